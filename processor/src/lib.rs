@@ -1,1 +1,17 @@
-//! Runtime.
+//! Runtime of millstream: topologies, tasks, threads, Kafka I/O, queries, metrics.
+//!
+//! This crate runs a [`Topology`]; it does not know the DSL that usually writes one. Only `kafka/` knows the Kafka client.
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod handlers;
+mod task;
+pub mod topology;
+
+pub use config::{OffsetReset, Settings};
+pub use error::{BoxError, Error, ErrorKind, RecordLocation, Result};
+pub use millstream_state_stores::*;
+pub use task::TaskState;
+pub use topology::Topology;

@@ -1,0 +1,146 @@
+//! The typed edge between two nodes: one dynamic call, no downcast. Types are erased only while a task is wired.
+
+use std::any::{Any, type_name};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millstream_state_stores::SerdeError;
+
+use super::context::TaskContext;
+use super::record::Record;
+use crate::error::BoxError;
+
+/// What a node offers to its parents.
+pub(crate) trait Input<K, V> {
+    fn accept(&mut self, record: Record<K, V>, task: &mut TaskContext) -> Result<(), Failure>;
+}
+
+/// What a task asks of every node, whatever its types.
+pub(crate) trait Lifecycle {
+    /// Emits what the node holds back until a commit.
+    fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure>;
+}
+
+/// A node's children. Forwarding to one child moves the record; every further child costs a clone.
+#[derive(Clone)]
+pub struct Output<K, V> {
+    children: Vec<Rc<RefCell<dyn Input<K, V>>>>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Output<K, V> {
+    pub(crate) fn to(children: Vec<Rc<RefCell<dyn Input<K, V>>>>) -> Self {
+        Output { children }
+    }
+
+    /// Hands the record to each child in declaration order, depth first.
+    #[inline]
+    pub(crate) fn forward(&self, record: Record<K, V>, task: &mut TaskContext) -> Result<(), Failure> {
+        let Some((last, others)) = self.children.split_last() else { return Ok(()) };
+        for child in others {
+            child.borrow_mut().accept(record.clone(), task)?;
+        }
+        last.borrow_mut().accept(record, task)
+    }
+
+    /// Hands the record to one child, by position in declaration order.
+    #[inline]
+    pub(crate) fn forward_to(
+        &self,
+        child: usize,
+        record: Record<K, V>,
+        task: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        match self.children.get(child) {
+            Some(child) => child.borrow_mut().accept(record, task),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A node's input with its types erased, for the time of wiring.
+pub(crate) struct ErasedInput {
+    input: Box<dyn Any>,
+    accepts: &'static str,
+}
+
+impl ErasedInput {
+    pub(crate) fn new<K: 'static, V: 'static>(input: Rc<RefCell<dyn Input<K, V>>>) -> Self {
+        ErasedInput { input: Box::new(input), accepts: type_name::<Record<K, V>>() }
+    }
+
+    /// The input as a parent that sends `Record<K, V>` needs it; otherwise the type it accepts.
+    pub(crate) fn typed<K: 'static, V: 'static>(&self) -> Result<Rc<RefCell<dyn Input<K, V>>>, &'static str> {
+        self.input.downcast_ref::<Rc<RefCell<dyn Input<K, V>>>>().cloned().ok_or(self.accepts)
+    }
+}
+
+/// Where in a record's life something failed; each stage has its own handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureStage {
+    /// Bytes did not decode.
+    Decode,
+    /// A closure or processor returned an error.
+    Process,
+    /// An output did not encode, or the broker refused it.
+    Produce,
+}
+
+impl FailureStage {
+    /// Lower-case name, as in metrics and dead-letter headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureStage::Decode => "decode",
+            FailureStage::Process => "process",
+            FailureStage::Produce => "produce",
+        }
+    }
+}
+
+/// Why a record could not be processed. Any error converts into it with `?`; the node it happened in is added on the way out.
+pub struct Failure(Box<FailureParts>);
+
+pub(crate) struct FailureParts {
+    pub(crate) stage: FailureStage,
+    pub(crate) node: Option<Arc<str>>,
+    pub(crate) source: BoxError,
+}
+
+impl Failure {
+    pub(crate) fn at_stage(stage: FailureStage, source: impl Into<BoxError>) -> Self {
+        Failure(Box::new(FailureParts { stage, node: None, source: source.into() }))
+    }
+
+    /// A failure of the stage `process`, from an error that is boxed already.
+    pub fn process(source: BoxError) -> Self {
+        Failure::at_stage(FailureStage::Process, source)
+    }
+
+    /// An output's key or value that does not encode.
+    pub fn produce(source: SerdeError) -> Self {
+        Failure::at_stage(FailureStage::Produce, source)
+    }
+
+    #[cold]
+    pub(crate) fn in_node(mut self, node: &Arc<str>) -> Self {
+        self.0.node.get_or_insert_with(|| Arc::clone(node));
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> FailureParts {
+        *self.0
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.0.stage.name(), self.0.source)
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::at_stage(FailureStage::Process, error)
+    }
+}

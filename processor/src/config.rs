@@ -1,0 +1,225 @@
+//! Settings: values a user tunes, with Kafka Streams' names where it has them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::handlers::Handlers;
+
+/// How an application runs. Start from [`Settings::new`] or [`Settings::from_env`] and change fields.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Kafka brokers, `host:port` separated by commas.
+    pub bootstrap_servers: String,
+    /// Folder of local state; each application and task has its own below it. Keep it between restarts: what is in it need not be restored.
+    pub state_dir: PathBuf,
+    /// Stream threads of this instance. Each has a consumer, a producer and its share of the tasks. More than tasks are idle.
+    pub num_stream_threads: usize,
+    /// How often outputs, changelogs and input offsets are committed. Queries see committed state, so this is also their delay;
+    /// after a crash under at-least-once, input of at most this span is processed again.
+    pub commit_interval: Duration,
+    /// How often committed state is written to RocksDB with its changelog offset. After a crash, the changelog since the last checkpoint is replayed.
+    pub checkpoint_interval: Duration,
+    /// Committed bytes of a task's state that may wait for a checkpoint; more makes one at the next commit.
+    pub checkpoint_bytes: usize,
+    /// Uncommitted bytes of a task's state that make an early commit.
+    pub max_uncommitted_bytes: usize,
+    /// Memory for all state of this process, in bytes: write-back caches, RocksDB's block cache and write buffers together.
+    pub state_memory: usize,
+    /// Records a task holds for each partition; above it the partition is paused.
+    pub buffered_records_per_partition: usize,
+    /// How long a task with several inputs waits for a caught-up, empty one before it goes on without it, possibly out of order.
+    /// `Some(0)` waits only while the broker is known to have more; `None` never waits (Kafka Streams' -1).
+    pub max_task_idle: Option<Duration>,
+    /// Where to start in a partition without a committed offset.
+    pub offset_reset: OffsetReset,
+    /// Replication factor of internal topics; `None` takes the broker's default.
+    pub replication_factor: Option<u16>,
+    /// Deadline for each request to the brokers at start, commit and restore.
+    pub request_timeout: Duration,
+    /// How long a member may be silent before the group gives its partitions away.
+    pub session_timeout: Duration,
+    /// Topic of dead letters; `None` takes `<application id>-dead-letters`. Made at start if a handler may need it.
+    pub dead_letter_topic: Option<String>,
+    /// What to do with records that fail.
+    pub handlers: Handlers,
+    /// Where the HTTP server listens, such as `127.0.0.1:8080`; `None` starts none.
+    pub http_address: Option<String>,
+    /// librdkafka properties for all clients, or with the prefix `consumer.`, `restore.consumer.`, `producer.` or `admin.` for one
+    /// (the longer prefix wins), such as `security.protocol` or `producer.linger.ms`.
+    pub kafka_properties: BTreeMap<String, String>,
+}
+
+/// Where a source starts in a partition of which the application has no committed offset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// At the oldest record, so that no history is missed.
+    #[default]
+    Earliest,
+    /// After the newest record.
+    Latest,
+}
+
+impl Settings {
+    /// Default settings for these brokers.
+    pub fn new(bootstrap_servers: impl Into<String>) -> Self {
+        Settings {
+            bootstrap_servers: bootstrap_servers.into(),
+            state_dir: env::temp_dir().join("millstream"),
+            num_stream_threads: 1,
+            commit_interval: Duration::from_secs(1),
+            checkpoint_interval: Duration::from_secs(5),
+            checkpoint_bytes: 32 << 20,
+            max_uncommitted_bytes: 64 << 20,
+            state_memory: 256 << 20,
+            buffered_records_per_partition: 1000,
+            max_task_idle: Some(Duration::ZERO),
+            offset_reset: OffsetReset::Earliest,
+            replication_factor: None,
+            request_timeout: Duration::from_secs(30),
+            session_timeout: Duration::from_secs(45),
+            dead_letter_topic: None,
+            handlers: Handlers::default(),
+            http_address: None,
+            kafka_properties: BTreeMap::new(),
+        }
+    }
+
+    /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_NUM_STREAM_THREADS`,
+    /// `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
+    /// `MILLSTREAM_DEAD_LETTER_TOPIC`, and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
+    ///
+    /// # Errors
+    /// `Invalid`, with the variable, if one is missing or does not parse.
+    pub fn from_env() -> Result<Self> {
+        Settings::from_variables(env::vars())
+    }
+
+    /// As [`Settings::from_env`], from given variables.
+    ///
+    /// ```
+    /// use millstream_processor::Settings;
+    ///
+    /// let variable = |name: &str, value: &str| (name.to_string(), value.to_string());
+    /// let settings = Settings::from_variables([
+    ///     variable("MILLSTREAM_BOOTSTRAP_SERVERS", "kafka:9092"),
+    ///     variable("MILLSTREAM_KAFKA_SECURITY_PROTOCOL", "ssl"),
+    /// ])?;
+    /// assert_eq!(settings.kafka_properties["security.protocol"], "ssl");
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid`, with the variable, if one is missing, unknown, or does not parse.
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let mut settings = Settings::new("");
+        for (name, value) in variables {
+            let Some(setting) = name.strip_prefix("MILLSTREAM_") else { continue };
+            match setting {
+                "BOOTSTRAP_SERVERS" => settings.bootstrap_servers = value,
+                "STATE_DIR" => settings.state_dir = value.into(),
+                "NUM_STREAM_THREADS" => settings.num_stream_threads = parse(&name, &value)?,
+                "COMMIT_INTERVAL_MS" => settings.commit_interval = millis(&name, &value)?,
+                "CHECKPOINT_INTERVAL_MS" => settings.checkpoint_interval = millis(&name, &value)?,
+                "STATE_MEMORY" => settings.state_memory = parse(&name, &value)?,
+                "HTTP_ADDRESS" => settings.http_address = Some(value),
+                "DEAD_LETTER_TOPIC" => settings.dead_letter_topic = Some(value),
+                _ => {
+                    if let Some(property) = setting.strip_prefix("KAFKA_") {
+                        let property = property.to_ascii_lowercase().replace('_', ".");
+                        settings.kafka_properties.insert(property, value);
+                    }
+                }
+            }
+        }
+        if settings.bootstrap_servers.is_empty() {
+            return Err(Error::invalid("MILLSTREAM_BOOTSTRAP_SERVERS is not set: name the brokers, such as localhost:9092"));
+        }
+        Ok(settings)
+    }
+
+    /// # Errors
+    /// `Invalid`, with the setting, if a value makes no sense.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let problem = if self.bootstrap_servers.trim().is_empty() {
+            "bootstrap_servers is empty: name the brokers, such as localhost:9092"
+        } else if self.num_stream_threads == 0 {
+            "num_stream_threads is 0: at least one thread is needed"
+        } else if self.commit_interval.is_zero() {
+            "commit_interval is 0: the least is one millisecond"
+        } else if self.buffered_records_per_partition == 0 {
+            "buffered_records_per_partition is 0: the least is 1"
+        } else if self.state_memory < 1 << 20 {
+            "state_memory is below 1 MiB: that leaves no room for RocksDB's write buffers"
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(problem))
+    }
+
+    /// The librdkafka properties for one client, given its prefixes from the most general to the most special.
+    pub(crate) fn properties_for(&self, prefixes: &[&str]) -> BTreeMap<String, String> {
+        const CLIENTS: [&str; 4] = ["restore.consumer.", "consumer.", "producer.", "admin."];
+        let is_general = |name: &str| !CLIENTS.iter().any(|client| name.starts_with(client));
+        let general = self.kafka_properties.iter().filter(|(name, _)| is_general(name));
+        let mut properties: BTreeMap<String, String> =
+            general.map(|(name, value)| (name.clone(), value.clone())).collect();
+        for prefix in prefixes {
+            for (name, value) in &self.kafka_properties {
+                if let Some(name) = name.strip_prefix(prefix) {
+                    properties.insert(name.to_string(), value.clone());
+                }
+            }
+        }
+        properties
+    }
+}
+
+fn parse<T: FromStr>(name: &str, value: &str) -> Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    value.parse().map_err(|error: T::Err| {
+        Error::invalid(format!("{name} is {value:?}, which is not a whole number")).with_source(error)
+    })
+}
+
+fn millis(name: &str, value: &str) -> Result<Duration> {
+    parse(name, value).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(pairs: &[(&str, &str)]) -> Result<Settings> {
+        Settings::from_variables(pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())))
+    }
+
+    #[test]
+    fn a_bad_variable_is_named() {
+        let error = from(&[("MILLSTREAM_BOOTSTRAP_SERVERS", "b:1"), ("MILLSTREAM_COMMIT_INTERVAL_MS", "soon")]);
+        let message = error.expect_err("must be refused").to_string();
+        assert!(message.contains("MILLSTREAM_COMMIT_INTERVAL_MS") && message.contains("soon"), "{message}");
+        let message = from(&[]).expect_err("brokers are required").to_string();
+        assert!(message.contains("MILLSTREAM_BOOTSTRAP_SERVERS"), "{message}");
+    }
+
+    #[test]
+    fn the_longer_prefix_wins() -> Result<()> {
+        let mut settings = Settings::new("b:1");
+        for (name, value) in
+            [("fetch.min.bytes", "1"), ("consumer.fetch.min.bytes", "2"), ("restore.consumer.fetch.min.bytes", "3")]
+        {
+            settings.kafka_properties.insert(name.into(), value.into());
+        }
+        let of = |prefixes: &[&str]| settings.properties_for(prefixes)["fetch.min.bytes"].clone();
+        assert_eq!(of(&["producer."]), "1");
+        assert_eq!(of(&["consumer."]), "2");
+        assert_eq!(of(&["consumer.", "restore.consumer."]), "3");
+        Ok(())
+    }
+}

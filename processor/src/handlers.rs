@@ -1,0 +1,114 @@
+//! What to do with a record that cannot be decoded, processed or produced. The decision is the user's; carrying it out is not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use millstream_state_stores::TaskId;
+
+use crate::api::FailureStage;
+use crate::error::RecordLocation;
+
+/// What to do about one failure. Also a handler by itself: the same answer to every failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reaction {
+    /// Stop: the thread ends with the error and the application goes to the state `Error`. Nothing is lost: the record is read again after a restart.
+    #[default]
+    Fail,
+    /// Leave the record out. It is counted (`millstream_task_records_skipped_total`) and logged, at most once in ten seconds.
+    Skip,
+    /// Leave the record out and keep it: its bytes go to the dead-letter topic with the cause in headers.
+    DeadLetter,
+}
+
+/// A failure as a handler sees it.
+#[derive(Debug)]
+pub struct FailureReport<'a> {
+    /// Where in the record's life it failed.
+    pub stage: FailureStage,
+    /// The task.
+    pub task: TaskId,
+    /// The topology node, where one was reached.
+    pub node: Option<&'a str>,
+    /// The input record; none where an output failed that no single input record stands for.
+    pub location: Option<&'a RecordLocation>,
+    /// Key bytes of the record that failed: the input's, or the output's at the stage `produce` once it was handed to the producer.
+    pub key: Option<&'a [u8]>,
+    /// Value bytes of that record.
+    pub value: Option<&'a [u8]>,
+    /// The cause.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+/// Decides about failures. Implemented by [`Reaction`] and by functions `Fn(&FailureReport) -> Reaction`.
+pub trait FailureHandler: Send + Sync + 'static {
+    /// The answer to one failure.
+    fn react(&self, failure: &FailureReport<'_>) -> Reaction;
+
+    /// Whether it can ever answer anything but [`Reaction::Fail`]. If not, the task need not be able to take a record back.
+    fn may_continue(&self) -> bool {
+        true
+    }
+}
+
+impl FailureHandler for Reaction {
+    fn react(&self, _failure: &FailureReport<'_>) -> Reaction {
+        *self
+    }
+
+    fn may_continue(&self) -> bool {
+        *self != Reaction::Fail
+    }
+}
+
+impl<F> FailureHandler for F
+where
+    F: Fn(&FailureReport<'_>) -> Reaction + Send + Sync + 'static,
+{
+    fn react(&self, failure: &FailureReport<'_>) -> Reaction {
+        self(failure)
+    }
+}
+
+/// The handlers of an application, one for each stage. Each fails unless set otherwise.
+#[derive(Clone)]
+pub struct Handlers {
+    /// Bytes that do not decode (Kafka Streams' `DeserializationExceptionHandler`).
+    pub decode: Arc<dyn FailureHandler>,
+    /// Closures and processors that return an error (`ProcessingExceptionHandler`, KIP-1033).
+    pub process: Arc<dyn FailureHandler>,
+    /// Outputs that do not encode or that the broker refuses (`ProductionExceptionHandler`).
+    pub produce: Arc<dyn FailureHandler>,
+}
+
+impl Handlers {
+    /// One handler for all stages.
+    pub fn all(handler: impl FailureHandler) -> Self {
+        let handler: Arc<dyn FailureHandler> = Arc::new(handler);
+        Handlers { decode: Arc::clone(&handler), process: Arc::clone(&handler), produce: handler }
+    }
+
+    pub(crate) fn of(&self, stage: FailureStage) -> &dyn FailureHandler {
+        match stage {
+            FailureStage::Decode => &*self.decode,
+            FailureStage::Process => &*self.process,
+            FailureStage::Produce => &*self.produce,
+        }
+    }
+
+    /// Whether a record may have to be taken back after it changed state.
+    pub(crate) fn may_take_back(&self) -> bool {
+        self.process.may_continue() || self.produce.may_continue()
+    }
+}
+
+impl Default for Handlers {
+    fn default() -> Self {
+        Handlers::all(Reaction::Fail)
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handlers")
+    }
+}

@@ -1,0 +1,123 @@
+//! Builds a task from its sub-topology: nodes from the leaves up, then a queue for each input partition.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{TaskId, TaskStores};
+
+use super::failure::FailureLog;
+use super::queue::PartitionQueue;
+use super::state::TaskState;
+use super::{Changelog, InputMessage, Task, TaskCounters};
+use crate::api::{ErasedInput, Lifecycle, TaskContext, Wiring};
+use crate::error::{Error, Result};
+use crate::handlers::Handlers;
+use crate::topology::{NodeKind, Site, Subtopology, Topology, changelog_topic};
+
+/// What all tasks of a sub-topology have in common.
+#[derive(Clone)]
+pub(crate) struct TaskPlan {
+    pub(crate) application_id: Arc<str>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) subtopology: Subtopology,
+    pub(crate) handlers: Handlers,
+    pub(crate) dead_letter_topic: Arc<str>,
+    pub(crate) max_idle: Option<Duration>,
+}
+
+/// Where one task runs: its id, its open stores, and which of its input topics it was given.
+pub(crate) struct TaskSite<'a> {
+    pub(crate) id: TaskId,
+    pub(crate) stores: TaskStores,
+    /// Whether the partition of this topic (its name in Kafka) belongs to this task.
+    pub(crate) owns: &'a dyn Fn(&str) -> bool,
+}
+
+impl TaskPlan {
+    /// Builds a task in the state `Created`.
+    ///
+    /// # Errors
+    /// `Invalid` if node types do not fit each other or a store is not as declared.
+    pub(crate) fn build<M: InputMessage>(&self, site: TaskSite<'_>) -> Result<Task<M>> {
+        let TaskSite { id, stores, owns } = site;
+        let mut context = TaskContext::new(id);
+        let mut inputs: BTreeMap<usize, ErasedInput> = BTreeMap::new();
+        let mut nodes: Vec<Rc<RefCell<dyn Lifecycle>>> = Vec::new();
+        let mut queues = Vec::new();
+        for index in self.subtopology.nodes.iter().rev() {
+            let node = &self.topology.nodes[*index];
+            let children: Result<Vec<(&Arc<str>, &ErasedInput)>> = node
+                .children
+                .iter()
+                .map(|child| {
+                    let input = inputs.get(child).ok_or_else(|| {
+                        Error::fatal(format!("node {} was built before its child", node.name))
+                    })?;
+                    Ok((&self.topology.nodes[*child].name, input))
+                })
+                .collect();
+            let children = children?;
+            let (factory, connected_stores): (_, &[String]) = match &node.kind {
+                NodeKind::Source { topics, factory } => {
+                    for topic in topics {
+                        let topic = topic.in_application(&self.application_id);
+                        if owns(&topic) {
+                            let entry = factory.build(&node.name, &children)?;
+                            queues.push(PartitionQueue::new(topic.into(), id.partition, entry));
+                        }
+                    }
+                    continue;
+                }
+                NodeKind::Processor { stores, factory } => (factory, stores),
+                NodeKind::Sink { factory, .. } => (factory, &[]),
+            };
+            let built = factory.build(
+                &node.name,
+                Site {
+                    application_id: &self.application_id,
+                    wiring: Wiring { task: id, node: &node.name, connected_stores, stores: &stores },
+                    children: &children,
+                    outputs: context.outputs(),
+                },
+            )?;
+            inputs.insert(*index, built.input);
+            nodes.extend(built.lifecycle);
+        }
+        nodes.reverse();
+        queues.reverse();
+        let changelogs = self
+            .subtopology
+            .stores
+            .iter()
+            .map(|name| {
+                let logged = self.topology.store(name).is_some_and(|store| store.is_logged());
+                logged.then(|| Changelog {
+                    topic: changelog_topic(&self.application_id, name).into(),
+                    sending: None,
+                    reflected: None,
+                })
+            })
+            .collect();
+        Ok(Task {
+            id,
+            state: TaskState::Created,
+            queues,
+            nodes,
+            context,
+            sender_topics: Vec::new(),
+            stores,
+            changelogs,
+            can_take_back: self.handlers.may_take_back(),
+            handlers: self.handlers.clone(),
+            dead_letter_topic: Arc::clone(&self.dead_letter_topic),
+            max_idle: self.max_idle,
+            waiting_since: None,
+            counters: TaskCounters::default(),
+            failure_log: FailureLog::default(),
+            needs_commit: false,
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! What a task does: pick the record with the smallest event time, pass it through, deliver outputs, commit, checkpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{Offset, StoreIndex, Timestamp};
+
+use super::failure::FailedOutput;
+use super::{Changelog, InputMessage, OutgoingRecord, RecordSender, Task};
+use crate::api::{FailureParts, Headers, TopicIndex};
+use crate::error::{Error, ErrorKind, Result};
+
+impl<M: InputMessage> Task<M> {
+    /// Processes up to `limit` records, smallest event time first, and says how many. Fewer means that the task waits for input.
+    ///
+    /// # Errors
+    /// A record whose handler says `Fail`, or a store that failed. Then the task must not commit.
+    pub(crate) fn process(&mut self, limit: usize, wall_clock: Timestamp, now: Duration) -> Result<usize> {
+        self.context.set_wall_clock(wall_clock);
+        for done in 0..limit {
+            let Some((input, event_time)) = self.next_input(now)? else { return Ok(done) };
+            self.process_head(input, event_time, now)?;
+        }
+        Ok(limit)
+    }
+
+    /// The input whose head has the smallest event time, if the task may go on.
+    fn next_input(&mut self, now: Duration) -> Result<Option<(usize, Timestamp)>> {
+        let mut next: Option<(usize, Timestamp)> = None;
+        let mut must_wait = false;
+        let mut some_empty = false;
+        for input in 0..self.queues.len() {
+            match self.head_time(input, now)? {
+                Some(time) if next.is_none_or(|(_, smallest)| time < smallest) => next = Some((input, time)),
+                Some(_) => {}
+                None => {
+                    some_empty = true;
+                    must_wait |= !self.queues[input].is_caught_up();
+                }
+            }
+        }
+        if next.is_none() || !some_empty {
+            self.waiting_since = None;
+            return Ok(next);
+        }
+        let Some(max_idle) = self.max_idle else { return Ok(next) };
+        let waiting_since = *self.waiting_since.get_or_insert(now);
+        if must_wait || now.saturating_sub(waiting_since) < max_idle {
+            return Ok(None);
+        }
+        Ok(next)
+    }
+
+    /// Event time of an input's head. Heads that fail or have no valid time are passed over.
+    fn head_time(&mut self, input: usize, now: Duration) -> Result<Option<Timestamp>> {
+        loop {
+            let queue = &mut self.queues[input];
+            if queue.head_time.is_some() {
+                return Ok(queue.head_time);
+            }
+            match queue.event_time_of_head() {
+                None => return Ok(None),
+                Some(Ok(time)) if time.as_millis() >= 0 => queue.head_time = Some(time),
+                Some(Ok(_negative)) => {
+                    self.counters.dropped += 1;
+                    self.pass_over(input);
+                }
+                Some(Err(failure)) => {
+                    let nothing_yet = self.context.outputs().mark();
+                    self.input_failed(input, failure, nothing_yet, now)?;
+                    self.pass_over(input);
+                }
+            }
+        }
+    }
+
+    fn pass_over(&mut self, input: usize) {
+        self.queues[input].pop();
+        self.needs_commit = true;
+    }
+
+    fn process_head(&mut self, input: usize, event_time: Timestamp, now: Duration) -> Result<()> {
+        let mark = self.context.outputs().mark();
+        if self.can_take_back {
+            self.stores.begin_record();
+        }
+        let queue = &mut self.queues[input];
+        let processed = queue.process_head(event_time, &mut self.context);
+        if let Err(failure) = processed {
+            self.input_failed(input, failure, mark, now)?;
+        }
+        self.counters.processed += 1;
+        self.pass_over(input);
+        Ok(())
+    }
+
+    /// Hands outputs and changelog entries to the sender.
+    ///
+    /// # Errors
+    /// Whatever the sender fails with, unless it concerns one record whose handler lets it pass.
+    pub(crate) fn deliver(&mut self, sender: &mut dyn RecordSender, now: Duration) -> Result<()> {
+        while !self.context.outputs().is_empty() {
+            let failed = self.send_outputs(sender)?;
+            self.context.outputs().clear();
+            self.outputs_failed(failed, now)?;
+        }
+        if self.stores.has_changelog() {
+            self.send_changelog(sender)?;
+        }
+        Ok(())
+    }
+
+    fn send_outputs(&mut self, sender: &mut dyn RecordSender) -> Result<Vec<FailedOutput>> {
+        let outputs = self.context.outputs();
+        while let Some(topic) = outputs.topics().get(self.sender_topics.len()) {
+            self.sender_topics.push(sender.resolve(topic)?);
+        }
+        let mut failed = Vec::new();
+        for output in outputs.iter() {
+            let record = OutgoingRecord {
+                topic: self.sender_topics[output.topic.as_usize()],
+                partition: output.partition,
+                key: output.key,
+                value: output.value,
+                timestamp: output.timestamp,
+                headers: output.headers,
+                changelog: None,
+            };
+            match sender.send(&record) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Record => failed.push(FailedOutput {
+                    topic: topic_name(outputs.topics(), output.topic),
+                    key: output.key.map(<[u8]>::to_vec),
+                    value: output.value.map(<[u8]>::to_vec),
+                    timestamp: output.timestamp,
+                    headers: output.headers.clone(),
+                    error: Arc::new(error),
+                }),
+                Err(error) => return Err(error.in_task(self.id)),
+            }
+        }
+        Ok(failed)
+    }
+
+    fn send_changelog(&mut self, sender: &mut dyn RecordSender) -> Result<()> {
+        let headers = Headers::default();
+        let partition = self.id.partition;
+        let changelogs = &mut self.changelogs;
+        let sent = self.stores.drain_changelog(|entry| {
+            let Some(Some(changelog)) = changelogs.get_mut(entry.store.get()) else { return Ok(()) };
+            let (topic, slot) = changelog.sending(sender)?;
+            sender.send(&OutgoingRecord {
+                topic,
+                partition: Some(partition),
+                key: Some(entry.key),
+                value: entry.value,
+                timestamp: entry.timestamp,
+                headers: &headers,
+                changelog: Some(slot),
+            })
+        });
+        sent.map_err(|error: Error| error.in_task(self.id))
+    }
+
+    /// First half of a commit: nodes emit what they hold back, stores hand out their changes, all is handed to the sender.
+    ///
+    /// # Errors
+    /// As [`Task::deliver`]; and a node that fails on what is emitted, for which no single record could be left out.
+    pub(crate) fn prepare_commit(&mut self, sender: &mut dyn RecordSender, now: Duration) -> Result<()> {
+        self.context.leave_record();
+        for node in &self.nodes {
+            node.borrow_mut().prepare_commit(&mut self.context).map_err(|failure| {
+                let FailureParts { node, source, .. } = failure.into_parts();
+                let error = Error::fatal("emitting at a commit failed").with_source(source).in_task(self.id);
+                match node {
+                    Some(node) => error.in_node(node),
+                    None => error,
+                }
+            })?;
+        }
+        self.stores.prepare_commit()?;
+        self.deliver(sender, now)
+    }
+
+    /// The input offsets that changed since the last commit: topic, partition, next offset.
+    pub(crate) fn offsets_to_commit(&self) -> impl Iterator<Item = (&Arc<str>, i32, Offset)> {
+        self.queues.iter().filter_map(|queue| queue.to_commit().map(|next| (queue.topic(), queue.partition(), next)))
+    }
+
+    /// Second half of a commit, once outputs and changelog are acknowledged and the offsets committed: the new state becomes
+    /// the committed one, which queries see.
+    ///
+    /// # Errors
+    /// A store that failed.
+    pub(crate) fn committed(&mut self, sender: &dyn RecordSender) -> Result<()> {
+        let position = Arc::new(self.position());
+        self.stores.commit(position).map_err(|error| Error::from(error).in_task(self.id))?;
+        self.queues.iter_mut().for_each(super::PartitionQueue::committed);
+        for changelog in self.changelogs.iter_mut().flatten() {
+            if let Some((_, slot)) = changelog.sending {
+                changelog.reflected = sender.acknowledged(slot).or(changelog.reflected);
+            }
+        }
+        self.needs_commit = false;
+        Ok(())
+    }
+
+    /// Writes the committed state to RocksDB together with the changelog offsets it reflects. Only right after a commit.
+    ///
+    /// # Errors
+    /// A store that failed.
+    pub(crate) fn checkpoint(&mut self) -> Result<()> {
+        let offsets: Vec<(StoreIndex, Offset)> =
+            self.changelogs().filter_map(|(store, changelog)| Some((store, changelog.reflected?))).collect();
+        self.stores.checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))?;
+        self.counters.checkpoints += 1;
+        Ok(())
+    }
+}
+
+impl Changelog {
+    fn sending(&mut self, sender: &mut dyn RecordSender) -> Result<(super::SenderTopic, super::ChangelogSlot)> {
+        if let Some(sending) = self.sending {
+            return Ok(sending);
+        }
+        let sending = (sender.resolve(&self.topic)?, sender.open_changelog());
+        self.sending = Some(sending);
+        Ok(sending)
+    }
+}
+
+fn topic_name(topics: &[Arc<str>], index: TopicIndex) -> Arc<str> {
+    Arc::clone(&topics[index.as_usize()])
+}

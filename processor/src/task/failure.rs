@@ -1,0 +1,222 @@
+//! What happens to a record that fails: taken back, then skipped or dead-lettered, or the task stops.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use millstream_state_stores::{StoreError, TaskId, Timestamp};
+use tracing::warn;
+
+use super::{InputMessage, Task};
+use crate::api::{Failure, FailureParts, FailureStage, Headers, OutputMark, PendingOutput};
+use crate::error::{Error, ErrorKind, RecordLocation, Result};
+use crate::handlers::{FailureReport, Reaction};
+
+/// An output that was handed to the producer and cannot be delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedOutput {
+    pub(crate) topic: Arc<str>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) headers: Headers,
+    pub(crate) error: Arc<Error>,
+}
+
+/// A failure on its way to the handler.
+struct Cause<'a> {
+    stage: FailureStage,
+    node: Option<&'a str>,
+    location: Option<&'a RecordLocation>,
+    error: &'a (dyn StdError + 'static),
+}
+
+/// The bytes that are kept of a record that failed.
+struct Remains<'a> {
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    timestamp: Timestamp,
+    headers: Headers,
+}
+
+impl<M: InputMessage> Task<M> {
+    /// Deals with the failure of the head record of an input; afterwards the record can be passed over.
+    ///
+    /// # Errors
+    /// If the handler says so, or if it was the state store that failed.
+    #[cold]
+    pub(super) fn input_failed(
+        &mut self,
+        input: usize,
+        failure: Failure,
+        mark: OutputMark,
+        now: Duration,
+    ) -> Result<()> {
+        let FailureParts { stage, node, source } = failure.into_parts();
+        let queue = &self.queues[input];
+        let Some(message) = queue.head() else { return Ok(()) };
+        let raw = message.raw();
+        let location =
+            RecordLocation { topic: Arc::clone(queue.topic()), partition: queue.partition(), offset: raw.offset };
+        let in_place = |mut error: Error| {
+            error = error.in_task(self.id).at(location.clone());
+            match &node {
+                Some(node) => error.in_node(Arc::clone(node)),
+                None => error,
+            }
+        };
+        let source = match source.downcast::<StoreError>() {
+            Ok(store_error) => return Err(in_place((*store_error).into())),
+            Err(source) => source,
+        };
+        self.context.outputs().truncate(mark);
+        if self.can_take_back {
+            self.stores.undo_record();
+        }
+        let cause = Cause { stage, node: node.as_deref(), location: Some(&location), error: &*source };
+        let remains =
+            Remains { key: raw.key, value: raw.value, timestamp: raw.timestamp, headers: message.headers() };
+        let reaction = self.handlers.of(stage).react(&cause.report(self.id, &remains));
+        match reaction {
+            Reaction::Fail => {
+                let message = format!("the record cannot be passed (stage {}) and its handler fails", stage.name());
+                return Err(in_place(Error::new(ErrorKind::Record, message).with_source(source)));
+            }
+            Reaction::Skip => self.counters.skipped[stage as usize] += 1,
+            Reaction::DeadLetter => {
+                self.counters.dead_letters[stage as usize] += 1;
+                let output = dead_letter(&cause, self.id, remains);
+                let topic = self.context.outputs().topic(&self.dead_letter_topic);
+                self.context.outputs().push(&PendingOutput { topic, partition: None, ..output.as_pending(topic) });
+            }
+        }
+        self.failure_log.note(&cause, self.id, reaction, now);
+        Ok(())
+    }
+
+    /// Deals with outputs that could not be delivered.
+    ///
+    /// # Errors
+    /// If the handler says so, or if it was a changelog record or a dead letter that failed: those may never be left out.
+    pub(crate) fn outputs_failed(&mut self, failed: Vec<FailedOutput>, now: Duration) -> Result<()> {
+        for output in failed {
+            let is_changelog = self.changelogs().any(|(_, changelog)| changelog.topic == output.topic);
+            let stop = |what: &str| {
+                Error::new(ErrorKind::Record, format!("{what} to topic {} cannot be produced", output.topic))
+                    .with_source(output.error.to_string())
+                    .in_task(self.id)
+            };
+            if is_changelog || output.topic == self.dead_letter_topic {
+                return Err(stop("a record that must not be lost"));
+            }
+            let cause =
+                Cause { stage: FailureStage::Produce, node: None, location: None, error: &*output.error };
+            let remains = Remains {
+                key: output.key.as_deref(),
+                value: output.value.as_deref(),
+                timestamp: output.timestamp,
+                headers: output.headers.clone(),
+            };
+            let reaction = self.handlers.produce.react(&cause.report(self.id, &remains));
+            match reaction {
+                Reaction::Fail => return Err(stop("an output")),
+                Reaction::Skip => self.counters.skipped[FailureStage::Produce as usize] += 1,
+                Reaction::DeadLetter => {
+                    self.counters.dead_letters[FailureStage::Produce as usize] += 1;
+                    let letter = dead_letter(&cause, self.id, remains);
+                    let topic = self.context.outputs().topic(&self.dead_letter_topic);
+                    self.context.outputs().push(&letter.as_pending(topic));
+                }
+            }
+            self.failure_log.note(&cause, self.id, reaction, now);
+        }
+        Ok(())
+    }
+}
+
+impl Cause<'_> {
+    fn report<'a>(&'a self, task: TaskId, remains: &Remains<'a>) -> FailureReport<'a> {
+        FailureReport {
+            stage: self.stage,
+            task,
+            node: self.node,
+            location: self.location,
+            key: remains.key,
+            value: remains.value,
+            error: self.error,
+        }
+    }
+}
+
+impl<'a> Remains<'a> {
+    fn as_pending(&'a self, topic: crate::api::TopicIndex) -> PendingOutput<'a> {
+        PendingOutput {
+            topic,
+            partition: None,
+            key: self.key,
+            value: self.value,
+            timestamp: self.timestamp,
+            headers: &self.headers,
+        }
+    }
+}
+
+/// Adds the cause to the record's headers, under the names that Kafka Streams uses (KIP-1034) and some of our own.
+fn dead_letter<'a>(cause: &Cause<'_>, task: TaskId, mut remains: Remains<'a>) -> Remains<'a> {
+    let mut add = |name: &str, value: String| remains.headers.push(name, Some(Bytes::from(value)));
+    add("__streams.errors.exception", format!("millstream::{}", cause.stage.name()));
+    add("__streams.errors.message", describe(cause.error));
+    if let Some(location) = cause.location {
+        add("__streams.errors.topic", location.topic.to_string());
+        add("__streams.errors.partition", location.partition.to_string());
+        add("__streams.errors.offset", location.offset.to_string());
+    }
+    add("__streams.errors.stage", cause.stage.name().to_string());
+    add("__streams.errors.task", task.to_string());
+    if let Some(node) = cause.node {
+        add("__streams.errors.node", node.to_string());
+    }
+    remains
+}
+
+/// An error and its causes on one line.
+fn describe(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Logs failures that were passed over, at most once in ten seconds, with the number left unsaid.
+#[derive(Debug, Default)]
+pub(super) struct FailureLog {
+    last: Option<Duration>,
+    unsaid: u64,
+}
+
+impl FailureLog {
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    fn note(&mut self, cause: &Cause<'_>, task: TaskId, reaction: Reaction, now: Duration) {
+        if self.last.is_some_and(|last| now.saturating_sub(last) < Self::INTERVAL) {
+            self.unsaid += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.last = Some(now);
+        warn!(
+            %task,
+            stage = cause.stage.name(),
+            node = cause.node,
+            record = cause.location.map(tracing::field::display),
+            error = describe(cause.error),
+            others_since_last_message = unsaid,
+            "a record failed and was passed over: {reaction:?}"
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! A task: one sub-topology for one partition, with its stores and queues. The same code runs on Kafka and in the test driver.
+//!
+//! Does not know the Kafka client or threads: messages come in through [`Task::enqueue`], outputs leave through a [`RecordSender`].
+
+mod build;
+mod execute;
+mod failure;
+mod queue;
+mod state;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{Offset, Position, StoreIndex, TaskId, TaskStores, Timestamp};
+
+use crate::api::{Headers, Lifecycle, TaskContext};
+use crate::error::Result;
+use crate::handlers::Handlers;
+use crate::topology::RawRecord;
+
+pub(crate) use build::{TaskPlan, TaskSite};
+use failure::FailureLog;
+pub(crate) use failure::FailedOutput;
+pub(crate) use queue::PartitionQueue;
+pub use state::TaskState;
+
+/// A record of the input, as whatever holds it. Kafka's messages on a cluster, owned bytes in tests.
+pub(crate) trait InputMessage {
+    fn raw(&self) -> RawRecord<'_>;
+    fn headers(&self) -> Headers;
+}
+
+/// A topic as a [`RecordSender`] refers to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SenderTopic(pub(crate) u32);
+
+/// Where the offsets of one changelog partition's acknowledged records are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChangelogSlot(pub(crate) u32);
+
+/// A record on its way out.
+#[derive(Debug)]
+pub(crate) struct OutgoingRecord<'a> {
+    pub(crate) topic: SenderTopic,
+    /// None: by the hash of the key, as Kafka's default partitioner; without a key, spread evenly.
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) headers: &'a Headers,
+    /// Set for changelog records, so that the acknowledged offset can be asked for.
+    pub(crate) changelog: Option<ChangelogSlot>,
+}
+
+/// Takes the records that leave tasks.
+pub(crate) trait RecordSender {
+    fn resolve(&mut self, topic: &str) -> Result<SenderTopic>;
+    /// # Errors
+    /// `Record` if this one record cannot be sent, whatever is tried; any other kind if none can.
+    fn send(&mut self, record: &OutgoingRecord<'_>) -> Result<()>;
+    fn open_changelog(&mut self) -> ChangelogSlot;
+    /// The offset after the last acknowledged record of the slot; none before the first.
+    fn acknowledged(&self, slot: ChangelogSlot) -> Option<Offset>;
+}
+
+/// What a task counts, in plain integers on the path; copied out now and then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TaskCounters {
+    pub(crate) processed: u64,
+    pub(crate) dropped: u64,
+    pub(crate) skipped: [u64; 3],
+    pub(crate) dead_letters: [u64; 3],
+    pub(crate) checkpoints: u64,
+}
+
+/// See the module's description.
+pub(crate) struct Task<M> {
+    id: TaskId,
+    state: TaskState,
+    queues: Vec<PartitionQueue<M>>,
+    nodes: Vec<Rc<RefCell<dyn Lifecycle>>>,
+    context: TaskContext,
+    sender_topics: Vec<SenderTopic>,
+    stores: TaskStores,
+    changelogs: Vec<Option<Changelog>>,
+    handlers: Handlers,
+    can_take_back: bool,
+    dead_letter_topic: Arc<str>,
+    max_idle: Option<Duration>,
+    /// Since when a full input waits for an empty one.
+    waiting_since: Option<Duration>,
+    counters: TaskCounters,
+    failure_log: FailureLog,
+    /// Whether anything happened since the last commit.
+    needs_commit: bool,
+}
+
+/// A store's changelog: the topic in Kafka and, once the task sends to it, where its acknowledged offset is kept.
+pub(crate) struct Changelog {
+    pub(crate) topic: Arc<str>,
+    sending: Option<(SenderTopic, ChangelogSlot)>,
+    /// The changelog offset that the committed state reflects.
+    reflected: Option<Offset>,
+}
+
+impl<M: InputMessage> Task<M> {
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    pub(crate) fn state(&self) -> TaskState {
+        self.state
+    }
+
+    /// Moves to another state.
+    ///
+    /// # Errors
+    /// `Fatal` if the diagram at [`TaskState`] has no such arrow.
+    pub(crate) fn become_state(&mut self, next: TaskState) -> Result<()> {
+        self.state = self.state.become_state(next).map_err(|error| error.in_task(self.id))?;
+        Ok(())
+    }
+
+    pub(crate) fn queues(&self) -> &[PartitionQueue<M>] {
+        &self.queues
+    }
+
+    pub(crate) fn queue_mut(&mut self, input: usize) -> &mut PartitionQueue<M> {
+        &mut self.queues[input]
+    }
+
+    pub(crate) fn stores(&self) -> &TaskStores {
+        &self.stores
+    }
+
+    pub(crate) fn stores_mut(&mut self) -> &mut TaskStores {
+        &mut self.stores
+    }
+
+    pub(crate) fn changelogs(&self) -> impl Iterator<Item = (StoreIndex, &Changelog)> {
+        let indexed = self.changelogs.iter().enumerate();
+        indexed.filter_map(|(index, changelog)| changelog.as_ref().map(|changelog| (StoreIndex::new(index), changelog)))
+    }
+
+    /// Notes that the store holds everything of its changelog before `next`.
+    pub(crate) fn restored_to(&mut self, store: StoreIndex, next: Offset) {
+        if let Some(Some(changelog)) = self.changelogs.get_mut(store.get()) {
+            changelog.reflected = Some(next);
+        }
+    }
+
+    pub(crate) fn counters(&self) -> TaskCounters {
+        TaskCounters { dropped: self.context.dropped() + self.counters.dropped, ..self.counters }
+    }
+
+    pub(crate) fn stream_time(&self) -> Option<Timestamp> {
+        self.context.stream_time()
+    }
+
+    pub(crate) fn needs_commit(&self) -> bool {
+        self.needs_commit
+    }
+
+    /// The input offsets that the state reflects so far, as they are to be committed.
+    pub(crate) fn processed_offsets(&self) -> impl Iterator<Item = (&Arc<str>, i32, Offset)> {
+        self.queues.iter().filter_map(|queue| queue.processed_to().map(|next| (queue.topic(), queue.partition(), next)))
+    }
+
+    fn position(&self) -> Position {
+        self.processed_offsets().map(|(topic, partition, next)| (Arc::clone(topic), partition, next)).collect()
+    }
+
+    /// Gives up the stores; what is not checkpointed is in the changelog.
+    pub(crate) fn into_stores(self) -> TaskStores {
+        self.stores
+    }
+}

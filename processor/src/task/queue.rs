@@ -1,0 +1,119 @@
+//! The records of one input partition that wait for their task.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use millstream_state_stores::{Offset, Timestamp};
+
+use super::InputMessage;
+use crate::api::{Failure, TaskContext};
+use crate::topology::SourceEntry;
+
+/// Records of one partition in offset order, with the source that decodes them.
+pub(crate) struct PartitionQueue<M> {
+    topic: Arc<str>,
+    partition: i32,
+    source: Box<dyn SourceEntry>,
+    messages: VecDeque<M>,
+    /// Event time of the head, once it is known.
+    pub(super) head_time: Option<Timestamp>,
+    /// The offset after the last record processed, skipped or dead-lettered.
+    processed_to: Option<Offset>,
+    committed_to: Option<Offset>,
+    /// Whether the broker had nothing more at the last fetch.
+    caught_up: bool,
+    paused: bool,
+}
+
+impl<M: InputMessage> PartitionQueue<M> {
+    pub(super) fn new(topic: Arc<str>, partition: i32, source: Box<dyn SourceEntry>) -> Self {
+        PartitionQueue {
+            topic,
+            partition,
+            source,
+            messages: VecDeque::new(),
+            head_time: None,
+            processed_to: None,
+            committed_to: None,
+            caught_up: false,
+            paused: false,
+        }
+    }
+
+    pub(crate) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    pub(crate) fn push(&mut self, message: M) {
+        self.caught_up = false;
+        self.messages.push_back(message);
+    }
+
+    pub(crate) fn reached_end(&mut self) {
+        self.caught_up = true;
+    }
+
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(super) fn head(&self) -> Option<&M> {
+        self.messages.front()
+    }
+
+    /// Event time of the head.
+    pub(super) fn event_time_of_head(&mut self) -> Option<Result<Timestamp, Failure>> {
+        let message = self.messages.front()?;
+        Some(self.source.event_time(&message.raw()))
+    }
+
+    /// Passes the head through the topology; it stays at the head.
+    pub(super) fn process_head(&mut self, event_time: Timestamp, context: &mut TaskContext) -> Result<(), Failure> {
+        let Some(message) = self.messages.front() else { return Ok(()) };
+        let raw = message.raw();
+        context.enter_record(&self.topic, self.partition, raw.offset, event_time);
+        self.source.process(&raw, message.headers(), event_time, context)
+    }
+
+    /// Takes the head and moves the position past it.
+    pub(super) fn pop(&mut self) {
+        if let Some(message) = self.messages.pop_front() {
+            self.processed_to = Some(message.raw().offset.next());
+            self.head_time = None;
+        }
+    }
+
+    pub(crate) fn processed_to(&self) -> Option<Offset> {
+        self.processed_to
+    }
+
+    /// The offset to commit, if it moved since the last commit.
+    pub(crate) fn to_commit(&self) -> Option<Offset> {
+        self.processed_to.filter(|_| self.processed_to != self.committed_to)
+    }
+
+    pub(crate) fn committed(&mut self) {
+        self.committed_to = self.processed_to;
+    }
+
+    /// Whether fetching should stop or go on: `Some(true)` to pause, `Some(false)` to resume, once for each change.
+    pub(crate) fn pause_change(&mut self, limit: usize) -> Option<bool> {
+        let should_pause = if self.paused { self.messages.len() > limit / 2 } else { self.messages.len() > limit };
+        (should_pause != self.paused).then(|| {
+            self.paused = should_pause;
+            should_pause
+        })
+    }
+}

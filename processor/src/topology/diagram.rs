@@ -1,0 +1,127 @@
+//! The topology as a picture: Graphviz DOT and Mermaid.
+
+use std::fmt::Write as _;
+
+use super::graph::{NodeKind, Topology, TopicName};
+
+impl Topology {
+    /// The topology in Graphviz DOT: boxes for processors, cylinders for stores, parallelograms for topics, one cluster a sub-topology.
+    pub fn to_dot(&self) -> String {
+        let mut dot = String::from("digraph topology {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
+        for part in self.subtopologies() {
+            line(&mut dot, format_args!("  subgraph cluster_{} {{\n    label=\"Sub-topology {}\";", part.id, part.id));
+            for index in &part.nodes {
+                line(&mut dot, format_args!("    \"{}\" [shape=box];", self.nodes[*index].name));
+            }
+            for store in &part.stores {
+                line(&mut dot, format_args!("    \"store {store}\" [label=\"{store}\", shape=cylinder];"));
+            }
+            dot.push_str("  }\n");
+        }
+        for (from, to, _) in self.edges() {
+            line(&mut dot, format_args!("  {} -> {};", dot_name(&from), dot_name(&to)));
+        }
+        for topic in self.all_topics() {
+            let name = topic.undecorated();
+            line(&mut dot, format_args!("  \"topic {name}\" [label=\"{name}\", shape=parallelogram];"));
+        }
+        dot.push_str("}\n");
+        dot
+    }
+
+    /// The topology as a Mermaid flowchart, for Markdown pages.
+    pub fn to_mermaid(&self) -> String {
+        let mut chart = String::from("flowchart LR\n");
+        for part in self.subtopologies() {
+            line(&mut chart, format_args!("  subgraph s{}[Sub-topology {}]", part.id, part.id));
+            for index in &part.nodes {
+                line(&mut chart, format_args!("    n{index}[{}]", self.nodes[*index].name));
+            }
+            for store in &part.stores {
+                line(&mut chart, format_args!("    {}[({store})]", self.mermaid_id(&End::Store(store.clone()))));
+            }
+            chart.push_str("  end\n");
+        }
+        for topic in self.all_topics() {
+            let id = self.mermaid_id(&End::Topic(topic.undecorated().to_string()));
+            line(&mut chart, format_args!("  {id}[/{}/]", topic.undecorated()));
+        }
+        for (from, to, both_ways) in self.edges() {
+            let arrow = if both_ways { "<-->" } else { "-->" };
+            line(&mut chart, format_args!("  {} {arrow} {}", self.mermaid_id(&from), self.mermaid_id(&to)));
+        }
+        chart
+    }
+
+    fn all_topics(&self) -> Vec<&TopicName> {
+        let mut topics = self.source_topics();
+        for topic in self.sink_topics() {
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
+        topics
+    }
+
+    /// Arrows between nodes, topics and stores; the flag says that data goes both ways.
+    fn edges(&self) -> Vec<(End, End, bool)> {
+        let mut edges = Vec::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let here = || End::Node(index, node.name.to_string());
+            match &node.kind {
+                NodeKind::Source { topics, .. } => {
+                    for topic in topics {
+                        edges.push((End::Topic(topic.undecorated().to_string()), here(), false));
+                    }
+                }
+                NodeKind::Processor { stores, .. } => {
+                    for store in stores {
+                        edges.push((here(), End::Store(store.clone()), true));
+                    }
+                }
+                NodeKind::Sink { topic: Some(topic), .. } => {
+                    edges.push((here(), End::Topic(topic.undecorated().to_string()), false));
+                }
+                NodeKind::Sink { topic: None, .. } => {}
+            }
+            for child in &node.children {
+                edges.push((here(), End::Node(*child, self.nodes[*child].name.to_string()), false));
+            }
+        }
+        edges
+    }
+
+    fn mermaid_id(&self, end: &End) -> String {
+        match end {
+            End::Node(index, _) => format!("n{index}"),
+            End::Store(name) => {
+                let position = self.stores().position(|store| store.name() == name).unwrap_or_default();
+                format!("st{position}")
+            }
+            End::Topic(name) => {
+                let topics = self.all_topics();
+                let position = topics.iter().position(|topic| topic.undecorated() == name).unwrap_or_default();
+                format!("t{position}")
+            }
+        }
+    }
+}
+
+/// One end of an arrow.
+enum End {
+    Node(usize, String),
+    Store(String),
+    Topic(String),
+}
+
+fn dot_name(end: &End) -> String {
+    match end {
+        End::Node(_, name) => format!("\"{name}\""),
+        End::Store(name) => format!("\"store {name}\""),
+        End::Topic(name) => format!("\"topic {name}\""),
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to a String cannot fail");
+}

@@ -1,0 +1,24 @@
+//! What a program is made of: nodes, stores and topics. A value without side effects, the same for the same program.
+//!
+//! A [`Topology`] is filled by the `add_*` methods, checked by [`Topology::validate`], cut into [`Subtopology`]s at
+//! repartition topics, and described as text or picture. It knows neither threads nor Kafka.
+
+mod builder;
+mod describe;
+mod diagram;
+mod factory;
+mod graph;
+mod naming;
+mod source;
+mod sink;
+mod subtopology;
+mod validate;
+
+pub(crate) use factory::Site;
+pub use graph::{RepartitionTopic, Topology, TopicName};
+pub(crate) use graph::NodeKind;
+pub use naming::{changelog_topic, dead_letter_topic, internal_topic, validate_name};
+pub use sink::SinkTopic;
+pub(crate) use source::SourceEntry;
+pub use source::{Consumed, RawRecord, TimestampExtractor};
+pub use subtopology::Subtopology;

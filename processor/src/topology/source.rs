@@ -1,0 +1,135 @@
+//! Sources: decode a raw record, give it its event time, send it on its way.
+
+use std::sync::Arc;
+
+use millstream_state_stores::{Offset, SerdeRef, Timestamp};
+
+use crate::api::{ErasedInput, Failure, FailureStage, Headers, Output, Record, TaskContext, typed_output};
+use crate::error::Result;
+
+/// A record as Kafka gave it.
+#[derive(Clone, Copy, Debug)]
+pub struct RawRecord<'a> {
+    /// Offset in its partition.
+    pub offset: Offset,
+    /// The record's own timestamp.
+    pub timestamp: Timestamp,
+    /// Key bytes, `None` for null.
+    pub key: Option<&'a [u8]>,
+    /// Value bytes, `None` for null.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Gives a record its event time from its content; the last argument is Kafka's own timestamp.
+pub type TimestampExtractor<K, V> = Arc<dyn Fn(&K, &V, Timestamp) -> Timestamp + Send + Sync>;
+
+
+/// How a source reads its topics: serdes and event time (Kafka Streams' `Consumed`).
+pub struct Consumed<K, V> {
+    pub(crate) key_serde: SerdeRef<K>,
+    pub(crate) value_serde: SerdeRef<V>,
+    pub(crate) timestamp_extractor: Option<TimestampExtractor<K, V>>,
+}
+
+impl<K, V> Consumed<K, V> {
+    /// With these serdes, and event time from Kafka's record timestamp.
+    pub fn with(key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
+        Consumed { key_serde, value_serde, timestamp_extractor: None }
+    }
+
+    /// Takes event time from the record's content. A record with a negative event time is dropped and counted.
+    #[must_use]
+    pub fn with_timestamp_extractor(
+        mut self,
+        extractor: impl Fn(&K, &V, Timestamp) -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        self.timestamp_extractor = Some(Arc::new(extractor));
+        self
+    }
+}
+
+impl<K, V> Clone for Consumed<K, V> {
+    fn clone(&self) -> Self {
+        Consumed {
+            key_serde: self.key_serde.clone(),
+            value_serde: self.value_serde.clone(),
+            timestamp_extractor: self.timestamp_extractor.clone(),
+        }
+    }
+}
+
+/// One topic's way into a task. `event_time` is called once for each record that comes to the head of its queue,
+/// then `process` for the same record, unless `event_time` failed.
+pub(crate) trait SourceEntry {
+    fn event_time(&mut self, raw: &RawRecord<'_>) -> Result<Timestamp, Failure>;
+
+    fn process(
+        &mut self,
+        raw: &RawRecord<'_>,
+        headers: Headers,
+        event_time: Timestamp,
+        task: &mut TaskContext,
+    ) -> Result<(), Failure>;
+}
+
+pub(crate) trait SourceFactory: Send + Sync {
+    fn build(&self, name: &Arc<str>, children: &[(&Arc<str>, &ErasedInput)]) -> Result<Box<dyn SourceEntry>>;
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> SourceFactory for Consumed<K, V> {
+    fn build(&self, name: &Arc<str>, children: &[(&Arc<str>, &ErasedInput)]) -> Result<Box<dyn SourceEntry>> {
+        let output = typed_output(name, children)?;
+        Ok(Box::new(SourceNode { name: Arc::clone(name), consumed: self.clone(), head: None, output }))
+    }
+}
+
+struct SourceNode<K, V> {
+    name: Arc<str>,
+    consumed: Consumed<K, V>,
+    /// The head of the queue, decoded already because its event time is in its content.
+    head: Option<(K, V)>,
+    output: Output<K, V>,
+}
+
+impl<K, V> SourceNode<K, V> {
+    fn decode(&self, raw: &RawRecord<'_>) -> Result<(K, V), Failure> {
+        let field = |error| Failure::at_stage(FailureStage::Decode, error).in_node(&self.name);
+        let key = decode_field(&self.consumed.key_serde, raw.key).map_err(field)?;
+        let value = decode_field(&self.consumed.value_serde, raw.value).map_err(field)?;
+        Ok((key, value))
+    }
+}
+
+fn decode_field<T>(
+    serde: &SerdeRef<T>,
+    bytes: Option<&[u8]>,
+) -> Result<T, millstream_state_stores::SerdeError> {
+    match bytes {
+        Some(bytes) => serde.decode(bytes),
+        None => serde.decode_null(),
+    }
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> SourceEntry for SourceNode<K, V> {
+    fn event_time(&mut self, raw: &RawRecord<'_>) -> Result<Timestamp, Failure> {
+        let Some(extract) = &self.consumed.timestamp_extractor else { return Ok(raw.timestamp) };
+        let (key, value) = self.decode(raw)?;
+        let event_time = extract(&key, &value, raw.timestamp);
+        self.head = Some((key, value));
+        Ok(event_time)
+    }
+
+    fn process(
+        &mut self,
+        raw: &RawRecord<'_>,
+        headers: Headers,
+        event_time: Timestamp,
+        task: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        let (key, value) = match self.head.take() {
+            Some(head) => head,
+            None => self.decode(raw)?,
+        };
+        self.output.forward(Record { key, value, timestamp: event_time, headers }, task)
+    }
+}
