@@ -44,8 +44,9 @@ pub trait FailureHandler: Send + Sync + 'static {
     /// The answer to one failure.
     fn react(&self, failure: &FailureReport<'_>) -> Reaction;
 
-    /// Whether it can ever answer anything but [`Reaction::Fail`]. If not, the task need not be able to take a record back.
-    fn may_continue(&self) -> bool {
+    /// Whether it can ever give this answer. What it never answers need not be prepared for: taking records back, a dead-letter topic.
+    fn may(&self, reaction: Reaction) -> bool {
+        let _any = reaction;
         true
     }
 }
@@ -55,8 +56,8 @@ impl FailureHandler for Reaction {
         *self
     }
 
-    fn may_continue(&self) -> bool {
-        *self != Reaction::Fail
+    fn may(&self, reaction: Reaction) -> bool {
+        *self == reaction
     }
 }
 
@@ -97,7 +98,13 @@ impl Handlers {
 
     /// Whether a record may have to be taken back after it changed state.
     pub(crate) fn may_take_back(&self) -> bool {
-        self.process.may_continue() || self.produce.may_continue()
+        let may_continue =
+            |handler: &dyn FailureHandler| handler.may(Reaction::Skip) || handler.may(Reaction::DeadLetter);
+        may_continue(&*self.process) || may_continue(&*self.produce)
+    }
+
+    pub(crate) fn may_dead_letter(&self) -> bool {
+        [&self.decode, &self.process, &self.produce].iter().any(|handler| handler.may(Reaction::DeadLetter))
     }
 }
 

@@ -7,11 +7,18 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod handlers;
+mod http;
+pub mod kafka;
+pub mod metrics;
+pub mod query;
+pub mod runtime;
 mod task;
+pub mod testing;
 pub mod topology;
 
 pub use config::{OffsetReset, Settings};
 pub use error::{BoxError, Error, ErrorKind, RecordLocation, Result};
 pub use millstream_state_stores::*;
+pub use runtime::{ClientState, Streams};
 pub use task::TaskState;
 pub use topology::Topology;

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{TaskId, TaskStores};
+use millstream_state_stores::{
+    StateDirectory, StateMemory, StoreBuilder, StoreError, TaskId, TaskStores, TaskStoresOptions,
+};
 
 use super::failure::FailureLog;
 use super::queue::PartitionQueue;
@@ -37,6 +39,24 @@ pub(crate) struct TaskSite<'a> {
 }
 
 impl TaskPlan {
+    /// Opens the stores of a task: in its locked directory if any of them is persistent, or in memory if there is no directory.
+    pub(crate) fn open_stores(
+        &self,
+        id: TaskId,
+        directory: Option<&StateDirectory>,
+        memory: &Arc<StateMemory>,
+    ) -> Result<TaskStores, StoreError> {
+        let builders: Vec<Arc<dyn StoreBuilder>> =
+            self.subtopology.stores.iter().filter_map(|name| self.topology.store(name)).cloned().collect();
+        let is_persistent = builders.iter().any(|store| store.is_persistent());
+        let directory = match directory.filter(|_| is_persistent) {
+            Some(directory) => Some(directory.lock_task(id)?),
+            None => None,
+        };
+        let options = TaskStoresOptions { undo: self.handlers.may_take_back(), ..TaskStoresOptions::default() };
+        TaskStores::open(id, &self.application_id, directory, Arc::clone(memory), options, &builders)
+    }
+
     /// Builds a task in the state `Created`.
     ///
     /// # Errors

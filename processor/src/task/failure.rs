@@ -95,19 +95,32 @@ impl<M: InputMessage> Task<M> {
         Ok(())
     }
 
+    /// Refuses to go on if a record of one of this task's changelogs is among the failed: those may never be left out.
+    ///
+    /// # Errors
+    /// The failure of that record.
+    pub(crate) fn check_changelog_failures(&self, failed: &[FailedOutput]) -> Result<()> {
+        let is_changelog = |topic: &Arc<str>| self.changelogs().any(|(_, changelog)| changelog.topic == *topic);
+        match failed.iter().find(|output| is_changelog(&output.topic)) {
+            Some(output) => Err(Error::fatal(format!("a record of changelog topic {} cannot be produced", output.topic))
+                .with_source(output.error.to_string())
+                .in_task(self.id)),
+            None => Ok(()),
+        }
+    }
+
     /// Deals with outputs that could not be delivered.
     ///
     /// # Errors
-    /// If the handler says so, or if it was a changelog record or a dead letter that failed: those may never be left out.
+    /// If the handler says so, or if it was a dead letter that failed: that may not be left out.
     pub(crate) fn outputs_failed(&mut self, failed: Vec<FailedOutput>, now: Duration) -> Result<()> {
         for output in failed {
-            let is_changelog = self.changelogs().any(|(_, changelog)| changelog.topic == output.topic);
             let stop = |what: &str| {
                 Error::new(ErrorKind::Record, format!("{what} to topic {} cannot be produced", output.topic))
                     .with_source(output.error.to_string())
                     .in_task(self.id)
             };
-            if is_changelog || output.topic == self.dead_letter_topic {
+            if output.topic == self.dead_letter_topic || output.error.kind() != ErrorKind::Record {
                 return Err(stop("a record that must not be lost"));
             }
             let cause =

@@ -1,0 +1,153 @@
+//! What the runtime asks of a cluster beyond reading and writing: topics and their configuration.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::client::{client_config, kafka_error};
+use crate::config::Settings;
+use crate::error::{Error, Result};
+
+/// A topic to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Name in Kafka.
+    pub name: String,
+    /// Partition count.
+    pub partitions: i32,
+    /// Topic configuration, such as `cleanup.policy`.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Topics of a cluster. [`KafkaAdmin`] on a cluster; the embedded Kafka brings its own.
+pub trait ClusterAdmin: Send + Sync + 'static {
+    /// Partition counts of those of the topics that exist.
+    ///
+    /// # Errors
+    /// If the cluster cannot be asked.
+    fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>>;
+
+    /// Makes a topic. A topic that exists already is left as it is and is no error.
+    ///
+    /// # Errors
+    /// If the cluster refuses.
+    fn create_topic(&self, topic: &NewTopic) -> Result<()>;
+
+    /// The configuration in force for an existing topic.
+    ///
+    /// # Errors
+    /// If the cluster cannot be asked.
+    fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>>;
+
+    /// Deletes the records of a partition before an offset.
+    ///
+    /// # Errors
+    /// If the cluster refuses.
+    fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()>;
+}
+
+/// [`ClusterAdmin`] through Kafka's admin API.
+pub struct KafkaAdmin {
+    client: AdminClient<DefaultClientContext>,
+    runtime: tokio::runtime::Runtime,
+    replication_factor: Option<u16>,
+    timeout: Duration,
+}
+
+impl KafkaAdmin {
+    /// Connects lazily: no broker is needed yet.
+    ///
+    /// # Errors
+    /// `Invalid` if a property is not accepted.
+    pub fn new(settings: &Settings, client_id: &str) -> Result<Self> {
+        let client = client_config(settings, client_id, &["admin."], &[], &[])
+            .create()
+            .map_err(|error| kafka_error(format!("cannot create admin client {client_id}"), error))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| Error::fatal("cannot start the admin client's runtime").with_source(error))?;
+        Ok(KafkaAdmin {
+            client,
+            runtime,
+            replication_factor: settings.replication_factor,
+            timeout: settings.request_timeout,
+        })
+    }
+
+    fn options(&self) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
+    }
+
+    fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
+        kafka_error(format!("{doing} within {:?}: check bootstrap_servers and the brokers", self.timeout), error)
+    }
+}
+
+impl ClusterAdmin for KafkaAdmin {
+    fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {
+        // All topics at once: asking for a single one would create it where the brokers create topics by themselves.
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, self.timeout)
+            .map_err(|error| self.unreachable("cannot ask the cluster for its topics", error))?;
+        let known = metadata.topics().iter().filter(|topic| topics.iter().any(|name| name == topic.name()));
+        Ok(known
+            .map(|topic| (topic.name().to_string(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
+            .collect())
+    }
+
+    fn create_topic(&self, topic: &NewTopic) -> Result<()> {
+        let replication = match self.replication_factor {
+            Some(factor) => i32::from(factor),
+            None => -1,
+        };
+        let mut native = NativeTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replication));
+        for (name, value) in &topic.config {
+            native = native.set(name, value);
+        }
+        let doing = format!("cannot create topic {}", topic.name);
+        let results = self
+            .runtime
+            .block_on(self.client.create_topics([&native], &self.options()))
+            .map_err(|error| self.unreachable(&doing, error))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(kafka_error(doing, KafkaError::AdminOp(code))),
+            }
+        }
+        Ok(())
+    }
+
+    fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        let doing = format!("cannot ask for the configuration of topic {topic}");
+        let resources = self
+            .runtime
+            .block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &self.options()))
+            .map_err(|error| self.unreachable(&doing, error))?;
+        let mut config = BTreeMap::new();
+        for resource in resources {
+            let resource = resource.map_err(|code| kafka_error(doing.clone(), KafkaError::AdminOp(code)))?;
+            config.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
+        }
+        Ok(config)
+    }
+
+    fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()> {
+        let doing = "cannot delete the records of repartition topics that were processed";
+        let mut list = rdkafka::TopicPartitionList::new();
+        for (topic, partition, offset) in before {
+            list.add_partition_offset(topic, *partition, rdkafka::Offset::Offset(*offset))
+                .map_err(|error| kafka_error(doing, error))?;
+        }
+        self.runtime
+            .block_on(self.client.delete_records(&list, &self.options()))
+            .map_err(|error| self.unreachable(doing, error))?;
+        Ok(())
+    }
+}

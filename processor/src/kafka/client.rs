@@ -1,0 +1,102 @@
+//! What all clients have in common: properties, log lines, errors.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tracing::{debug, error, info, warn};
+
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind};
+
+/// Properties of one client: ours, overridden by the user's, overridden by those that must not be changed.
+pub(super) fn client_config(
+    settings: &Settings,
+    client_id: &str,
+    prefixes: &[&str],
+    defaults: &[(&str, &str)],
+    fixed: &[(&str, &str)],
+) -> ClientConfig {
+    let mut properties: BTreeMap<String, String> =
+        defaults.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    properties.extend(settings.properties_for(prefixes));
+    properties.insert("bootstrap.servers".into(), settings.bootstrap_servers.clone());
+    properties.insert("client.id".into(), client_id.to_string());
+    properties.extend(fixed.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+    let mut config = ClientConfig::new();
+    for (name, value) in properties {
+        config.set(name, value);
+    }
+    config
+}
+
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            error!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+/// An error of the client library, with what was being done.
+pub(super) fn kafka_error(doing: impl Into<String>, error: KafkaError) -> Error {
+    Error::new(kind_of(error.rdkafka_error_code()), doing).with_source(error)
+}
+
+fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Some(
+            Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::RebalanceInProgress
+            | Code::FencedInstanceId
+            | Code::AssignmentLost
+            | Code::MemberIdRequired
+            | Code::StaleMemberEpoch
+            | Code::FencedMemberEpoch,
+        ) => ErrorKind::Migrated,
+        Some(
+            Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::MessageTimedOut
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::NotCoordinator
+            | Code::WaitingForCoordinator
+            | Code::NetworkException
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::QueueFull,
+        ) => ErrorKind::Retry,
+        Some(
+            Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidMessageSize | Code::InvalidRecord | Code::InvalidTimestamp,
+        ) => ErrorKind::Record,
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::Authentication
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::InvalidTopic,
+        ) => ErrorKind::Invalid,
+        _ => ErrorKind::Fatal,
+    }
+}
+
+/// A span as milliseconds for librdkafka.
+pub(super) fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,405 @@
+//! A consumer that hands out messages in batches and group events one by one, both on the thread that asks.
+//!
+//! Partitions are forwarded to a queue of our own after each assignment: the consumer's own queue also carries rebalance
+//! events, which a batch call would swallow. A rebalance is not carried out in the callback but reported as a
+//! [`GroupEvent`], so that tasks are closed before their partitions are given up.
+
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use millstream_state_stores::Offset;
+use parking_lot::Mutex;
+use rdkafka::bindings as rdsys;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset as NativeOffset, TopicPartitionList};
+use rustc_hash::FxHashMap;
+
+use super::client::{client_config, kafka_error, log, millis};
+use super::message::KafkaMessage;
+use crate::config::{OffsetReset, Settings};
+use crate::error::{Error, Result};
+
+/// Messages taken from the client at once.
+const BATCH: usize = 1000;
+
+/// A partition, and an offset in it if one is to be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionOffset {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) offset: Option<Offset>,
+}
+
+/// What the group decided. The consumer waits until it is carried out with `assign` or `unassign`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GroupEvent {
+    Assigned(Vec<(Arc<str>, i32)>),
+    /// `lost`: they may have another owner already, so nothing may be committed.
+    Revoked { partitions: Vec<(Arc<str>, i32)>, lost: bool },
+}
+
+/// What a fetch brought for one partition, in order.
+pub(crate) enum Fetched {
+    Message(KafkaMessage),
+    /// The broker has nothing more for now.
+    EndOfPartition,
+}
+
+pub(crate) struct Consumer {
+    // Declared, and so dropped, before the client: the queue holds a reference to it.
+    queue: OwnQueue,
+    client: BaseConsumer<GroupContext>,
+    /// Index into `assigned` by topic handle and partition, so that no name is compared on the path.
+    routes: FxHashMap<(usize, i32), usize>,
+    assigned: Vec<(Arc<str>, i32)>,
+    buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
+    timeout: Duration,
+    counters: ConsumerCounters,
+}
+
+/// What a consumer counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConsumerCounters {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Consumer {
+    /// A member of the application's group.
+    pub(crate) fn in_group(settings: &Settings, group: &str, client_id: &str) -> Result<Self> {
+        let reset = match settings.offset_reset {
+            OffsetReset::Earliest => "earliest",
+            OffsetReset::Latest => "latest",
+        };
+        let session_timeout = millis(settings.session_timeout).to_string();
+        let heartbeat = millis(settings.session_timeout / 10).clamp(100, 3000).to_string();
+        let defaults = [("session.timeout.ms", &*session_timeout), ("heartbeat.interval.ms", &*heartbeat)];
+        let fixed = [("group.id", group), ("auto.offset.reset", reset), ("partition.assignment.strategy", "range")];
+        Consumer::create(settings, client_id, &["consumer."], &defaults, &fixed)
+    }
+
+    /// A consumer outside of any group, which reads what it is assigned.
+    pub(crate) fn for_restore(settings: &Settings, client_id: &str) -> Result<Self> {
+        // librdkafka has no group-less consumer; nothing is ever committed under this name.
+        let fixed = [("group.id", client_id), ("auto.offset.reset", "error")];
+        Consumer::create(settings, client_id, &["consumer.", "restore.consumer."], &[], &fixed)
+    }
+
+    fn create(
+        settings: &Settings,
+        client_id: &str,
+        prefixes: &[&str],
+        defaults: &[(&str, &str)],
+        fixed: &[(&str, &str)],
+    ) -> Result<Self> {
+        let mut all_defaults = vec![
+            ("fetch.queue.backoff.ms", "5"),
+            ("queued.min.messages", "100000"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("fetch.wait.max.ms", "100"),
+            ("check.crcs", "true"),
+        ];
+        all_defaults.extend_from_slice(defaults);
+        let mut all_fixed = vec![
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            ("allow.auto.create.topics", "false"),
+        ];
+        all_fixed.extend_from_slice(fixed);
+        let config = client_config(settings, client_id, prefixes, &all_defaults, &all_fixed);
+        let client: BaseConsumer<GroupContext> = config
+            .create_with_context(GroupContext::default())
+            .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
+        // SAFETY: the native client is valid; the queue is destroyed before it by field order.
+        let queue = OwnQueue(unsafe { rdsys::rd_kafka_queue_new(client.client().native_ptr()) });
+        Ok(Consumer {
+            queue,
+            client,
+            routes: FxHashMap::default(),
+            assigned: Vec::new(),
+            buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]),
+            timeout: settings.request_timeout,
+            counters: ConsumerCounters::default(),
+        })
+    }
+
+    pub(crate) fn subscribe(&self, topics: &[&str]) -> Result<()> {
+        self.client.subscribe(topics).map_err(|error| kafka_error(format!("cannot subscribe to {topics:?}"), error))
+    }
+
+    pub(crate) fn counters(&self) -> ConsumerCounters {
+        self.counters
+    }
+
+    /// Serves the client and returns the next decision of the group, if there is one. Does not wait.
+    ///
+    /// # Errors
+    /// `Fatal` if the client can never work again, such as after being fenced.
+    pub(crate) fn poll_group(&mut self) -> Result<Option<GroupEvent>> {
+        loop {
+            if let Some(event) = self.client.context().events.lock().pop_front() {
+                return Ok(Some(event));
+            }
+            match self.client.poll(Duration::ZERO) {
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    return Err(Error::fatal("the consumer cannot go on")
+                        .with_source(KafkaError::MessageConsumptionFatal(code)));
+                }
+                Some(Err(KafkaError::MessageConsumption(code))) => tracing::warn!(%code, "the consumer reports a problem"),
+                // Messages come through the own queue; what arrives here was fetched before its partition was forwarded
+                // and is fetched again from there, because nothing was stored for it.
+                Some(Ok(_) | Err(_)) => {}
+                None if self.client.context().events.lock().is_empty() => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// Reads these partitions, besides those already read under the cooperative protocol, else instead of them.
+    pub(crate) fn assign(&mut self, partitions: &[PartitionOffset]) -> Result<()> {
+        let list = partition_list(partitions)?;
+        let assigned = if self.is_cooperative() {
+            self.client.incremental_assign(&list)
+        } else {
+            self.assigned.clear();
+            self.client.assign(&list)
+        };
+        assigned.map_err(|error| kafka_error("cannot take the assigned partitions", error))?;
+        self.routes.clear();
+        for partition in partitions {
+            self.assigned.push((Arc::clone(&partition.topic), partition.partition));
+        }
+        for (topic, partition) in &self.assigned {
+            self.forward(topic, *partition, self.queue.0)?;
+        }
+        Ok(())
+    }
+
+    /// Stops reading these partitions.
+    pub(crate) fn unassign(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
+        for (topic, partition) in partitions {
+            self.forward(topic, *partition, std::ptr::null_mut())?;
+        }
+        let unassigned = if self.is_cooperative() {
+            let plain: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
+            self.client.incremental_unassign(&partition_list(&plain)?)
+        } else {
+            self.client.unassign()
+        };
+        self.assigned.retain(|assigned| !partitions.contains(assigned));
+        self.routes.clear();
+        unassigned.map_err(|error| kafka_error("cannot give up the revoked partitions", error))
+    }
+
+    fn is_cooperative(&self) -> bool {
+        self.client.rebalance_protocol() == RebalanceProtocol::Cooperative
+    }
+
+    fn forward(&self, topic: &str, partition: i32, to: *mut rdsys::rd_kafka_queue_t) -> Result<()> {
+        let name = CString::new(topic)
+            .map_err(|error| Error::invalid(format!("{topic:?} is not a topic name")).with_source(error))?;
+        // SAFETY: the client and the target queue are valid; the partition's queue is released right after.
+        unsafe {
+            let from = rdsys::rd_kafka_queue_get_partition(self.client.client().native_ptr(), name.as_ptr(), partition);
+            if !from.is_null() {
+                rdsys::rd_kafka_queue_forward(from, to);
+                rdsys::rd_kafka_queue_destroy(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands what was fetched to `sink`, with the partition's index in [`Consumer::assigned`]. Waits up to `wait` for the first message.
+    /// Returns how many messages there were.
+    ///
+    /// # Errors
+    /// A partition that cannot be read, or whatever `sink` fails with.
+    pub(crate) fn fetch(
+        &mut self,
+        wait: Duration,
+        mut sink: impl FnMut(usize, Fetched) -> Result<()>,
+    ) -> Result<usize> {
+        let mut count = self.consume(Duration::ZERO, BATCH)?;
+        if count == 0 && !wait.is_zero() {
+            count = self.consume(wait, 1)?;
+        }
+        let mut outcome = Ok(());
+        for index in 0..count {
+            // SAFETY: the call filled the first `count` slots, and each is taken once.
+            let message = unsafe { KafkaMessage::from_raw(self.buffer[index].assume_init()) };
+            let Some(message) = message else { continue };
+            // After an error the rest is still taken, so that it is released; it is fetched again after the restart.
+            if outcome.is_ok() {
+                outcome = self.route(message, &mut sink);
+            }
+        }
+        outcome.map(|()| count)
+    }
+
+    fn consume(&mut self, wait: Duration, most: usize) -> Result<usize> {
+        // SAFETY: the queue is valid and the buffer has room for `most` pointers.
+        let count = unsafe {
+            rdsys::rd_kafka_consume_batch_queue(self.queue.0, millis(wait), self.buffer.as_mut_ptr().cast(), most)
+        };
+        usize::try_from(count).map_err(|_| Error::fatal("the consumer's queue cannot be read"))
+    }
+
+    fn route(
+        &mut self,
+        message: KafkaMessage,
+        sink: &mut impl FnMut(usize, Fetched) -> Result<()>,
+    ) -> Result<()> {
+        let handle = (message.topic_handle() as usize, message.partition());
+        let assigned = match self.routes.get(&handle) {
+            Some(index) => *index,
+            None => {
+                let name = message.topic_name();
+                let found = self.assigned.iter().position(|(topic, partition)| **topic == *name && *partition == handle.1);
+                // Left over from a partition that was given up.
+                let Some(index) = found else { return Ok(()) };
+                self.routes.insert(handle, index);
+                index
+            }
+        };
+        match message.error_code() {
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                self.counters.records += 1;
+                self.counters.bytes += message.size() as u64;
+                sink(assigned, Fetched::Message(message))
+            }
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => sink(assigned, Fetched::EndOfPartition),
+            code => {
+                let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));
+                let (topic, partition) = &self.assigned[assigned];
+                Err(kafka_error(format!("partition {partition} of topic {topic} cannot be read"), error))
+            }
+        }
+    }
+
+    /// Stops or resumes fetching an assigned partition.
+    pub(crate) fn pause(&self, assigned: usize, pause: bool) -> Result<()> {
+        let partition = &self.assigned[assigned];
+        let list = partition_list(&[without_offset(partition)])?;
+        let done = if pause { self.client.pause(&list) } else { self.client.resume(&list) };
+        done.map_err(|error| kafka_error(format!("cannot pause or resume topic {}", partition.0), error))
+    }
+
+    /// Commits input offsets and waits for the broker's answer.
+    pub(crate) fn commit(&self, offsets: &[PartitionOffset]) -> Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .commit(&partition_list(offsets)?, CommitMode::Sync)
+            .map_err(|error| kafka_error("cannot commit offsets", error))
+    }
+
+    /// The partitions being read.
+    pub(crate) fn assigned(&self) -> &[(Arc<str>, i32)] {
+        &self.assigned
+    }
+
+    /// The end of a partition as of the last fetch; asks nobody.
+    pub(crate) fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset> {
+        let name = CString::new(topic).ok()?;
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the client is valid and the out-pointers are too.
+        let code = unsafe {
+            rdsys::rd_kafka_get_watermark_offsets(
+                self.client.client().native_ptr(),
+                name.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        let known = code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0;
+        known.then(|| Offset::new(high))
+    }
+
+    /// The offsets that exist in a partition: of the oldest record, and after the newest one.
+    pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
+        let (low, high) = self
+            .client
+            .fetch_watermarks(topic, partition, self.timeout)
+            .map_err(|error| kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error))?;
+        Ok((Offset::new(low), Offset::new(high)))
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // From here on the client closes itself, and nobody is left to carry out its events.
+        self.client.context().closing.store(true, Ordering::Relaxed);
+        let assigned = std::mem::take(&mut self.assigned);
+        if let Err(error) = self.unassign(&assigned) {
+            tracing::debug!(%error, "closing the consumer");
+        }
+    }
+}
+
+fn without_offset((topic, partition): &(Arc<str>, i32)) -> PartitionOffset {
+    PartitionOffset { topic: Arc::clone(topic), partition: *partition, offset: None }
+}
+
+fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for PartitionOffset { topic, partition, offset } in partitions {
+        let offset = offset.map_or(NativeOffset::Invalid, |offset| NativeOffset::Offset(offset.get()));
+        list.add_partition_offset(topic, *partition, offset)
+            .map_err(|error| kafka_error(format!("offset of partition {partition} of topic {topic}"), error))?;
+    }
+    Ok(list)
+}
+
+struct OwnQueue(*mut rdsys::rd_kafka_queue_t);
+
+impl Drop for OwnQueue {
+    fn drop(&mut self) {
+        // SAFETY: created by `rd_kafka_queue_new` and destroyed once.
+        unsafe { rdsys::rd_kafka_queue_destroy(self.0) }
+    }
+}
+
+#[derive(Default)]
+struct GroupContext {
+    events: Mutex<std::collections::VecDeque<GroupEvent>>,
+    closing: AtomicBool,
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the consumer reports a problem");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(%error, "giving up partitions while closing");
+            }
+            return;
+        }
+        let partitions: Vec<(Arc<str>, i32)> =
+            partitions.elements().iter().map(|element| (element.topic().into(), element.partition())).collect();
+        let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            GroupEvent::Assigned(partitions)
+        } else {
+            GroupEvent::Revoked { partitions, lost: consumer.assignment_lost() }
+        };
+        self.events.lock().push_back(event);
+    }
+}

@@ -1,0 +1,344 @@
+//! The producer of a stream thread. Used by that thread only.
+
+use std::ffi::{CString, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use millstream_state_stores::{Offset, Timestamp, partition_for_key};
+use parking_lot::{Mutex, RwLock};
+use rdkafka::bindings as rdsys;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use rustc_hash::FxHashMap;
+
+use super::client::{client_config, kafka_error, log};
+use crate::api::{Header, Headers};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, SenderTopic};
+
+pub(crate) struct Producer {
+    // Declared, and so dropped, before the client.
+    topics: Vec<Topic>,
+    topic_indexes: FxHashMap<String, SenderTopic>,
+    client: BaseProducer<Deliveries>,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+    /// Where the next record without a key goes.
+    round_robin: i32,
+    counters: ProducerCounters,
+}
+
+/// What a producer counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ProducerCounters {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+struct Topic {
+    handle: *mut rdsys::rd_kafka_topic_t,
+    name: Arc<str>,
+    partitions: i32,
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: created by `rd_kafka_topic_new` and destroyed once.
+        unsafe { rdsys::rd_kafka_topic_destroy(self.handle) }
+    }
+}
+
+impl Producer {
+    pub(crate) fn create(settings: &Settings, client_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        let defaults = [
+            ("linger.ms", "20"),
+            ("batch.size", "1000000"),
+            ("batch.num.messages", "10000"),
+            ("queue.buffering.max.messages", "500000"),
+            ("queue.buffering.max.kbytes", "262144"),
+        ];
+        let fixed = [("enable.idempotence", "true"), ("acks", "all")];
+        let config = client_config(settings, client_id, &["producer."], &defaults, &fixed);
+        let client = config
+            .create_with_context(Deliveries::default())
+            .map_err(|error| kafka_error(format!("cannot create producer {client_id}"), error))?;
+        Ok(Producer {
+            topics: Vec::new(),
+            topic_indexes: FxHashMap::default(),
+            client,
+            clock,
+            timeout: settings.request_timeout,
+            round_robin: 0,
+            counters: ProducerCounters::default(),
+        })
+    }
+
+    pub(crate) fn counters(&self) -> ProducerCounters {
+        self.counters
+    }
+
+    /// Serves delivery reports. Does not wait.
+    pub(crate) fn poll(&self) {
+        self.client.poll(Duration::ZERO);
+    }
+
+    /// Waits until every record is acknowledged or has failed; see [`Producer::take_failed`].
+    ///
+    /// # Errors
+    /// `Retry` if the brokers do not answer in time, `Fatal` if the producer cannot go on.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let deadline = self.clock.monotonic() + self.timeout;
+        // The crate's flush waits 100 ms at a time; this one returns as soon as the last report is served.
+        loop {
+            self.client.poll(Duration::ZERO);
+            // SAFETY: the native client is valid.
+            let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
+            if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                self.client.poll(Duration::ZERO);
+                return Ok(());
+            }
+            if let Some((code, reason)) = self.client.client().fatal_error() {
+                return Err(Error::fatal(format!("the producer cannot go on: {reason} ({code})")));
+            }
+            if self.clock.monotonic() > deadline {
+                return Err(Error::new(
+                    ErrorKind::Retry,
+                    format!(
+                        "{} records were not acknowledged within {:?}",
+                        self.client.in_flight_count(),
+                        self.timeout
+                    ),
+                ));
+            }
+        }
+    }
+
+    /// The records that could not be delivered since the last call.
+    pub(crate) fn take_failed(&self) -> Vec<FailedOutput> {
+        std::mem::take(&mut *self.client.context().failed.lock())
+    }
+
+    fn open_topic(&mut self, name: &str) -> Result<Topic> {
+        let metadata = self
+            .client
+            .client()
+            .fetch_metadata(Some(name), self.timeout)
+            .map_err(|error| kafka_error(format!("cannot ask for the partitions of topic {name}"), error))?;
+        let partitions = metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
+        let partitions = partitions.filter(|partitions| *partitions > 0).ok_or_else(|| {
+            Error::invalid(format!("output topic {name} does not exist: create it before the application writes to it"))
+        })?;
+        let native_name = CString::new(name)
+            .map_err(|error| Error::invalid(format!("{name:?} is not a topic name")).with_source(error))?;
+        // SAFETY: the client is valid, the name is a C string, a null configuration means the defaults.
+        let handle = unsafe {
+            rdsys::rd_kafka_topic_new(self.client.client().native_ptr(), native_name.as_ptr(), ptr::null_mut())
+        };
+        if handle.is_null() {
+            return Err(Error::invalid(format!("cannot write to topic {name}")));
+        }
+        Ok(Topic { handle, name: name.into(), partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+    }
+
+    fn partition_of(&mut self, record: &OutgoingRecord<'_>, partitions: i32) -> i32 {
+        match (record.partition, record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_for_key(key, partitions),
+            (None, None) => {
+                self.round_robin = self.round_robin.wrapping_add(1) & i32::MAX;
+                self.round_robin % partitions
+            }
+        }
+    }
+}
+
+impl RecordSender for Producer {
+    fn resolve(&mut self, topic: &str) -> Result<SenderTopic> {
+        if let Some(index) = self.topic_indexes.get(topic) {
+            return Ok(*index);
+        }
+        let opened = self.open_topic(topic)?;
+        let index = SenderTopic(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
+        self.topics.push(opened);
+        self.topic_indexes.insert(topic.to_string(), index);
+        Ok(index)
+    }
+
+    fn send(&mut self, record: &OutgoingRecord<'_>) -> Result<()> {
+        let (handle, partitions) = {
+            let topic = &self.topics[record.topic.0 as usize];
+            (topic.handle, topic.partitions)
+        };
+        let partition = self.partition_of(record, partitions);
+        let deadline = self.clock.monotonic() + self.timeout;
+        loop {
+            match produce(self.client.client().native_ptr(), handle, partition, record) {
+                Ok(()) => {
+                    self.counters.records += 1;
+                    self.counters.bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
+                    return Ok(());
+                }
+                Err(RDKafkaErrorCode::QueueFull) if self.clock.monotonic() < deadline => {
+                    self.client.poll(Duration::from_millis(1));
+                }
+                Err(code) => {
+                    let topic = &self.topics[record.topic.0 as usize].name;
+                    return Err(kafka_error(format!("cannot produce to topic {topic}"), KafkaError::MessageProduction(code)));
+                }
+            }
+        }
+    }
+
+    fn open_changelog(&mut self) -> ChangelogSlot {
+        let mut acknowledged = self.client.context().acknowledged.write();
+        acknowledged.push(AtomicI64::new(NOTHING_YET));
+        ChangelogSlot(u32::try_from(acknowledged.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    fn acknowledged(&self, slot: ChangelogSlot) -> Option<Offset> {
+        let acknowledged = self.client.context().acknowledged.read();
+        let next = acknowledged.get(slot.0 as usize)?.load(Ordering::Relaxed);
+        (next != NOTHING_YET).then(|| Offset::new(next))
+    }
+}
+
+/// Hands one record to the client, which copies it.
+fn produce(
+    client: *mut rdsys::rd_kafka_t,
+    topic: *mut rdsys::rd_kafka_topic_t,
+    partition: i32,
+    record: &OutgoingRecord<'_>,
+) -> Result<(), RDKafkaErrorCode> {
+    type Value = rdsys::rd_kafka_vu_s__bindgen_ty_1;
+    use rdsys::rd_kafka_vtype_t as Kind;
+    let mut arguments: [MaybeArgument; 8] = [const { MaybeArgument::uninit() }; 8];
+    let mut count = 0;
+    let mut add = |vtype: Kind, u: Value| {
+        arguments[count] = MaybeArgument::new(rdsys::rd_kafka_vu_s { vtype, u });
+        count += 1;
+    };
+    add(Kind::RD_KAFKA_VTYPE_RKT, Value { rkt: topic });
+    add(Kind::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition });
+    add(Kind::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: rdsys::RD_KAFKA_MSG_F_COPY });
+    add(Kind::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: record.timestamp.as_millis() });
+    if let Some(key) = record.key {
+        add(Kind::RD_KAFKA_VTYPE_KEY, Value { mem: memory(key) });
+    }
+    if let Some(value) = record.value {
+        add(Kind::RD_KAFKA_VTYPE_VALUE, Value { mem: memory(value) });
+    }
+    if let Some(ChangelogSlot(slot)) = record.changelog {
+        add(Kind::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: opaque_of(slot) });
+    }
+    let headers = native_headers(record.headers);
+    if !headers.is_null() {
+        add(Kind::RD_KAFKA_VTYPE_HEADERS, Value { headers });
+    }
+    // SAFETY: the first `count` arguments are initialised; key and value are copied by the call; it owns the headers if it succeeds.
+    let error = unsafe { rdsys::rd_kafka_produceva(client, arguments.as_ptr().cast(), count) };
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the error is valid and destroyed once; the headers are still ours after a failure.
+    let code = unsafe {
+        let code = rdsys::rd_kafka_error_code(error);
+        rdsys::rd_kafka_error_destroy(error);
+        if !headers.is_null() {
+            rdsys::rd_kafka_headers_destroy(headers);
+        }
+        code
+    };
+    Err(code.into())
+}
+
+type MaybeArgument = std::mem::MaybeUninit<rdsys::rd_kafka_vu_s>;
+
+fn memory(bytes: &[u8]) -> rdsys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+    rdsys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: bytes.as_ptr().cast_mut().cast(), size: bytes.len() }
+}
+
+/// A null pointer for no headers.
+fn native_headers(headers: &Headers) -> *mut rdsys::rd_kafka_headers_t {
+    if headers.is_empty() {
+        return ptr::null_mut();
+    }
+    // SAFETY: names and values are valid for the calls, which copy them.
+    unsafe {
+        let native = rdsys::rd_kafka_headers_new(8);
+        for Header { name, value } in headers.iter() {
+            let (start, length) = match value {
+                Some(value) => (value.as_ptr().cast::<c_void>(), value.len().cast_signed()),
+                None => (ptr::null(), 0),
+            };
+            rdsys::rd_kafka_header_add(native, name.as_ptr().cast(), name.len().cast_signed(), start, length);
+        }
+        native
+    }
+}
+
+const NOTHING_YET: i64 = -1;
+
+/// Delivery reports carry the changelog slot plus one as their opaque value; nothing stands for none.
+fn opaque_of(slot: u32) -> *mut c_void {
+    ptr::without_provenance_mut(slot as usize + 1)
+}
+
+#[derive(Default)]
+struct Deliveries {
+    acknowledged: RwLock<Vec<AtomicI64>>,
+    failed: Mutex<Vec<FailedOutput>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the producer reports a problem");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        match result {
+            Ok(message) => {
+                if let Some(slot) = opaque.checked_sub(1)
+                    && let Some(next) = self.acknowledged.read().get(slot)
+                {
+                    next.store(message.offset() + 1, Ordering::Relaxed);
+                }
+            }
+            Err((error, message)) => self.failed.lock().push(FailedOutput {
+                topic: message.topic().into(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+                headers: owned_headers(message),
+                error: Arc::new(kafka_error(format!("topic {} refused a record", message.topic()), error.clone())),
+            }),
+        }
+    }
+}
+
+fn owned_headers(message: &impl Message) -> Headers {
+    use rdkafka::message::Headers as _;
+    let native = message.headers();
+    native
+        .iter()
+        .flat_map(|headers| headers.iter())
+        .map(|header| Header {
+            name: header.key.to_string(),
+            value: header.value.map(bytes::Bytes::copy_from_slice),
+        })
+        .collect()
+}

@@ -1,0 +1,11 @@
+//! Interactive queries: committed state, read from any thread, beside the processing loop and never through it.
+
+mod error;
+mod handle;
+mod registry;
+mod view;
+
+pub use error::QueryError;
+pub use handle::ReadOnlyKeyValueStore;
+pub(crate) use registry::{StoreRegistry, StoreStatus};
+pub use view::{StoreEntry, StoreView};

@@ -1,0 +1,123 @@
+//! Which stores of which tasks this instance has, kept by the stream threads and read by queries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_state_stores::{StoreReader, TaskId, partition_for_key};
+use parking_lot::RwLock;
+
+use super::error::QueryError;
+use crate::topology::{Topology, TopicName};
+
+/// A store in one task.
+#[derive(Clone)]
+pub(crate) enum StoreStatus {
+    /// Catching up with its changelog.
+    Restoring,
+    /// Readable.
+    Open(Arc<StoreReader>),
+}
+
+/// All stores of an instance.
+pub(crate) struct StoreRegistry {
+    stores: BTreeMap<String, Partitions>,
+}
+
+struct Partitions {
+    count: i32,
+    tasks: RwLock<BTreeMap<TaskId, StoreStatus>>,
+}
+
+impl StoreRegistry {
+    pub(crate) fn new(topology: &Topology, counts: &BTreeMap<TopicName, i32>) -> Self {
+        let mut stores = BTreeMap::new();
+        for part in topology.subtopologies() {
+            let count = part.source_topics.iter().filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
+            for store in part.stores {
+                stores.insert(store, Partitions { count, tasks: RwLock::default() });
+            }
+        }
+        StoreRegistry { stores }
+    }
+
+    pub(crate) fn set(&self, store: &str, task: TaskId, status: StoreStatus) {
+        if let Some(partitions) = self.stores.get(store) {
+            partitions.tasks.write().insert(task, status);
+        }
+    }
+
+    pub(crate) fn remove_task(&self, task: TaskId) {
+        for partitions in self.stores.values() {
+            partitions.tasks.write().remove(&task);
+        }
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.stores.keys().map(String::as_str)
+    }
+
+    fn partitions(&self, store: &str) -> Result<&Partitions, QueryError> {
+        self.stores.get(store).ok_or_else(|| QueryError::UnknownStore {
+            store: store.to_string(),
+            known: self.stores.keys().cloned().collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// How many of the store's partitions are open here, and how many there are.
+    pub(crate) fn coverage(&self, store: &str) -> Result<(usize, i32), QueryError> {
+        let partitions = self.partitions(store)?;
+        let tasks = partitions.tasks.read();
+        let open = tasks.values().filter(|status| matches!(status, StoreStatus::Open(_))).count();
+        Ok((open, partitions.count))
+    }
+
+    /// The readers of all partitions that this instance has.
+    ///
+    /// # Errors
+    /// `Restoring` if one of them is not readable yet; `NotHere` if there is none.
+    pub(crate) fn readers(&self, store: &str) -> Result<Vec<Arc<StoreReader>>, QueryError> {
+        let partitions = self.partitions(store)?;
+        let tasks = partitions.tasks.read();
+        let mut readers = Vec::with_capacity(tasks.len());
+        for (task, status) in &*tasks {
+            match status {
+                StoreStatus::Open(reader) => readers.push(Arc::clone(reader)),
+                StoreStatus::Restoring => {
+                    return Err(QueryError::Restoring { store: store.to_string(), task: *task });
+                }
+            }
+        }
+        if readers.is_empty() {
+            return Err(QueryError::NotHere { store: store.to_string(), partition: 0 });
+        }
+        Ok(readers)
+    }
+
+    /// The readers that may have a key: first that of the partition the default partitioner gives it, then the others, because
+    /// a producer of the input may have placed it differently.
+    ///
+    /// The flag says whether "not found in these" means that the key does not exist.
+    pub(crate) fn readers_for_key(&self, store: &str, key: &[u8]) -> Result<(Vec<Arc<StoreReader>>, bool), QueryError> {
+        let partitions = self.partitions(store)?;
+        let partition = partition_for_key(key, partitions.count);
+        let tasks = partitions.tasks.read();
+        let home = tasks.iter().find(|(task, _)| task.partition == partition);
+        if let Some((task, StoreStatus::Restoring)) = home {
+            return Err(QueryError::Restoring { store: store.to_string(), task: *task });
+        }
+        let mut readers = Vec::with_capacity(tasks.len());
+        let others = tasks.iter().filter(|(task, _)| task.partition != partition);
+        for (_, status) in home.into_iter().chain(others) {
+            if let StoreStatus::Open(reader) = status {
+                readers.push(Arc::clone(reader));
+            }
+        }
+        Ok((readers, home.is_some()))
+    }
+
+    /// The error for a key that was not found here although its partition is elsewhere.
+    pub(crate) fn not_here(&self, store: &str, key: &[u8]) -> QueryError {
+        let count = self.stores.get(store).map_or(1, |partitions| partitions.count);
+        QueryError::NotHere { store: store.to_string(), partition: partition_for_key(key, count) }
+    }
+}

@@ -1,0 +1,332 @@
+//! An application instance: built, started, asked, closed.
+
+use std::any::type_name;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use millstream_state_stores::{KeyValueStoreBuilder, StoreName};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::info;
+
+use super::internal_topics::ensure_internal_topics;
+use super::restore::{RestoreListener, RestoreProgress};
+use super::shared::{Shared, SharedParts, StateListener, thread_name};
+use super::snapshot::ThreadSnapshot;
+use super::state::ClientState;
+use super::thread;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::http::HttpServer;
+use crate::kafka::{ClusterAdmin, KafkaAdmin, NewTopic};
+use crate::metrics::Metrics;
+use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
+use crate::task::TaskPlan;
+use crate::topology::{Topology, TopicName, dead_letter_topic, validate_name};
+
+/// An application about to start.
+pub struct AppBuilder {
+    application_id: String,
+    topology: Topology,
+    settings: Option<Settings>,
+    clock: Arc<dyn Clock>,
+    admin: Option<Arc<dyn ClusterAdmin>>,
+    state_listener: Option<StateListener>,
+    restore_listener: Option<RestoreListener>,
+}
+
+impl AppBuilder {
+    /// How to run. Without it, [`Settings::from_env`].
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Where the time comes from. Without it, the machine's clocks.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Who makes and describes topics. Without it, Kafka's admin API; the embedded Kafka brings its own.
+    #[must_use]
+    pub fn admin(mut self, admin: Arc<dyn ClusterAdmin>) -> Self {
+        self.admin = Some(admin);
+        self
+    }
+
+    /// Called at each change of state with the old and the new one, on the thread that made it: it must return soon.
+    #[must_use]
+    pub fn on_state_change(mut self, listener: impl Fn(ClientState, ClientState) + Send + Sync + 'static) -> Self {
+        self.state_listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Called when a restore begins, after each batch and at its end, on the stream thread: it must return soon.
+    #[must_use]
+    pub fn on_restore(mut self, listener: impl Fn(&RestoreProgress) + Send + Sync + 'static) -> Self {
+        self.restore_listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Checks the topology against the cluster, makes internal topics, starts the threads and the HTTP server, and returns.
+    ///
+    /// # Errors
+    /// `Invalid` if topology, settings or existing topics are wrong; `Retry` if the cluster cannot be reached.
+    pub fn start(self) -> Result<Streams> {
+        let settings = match self.settings {
+            Some(settings) => settings,
+            None => Settings::from_env()?,
+        };
+        settings.validate()?;
+        validate_name("application id", &self.application_id)?;
+        self.topology.validate()?;
+        let application_id: Arc<str> = self.application_id.into();
+        let admin = match self.admin {
+            Some(admin) => admin,
+            None => Arc::new(KafkaAdmin::new(&settings, &format!("{application_id}-admin"))?),
+        };
+        let partition_counts = prepare_topics(&self.topology, &application_id, &settings, &*admin)?;
+        let topology = Arc::new(self.topology);
+        let plans = task_plans(&topology, &application_id, &settings);
+        let shared = Arc::new(Shared::new(SharedParts {
+            readers: readers(&plans),
+            application_id,
+            topology,
+            settings,
+            clock: self.clock,
+            admin,
+            plans,
+            partition_counts,
+            restore_listener: self.restore_listener,
+            state_listener: self.state_listener,
+        }));
+        Streams::spawn(shared)
+    }
+}
+
+/// Checks the topics that are read and makes those that are the application's own. Returns partition counts.
+fn prepare_topics(
+    topology: &Topology,
+    application_id: &str,
+    settings: &Settings,
+    admin: &dyn ClusterAdmin,
+) -> Result<BTreeMap<TopicName, i32>> {
+    let external: Vec<String> = topology
+        .source_topics()
+        .into_iter()
+        .filter_map(|topic| match topic {
+            TopicName::External(name) => Some(name.clone()),
+            TopicName::Internal(_) => None,
+        })
+        .collect();
+    let counts = topology.partition_counts(&admin.partition_counts(&external)?)?;
+    ensure_internal_topics(admin, &topology.internal_topics(application_id, &counts))?;
+    if settings.handlers.may_dead_letter() {
+        let name = settings.dead_letter_topic.clone().unwrap_or_else(|| dead_letter_topic(application_id));
+        if admin.partition_counts(std::slice::from_ref(&name))?.is_empty() {
+            admin.create_topic(&NewTopic { name, partitions: 1, config: BTreeMap::new() })?;
+        }
+    }
+    Ok(counts)
+}
+
+fn task_plans(topology: &Arc<Topology>, application_id: &Arc<str>, settings: &Settings) -> Vec<TaskPlan> {
+    let dead_letters: Arc<str> = match &settings.dead_letter_topic {
+        Some(topic) => topic.as_str().into(),
+        None => dead_letter_topic(application_id).into(),
+    };
+    let plan = |subtopology| TaskPlan {
+        application_id: Arc::clone(application_id),
+        topology: Arc::clone(topology),
+        subtopology,
+        handlers: settings.handlers.clone(),
+        dead_letter_topic: Arc::clone(&dead_letters),
+        max_idle: settings.max_task_idle,
+    };
+    topology.subtopologies().into_iter().map(plan).collect()
+}
+
+fn readers(plans: &[TaskPlan]) -> BTreeMap<String, u32> {
+    let of_plan = |plan: &TaskPlan| {
+        let id = plan.subtopology.id;
+        let application_id = Arc::clone(&plan.application_id);
+        let topics = plan.subtopology.source_topics.clone();
+        topics.into_iter().map(move |topic| (topic.in_application(&application_id), id))
+    };
+    plans.iter().flat_map(of_plan).collect()
+}
+
+/// A running application instance. Dropping it closes it.
+pub struct Streams {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    metrics: Arc<Metrics>,
+    http: Option<HttpServer>,
+}
+
+impl Streams {
+    /// Names the application and its program. The id is the consumer group and the prefix of internal topics and of the state directory.
+    pub fn builder(application_id: impl Into<String>, topology: Topology) -> AppBuilder {
+        AppBuilder {
+            application_id: application_id.into(),
+            topology,
+            settings: None,
+            clock: SystemClock::shared(),
+            admin: None,
+            state_listener: None,
+            restore_listener: None,
+        }
+    }
+
+    fn spawn(shared: Arc<Shared>) -> Result<Self> {
+        let metrics = Arc::new(Metrics::new(Arc::clone(&shared))?);
+        let http = match &shared.settings.http_address {
+            Some(address) => Some(HttpServer::start(address, Arc::clone(&shared), Arc::clone(&metrics))?),
+            None => None,
+        };
+        shared.move_to(ClientState::Rebalancing);
+        let mut streams = Streams { shared, threads: Vec::new(), metrics, http };
+        for index in 0..streams.shared.settings.num_stream_threads {
+            let shared = Arc::clone(&streams.shared);
+            let name = thread_name(&shared.application_id, index).to_string();
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || thread::run(shared, index))
+                .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
+            streams.threads.push(thread);
+        }
+        Ok(streams)
+    }
+
+    /// The current state.
+    pub fn state(&self) -> ClientState {
+        self.shared.state()
+    }
+
+    /// Waits until the state is this one. Returns at once if it never can be again.
+    ///
+    /// # Errors
+    /// `Retry` if the time passed first, `Fatal` if the state can no longer be reached.
+    pub fn await_state(&self, wanted: ClientState, timeout: Duration) -> Result<()> {
+        let is_final = |state| matches!(state, ClientState::Error | ClientState::NotRunning);
+        let in_time = self.shared.await_state(timeout, |state| state == wanted || is_final(state));
+        let state = self.state();
+        if state == wanted {
+            Ok(())
+        } else if in_time {
+            Err(Error::fatal(format!("the application is in state {state} and cannot become {wanted}")))
+        } else {
+            Err(Error::new(crate::ErrorKind::Retry, format!("after {timeout:?} the application is in state {state}, not {wanted}")))
+        }
+    }
+
+    /// A typed handle of a store.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownStore`] or [`QueryError::WrongType`]. That the store is not readable yet shows when it is asked.
+    pub fn store<K: 'static, V: 'static>(
+        &self,
+        name: StoreName<K, V>,
+    ) -> Result<ReadOnlyKeyValueStore<K, V>, QueryError> {
+        let view = self.store_view(name.name())?;
+        let builder = self.shared.topology.store(name.name());
+        let typed = builder.and_then(|builder| builder.as_any().downcast_ref::<KeyValueStoreBuilder<K, V>>());
+        match (typed, builder) {
+            (Some(typed), _) => {
+                Ok(ReadOnlyKeyValueStore::new(view, typed.key_serde().clone(), typed.value_serde().clone()))
+            }
+            (None, builder) => Err(QueryError::WrongType {
+                store: name.name().to_string(),
+                asked: type_name::<(K, V)>(),
+                found: builder.map_or_else(String::new, |builder| builder.type_names()),
+            }),
+        }
+    }
+
+    /// A store as bytes, for those who do not know its types.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownStore`].
+    pub fn store_view(&self, name: &str) -> Result<StoreView, QueryError> {
+        let view = StoreView::new(Arc::clone(&self.shared.stores), name);
+        view.coverage()?;
+        Ok(view)
+    }
+
+    /// The program.
+    pub fn topology(&self) -> &Topology {
+        &self.shared.topology
+    }
+
+    /// What the threads last told about themselves, at most a quarter of a second ago.
+    pub fn threads(&self) -> Vec<Arc<ThreadSnapshot>> {
+        self.shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect()
+    }
+
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// `Fatal` if they cannot be encoded.
+    pub fn metrics_text(&self) -> Result<String> {
+        self.metrics.text()
+    }
+
+    /// Where the HTTP server listens, if there is one.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::address)
+    }
+
+    /// Runs until SIGINT or SIGTERM, or until a thread fails; then closes.
+    ///
+    /// # Errors
+    /// The error that ended it, if it did not end as asked.
+    pub fn run_until_signal(self) -> Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM])
+            .map_err(|error| Error::fatal("cannot listen for signals").with_source(error))?;
+        let ended = |state| matches!(state, ClientState::Error | ClientState::NotRunning);
+        while !self.shared.await_state(Duration::from_millis(100), ended) {
+            if let Some(signal) = signals.pending().next() {
+                info!(signal, "asked to end");
+                break;
+            }
+        }
+        self.close()
+    }
+
+    /// Ends cleanly: the last records are committed, state is written, the group is left at once.
+    ///
+    /// # Errors
+    /// The error of the first thread that failed, now or before.
+    pub fn close(mut self) -> Result<()> {
+        self.shut_down();
+        match self.shared.take_error() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.shared.stop();
+        for thread in self.threads.drain(..) {
+            // A panic was caught inside and is the application's error already.
+            if thread.join().is_err() {
+                self.shared.move_to(ClientState::Error);
+            }
+        }
+        self.http = None;
+        self.shared.move_to(ClientState::NotRunning);
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}

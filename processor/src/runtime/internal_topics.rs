@@ -1,0 +1,140 @@
+//! The topics an application makes for itself: which there must be is decided purely, then they are made or checked.
+
+use std::collections::BTreeMap;
+
+use tracing::info;
+
+use crate::error::{Error, Result};
+use crate::kafka::{ClusterAdmin, NewTopic};
+use crate::topology::{Topology, TopicName, changelog_topic};
+
+/// An internal topic as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InternalTopic {
+    pub(crate) topic: NewTopic,
+    pub(crate) purpose: &'static str,
+}
+
+/// What is left to do about an internal topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    CheckConfig,
+}
+
+impl Topology {
+    /// The changelog and repartition topics of an application, given the partition counts of what it reads.
+    pub(crate) fn internal_topics(
+        &self,
+        application_id: &str,
+        counts: &BTreeMap<TopicName, i32>,
+    ) -> Vec<InternalTopic> {
+        let mut topics = Vec::new();
+        for topic in self.repartition_topics() {
+            let name = TopicName::Internal(topic.name.clone());
+            let config = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("segment.bytes", "52428800")];
+            topics.push(internal(name.in_application(application_id), counts[&name], &config, "repartition"));
+        }
+        for part in self.subtopologies() {
+            let partitions = part.source_topics.iter().map(|topic| counts[topic]).max().unwrap_or(1);
+            for store in part.stores.iter().filter_map(|name| self.store(name)).filter(|store| store.is_logged()) {
+                let name = changelog_topic(application_id, store.name());
+                let mut changelog = internal(name, partitions, &[("cleanup.policy", "compact")], "changelog");
+                changelog.topic.config.extend(store.changelog_config().clone());
+                topics.push(changelog);
+            }
+        }
+        topics
+    }
+}
+
+fn internal(name: String, partitions: i32, config: &[(&str, &str)], purpose: &'static str) -> InternalTopic {
+    let mut config: BTreeMap<String, String> =
+        config.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    config.insert("message.timestamp.type".into(), "CreateTime".into());
+    InternalTopic { topic: NewTopic { name, partitions, config }, purpose }
+}
+
+/// What to do about a topic, given its partition count in Kafka if it exists.
+fn step_for(required: &InternalTopic, existing: Option<i32>) -> Result<Step> {
+    let NewTopic { name, partitions, .. } = &required.topic;
+    match existing {
+        None => Ok(Step::Create),
+        Some(count) if count == *partitions => Ok(Step::CheckConfig),
+        Some(count) => Err(Error::invalid(format!(
+            "{} topic {name} has {count} partitions but the topology needs {partitions}: \
+             give the input topics their former partition counts, or stop all instances and reset the application",
+            required.purpose
+        ))),
+    }
+}
+
+/// Compares the configuration that decides whether data survives: the cleanup policy.
+fn check_config(required: &InternalTopic, existing: &BTreeMap<String, String>) -> Result<()> {
+    const POLICY: &str = "cleanup.policy";
+    let (Some(required_policy), Some(policy)) = (required.topic.config.get(POLICY), existing.get(POLICY)) else {
+        return Ok(());
+    };
+    let parts = |policy: &str| {
+        let mut parts: Vec<String> = policy.split(',').map(|part| part.trim().to_string()).collect();
+        parts.sort();
+        parts
+    };
+    if parts(required_policy) == parts(policy) {
+        return Ok(());
+    }
+    let name = &required.topic.name;
+    Err(Error::invalid(format!(
+        "{} topic {name} has {POLICY}={policy} but needs {required_policy}: change it with \
+         kafka-configs --alter --topic {name} --add-config {POLICY}={required_policy}",
+        required.purpose
+    )))
+}
+
+/// Makes the topics that are missing and checks those that exist.
+///
+/// # Errors
+/// `Invalid` if an existing topic is not as it must be; or the cluster's refusal.
+pub(crate) fn ensure_internal_topics(admin: &dyn ClusterAdmin, required: &[InternalTopic]) -> Result<()> {
+    let names: Vec<String> = required.iter().map(|required| required.topic.name.clone()).collect();
+    let existing = admin.partition_counts(&names)?;
+    for required in required {
+        let name = &required.topic.name;
+        match step_for(required, existing.get(name).copied())? {
+            Step::Create => {
+                info!(topic = name, partitions = required.topic.partitions, "creating {} topic", required.purpose);
+                admin.create_topic(&required.topic)?;
+            }
+            Step::CheckConfig => check_config(required, &admin.topic_config(name)?)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changelog() -> InternalTopic {
+        internal("shop-stock-changelog".into(), 4, &[("cleanup.policy", "compact")], "changelog")
+    }
+
+    #[test]
+    fn a_missing_topic_is_made_and_a_wrong_one_is_an_error() -> Result<()> {
+        assert_eq!(step_for(&changelog(), None)?, Step::Create);
+        assert_eq!(step_for(&changelog(), Some(4))?, Step::CheckConfig);
+        let message = step_for(&changelog(), Some(3)).expect_err("three is not four").to_string();
+        for part in ["shop-stock-changelog", "3 partitions", "needs 4", "reset"] {
+            assert!(message.contains(part), "{message}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_changelog_that_is_not_compacted_is_an_error() {
+        let with = |policy: &str| BTreeMap::from([("cleanup.policy".to_string(), policy.to_string())]);
+        assert!(check_config(&changelog(), &with("compact")).is_ok());
+        let message = check_config(&changelog(), &with("delete")).expect_err("data would be lost").to_string();
+        assert!(message.contains("--add-config cleanup.policy=compact"), "{message}");
+    }
+}

@@ -1,0 +1,17 @@
+//! Runs a topology: threads with a consumer, a producer and tasks each; their life from start to a clean end.
+
+mod app;
+mod commit;
+mod internal_topics;
+mod restore;
+mod shared;
+mod snapshot;
+mod state;
+mod thread;
+
+pub use app::{AppBuilder, Streams};
+pub(crate) use internal_topics::{InternalTopic, ensure_internal_topics};
+pub use restore::{RestoreListener, RestoreProgress};
+pub(crate) use shared::Shared;
+pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
+pub use state::{ClientState, ThreadState};

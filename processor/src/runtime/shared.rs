@@ -1,0 +1,164 @@
+//! What the threads of an instance and its owner share: the program, its settings, and who is in which state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use millstream_state_stores::{StateDirectory, StateMemory};
+use parking_lot::{Condvar, Mutex};
+use tracing::{error, info};
+
+use super::restore::RestoreListener;
+use super::snapshot::ThreadSnapshot;
+use super::state::{ClientState, ThreadState};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::kafka::ClusterAdmin;
+use crate::query::StoreRegistry;
+use crate::task::TaskPlan;
+use crate::topology::{Topology, TopicName};
+
+/// Told about each change of state: the old one and the new one.
+pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) application_id: Arc<str>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) admin: Arc<dyn ClusterAdmin>,
+    /// By sub-topology id.
+    pub(crate) plans: Vec<TaskPlan>,
+    /// Topics read, by name in Kafka: the sub-topology that reads them.
+    pub(crate) readers: BTreeMap<String, u32>,
+    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
+    pub(crate) memory: Arc<StateMemory>,
+    pub(crate) directory: StateDirectory,
+    pub(crate) stores: Arc<StoreRegistry>,
+    pub(crate) restore_listener: Option<RestoreListener>,
+    pub(crate) snapshots: Vec<ArcSwap<ThreadSnapshot>>,
+    stopping: AtomicBool,
+    states: Mutex<States>,
+    state_changed: Condvar,
+    state_listener: Option<StateListener>,
+}
+
+struct States {
+    client: ClientState,
+    threads: Vec<ThreadState>,
+    error: Option<Error>,
+}
+
+/// Everything a [`Shared`] is made of besides its own states.
+pub(crate) struct SharedParts {
+    pub(crate) application_id: Arc<str>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) admin: Arc<dyn ClusterAdmin>,
+    pub(crate) plans: Vec<TaskPlan>,
+    pub(crate) readers: BTreeMap<String, u32>,
+    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
+    pub(crate) restore_listener: Option<RestoreListener>,
+    pub(crate) state_listener: Option<StateListener>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: SharedParts) -> Self {
+        let SharedParts { application_id, topology, settings, clock, admin, plans, readers, .. } = parts;
+        let threads = settings.num_stream_threads;
+        let snapshot = |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
+        Shared {
+            snapshots: (0..threads).map(snapshot).collect(),
+            memory: StateMemory::new(settings.state_memory),
+            directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
+            stores: Arc::new(StoreRegistry::new(&topology, &parts.partition_counts)),
+            partition_counts: parts.partition_counts,
+            restore_listener: parts.restore_listener,
+            stopping: AtomicBool::new(false),
+            states: Mutex::new(States {
+                client: ClientState::Created,
+                threads: vec![ThreadState::Rebalancing; threads],
+                error: None,
+            }),
+            state_changed: Condvar::new(),
+            state_listener: parts.state_listener,
+            application_id,
+            topology,
+            settings,
+            clock,
+            admin,
+            plans,
+            readers,
+        }
+    }
+
+    pub(crate) fn state(&self) -> ClientState {
+        self.states.lock().client
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Asks the threads to end.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.move_to(ClientState::PendingShutdown);
+    }
+
+    /// A thread's report of its state; the application's follows from all of them.
+    pub(crate) fn thread_is(&self, thread: usize, state: ThreadState) {
+        let next = {
+            let mut states = self.states.lock();
+            states.threads[thread] = state;
+            ClientState::of_threads(&states.threads)
+        };
+        if next == ClientState::Error {
+            self.stopping.store(true, Ordering::Relaxed);
+        }
+        if next == ClientState::Error || !self.is_stopping() {
+            self.move_to(next);
+        }
+    }
+
+    /// A thread's last word. The first error is the application's.
+    pub(crate) fn thread_failed(&self, thread: usize, failure: Error) {
+        error!(thread = %thread_name(&self.application_id, thread), error = %failure, kind = ?failure.kind(), "a stream thread failed; the application stops");
+        self.states.lock().error.get_or_insert(failure);
+        self.thread_is(thread, ThreadState::Failed);
+    }
+
+    pub(crate) fn take_error(&self) -> Option<Error> {
+        self.states.lock().error.take()
+    }
+
+    /// Goes to a state if the diagram at [`ClientState`] has an arrow to it, and says so to the listener.
+    pub(crate) fn move_to(&self, next: ClientState) {
+        let before = {
+            let mut states = self.states.lock();
+            if !states.client.can_become(next) {
+                return;
+            }
+            std::mem::replace(&mut states.client, next)
+        };
+        info!(application = %self.application_id, "state {before} -> {next}");
+        if let Some(listener) = &self.state_listener {
+            listener(before, next);
+        }
+        self.state_changed.notify_all();
+    }
+
+    /// Waits until the state fulfils the condition; false if it did not within the time.
+    pub(crate) fn await_state(&self, timeout: std::time::Duration, wanted: impl Fn(ClientState) -> bool) -> bool {
+        let mut states = self.states.lock();
+        let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
+        !result.timed_out()
+    }
+}
+
+pub(crate) fn thread_name(application_id: &str, index: usize) -> Arc<str> {
+    format!("{application_id}-StreamThread-{}", index + 1).into()
+}

@@ -1,0 +1,112 @@
+//! What a thread tells about itself now and then: plain values, read by metrics, HTTP and tests without touching the loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{EngineSizes, Offset, StoreStats, TaskId, Timestamp};
+
+use super::restore::RestoreProgress;
+use super::state::ThreadState;
+use crate::task::TaskState;
+
+/// A stream thread as of its last report.
+#[derive(Clone, Debug)]
+pub struct ThreadSnapshot {
+    /// Thread name.
+    pub name: Arc<str>,
+    /// Where it is in its life.
+    pub state: ThreadState,
+    /// Records fetched.
+    pub records_consumed: u64,
+    /// Bytes of keys and values fetched.
+    pub bytes_consumed: u64,
+    /// Records handed to the producer, changelogs included.
+    pub records_produced: u64,
+    /// Bytes of keys and values handed to the producer.
+    pub bytes_produced: u64,
+    /// Rounds of the loop.
+    pub polls: u64,
+    /// Time spent fetching and waiting for records.
+    pub poll_time: Duration,
+    /// Time spent processing.
+    pub process_time: Duration,
+    /// Commits made.
+    pub commits: u64,
+    /// Time spent committing.
+    pub commit_time: Duration,
+    /// Time the last commit took.
+    pub last_commit_time: Duration,
+    /// Assignments and revocations carried out.
+    pub rebalances: u64,
+    /// Commits that failed and were tried again.
+    pub failures: u64,
+    /// Its tasks.
+    pub tasks: Vec<TaskSnapshot>,
+}
+
+impl ThreadSnapshot {
+    /// What there is to tell of a thread that has not reported yet.
+    pub(crate) fn before_start(name: Arc<str>) -> Self {
+        ThreadSnapshot {
+            name,
+            state: ThreadState::Rebalancing,
+            records_consumed: 0,
+            bytes_consumed: 0,
+            records_produced: 0,
+            bytes_produced: 0,
+            polls: 0,
+            poll_time: Duration::ZERO,
+            process_time: Duration::ZERO,
+            commits: 0,
+            commit_time: Duration::ZERO,
+            last_commit_time: Duration::ZERO,
+            rebalances: 0,
+            failures: 0,
+            tasks: Vec::new(),
+        }
+    }
+}
+
+/// A task as of its thread's last report.
+#[derive(Clone, Debug)]
+pub struct TaskSnapshot {
+    /// Task id.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// Records that went through the topology.
+    pub processed: u64,
+    /// Records dropped by an operator's semantics.
+    pub dropped: u64,
+    /// Records skipped by a handler, by stage: decode, process, produce.
+    pub skipped: [u64; 3],
+    /// Records dead-lettered by a handler, by stage: decode, process, produce.
+    pub dead_letters: [u64; 3],
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Largest event time seen.
+    pub stream_time: Option<Timestamp>,
+    /// Its input partitions.
+    pub partitions: Vec<PartitionSnapshot>,
+    /// Its restores since it was created.
+    pub restores: Vec<RestoreProgress>,
+    /// Its stores.
+    pub stores: Vec<StoreStats>,
+    /// Sizes of its RocksDB.
+    pub engine: EngineSizes,
+}
+
+/// An input partition as of its thread's last report.
+#[derive(Clone, Debug)]
+pub struct PartitionSnapshot {
+    /// Topic in Kafka.
+    pub topic: Arc<str>,
+    /// Partition number.
+    pub partition: i32,
+    /// The offset after the last record processed.
+    pub processed_to: Option<Offset>,
+    /// Records between what was processed and the end that the last fetch saw.
+    pub lag: Option<u64>,
+    /// Records fetched that wait for the task.
+    pub buffered: usize,
+}

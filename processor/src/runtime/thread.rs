@@ -1,0 +1,403 @@
+//! A stream thread: one consumer, one producer, its share of the tasks, and a synchronous loop.
+//!
+//! Each round serves the group, fetches a batch, restores, processes, delivers and, when due, commits. The thread ends when it
+//! is asked to, or by an error, which is reported and never swallowed.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{StoreError, TaskId, TaskStores};
+use tracing::{debug, info};
+
+use super::commit::CommitClock;
+use super::restore::Restorer;
+use super::shared::{Shared, thread_name};
+use super::snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
+use super::state::ThreadState;
+use crate::error::{Error, Result};
+use crate::kafka::{Consumer, Fetched, GroupEvent, KafkaMessage, PartitionOffset, Producer};
+use crate::query::StoreStatus;
+use crate::task::{Task, TaskSite, TaskState};
+
+/// Longest wait for records; bounds how late a rebalance or a request to end is noticed.
+const POLL: Duration = Duration::from_millis(100);
+/// Records a task processes before outputs are handed to the producer.
+const BURST: usize = 1000;
+/// How often the thread reports about itself.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+
+pub(crate) struct StreamThread {
+    // Declared, and so dropped, before the clients: queues hold messages of the consumer.
+    tasks: Vec<Task<KafkaMessage>>,
+    /// For each assigned partition, in the order of the assignment: task and input. Made anew after each change.
+    routes: Vec<Option<(usize, usize)>>,
+    restorer: Restorer,
+    consumer: Consumer,
+    producer: Producer,
+    shared: Arc<Shared>,
+    index: usize,
+    name: Arc<str>,
+    state: ThreadState,
+    commit_clock: CommitClock,
+    last_report: Duration,
+    counters: LoopCounters,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LoopCounters {
+    polls: u64,
+    poll_time: Duration,
+    process_time: Duration,
+    rebalances: u64,
+}
+
+/// The body of a stream thread.
+pub(crate) fn run(shared: Arc<Shared>, index: usize) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut thread = StreamThread::create(Arc::clone(&shared), index)?;
+        let ran = thread.run();
+        let closed = thread.close(ran.is_ok());
+        ran.and(closed)
+    }));
+    match outcome {
+        Ok(Ok(())) => shared.thread_is(index, ThreadState::Ended),
+        Ok(Err(error)) => shared.thread_failed(index, error),
+        Err(panic) => shared.thread_failed(index, Error::fatal(format!("panicked: {}", panic_message(&*panic)))),
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+impl StreamThread {
+    fn create(shared: Arc<Shared>, index: usize) -> Result<Self> {
+        let name = thread_name(&shared.application_id, index);
+        let settings = &shared.settings;
+        let consumer = Consumer::in_group(settings, &shared.application_id, &format!("{name}-consumer"))?;
+        let producer = Producer::create(settings, &format!("{name}-producer"), Arc::clone(&shared.clock))?;
+        let restorer = Restorer::new(format!("{name}-restore-consumer"), shared.restore_listener.clone());
+        let now = shared.clock.monotonic();
+        Ok(StreamThread {
+            tasks: Vec::new(),
+            routes: Vec::new(),
+            restorer,
+            consumer,
+            producer,
+            index,
+            name,
+            state: ThreadState::Rebalancing,
+            commit_clock: CommitClock::starting_at(now),
+            last_report: now,
+            counters: LoopCounters::default(),
+            shared,
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let topics: Vec<&str> = self.shared.readers.keys().map(String::as_str).collect();
+        self.consumer.subscribe(&topics)?;
+        let mut busy = false;
+        while !self.shared.is_stopping() {
+            self.serve_group()?;
+            let fetched = self.fetch(busy)?;
+            let restored = self.restore()?;
+            let processed = self.process()?;
+            busy = fetched + restored + processed > 0;
+            self.commit_if_due()?;
+            self.report_if_due();
+        }
+        Ok(())
+    }
+
+    fn serve_group(&mut self) -> Result<()> {
+        while let Some(event) = self.consumer.poll_group()? {
+            self.counters.rebalances += 1;
+            match event {
+                GroupEvent::Assigned(partitions) => self.take(&partitions)?,
+                GroupEvent::Revoked { partitions, lost } => self.give_up(&partitions, lost)?,
+            }
+            self.route();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
+        info!(thread = %self.name, ?partitions, "assigned");
+        let mut by_task: BTreeMap<TaskId, Vec<&str>> = BTreeMap::new();
+        for (topic, partition) in partitions {
+            let subtopology = *self.shared.readers.get(&**topic).ok_or_else(|| {
+                Error::fatal(format!("the group assigned topic {topic}, which the topology does not read"))
+            })?;
+            by_task.entry(TaskId { subtopology, partition: *partition }).or_default().push(topic);
+        }
+        let first_new = self.tasks.len();
+        for (id, topics) in by_task {
+            let mut task = self.shared.plans[id.subtopology as usize].build(TaskSite {
+                id,
+                stores: self.open_stores(id)?,
+                owns: &|topic| topics.contains(&topic),
+            })?;
+            task.become_state(TaskState::Restoring)?;
+            for store in task.stores().names() {
+                self.shared.stores.set(store, id, StoreStatus::Restoring);
+            }
+            self.tasks.push(task);
+        }
+        self.restorer.begin(self.tasks[first_new..].iter_mut(), &self.shared.settings)?;
+        let plain = |(topic, partition): &(Arc<str>, i32)| PartitionOffset {
+            topic: Arc::clone(topic),
+            partition: *partition,
+            offset: None,
+        };
+        self.consumer.assign(&partitions.iter().map(plain).collect::<Vec<_>>())?;
+        self.start_restored()
+    }
+
+    /// Opens a task's stores; waits while another instance on this machine still has them.
+    fn open_stores(&self, id: TaskId) -> Result<TaskStores> {
+        let shared = &*self.shared;
+        let plan = &shared.plans[id.subtopology as usize];
+        let deadline = shared.clock.monotonic() + shared.settings.session_timeout;
+        loop {
+            match plan.open_stores(id, Some(&shared.directory), &shared.memory) {
+                Err(StoreError::Locked { path, .. }) if shared.clock.monotonic() < deadline && !shared.is_stopping() => {
+                    debug!(task = %id, path = %path.display(), "waiting for another instance to release the state directory");
+                    shared.clock.sleep(POLL);
+                }
+                opened => return opened.map_err(|error| Error::from(error).in_task(id)),
+            }
+        }
+    }
+
+    fn give_up(&mut self, partitions: &[(Arc<str>, i32)], lost: bool) -> Result<()> {
+        info!(thread = %self.name, ?partitions, lost, "revoked");
+        self.report_state(ThreadState::Rebalancing);
+        let is_revoked = |task: &Task<KafkaMessage>| {
+            let mut queues = task.queues().iter();
+            queues.any(|queue| partitions.iter().any(|(topic, partition)| topic == queue.topic() && *partition == queue.partition()))
+        };
+        let committed = if lost { false } else { self.commit_before_closing() };
+        let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
+        self.tasks = kept;
+        for task in revoked {
+            self.close_task(task, committed)?;
+        }
+        self.consumer.unassign(partitions)
+    }
+
+    /// Commits all tasks for the last time before some are closed. Without success they are closed as they are; what was not
+    /// committed is processed again by the next owner.
+    fn commit_before_closing(&mut self) -> bool {
+        let settings = &self.shared.settings;
+        let committed =
+            self.commit_clock.commit(&mut self.tasks, &self.consumer, &mut self.producer, settings, &*self.shared.clock);
+        if let Err(error) = &committed {
+            tracing::warn!(%error, "the last commit failed; its records will be processed again");
+        }
+        committed.is_ok()
+    }
+
+    fn close_task(&mut self, mut task: Task<KafkaMessage>, checkpoint: bool) -> Result<()> {
+        let id = task.id();
+        if checkpoint && task.state() == TaskState::Running {
+            task.checkpoint()?;
+        }
+        task.become_state(TaskState::Closed)?;
+        self.restorer.forget(id);
+        self.shared.stores.remove_task(id);
+        let stores = task.into_stores();
+        if checkpoint { stores.close().map_err(|error| Error::from(error).in_task(id)) } else { Ok(drop(stores)) }
+    }
+
+    /// Finds task and input of each assigned partition.
+    fn route(&mut self) {
+        let position_of = |(topic, partition): &(Arc<str>, i32)| {
+            self.tasks.iter().enumerate().find_map(|(task_index, task)| {
+                let mut queues = task.queues().iter();
+                let input = queues.position(|queue| queue.topic() == topic && queue.partition() == *partition)?;
+                Some((task_index, input))
+            })
+        };
+        self.routes = self.consumer.assigned().iter().map(position_of).collect();
+    }
+
+    fn fetch(&mut self, busy: bool) -> Result<usize> {
+        let clock = Arc::clone(&self.shared.clock);
+        let start = clock.monotonic();
+        let has_records = || self.tasks.iter().any(|task| task.queues().iter().any(|queue| !queue.is_empty()));
+        let wait = if busy || !self.restorer.is_idle() {
+            Duration::ZERO
+        } else if has_records() {
+            // A task waits for its other input; look again soon.
+            Duration::from_millis(1)
+        } else {
+            POLL.min(self.commit_clock.until_commit(start, &self.shared.settings)).max(Duration::from_millis(1))
+        };
+        let (tasks, routes) = (&mut self.tasks, &self.routes);
+        let fetched = self.consumer.fetch(wait, |assigned, fetched| {
+            if let Some(Some((task, input))) = routes.get(assigned) {
+                let queue = tasks[*task].queue_mut(*input);
+                match fetched {
+                    Fetched::Message(message) => queue.push(message),
+                    Fetched::EndOfPartition => queue.reached_end(),
+                }
+            }
+            Ok(())
+        })?;
+        self.counters.polls += 1;
+        self.counters.poll_time += clock.monotonic().saturating_sub(start);
+        self.apply_back_pressure()?;
+        Ok(fetched)
+    }
+
+    fn apply_back_pressure(&mut self) -> Result<()> {
+        let limit = self.shared.settings.buffered_records_per_partition;
+        for route in self.routes.iter().enumerate().filter_map(|(index, route)| route.map(|route| (index, route))) {
+            let (assigned, (task, input)) = route;
+            if let Some(pause) = self.tasks[task].queue_mut(input).pause_change(limit) {
+                self.consumer.pause(assigned, pause)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<usize> {
+        if self.restorer.is_idle() {
+            return Ok(0);
+        }
+        let restored = self.restorer.step(&mut self.tasks, Duration::from_millis(10), &*self.shared.clock)?;
+        self.start_restored()?;
+        Ok(restored)
+    }
+
+    /// Lets tasks run whose stores are complete.
+    fn start_restored(&mut self) -> Result<()> {
+        for task in &mut self.tasks {
+            if task.state() == TaskState::Restoring && self.restorer.is_complete(task.id()) {
+                task.become_state(TaskState::Running)?;
+                for store in task.stores().names() {
+                    if let Some(reader) = task.stores().reader(store) {
+                        self.shared.stores.set(store, task.id(), StoreStatus::Open(reader));
+                    }
+                }
+            }
+        }
+        if self.tasks.iter().all(|task| task.state() == TaskState::Running) {
+            self.restorer.rest();
+            self.report_state(ThreadState::Running);
+        }
+        Ok(())
+    }
+
+    fn process(&mut self) -> Result<usize> {
+        let clock = &*self.shared.clock;
+        let (start, wall_clock) = (clock.monotonic(), clock.wall_clock());
+        let mut processed = 0;
+        for task in self.tasks.iter_mut().filter(|task| task.state() == TaskState::Running) {
+            processed += task.process(BURST, wall_clock, start)?;
+            task.deliver(&mut self.producer, start)?;
+        }
+        self.producer.poll();
+        self.counters.process_time += clock.monotonic().saturating_sub(start);
+        Ok(processed)
+    }
+
+    fn commit_if_due(&mut self) -> Result<()> {
+        let shared = &*self.shared;
+        let now = shared.clock.monotonic();
+        if !self.commit_clock.is_due(now, &shared.settings, &self.tasks) {
+            return Ok(());
+        }
+        let committed = self.commit_clock.commit(
+            &mut self.tasks,
+            &self.consumer,
+            &mut self.producer,
+            &shared.settings,
+            &*shared.clock,
+        );
+        committed.or_else(|error| self.commit_clock.failed(error, shared.clock.monotonic()))
+    }
+
+    /// Ends the thread: commits and checkpoints if all is well, closes stores, leaves the group.
+    fn close(mut self, is_well: bool) -> Result<()> {
+        let committed = is_well && self.commit_before_closing();
+        let mut outcome = Ok(());
+        for task in std::mem::take(&mut self.tasks) {
+            let closed = self.close_task(task, committed);
+            outcome = outcome.and(closed);
+        }
+        self.report();
+        outcome
+    }
+
+    fn report_state(&mut self, state: ThreadState) {
+        if self.state != state {
+            self.state = state;
+            self.report();
+        }
+        self.shared.thread_is(self.index, state);
+    }
+
+    fn report_if_due(&mut self) {
+        let now = self.shared.clock.monotonic();
+        if now.saturating_sub(self.last_report) >= REPORT_INTERVAL {
+            self.last_report = now;
+            self.report();
+        }
+    }
+
+    fn report(&self) {
+        let (consumed, produced) = (self.consumer.counters(), self.producer.counters());
+        self.shared.snapshots[self.index].store(Arc::new(ThreadSnapshot {
+            name: Arc::clone(&self.name),
+            state: self.state,
+            records_consumed: consumed.records,
+            bytes_consumed: consumed.bytes,
+            records_produced: produced.records,
+            bytes_produced: produced.bytes,
+            polls: self.counters.polls,
+            poll_time: self.counters.poll_time,
+            process_time: self.counters.process_time,
+            commits: self.commit_clock.commits,
+            commit_time: self.commit_clock.time,
+            last_commit_time: self.commit_clock.last_time,
+            rebalances: self.counters.rebalances,
+            failures: self.commit_clock.failures,
+            tasks: self.tasks.iter().map(|task| self.task_snapshot(task)).collect(),
+        }));
+    }
+
+    fn task_snapshot(&self, task: &Task<KafkaMessage>) -> TaskSnapshot {
+        let counters = task.counters();
+        let partitions = task.queues().iter().map(|queue| {
+            let end = self.consumer.last_seen_end(queue.topic(), queue.partition());
+            let lag = end.zip(queue.processed_to()).map(|(end, next)| u64::try_from(end.get() - next.get()).unwrap_or(0));
+            PartitionSnapshot {
+                topic: Arc::clone(queue.topic()),
+                partition: queue.partition(),
+                processed_to: queue.processed_to(),
+                lag,
+                buffered: queue.len(),
+            }
+        });
+        TaskSnapshot {
+            id: task.id(),
+            state: task.state(),
+            processed: counters.processed,
+            dropped: counters.dropped,
+            skipped: counters.skipped,
+            dead_letters: counters.dead_letters,
+            checkpoints: counters.checkpoints,
+            stream_time: task.stream_time(),
+            partitions: partitions.collect(),
+            restores: self.restorer.of(task.id()).cloned().collect(),
+            stores: task.stores().stats(),
+            engine: task.stores().engine_sizes(),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Runs a topology in the calling thread, record by record: the tasks of the cluster, without Kafka.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{
+    KeyValueStore, Offset, RecordField, StateMemory, StoreName, TaskId, Timestamp,
+};
+
+use super::topics::{TestInputTopic, TestOutputTopic};
+use crate::api::Headers;
+use crate::clock::{Clock, ManualClock};
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::task::{
+    ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task, TaskPlan, TaskSite, TaskState,
+};
+use crate::topology::{RawRecord, Topology, dead_letter_topic};
+
+/// Runs a topology without Kafka, in controlled time (Kafka Streams' class of the same name).
+///
+/// Each record goes through all sub-topologies before `pipe_input` returns. As in Kafka Streams there is a commit after each record,
+/// so that emission caches seem off, unless the builder says otherwise. Topics have one partition; stores are in memory.
+///
+/// ```
+/// use millstream_processor::testing::TopologyTestDriver;
+/// use millstream_processor::topology::{Consumed, SinkTopic, Topology, TopicName};
+/// use millstream_processor::HasSerde;
+///
+/// let mut topology = Topology::new();
+/// let orders = vec![TopicName::External("orders".into())];
+/// topology.add_source("orders", orders, Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde()))?;
+/// let copies = SinkTopic::<String, i64>::Fixed(TopicName::External("copies".into()));
+/// topology.add_sink("copies", &["orders"], copies, HasSerde::serde(), HasSerde::serde())?;
+///
+/// let driver = TopologyTestDriver::new(topology)?;
+/// driver.input_topic::<String, i64>("orders").pipe_input("apples".to_string(), 3)?;
+/// let copied = driver.output_topic::<String, i64>("copies").read_key_value()?;
+/// assert_eq!(copied, Some(("apples".to_string(), 3)));
+/// # Ok::<(), millstream_processor::Error>(())
+/// ```
+pub struct TopologyTestDriver {
+    core: Rc<RefCell<Core>>,
+}
+
+/// Options of a [`TopologyTestDriver`].
+pub struct TopologyTestDriverBuilder {
+    topology: Topology,
+    application_id: String,
+    settings: Settings,
+    start: Timestamp,
+    commits_each_record: bool,
+}
+
+impl TopologyTestDriverBuilder {
+    /// Handlers and limits; brokers and folders in the settings play no part.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The application id, the prefix of internal topics; `test` unless set.
+    #[must_use]
+    pub fn application_id(mut self, application_id: &str) -> Self {
+        self.application_id = application_id.to_string();
+        self
+    }
+
+    /// Wall-clock time at the start; the epoch unless set.
+    #[must_use]
+    pub fn starting_at(mut self, start: Timestamp) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Commit only when [`TopologyTestDriver::commit`] is called, so that emission caches show their effect.
+    #[must_use]
+    pub fn commit_by_hand(mut self) -> Self {
+        self.commits_each_record = false;
+        self
+    }
+
+    /// Builds the tasks.
+    ///
+    /// # Errors
+    /// `Invalid` if the topology is.
+    pub fn build(self) -> Result<TopologyTestDriver> {
+        self.topology.validate()?;
+        let application_id: Arc<str> = self.application_id.into();
+        let topology = Arc::new(self.topology);
+        let memory = StateMemory::new(self.settings.state_memory);
+        let dead_letters = self.settings.dead_letter_topic.unwrap_or_else(|| dead_letter_topic(&application_id));
+        let mut tasks = Vec::new();
+        let mut readers = BTreeMap::new();
+        for subtopology in topology.subtopologies() {
+            for topic in &subtopology.source_topics {
+                readers.insert(topic.in_application(&application_id), tasks.len());
+            }
+            let plan = TaskPlan {
+                application_id: Arc::clone(&application_id),
+                topology: Arc::clone(&topology),
+                subtopology,
+                handlers: self.settings.handlers.clone(),
+                dead_letter_topic: dead_letters.as_str().into(),
+                max_idle: self.settings.max_task_idle,
+            };
+            let id = TaskId { subtopology: plan.subtopology.id, partition: 0 };
+            let stores = plan.open_stores(id, None, &memory)?;
+            let mut task: Task<OwnedMessage> = plan.build(TaskSite { id, stores, owns: &|_| true })?;
+            task.become_state(TaskState::Restoring)?;
+            task.become_state(TaskState::Running)?;
+            tasks.push(task);
+        }
+        let core = Core {
+            tasks,
+            readers,
+            produced: Produced::default(),
+            next_offsets: BTreeMap::new(),
+            clock: ManualClock::at(self.start),
+            commits_each_record: self.commits_each_record,
+        };
+        Ok(TopologyTestDriver { core: Rc::new(RefCell::new(core)) })
+    }
+}
+
+impl TopologyTestDriver {
+    /// A driver with default settings.
+    ///
+    /// # Errors
+    /// `Invalid` if the topology is.
+    pub fn new(topology: Topology) -> Result<Self> {
+        TopologyTestDriver::builder(topology).build()
+    }
+
+    /// A driver with options.
+    pub fn builder(topology: Topology) -> TopologyTestDriverBuilder {
+        TopologyTestDriverBuilder {
+            topology,
+            application_id: "test".into(),
+            settings: Settings::new("none"),
+            start: Timestamp::from_millis(0),
+            commits_each_record: true,
+        }
+    }
+
+    /// A topic to write into. Writing to a topic that the topology does not read is an error.
+    pub fn input_topic<K: RecordField, V: RecordField>(&self, topic: &str) -> TestInputTopic<K, V> {
+        TestInputTopic::new(Rc::clone(&self.core), topic)
+    }
+
+    /// A topic to read from, each record once. Repartition and changelog topics may be read, too.
+    pub fn output_topic<K: RecordField, V: RecordField>(&self, topic: &str) -> TestOutputTopic<K, V> {
+        TestOutputTopic::new(Rc::clone(&self.core), topic)
+    }
+
+    /// A store as processors see it.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such store or it holds other types.
+    pub fn key_value_store<K: 'static, V: 'static>(&self, name: StoreName<K, V>) -> Result<KeyValueStore<K, V>> {
+        let core = self.core.borrow();
+        let task = core.tasks.iter().find(|task| task.stores().index_of(name.name()).is_some());
+        let task = task.ok_or_else(|| Error::invalid(format!("the topology has no store {}", name.name())))?;
+        Ok(task.stores().key_value(name.name())?)
+    }
+
+    /// Moves wall-clock time forward.
+    pub fn advance_wall_clock(&self, by: Duration) {
+        self.core.borrow().clock.advance(by);
+    }
+
+    /// Commits all tasks: caches emit, and what they emit goes through.
+    ///
+    /// # Errors
+    /// Whatever processing fails with.
+    pub fn commit(&self) -> Result<()> {
+        self.core.borrow_mut().commit()
+    }
+
+    /// Names of the topics written so far, changelogs included, in order.
+    pub fn produced_topic_names(&self) -> Vec<String> {
+        self.core.borrow().produced.by_topic.keys().cloned().collect()
+    }
+
+    /// Records that operators dropped by their semantics, such as null keys in aggregations.
+    pub fn dropped_records(&self) -> u64 {
+        self.core.borrow().tasks.iter().map(|task| task.counters().dropped).sum()
+    }
+
+    /// Records that handlers skipped, in all stages.
+    pub fn skipped_records(&self) -> u64 {
+        self.core.borrow().tasks.iter().flat_map(|task| task.counters().skipped).sum()
+    }
+}
+
+pub(super) struct Core {
+    tasks: Vec<Task<OwnedMessage>>,
+    /// The task that reads a topic, by the topic's name in Kafka.
+    readers: BTreeMap<String, usize>,
+    produced: Produced,
+    next_offsets: BTreeMap<String, i64>,
+    clock: Arc<ManualClock>,
+    commits_each_record: bool,
+}
+
+/// An encoded record of the driver.
+#[derive(Clone, Debug)]
+pub(super) struct OwnedMessage {
+    pub(super) offset: Offset,
+    pub(super) timestamp: Timestamp,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: Headers,
+}
+
+impl InputMessage for OwnedMessage {
+    fn raw(&self) -> RawRecord<'_> {
+        RawRecord {
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+        }
+    }
+
+    fn headers(&self) -> Headers {
+        self.headers.clone()
+    }
+}
+
+impl Core {
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.wall_clock()
+    }
+
+    pub(super) fn take_output(&mut self, topic: &str) -> Option<OwnedMessage> {
+        self.produced.by_topic.get_mut(topic)?.pop_front()
+    }
+
+    pub(super) fn output_len(&self, topic: &str) -> usize {
+        self.produced.by_topic.get(topic).map_or(0, VecDeque::len)
+    }
+
+    pub(super) fn pipe(&mut self, topic: &str, message: OwnedMessage) -> Result<()> {
+        if !self.readers.contains_key(topic) {
+            let known: Vec<&str> = self.readers.keys().map(String::as_str).collect();
+            return Err(Error::invalid(format!("the topology does not read topic {topic}; it reads {}", known.join(", "))));
+        }
+        self.enqueue(topic, message);
+        self.run()?;
+        if self.commits_each_record { self.commit() } else { Ok(()) }
+    }
+
+    fn enqueue(&mut self, topic: &str, mut message: OwnedMessage) {
+        let Some(task) = self.readers.get(topic) else { return };
+        let next = self.next_offsets.entry(topic.to_string()).or_default();
+        message.offset = Offset::new(*next);
+        *next += 1;
+        let task = &mut self.tasks[*task];
+        for input in 0..task.queues().len() {
+            let queue = task.queue_mut(input);
+            if **queue.topic() == *topic {
+                queue.push(message.clone());
+            }
+            queue.reached_end();
+        }
+    }
+
+    /// Processes until nothing is left, feeding repartition topics back.
+    fn run(&mut self) -> Result<()> {
+        loop {
+            let (wall_clock, now) = (self.clock.wall_clock(), self.clock.monotonic());
+            let mut processed = 0;
+            for task in &mut self.tasks {
+                processed += task.process(usize::MAX, wall_clock, now)?;
+                task.deliver(&mut self.produced, now)?;
+            }
+            let fed_back = self.feed_back();
+            if processed + fed_back == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn feed_back(&mut self) -> usize {
+        let new = std::mem::take(&mut self.produced.new);
+        let readable: Vec<_> = new.into_iter().filter(|(topic, _)| self.readers.contains_key(&**topic)).collect();
+        for (topic, message) in &readable {
+            self.enqueue(topic, message.clone());
+        }
+        readable.len()
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        loop {
+            for task in &mut self.tasks {
+                task.prepare_commit(&mut self.produced, self.clock.monotonic())?;
+                task.committed(&self.produced)?;
+            }
+            if self.feed_back() == 0 {
+                return Ok(());
+            }
+            self.run()?;
+        }
+    }
+}
+
+/// What the tasks sent, by topic.
+#[derive(Default)]
+struct Produced {
+    names: Vec<Arc<str>>,
+    by_topic: BTreeMap<String, VecDeque<OwnedMessage>>,
+    /// Sent since the last look, for those who read it back.
+    new: Vec<(Arc<str>, OwnedMessage)>,
+    acknowledged: Vec<i64>,
+}
+
+impl RecordSender for Produced {
+    fn resolve(&mut self, topic: &str) -> Result<SenderTopic> {
+        let index = self.names.iter().position(|name| **name == *topic).unwrap_or_else(|| {
+            self.names.push(topic.into());
+            self.names.len() - 1
+        });
+        Ok(SenderTopic(u32::try_from(index).unwrap_or(u32::MAX)))
+    }
+
+    fn send(&mut self, record: &OutgoingRecord<'_>) -> Result<()> {
+        let topic = Arc::clone(&self.names[record.topic.0 as usize]);
+        let queue = self.by_topic.entry(topic.to_string()).or_default();
+        let message = OwnedMessage {
+            offset: Offset::new(0),
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.clone(),
+        };
+        queue.push_back(message.clone());
+        self.new.push((topic, message));
+        if let Some(ChangelogSlot(slot)) = record.changelog {
+            self.acknowledged[slot as usize] += 1;
+        }
+        Ok(())
+    }
+
+    fn open_changelog(&mut self) -> ChangelogSlot {
+        self.acknowledged.push(0);
+        ChangelogSlot(u32::try_from(self.acknowledged.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    fn acknowledged(&self, slot: ChangelogSlot) -> Option<Offset> {
+        self.acknowledged.get(slot.0 as usize).copied().map(Offset::new)
+    }
+}

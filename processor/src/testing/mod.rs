@@ -1,0 +1,7 @@
+//! Ways to test a topology: [`TopologyTestDriver`] runs it without Kafka, [`EmbeddedKafka`] runs a Kafka inside the test.
+
+mod driver;
+mod topics;
+
+pub use driver::{TopologyTestDriver, TopologyTestDriverBuilder};
+pub use topics::{TestInputTopic, TestOutputTopic};

@@ -1,0 +1,149 @@
+//! Typed access to the topics of a test driver.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use millstream_state_stores::{Encoded, Offset, RecordField, SerdeError, Timestamp};
+
+use super::driver::{Core, OwnedMessage};
+use crate::api::{Headers, Record};
+use crate::error::Result;
+
+/// Writes records into a topic of a [`TopologyTestDriver`](super::TopologyTestDriver).
+pub struct TestInputTopic<K, V> {
+    core: Rc<RefCell<Core>>,
+    topic: String,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<K: RecordField, V: RecordField> TestInputTopic<K, V> {
+    pub(super) fn new(core: Rc<RefCell<Core>>, topic: &str) -> Self {
+        TestInputTopic { core, topic: topic.to_string(), types: PhantomData }
+    }
+
+    /// Writes a record with the driver's wall-clock time, and processes it.
+    ///
+    /// # Errors
+    /// Whatever processing fails with; then the driver should not be used further.
+    pub fn pipe_input(&self, key: impl Into<K>, value: impl Into<V>) -> Result<()> {
+        let now = self.core.borrow().now();
+        self.pipe_input_at(key, value, now)
+    }
+
+    /// Writes a record with this event time, and processes it.
+    ///
+    /// # Errors
+    /// As [`TestInputTopic::pipe_input`].
+    pub fn pipe_input_at(&self, key: impl Into<K>, value: impl Into<V>, timestamp: Timestamp) -> Result<()> {
+        self.pipe_record(Record::new(key.into(), value.into(), timestamp))
+    }
+
+    /// Writes a whole record, headers included, and processes it.
+    ///
+    /// # Errors
+    /// As [`TestInputTopic::pipe_input`].
+    pub fn pipe_record(&self, record: Record<K, V>) -> Result<()> {
+        self.pipe(encode(&record.key)?, encode(&record.value)?, record.timestamp, record.headers)
+    }
+
+    /// Writes records as bytes, such as ones that do not decode.
+    ///
+    /// # Errors
+    /// As [`TestInputTopic::pipe_input`].
+    pub fn pipe_raw(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+        let now = self.core.borrow().now();
+        self.pipe(key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec), now, Headers::default())
+    }
+
+    fn pipe(
+        &self,
+        key: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        timestamp: Timestamp,
+        headers: Headers,
+    ) -> Result<()> {
+        let message = OwnedMessage { offset: Offset::new(0), timestamp, key, value, headers };
+        self.core.borrow_mut().pipe(&self.topic, message)
+    }
+}
+
+fn encode<T: RecordField>(field: &T) -> Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    Ok(match T::field_serde().encode(field, &mut bytes)? {
+        Encoded::Bytes => Some(bytes),
+        Encoded::Null => None,
+    })
+}
+
+/// Reads records from a topic of a [`TopologyTestDriver`](super::TopologyTestDriver), each once, in the order they were written.
+pub struct TestOutputTopic<K, V> {
+    core: Rc<RefCell<Core>>,
+    topic: String,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: RecordField, V: RecordField> TestOutputTopic<K, V> {
+    pub(super) fn new(core: Rc<RefCell<Core>>, topic: &str) -> Self {
+        TestOutputTopic { core, topic: topic.to_string(), types: PhantomData }
+    }
+
+    /// The next record, if there is one.
+    ///
+    /// # Errors
+    /// `Record` if it does not decode.
+    pub fn read_record(&self) -> Result<Option<Record<K, V>>> {
+        let Some(message) = self.core.borrow_mut().take_output(&self.topic) else { return Ok(None) };
+        Ok(Some(Record {
+            key: decode(message.key.as_deref())?,
+            value: decode(message.value.as_deref())?,
+            timestamp: message.timestamp,
+            headers: message.headers,
+        }))
+    }
+
+    /// Key and value of the next record, if there is one.
+    ///
+    /// # Errors
+    /// As [`TestOutputTopic::read_record`].
+    pub fn read_key_value(&self) -> Result<Option<(K, V)>> {
+        Ok(self.read_record()?.map(|record| (record.key, record.value)))
+    }
+
+    /// Keys and values of all records that are left.
+    ///
+    /// # Errors
+    /// As [`TestOutputTopic::read_record`].
+    pub fn read_key_values_to_list(&self) -> Result<Vec<(K, V)>> {
+        Ok(self.read_records_to_list()?.into_iter().map(|record| (record.key, record.value)).collect())
+    }
+
+    /// All records that are left.
+    ///
+    /// # Errors
+    /// As [`TestOutputTopic::read_record`].
+    pub fn read_records_to_list(&self) -> Result<Vec<Record<K, V>>> {
+        let mut records = Vec::new();
+        while let Some(record) = self.read_record()? {
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// How many records are left.
+    pub fn len(&self) -> usize {
+        self.core.borrow().output_len(&self.topic)
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn decode<T: RecordField>(bytes: Option<&[u8]>) -> Result<T, SerdeError> {
+    match bytes {
+        Some(bytes) => T::field_serde().decode(bytes),
+        None => T::field_serde().decode_null(),
+    }
+}
