@@ -6,7 +6,7 @@
 #   scripts/prerequisites.sh test    that, and what `make test` needs: JDK 17+, Maven, promtool, docker compose
 #
 # Not checked, because nothing needs it:
-#   cmake         librdkafka is built with its configure script (docs/adr/0001-librdkafka-is-built-with-its-configure-script.md)
+#   cmake         librdkafka is built with its configure script (docs/adr/0001)
 #   zlib headers  the libz-sys crate uses the system's zlib where its headers are, and compiles its own copy where not
 #   curl and OpenSSL headers, python3, pkg-config: not used by the features this project turns on
 set -euo pipefail
@@ -38,10 +38,11 @@ has_cxx20() {
 has_libclang() {
     [[ -n ${LIBCLANG_PATH:-} ]] && return 0
     local folder
-    for folder in /Library/Developer/CommandLineTools /Applications/Xcode.app/Contents/Developer/Toolchains/XcodeDefault.xctoolchain; do
+    for folder in /Library/Developer/CommandLineTools /Applications/Xcode.app/Contents/Developer/Toolchains/*; do
         [[ -e $folder/usr/lib/libclang.dylib ]] && return 0
     done
-    for folder in /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/lib /opt/homebrew/opt/llvm/lib /usr/local/opt/llvm/lib; do
+    for folder in /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/lib \
+        /opt/homebrew/opt/llvm/lib /usr/local/opt/llvm/lib; do
         if compgen -G "$folder/libclang*.so*" >/dev/null || [[ -e $folder/libclang.dylib ]]; then
             has_clang_headers && return 0
         fi
@@ -50,9 +51,10 @@ has_libclang() {
 }
 
 has_clang_headers() {
-    local pattern
-    for pattern in /usr/lib/llvm-*/lib/clang /usr/lib/clang /usr/lib64/clang /usr/local/lib/clang /opt/homebrew/opt/llvm/lib/clang /usr/local/opt/llvm/lib/clang; do
-        compgen -G "$pattern/*/include/stddef.h" >/dev/null && return 0
+    local folder
+    for folder in /usr/lib/llvm-*/lib /usr/lib /usr/lib64 /usr/local/lib \
+        /opt/homebrew/opt/llvm/lib /usr/local/opt/llvm/lib; do
+        compgen -G "$folder/clang/*/include/stddef.h" >/dev/null && return 0
     done
     return 1
 }
@@ -171,7 +173,8 @@ if ((${#missing[@]})); then
     exit 1
 fi
 if ! has cargo; then
-    echo "prerequisites: cargo is missing: install Rust from https://rustup.rs (rustup then fetches the version that rust-toolchain.toml names)" >&2
+    echo "prerequisites: cargo is missing: install rustup from https://rustup.rs" >&2
+    echo "(it then fetches the version of Rust that rust-toolchain.toml names)" >&2
     exit 1
 fi
 
