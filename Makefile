@@ -1,0 +1,43 @@
+# The two commands of the README and what they are made of. `make` lists them.
+
+# RocksDB takes minutes to compile: what is built is kept outside the checkout, and in one profile (release) for the
+# tests, the demo and the benchmarks, so that it is compiled once.
+CARGO_TARGET_DIR ?= $(HOME)/.cache/millstream/target
+export CARGO_TARGET_DIR
+
+# Flags of the demo, as in: make demo ARGS="--events 10000"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test prerequisites fmt lint check-deploy check-dependencies
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-26s%s\n", $$1, $$2 }'
+
+demo: prerequisites ## run the order and inventory example; flags in ARGS=".."
+	cargo run --release -p millstream-examples --bin order_inventory -- $(ARGS)
+
+# In one recipe, so that the order holds under -j too: cheap checks first, cargo test's own result lines last.
+test: ## everything CI checks
+	scripts/prerequisites.sh test
+	scripts/check-deploy.sh
+	cargo fmt --all --check
+	scripts/check-dependencies.sh
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo test --release --locked --workspace
+
+prerequisites: ## check, and install where possible, what the build needs from the system
+	@scripts/prerequisites.sh build
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: prerequisites ## the formatter and clippy, without the tests
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+check-deploy: ## docker-compose.yml, Prometheus' configuration and its alerts
+	scripts/check-deploy.sh
+
+check-dependencies: ## licences, banned crates, sources, advisories (cargo-deny)
+	scripts/check-dependencies.sh
