@@ -1,0 +1,43 @@
+//! `reduce` of a grouped stream.
+
+use millstream_processor::RecordField;
+
+use super::stream_aggregation::Aggregation;
+use crate::config::Materialized;
+use crate::grouped::KGroupedStream;
+use crate::table::KTable;
+
+impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
+    /// Combines the values of each key: the closure gets the value so far and the new one. The first value is kept as it is. A
+    /// record with a null key or value is dropped and counted.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const LARGEST: StoreName<String, i64> = StoreName::new("largest-order");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("orders").group_by_key().reduce(LARGEST, |largest, order| largest.max(order));
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples".into(), 500)?;
+    /// orders.pipe_input("apples".into(), 5)?;
+    /// let row = driver.key_value_store(LARGEST)?.get(&"apples".into())?;
+    /// assert_eq!(row.map(|row| row.value), Some(500));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    pub fn reduce(
+        &self,
+        store: impl Into<Materialized<K::NonNull, V::NonNull>>,
+        reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
+    ) -> KTable<K::NonNull, V::NonNull> {
+        self.declare_aggregation(Aggregation::Reduce, store.into(), move |_key, value, current| {
+            Ok(Some(match current {
+                Some(current) => reducer(current, value),
+                None => value,
+            }))
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! `repartition`: through a topic, so that equal keys lie in one partition.
+
+use std::marker::PhantomData;
+
+use millstream_processor::RecordField;
+
+use crate::config::Repartitioned;
+use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::stream::KStream;
+
+impl<K: RecordField, V: RecordField> KStream<K, V> {
+    /// Sends the stream through a topic of its own, partitioned by the key as it is now. Also where it would not be needed:
+    /// to spread work over more partitions, or to share one topic between several groupings and joins.
+    ///
+    /// Records without a key are left out, unless a left join follows.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders").repartition(Repartitioned::named("spread").with_partitions(12));
+    /// orders.map_values(|_sku, quantity| quantity * 2).to("doubled");
+    /// let topology = builder.build()?;
+    /// assert_eq!(topology.repartition_topics()[0].name, "spread-repartition");
+    /// assert_eq!(topology.repartition_topics()[0].partitions, Some(12));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn repartition(&self, repartitioned: impl Into<Repartitioned>) -> KStream<K, V> {
+        let Repartitioned { name, partitions } = repartitioned.into();
+        KStream::declare(
+            &self.graph,
+            Operation {
+                kind: OperationKind::Repartition { partitions, topic: TypedTopic::<K, V>::of_types() },
+                parents: vec![self.id],
+                name,
+                store: None,
+                write: Box::new(|_| Ok(())),
+            },
+        )
+    }
+}

@@ -1,0 +1,180 @@
+//! `join` and `left_join` of a stream with a table.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+use millstream_processor::{HasSerde, RecordField};
+
+use super::rows::Rows;
+use crate::join::JoinTarget;
+use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::stream::KStream;
+use crate::table::KTable;
+
+impl<K: RecordField, V: RecordField> KStream<K, V> {
+    /// Joins each record with the table's row of the same key, as the table is when the record is processed. Records without a
+    /// row give no output. A change of the table gives no output either. Records with a null key or value are dropped and
+    /// counted.
+    ///
+    /// Where keys changed above, the stream gets a repartition topic. Its partition count and the table's must be equal.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.table::<String, i64>("prices");
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.join(&prices, |quantity, cents| quantity * cents).to("order-values");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("prices").pipe_input("apples".into(), 30)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples".into(), 3)?;
+    /// orders.pipe_input("pears".into(), 4)?;
+    /// let values = driver.output_topic::<String, i64>("order-values");
+    /// assert_eq!(values.read_key_values_to_list()?, [("apples".into(), 90)]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join<T: JoinTarget<K>, V2: Clone + 'static>(
+        &self,
+        other: T,
+        joiner: impl Fn(V::NonNull, &T::Value) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        other.join_stream(self, StreamTableJoinKind::Inner, move |value, row| row.map(|row| joiner(value, row)))
+    }
+
+    /// [`join`](Self::join), but a record without a row, or with a null key, is joined with `None`. Records with a null value are
+    /// dropped and counted.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.left_join(&stock, |quantity, on_hand| on_hand.copied().unwrap_or(0) >= quantity).to("can-be-delivered");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("stock").pipe_input("apples".into(), 30)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples".into(), 3)?;
+    /// orders.pipe_input("pears".into(), 4)?;
+    /// let answers = driver.output_topic::<String, bool>("can-be-delivered");
+    /// assert_eq!(answers.read_key_values_to_list()?, [("apples".into(), true), ("pears".into(), false)]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "leftJoin")]
+    #[track_caller]
+    pub fn left_join<T: JoinTarget<K>, V2: Clone + 'static>(
+        &self,
+        other: T,
+        joiner: impl Fn(V::NonNull, Option<&T::Value>) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        other.join_stream(self, StreamTableJoinKind::Left, move |value, row| Some(joiner(value, row)))
+    }
+}
+
+/// What happens to a record that finds no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamTableJoinKind {
+    /// It gives no output.
+    Inner,
+    /// It is joined with `None`.
+    Left,
+}
+
+/// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none.
+#[track_caller]
+pub(crate) fn join_stream_with_table<K, V, T, V2, F>(
+    stream: &KStream<K, V>,
+    table: &KTable<K::NonNull, T>,
+    kind: StreamTableJoinKind,
+    joiner: F,
+) -> KStream<K, V2>
+where
+    K: RecordField,
+    V: RecordField,
+    T: Clone + 'static,
+    V2: Clone + 'static,
+    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
+{
+    assert!(Rc::ptr_eq(&stream.graph, &table.graph), "only streams and tables of one StreamsBuilder can be joined");
+    let (joiner, rows) = (Arc::new(joiner), Rc::clone(&table.rows));
+    let prefix = match kind {
+        StreamTableJoinKind::Inner => "KSTREAM-JOIN-",
+        StreamTableJoinKind::Left => "KSTREAM-LEFTJOIN-",
+    };
+    let accepts_null_keys = kind == StreamTableJoinKind::Left;
+    KStream::declare(
+        &stream.graph,
+        Operation {
+            kind: OperationKind::StreamTableJoin { prefix, accepts_null_keys, topic: TypedTopic::<K, V>::of_types() },
+            parents: vec![stream.id, table.id],
+            name: None,
+            store: None,
+            write: Box::new(move |place| {
+                let (open_rows, joiner) = (rows(place.plan), Arc::clone(&joiner));
+                place.add_processor(move |wiring| {
+                    Ok(StreamTableJoin::<K, V, T, V2, F> {
+                        rows: open_rows(wiring)?,
+                        kind,
+                        joiner: Arc::clone(&joiner),
+                        types: PhantomData,
+                    })
+                })
+            }),
+        },
+    )
+}
+
+struct StreamTableJoin<K: RecordField, V, T, V2, F> {
+    rows: Box<dyn Rows<K::NonNull, T>>,
+    kind: StreamTableJoinKind,
+    joiner: Arc<F>,
+    types: PhantomData<fn(V) -> V2>,
+}
+
+impl<K, V, T, V2, F> Processor for StreamTableJoin<K, V, T, V2, F>
+where
+    K: RecordField,
+    V: RecordField,
+    T: Clone + 'static,
+    V2: Clone + 'static,
+    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + 'static,
+{
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = V2;
+
+    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V2>) -> Result<(), Failure> {
+        let Record { key, value, timestamp, headers } = record;
+        let Some(value) = value.into_non_null() else {
+            context.task().drop_record();
+            return Ok(());
+        };
+        let joined = match (key.as_non_null(), self.kind) {
+            (Some(key), _) => {
+                let (mut value, mut joined) = (Some(value), None);
+                self.rows.read(key, &mut |row| {
+                    joined = value.take().and_then(|value| (self.joiner)(value, row));
+                })?;
+                joined
+            }
+            (None, StreamTableJoinKind::Left) => (self.joiner)(value, None),
+            (None, StreamTableJoinKind::Inner) => {
+                context.task().drop_record();
+                return Ok(());
+            }
+        };
+        match joined {
+            Some(value) => context.forward(Record { key, value, timestamp, headers }),
+            None => Ok(()),
+        }
+    }
+}

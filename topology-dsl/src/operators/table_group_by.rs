@@ -1,0 +1,121 @@
+//! `group_by` of a table: its changes under new keys.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+use millstream_processor::{Change, RecordField};
+
+use crate::grouped::KGroupedTable;
+use crate::logical::{Grouping, Operation, OperationKind};
+use crate::table::KTable;
+
+impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
+    /// Groups the rows by a new key. The closure makes the group's key and the value to aggregate; a null in either leaves
+    /// the row out. It must always give the same result for the same row: the row's old value is taken out of its old group
+    /// by the same closure.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const PER_SHELF: StoreName<String, u64> = StoreName::new("products-per-shelf");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let shelves = builder.table::<String, String>("shelf-of-product");
+    /// shelves.group_by(|sku, shelf| (shelf, sku.clone())).count(PER_SHELF);
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let shelves = driver.input_topic::<String, String>("shelf-of-product");
+    /// shelves.pipe_input("apples".into(), "fruit".into())?;
+    /// shelves.pipe_input("cider".into(), "fruit".into())?;
+    /// shelves.pipe_input("cider".into(), "drinks".into())?;
+    /// let per_shelf = driver.key_value_store(PER_SHELF)?;
+    /// assert_eq!(per_shelf.get(&"fruit".into())?.map(|row| row.value), Some(1));
+    /// assert_eq!(per_shelf.get(&"drinks".into())?.map(|row| row.value), Some(1));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "groupBy")]
+    pub fn group_by<K2, V2>(
+        &self,
+        selector: impl Fn(&K, V) -> (K2, V2) + Send + Sync + 'static,
+    ) -> KGroupedTable<K2::NonNull, V2::NonNull>
+    where
+        K2: RecordField<NonNull: PartialEq>,
+        V2: RecordField,
+    {
+        let selector = Arc::new(selector);
+        let mut graph = self.graph.borrow_mut();
+        let table = graph.declare(Operation {
+            kind: OperationKind::TableGrouping,
+            parents: vec![self.id],
+            name: None,
+            store: None,
+            write: Box::new(move |place| {
+                let selector = Arc::clone(&selector);
+                place.add_processor(move |_| Ok(Regroup { selector: Arc::clone(&selector), types: PhantomData }))
+            }),
+        });
+        let grouping = graph.group(Grouping { name: None, key_selection: Some(table) });
+        KGroupedTable { graph: Rc::clone(&self.graph), table, grouping, types: PhantomData }
+    }
+}
+
+struct Regroup<K, V, K2, V2, F> {
+    selector: Arc<F>,
+    types: PhantomData<fn(K, V) -> (K2, V2)>,
+}
+
+impl<K, V, K2, V2, F> Regroup<K, V, K2, V2, F>
+where
+    K2: RecordField,
+    V2: RecordField,
+    F: Fn(&K, V) -> (K2, V2),
+{
+    fn select(&self, key: &K, value: Option<V>) -> Option<(K2::NonNull, V2::NonNull)> {
+        let (key, value) = (self.selector)(key, value?);
+        Some((key.into_non_null()?, value.into_non_null()?))
+    }
+}
+
+impl<K, V, K2, V2, F> Processor for Regroup<K, V, K2, V2, F>
+where
+    K: Clone + 'static,
+    V: Clone + 'static,
+    K2: RecordField<NonNull: PartialEq>,
+    V2: RecordField,
+    F: Fn(&K, V) -> (K2, V2) + 'static,
+{
+    type KeyIn = K;
+    type ValueIn = Change<V>;
+    type KeyOut = K2::NonNull;
+    type ValueOut = Change<V2::NonNull>;
+
+    fn process(
+        &mut self,
+        record: Record<K, Change<V>>,
+        context: &mut ProcessorContext<'_, K2::NonNull, Change<V2::NonNull>>,
+    ) -> Result<(), Failure> {
+        let Record { key, value: change, timestamp, headers } = record;
+        let old = self.select(&key, change.old);
+        let new = self.select(&key, change.new);
+        let (old, new) = match (old, new) {
+            // Within one group a change is one record, so that no reader sees the group without the row (KIP-904).
+            (Some((old_key, old)), Some((new_key, new))) if old_key == new_key => {
+                let value = Change { old: Some(old), new: Some(new) };
+                return context.forward(Record { key: new_key, value, timestamp, headers });
+            }
+            different => different,
+        };
+        if let Some((key, old)) = old {
+            let value = Change { old: Some(old), new: None };
+            context.forward(Record { key, value, timestamp, headers: headers.clone() })?;
+        }
+        if let Some((key, new)) = new {
+            let value = Change { old: None, new: Some(new) };
+            context.forward(Record { key, value, timestamp, headers })?;
+        }
+        Ok(())
+    }
+}
