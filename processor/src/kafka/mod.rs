@@ -8,8 +8,12 @@ mod client;
 mod consumer;
 mod message;
 mod producer;
+mod topic_reader;
+mod topic_writer;
 
 pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
 pub(crate) use consumer::{Consumer, Fetched, GroupEvent, PartitionOffset};
 pub(crate) use message::KafkaMessage;
 pub(crate) use producer::Producer;
+pub use topic_reader::{TopicReader, TopicRecord};
+pub use topic_writer::TopicWriter;
