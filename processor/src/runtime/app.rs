@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use tracing::info;
 
 use super::internal_topics::ensure_internal_topics;
+use super::purge;
 use super::restore::{RestoreListener, RestoreProgress};
 use super::shared::{Shared, SharedParts, StateListener, thread_name};
 use super::snapshot::ThreadSnapshot;
@@ -26,7 +27,7 @@ use crate::kafka::{ClusterAdmin, KafkaAdmin, NewTopic};
 use crate::metrics::Metrics;
 use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
 use crate::task::TaskPlan;
-use crate::topology::{Topology, TopicName, dead_letter_topic, validate_name};
+use crate::topology::{TopicName, Topology, dead_letter_topic, validate_name};
 
 /// An application about to start.
 pub struct AppBuilder {
@@ -63,7 +64,10 @@ impl AppBuilder {
 
     /// Called at each change of state with the old and the new one, on the thread that made it: it must return soon.
     #[must_use]
-    pub fn on_state_change(mut self, listener: impl Fn(ClientState, ClientState) + Send + Sync + 'static) -> Self {
+    pub fn on_state_change(
+        mut self,
+        listener: impl Fn(ClientState, ClientState) + Send + Sync + 'static,
+    ) -> Self {
         self.state_listener = Some(Arc::new(listener));
         self
     }
@@ -202,6 +206,7 @@ impl Streams {
                 .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
             streams.threads.push(thread);
         }
+        streams.threads.extend(purge::start(&streams.shared)?);
         Ok(streams)
     }
 
@@ -223,7 +228,10 @@ impl Streams {
         } else if in_time {
             Err(Error::fatal(format!("the application is in state {state} and cannot become {wanted}")))
         } else {
-            Err(Error::new(crate::ErrorKind::Retry, format!("after {timeout:?} the application is in state {state}, not {wanted}")))
+            Err(Error::new(
+                crate::ErrorKind::Retry,
+                format!("after {timeout:?} the application is in state {state}, not {wanted}"),
+            ))
         }
     }
 
@@ -245,7 +253,7 @@ impl Streams {
             (None, builder) => Err(QueryError::WrongType {
                 store: name.name().to_string(),
                 asked: type_name::<(K, V)>(),
-                found: builder.map_or_else(String::new, |builder| builder.type_names()),
+                found: builder.map_or_else(String::new, |builder| builder.types().to_string()),
             }),
         }
     }

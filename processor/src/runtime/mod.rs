@@ -3,6 +3,7 @@
 mod app;
 mod commit;
 mod internal_topics;
+mod purge;
 mod restore;
 mod shared;
 mod snapshot;
@@ -10,7 +11,6 @@ mod state;
 mod thread;
 
 pub use app::{AppBuilder, Streams};
-pub(crate) use internal_topics::{InternalTopic, ensure_internal_topics};
 pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};

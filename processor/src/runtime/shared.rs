@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::kafka::ClusterAdmin;
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
-use crate::topology::{Topology, TopicName};
+use crate::topology::{TopicName, Topology};
 
 /// Told about each change of state: the old one and the new one.
 pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
@@ -33,7 +33,6 @@ pub(crate) struct Shared {
     pub(crate) plans: Vec<TaskPlan>,
     /// Topics read, by name in Kafka: the sub-topology that reads them.
     pub(crate) readers: BTreeMap<String, u32>,
-    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
     pub(crate) memory: Arc<StateMemory>,
     pub(crate) directory: StateDirectory,
     pub(crate) stores: Arc<StoreRegistry>,
@@ -69,13 +68,13 @@ impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
         let SharedParts { application_id, topology, settings, clock, admin, plans, readers, .. } = parts;
         let threads = settings.num_stream_threads;
-        let snapshot = |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
+        let snapshot =
+            |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
         Shared {
             snapshots: (0..threads).map(snapshot).collect(),
             memory: StateMemory::new(settings.state_memory),
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
             stores: Arc::new(StoreRegistry::new(&topology, &parts.partition_counts)),
-            partition_counts: parts.partition_counts,
             restore_listener: parts.restore_listener,
             stopping: AtomicBool::new(false),
             states: Mutex::new(States {
@@ -152,7 +151,11 @@ impl Shared {
     }
 
     /// Waits until the state fulfils the condition; false if it did not within the time.
-    pub(crate) fn await_state(&self, timeout: std::time::Duration, wanted: impl Fn(ClientState) -> bool) -> bool {
+    pub(crate) fn await_state(
+        &self,
+        timeout: std::time::Duration,
+        wanted: impl Fn(ClientState) -> bool,
+    ) -> bool {
         let mut states = self.states.lock();
         let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
         !result.timed_out()
