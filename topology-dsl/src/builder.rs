@@ -1,12 +1,10 @@
 //! Where a program begins: streams and tables from topics, and the topology at the end.
 
-use std::rc::Rc;
-
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
-use crate::config::{Materialized, Source};
 use crate::logical::{Operation, OperationKind, SharedGraph};
 use crate::operators::{TableKeeper, stored_rows};
+use crate::options::{Materialized, Source};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -79,7 +77,10 @@ impl StreamsBuilder {
     /// # builder.build()?;
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    pub fn table<K: HasSerde, V: HasSerde>(&self, source: impl Into<Source<Option<K>, Option<V>>>) -> KTable<K, V> {
+    pub fn table<K: HasSerde, V: HasSerde>(
+        &self,
+        source: impl Into<Source<Option<K>, Option<V>>>,
+    ) -> KTable<K, V> {
         let (topics, consumed) = source.into().into_parts();
         let read = external(&topics);
         let kind = OperationKind::TableSource {

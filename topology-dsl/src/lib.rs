@@ -32,20 +32,20 @@
 //! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name.
 
 mod builder;
-mod config;
 mod grouped;
 mod join;
 mod logical;
 mod operators;
+mod options;
 pub mod prelude;
 mod stream;
 mod table;
 
 pub use builder::StreamsBuilder;
-pub use config::{Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::JoinTarget;
 pub use millstream_processor::*;
 pub use operators::{AggregateResult, Split};
+pub use options::{Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use millstream_processor::HasSerde;
 
-use crate::config::Materialized;
 use crate::logical::{Operation, OperationId, SharedGraph};
 use crate::operators::RowLookup;
+use crate::options::Materialized;
 
 /// A table: the newest value of each key, and the stream of its changes. A value is never null; a deleted row has none.
 ///

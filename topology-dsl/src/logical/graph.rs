@@ -7,7 +7,7 @@ use millstream_processor::Result;
 
 use super::repartition::RepartitionEdges;
 use super::write::Place;
-use crate::config::StorePlan;
+use crate::options::StorePlan;
 
 /// The graph that all handles of one builder share.
 pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
@@ -79,7 +79,12 @@ pub(crate) enum OperationKind {
     /// Keeps a stream as a table.
     ToTable { topic: Box<dyn RepartitionEdges> },
     /// Aggregates a grouped stream.
-    StreamAggregate { prefix: &'static str, is_count: bool, grouping: GroupingId, topic: Box<dyn RepartitionEdges> },
+    StreamAggregate {
+        prefix: &'static str,
+        is_count: bool,
+        grouping: GroupingId,
+        topic: Box<dyn RepartitionEdges>,
+    },
     /// A table computed row by row from another one.
     TableView { prefix: &'static str, is_filter: bool },
     /// Gives a table's changes new keys.

@@ -11,7 +11,8 @@ mod repartition;
 mod tables;
 mod write;
 
-pub(crate) use graph::{Graph, Grouping, GroupingId, KeyEffect, Operation, OperationId, OperationKind, SharedGraph, WriteNode};
+pub(crate) use graph::{
+    Grouping, GroupingId, KeyEffect, Operation, OperationId, OperationKind, SharedGraph, WriteNode,
+};
 pub(crate) use plan::Plan;
-pub(crate) use repartition::{RepartitionEdges, TypedTopic};
-pub(crate) use write::Place;
+pub(crate) use repartition::TypedTopic;

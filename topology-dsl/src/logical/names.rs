@@ -37,7 +37,8 @@ impl Names {
     pub(crate) fn repartition(&mut self, base: &str) -> RepartitionNames {
         let (sink, filter, source) =
             (self.node("KSTREAM-SINK-"), self.node("KSTREAM-FILTER-"), self.node("KSTREAM-SOURCE-"));
-        let topic = if base.ends_with("-repartition") { base.to_string() } else { format!("{base}-repartition") };
+        let topic =
+            if base.ends_with("-repartition") { base.to_string() } else { format!("{base}-repartition") };
         if is_generated(base) {
             return RepartitionNames { topic, filter, sink, source };
         }
@@ -100,6 +101,9 @@ mod tests {
         assert_eq!((&*named.topic, &*named.sink), ("by-sku-repartition", "by-sku-repartition-sink"));
         let generated = names.repartition("KSTREAM-MAP-0000000009");
         assert_eq!(generated.topic, "KSTREAM-MAP-0000000009-repartition");
-        assert_eq!((&*generated.sink, &*generated.filter), ("KSTREAM-SINK-0000000003", "KSTREAM-FILTER-0000000004"));
+        assert_eq!(
+            (&*generated.sink, &*generated.filter),
+            ("KSTREAM-SINK-0000000003", "KSTREAM-FILTER-0000000004")
+        );
     }
 }

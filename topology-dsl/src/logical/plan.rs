@@ -28,7 +28,13 @@ pub(crate) enum PlannedKind {
     /// A table's source, and the node that keeps the table.
     TableSource { operation: OperationId, source: String },
     /// Filter, sink and source around a topic; the operator knows its types. Tables need no filter.
-    Repartition { operation: OperationId, topic: String, partitions: Option<i32>, filter: Option<String>, sink: String },
+    Repartition {
+        operation: OperationId,
+        topic: String,
+        partitions: Option<i32>,
+        filter: Option<String>,
+        sink: String,
+    },
 }
 
 /// What was decided for one operator.
@@ -83,7 +89,10 @@ impl Plan {
     /// A left join emits records without a key too, so no repartition topic above it may leave them out (KIP-962).
     fn keep_null_keys_above_left_joins(&mut self, graph: &Graph) {
         let accepting = graph.ids().filter(|id| {
-            matches!(graph.operation(*id).kind, OperationKind::StreamTableJoin { accepts_null_keys: true, .. })
+            matches!(
+                graph.operation(*id).kind,
+                OperationKind::StreamTableJoin { accepts_null_keys: true, .. }
+            )
         });
         let mut pending: Vec<usize> = accepting.map(|id| self.operation(id).node).collect();
         while let Some(node) = pending.pop() {
@@ -114,7 +123,10 @@ impl Planner<'_> {
             OperationKind::Step { prefix, key } => {
                 let name = self.names.given_or_node(name, prefix);
                 let below = self.below(id, operation.parents[0], name);
-                OperationPlan { needs_repartition: below.needs_repartition || *key == KeyEffect::Changed, ..below }
+                OperationPlan {
+                    needs_repartition: below.needs_repartition || *key == KeyEffect::Changed,
+                    ..below
+                }
             }
             OperationKind::Branch { number } => {
                 self.names.skip();
@@ -155,12 +167,19 @@ impl Planner<'_> {
     }
 
     /// Two streams of the same topics share one source. Both use up a number, and the first gives the name.
-    fn stream_source(&mut self, id: OperationId, name: Option<&str>, topics: &[String]) -> Result<OperationPlan> {
+    fn stream_source(
+        &mut self,
+        id: OperationId,
+        name: Option<&str>,
+        topics: &[String],
+    ) -> Result<OperationPlan> {
         let name = self.names.given_or_node(name, "KSTREAM-SOURCE-");
         let mut node = None;
         for (index, other) in self.plan.nodes.iter().enumerate() {
             let PlannedKind::Node(other_id) = other.kind else { continue };
-            let OperationKind::StreamSource { topics: read } = &self.graph.operation(other_id).kind else { continue };
+            let OperationKind::StreamSource { topics: read } = &self.graph.operation(other_id).kind else {
+                continue;
+            };
             if let Some(shared) = topics.iter().find(|topic| read.contains(topic)) {
                 if BTreeSet::from_iter(topics) != BTreeSet::from_iter(read) {
                     return Err(Error::invalid(format!(
@@ -244,7 +263,9 @@ impl Planner<'_> {
     }
 
     fn table_aggregate(&mut self, id: OperationId, operation: &Operation, prefix: &str) -> OperationPlan {
-        let OperationKind::TableAggregate { grouping, .. } = operation.kind else { return OperationPlan::default() };
+        let OperationKind::TableAggregate { grouping, .. } = operation.kind else {
+            return OperationPlan::default();
+        };
         let (store, _) = self.store_name(operation, "KTABLE-AGGREGATE-");
         let name = operation.name.as_deref();
         let sink = self.names.suffixed_or_node(name, "-sink", "KSTREAM-SINK-");
@@ -256,7 +277,8 @@ impl Planner<'_> {
         let parent = match shared {
             Some(node) => self.declared_again(node),
             None => {
-                let kind = PlannedKind::Repartition { operation: id, topic, partitions: None, filter: None, sink };
+                let kind =
+                    PlannedKind::Repartition { operation: id, topic, partitions: None, filter: None, sink };
                 let table = self.plan.operation(operation.parents[0]).node;
                 self.node(source, vec![table], kind)
             }

@@ -9,7 +9,13 @@ use millstream_processor::{RecordField, Result, SerdeRef, Topology};
 /// Writes the nodes around a repartition topic.
 pub(crate) trait RepartitionEdges {
     /// A node that lets records with a key pass, or all of them.
-    fn write_filter(&self, topology: &mut Topology, name: &str, parents: &[&str], keeps_null_keys: bool) -> Result<()>;
+    fn write_filter(
+        &self,
+        topology: &mut Topology,
+        name: &str,
+        parents: &[&str],
+        keeps_null_keys: bool,
+    ) -> Result<()>;
 
     fn write_sink(&self, topology: &mut Topology, name: &str, parents: &[&str], topic: &str) -> Result<()>;
 
@@ -30,7 +36,13 @@ impl<K: RecordField, V: RecordField> TypedTopic<K, V> {
 }
 
 impl<K: RecordField, V: Clone + 'static> RepartitionEdges for TypedTopic<K, V> {
-    fn write_filter(&self, topology: &mut Topology, name: &str, parents: &[&str], keeps_null_keys: bool) -> Result<()> {
+    fn write_filter(
+        &self,
+        topology: &mut Topology,
+        name: &str,
+        parents: &[&str],
+        keeps_null_keys: bool,
+    ) -> Result<()> {
         topology.add_processor(name, parents, &[], move |_| {
             Ok(KeyFilter::<K, V> { keeps_null_keys, types: PhantomData })
         })
@@ -59,7 +71,15 @@ impl<K: RecordField, V: Clone + 'static> Processor for KeyFilter<K, V> {
     type KeyOut = K;
     type ValueOut = V;
 
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V>) -> Result<(), Failure> {
-        if self.keeps_null_keys || record.key.as_non_null().is_some() { context.forward(record) } else { Ok(()) }
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V>,
+    ) -> Result<(), Failure> {
+        if self.keeps_null_keys || record.key.as_non_null().is_some() {
+            context.forward(record)
+        } else {
+            Ok(())
+        }
     }
 }

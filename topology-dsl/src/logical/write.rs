@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use millstream_processor::api::Processor;
+use millstream_processor::api::{Processor, Wiring};
 use millstream_processor::topology::RepartitionTopic;
-use millstream_processor::{Error, Result, Topology, Wiring};
+use millstream_processor::{Error, Result, Topology};
 
 use super::graph::{Graph, OperationId, OperationKind};
 use super::plan::{Plan, PlannedKind};
@@ -58,7 +58,8 @@ impl Graph {
 
     fn write_node(&self, plan: &Plan, index: usize, topology: &mut Topology) -> Result<()> {
         let node = &plan.nodes[index];
-        let parents: Vec<&str> = node.parents.iter().map(|parent| plan.nodes[*parent].name.as_str()).collect();
+        let parents: Vec<&str> =
+            node.parents.iter().map(|parent| plan.nodes[*parent].name.as_str()).collect();
         match &node.kind {
             PlannedKind::Node(id) => self.write_operation(plan, *id, topology, &node.name, parents),
             PlannedKind::TableSource { operation, source } => {
@@ -69,7 +70,10 @@ impl Graph {
             }
             PlannedKind::Repartition { operation, topic, partitions, filter, sink } => {
                 let edges = self.repartition_edges(*operation)?;
-                topology.add_repartition_topic(RepartitionTopic { name: topic.clone(), partitions: *partitions })?;
+                topology.add_repartition_topic(RepartitionTopic {
+                    name: topic.clone(),
+                    partitions: *partitions,
+                })?;
                 match filter {
                     Some(filter) => {
                         edges.write_filter(topology, filter, &parents, node.keeps_null_keys)?;
@@ -140,7 +144,9 @@ impl Plan {
         let mut order = Vec::with_capacity(self.nodes.len());
         while let Some(Reverse((_, index))) = ready.pop() {
             order.push(index);
-            for (child, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.parents.contains(&index)) {
+            for (child, node) in
+                self.nodes.iter().enumerate().filter(|(_, node)| node.parents.contains(&index))
+            {
                 waiting_for[child] -= 1;
                 if waiting_for[child] == 0 {
                     ready.push(Reverse((node.priority, child)));

@@ -6,8 +6,8 @@ use millstream_processor::api::Failure;
 use millstream_processor::{BoxError, HasSerde, RecordField};
 
 use super::stream_aggregation::Aggregation;
-use crate::config::Materialized;
 use crate::grouped::KGroupedStream;
+use crate::options::Materialized;
 use crate::table::KTable;
 
 /// What an aggregating closure may return: the new value `A`, or `Option<A>` where `None` deletes the row.
@@ -48,8 +48,8 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let movements = driver.input_topic::<String, i64>("stock-movements");
-    /// movements.pipe_input("apples".into(), 10)?;
-    /// movements.pipe_input("apples".into(), -3)?;
+    /// movements.pipe_input("apples", 10)?;
+    /// movements.pipe_input("apples", -3)?;
     /// let row = driver.key_value_store(STOCK)?.get(&"apples".into())?;
     /// assert_eq!(row.map(|row| row.value), Some(7));
     /// # Ok::<(), millstream::Error>(())

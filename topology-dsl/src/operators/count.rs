@@ -3,8 +3,8 @@
 use millstream_processor::RecordField;
 
 use super::stream_aggregation::Aggregation;
-use crate::config::Materialized;
 use crate::grouped::KGroupedStream;
+use crate::options::Materialized;
 use crate::table::KTable;
 
 impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
@@ -23,8 +23,8 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let orders = driver.input_topic::<String, i64>("orders");
-    /// orders.pipe_input("apples".into(), 500)?;
-    /// orders.pipe_input("apples".into(), 5)?;
+    /// orders.pipe_input("apples", 500)?;
+    /// orders.pipe_input("apples", 5)?;
     /// let row = driver.key_value_store(COUNTS)?.get(&"apples".into())?;
     /// assert_eq!(row.map(|row| row.value), Some(2));
     /// # Ok::<(), millstream::Error>(())

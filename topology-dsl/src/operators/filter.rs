@@ -22,8 +22,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let orders = driver.input_topic::<String, i64>("orders");
-    /// orders.pipe_input("apples".into(), 500)?;
-    /// orders.pipe_input("pears".into(), 5)?;
+    /// orders.pipe_input("apples", 500)?;
+    /// orders.pipe_input("pears", 5)?;
     /// let bulk = driver.output_topic::<String, i64>("bulk-orders");
     /// assert_eq!(bulk.read_key_values_to_list()?, [("apples".into(), 500)]);
     /// # Ok::<(), millstream::Error>(())
@@ -41,7 +41,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// builder.stream::<String, i64>("orders").filter_not(|_sku, quantity| *quantity > 100).to("retail-orders");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("orders").pipe_input("pears".into(), 5)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("pears", 5)?;
     /// let retail = driver.output_topic::<String, i64>("retail-orders");
     /// assert_eq!(retail.read_key_value()?, Some(("pears".into(), 5)));
     /// # Ok::<(), millstream::Error>(())
@@ -91,8 +91,13 @@ where
     type ValueOut = V;
 
     #[inline]
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V>) -> Result<(), Failure> {
-        let passes = (self.predicate)(&record.key, &record.value).map_err(|error| Failure::process(error.into()))?;
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V>,
+    ) -> Result<(), Failure> {
+        let passes =
+            (self.predicate)(&record.key, &record.value).map_err(|error| Failure::process(error.into()))?;
         if passes { context.forward(record) } else { Ok(()) }
     }
 }

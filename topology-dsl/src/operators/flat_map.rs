@@ -22,7 +22,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// transfers.flat_map(|sku, moved| [(format!("{sku}-out"), -moved), (format!("{sku}-in"), moved)]).to("movements");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("transfers").pipe_input("apples".into(), 3)?;
+    /// driver.input_topic::<String, i64>("transfers").pipe_input("apples", 3)?;
     /// let movements = driver.output_topic::<String, i64>("movements");
     /// let both = [("apples-out".into(), -3), ("apples-in".into(), 3)];
     /// assert_eq!(movements.read_key_values_to_list()?, both);
@@ -90,7 +90,11 @@ where
     type KeyOut = K2;
     type ValueOut = V2;
 
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K2, V2>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K2, V2>,
+    ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
         for (key, value) in (self.mapper)(key, value).map_err(|error| Failure::process(error.into()))? {
             context.forward(Record { key, value, timestamp, headers: headers.clone() })?;

@@ -22,14 +22,17 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// baskets.flat_map_values(|_customer, skus| skus.split(',').map(str::to_string).collect::<Vec<_>>()).to("items");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, String>("baskets").pipe_input("ann".into(), "apples,pears".into())?;
+    /// driver.input_topic::<String, String>("baskets").pipe_input("ann", "apples,pears")?;
     /// let items = driver.output_topic::<String, String>("items");
     /// let both = [("ann".into(), "apples".into()), ("ann".into(), "pears".into())];
     /// assert_eq!(items.read_key_values_to_list()?, both);
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "flatMapValues")]
-    pub fn flat_map_values<V2, I>(&self, mapper: impl Fn(&K, V) -> I + Send + Sync + 'static) -> KStream<K, V2>
+    pub fn flat_map_values<V2, I>(
+        &self,
+        mapper: impl Fn(&K, V) -> I + Send + Sync + 'static,
+    ) -> KStream<K, V2>
     where
         V2: Clone + 'static,
         I: IntoIterator<Item = V2> + 'static,
@@ -88,7 +91,11 @@ where
     type KeyOut = K;
     type ValueOut = V2;
 
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V2>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V2>,
+    ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
         let values = (self.mapper)(&key, value).map_err(|error| Failure::process(error.into()))?;
         let mut values = values.into_iter();

@@ -23,7 +23,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// quantities.map(|sku, quantity| (sku.to_uppercase(), quantity * 2)).to("doubled");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("orders").pipe_input("apples".into(), 2)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 2)?;
     /// let doubled = driver.output_topic::<String, i64>("doubled");
     /// assert_eq!(doubled.read_key_value()?, Some(("APPLES".into(), 4)));
     /// # Ok::<(), millstream::Error>(())
@@ -77,7 +77,11 @@ where
     type ValueOut = V2;
 
     #[inline]
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K2, V2>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K2, V2>,
+    ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
         let (key, value) = (self.mapper)(key, value).map_err(|error| Failure::process(error.into()))?;
         context.forward(Record { key, value, timestamp, headers })

@@ -21,7 +21,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// builder.stream::<String, i64>("orders").map_values(|sku, quantity| format!("{quantity} {sku}")).to("lines");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("orders").pipe_input("apples".into(), 2)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 2)?;
     /// let lines = driver.output_topic::<String, String>("lines");
     /// assert_eq!(lines.read_key_value()?, Some(("apples".into(), "2 apples".into())));
     /// # Ok::<(), millstream::Error>(())
@@ -76,7 +76,11 @@ where
     type ValueOut = V2;
 
     #[inline]
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V2>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V2>,
+    ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
         let value = (self.mapper)(&key, value).map_err(|error| Failure::process(error.into()))?;
         context.forward(Record { key, value, timestamp, headers })

@@ -21,8 +21,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// web.merge(&shop).to("orders");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("shop-orders").pipe_input("apples".into(), 1)?;
-    /// driver.input_topic::<String, i64>("web-orders").pipe_input("pears".into(), 2)?;
+    /// driver.input_topic::<String, i64>("shop-orders").pipe_input("apples", 1)?;
+    /// driver.input_topic::<String, i64>("web-orders").pipe_input("pears", 2)?;
     /// let orders = driver.output_topic::<String, i64>("orders");
     /// assert_eq!(orders.read_key_values_to_list()?, [("apples".into(), 1), ("pears".into(), 2)]);
     /// # Ok::<(), millstream::Error>(())
@@ -58,7 +58,11 @@ impl<K: Clone + 'static, V: Clone + 'static> Processor for PassOn<K, V> {
     type ValueOut = V;
 
     #[inline]
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V>,
+    ) -> Result<(), Failure> {
         context.forward(record)
     }
 }

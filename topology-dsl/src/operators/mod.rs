@@ -35,6 +35,6 @@ mod to_table;
 pub use aggregate::AggregateResult;
 pub(crate) use rows::{RowLookup, stored_rows};
 pub use split::Split;
-pub use stream_table_join::StreamTableJoinKind;
+pub(crate) use stream_table_join::StreamTableJoinKind;
 pub(crate) use stream_table_join::join_stream_with_table;
 pub(crate) use table_keeper::TableKeeper;

@@ -21,7 +21,10 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// ```
     pub fn peek(&self, action: impl Fn(&K, &V) + Send + Sync + 'static) -> KStream<K, V> {
         let action = Arc::new(action);
-        self.step("KSTREAM-PEEK-", KeyEffect::Kept, move || Peek { action: Arc::clone(&action), types: PhantomData })
+        self.step("KSTREAM-PEEK-", KeyEffect::Kept, move || Peek {
+            action: Arc::clone(&action),
+            types: PhantomData,
+        })
     }
 }
 
@@ -42,7 +45,11 @@ where
     type ValueOut = V;
 
     #[inline]
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V>,
+    ) -> Result<(), Failure> {
         (self.action)(&record.key, &record.value);
         context.forward(record)
     }

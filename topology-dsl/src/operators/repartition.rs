@@ -1,11 +1,9 @@
 //! `repartition`: through a topic, so that equal keys lie in one partition.
 
-use std::marker::PhantomData;
-
 use millstream_processor::RecordField;
 
-use crate::config::Repartitioned;
 use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::options::Repartitioned;
 use crate::stream::KStream;
 
 impl<K: RecordField, V: RecordField> KStream<K, V> {

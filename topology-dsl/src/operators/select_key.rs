@@ -21,7 +21,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// builder.stream::<String, String>("orders").select_key(|_id, sku| sku.clone()).to("orders-by-sku");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, String>("orders").pipe_input("order-1".into(), "apples".into())?;
+    /// driver.input_topic::<String, String>("orders").pipe_input("order-1", "apples")?;
     /// let by_sku = driver.output_topic::<String, String>("orders-by-sku");
     /// assert_eq!(by_sku.read_key_value()?, Some(("apples".into(), "apples".into())));
     /// # Ok::<(), millstream::Error>(())
@@ -76,8 +76,13 @@ where
     type ValueOut = V;
 
     #[inline]
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K2, V>) -> Result<(), Failure> {
-        let key = (self.selector)(&record.key, &record.value).map_err(|error| Failure::process(error.into()))?;
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K2, V>,
+    ) -> Result<(), Failure> {
+        let key =
+            (self.selector)(&record.key, &record.value).map_err(|error| Failure::process(error.into()))?;
         context.forward(record.with_key(key))
     }
 }

@@ -31,8 +31,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let orders = driver.input_topic::<String, i64>("orders");
-    /// orders.pipe_input("apples".into(), 500)?;
-    /// orders.pipe_input("pears".into(), 5)?;
+    /// orders.pipe_input("apples", 500)?;
+    /// orders.pipe_input("pears", 5)?;
     /// let bulk = driver.output_topic::<String, i64>("bulk-orders");
     /// assert_eq!(bulk.read_key_values_to_list()?, [("apples".into(), 500)]);
     /// let retail = driver.output_topic::<String, i64>("retail-orders");
@@ -143,7 +143,11 @@ impl<K: Clone + 'static, V: Clone + 'static> Processor for ChooseBranch<K, V> {
     type KeyOut = K;
     type ValueOut = V;
 
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V>,
+    ) -> Result<(), Failure> {
         let chosen = self.predicates.iter().position(|predicate| predicate(&record.key, &record.value));
         context.forward_to(chosen.unwrap_or(self.predicates.len()), record)
     }

@@ -8,9 +8,9 @@ use millstream_processor::{Change, HasSerde, RecordField};
 
 use super::rows::stored_rows;
 use super::table_store::TableStore;
-use crate::config::Materialized;
 use crate::grouped::KGroupedStream;
 use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::options::Materialized;
 use crate::table::KTable;
 
 /// Which aggregation it is, as far as names depend on it.
@@ -52,7 +52,8 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
                 name: None,
                 store: Some(store.into_plan()),
                 write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.own_store().unwrap_or_default(), place.sends_old_values);
+                    let (store, sends_old_values) =
+                        (place.own_store().unwrap_or_default(), place.sends_old_values);
                     let change = Arc::clone(&change);
                     place.add_processor(move |wiring| {
                         Ok(StreamAggregation::<K, V, A, F> {

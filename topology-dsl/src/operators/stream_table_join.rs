@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use millstream_processor::RecordField;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
-use millstream_processor::{HasSerde, RecordField};
 
 use super::rows::Rows;
 use crate::join::JoinTarget;
@@ -30,10 +30,10 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// orders.join(&prices, |quantity, cents| quantity * cents).to("order-values");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("prices").pipe_input("apples".into(), 30)?;
+    /// driver.input_topic::<String, i64>("prices").pipe_input("apples", 30)?;
     /// let orders = driver.input_topic::<String, i64>("orders");
-    /// orders.pipe_input("apples".into(), 3)?;
-    /// orders.pipe_input("pears".into(), 4)?;
+    /// orders.pipe_input("apples", 3)?;
+    /// orders.pipe_input("pears", 4)?;
     /// let values = driver.output_topic::<String, i64>("order-values");
     /// assert_eq!(values.read_key_values_to_list()?, [("apples".into(), 90)]);
     /// # Ok::<(), millstream::Error>(())
@@ -44,7 +44,9 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         other: T,
         joiner: impl Fn(V::NonNull, &T::Value) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        other.join_stream(self, StreamTableJoinKind::Inner, move |value, row| row.map(|row| joiner(value, row)))
+        other.join_stream(self, StreamTableJoinKind::Inner, move |value, row| {
+            row.map(|row| joiner(value, row))
+        })
     }
 
     /// [`join`](Self::join), but a record without a row, or with a null key, is joined with `None`. Records with a null value are
@@ -60,10 +62,10 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// orders.left_join(&stock, |quantity, on_hand| on_hand.copied().unwrap_or(0) >= quantity).to("can-be-delivered");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("stock").pipe_input("apples".into(), 30)?;
+    /// driver.input_topic::<String, i64>("stock").pipe_input("apples", 30)?;
     /// let orders = driver.input_topic::<String, i64>("orders");
-    /// orders.pipe_input("apples".into(), 3)?;
-    /// orders.pipe_input("pears".into(), 4)?;
+    /// orders.pipe_input("apples", 3)?;
+    /// orders.pipe_input("pears", 4)?;
     /// let answers = driver.output_topic::<String, bool>("can-be-delivered");
     /// assert_eq!(answers.read_key_values_to_list()?, [("apples".into(), true), ("pears".into(), false)]);
     /// # Ok::<(), millstream::Error>(())
@@ -103,7 +105,10 @@ where
     V2: Clone + 'static,
     F: Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
 {
-    assert!(Rc::ptr_eq(&stream.graph, &table.graph), "only streams and tables of one StreamsBuilder can be joined");
+    assert!(
+        Rc::ptr_eq(&stream.graph, &table.graph),
+        "only streams and tables of one StreamsBuilder can be joined"
+    );
     let (joiner, rows) = (Arc::new(joiner), Rc::clone(&table.rows));
     let prefix = match kind {
         StreamTableJoinKind::Inner => "KSTREAM-JOIN-",
@@ -113,7 +118,11 @@ where
     KStream::declare(
         &stream.graph,
         Operation {
-            kind: OperationKind::StreamTableJoin { prefix, accepts_null_keys, topic: TypedTopic::<K, V>::of_types() },
+            kind: OperationKind::StreamTableJoin {
+                prefix,
+                accepts_null_keys,
+                topic: TypedTopic::<K, V>::of_types(),
+            },
             parents: vec![stream.id, table.id],
             name: None,
             store: None,
@@ -152,7 +161,11 @@ where
     type KeyOut = K;
     type ValueOut = V2;
 
-    fn process(&mut self, record: Record<K, V>, context: &mut ProcessorContext<'_, K, V2>) -> Result<(), Failure> {
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V2>,
+    ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
         let Some(value) = value.into_non_null() else {
             context.task().drop_record();

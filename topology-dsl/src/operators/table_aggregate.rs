@@ -3,8 +3,8 @@
 use millstream_processor::HasSerde;
 
 use super::aggregate::AggregateResult;
-use crate::config::Materialized;
 use crate::grouped::KGroupedTable;
+use crate::options::Materialized;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
@@ -26,9 +26,9 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let orders = driver.input_topic::<String, i64>("value-of-order");
-    /// orders.pipe_input("ann/1".into(), 300)?;
-    /// orders.pipe_input("ann/2".into(), 200)?;
-    /// orders.pipe_input("ann/1".into(), 100)?;
+    /// orders.pipe_input("ann/1", 300)?;
+    /// orders.pipe_input("ann/2", 200)?;
+    /// orders.pipe_input("ann/1", 100)?;
     /// let row = driver.key_value_store(VALUE)?.get(&"ann".into())?;
     /// assert_eq!(row.map(|row| row.value), Some(300));
     /// # Ok::<(), millstream::Error>(())

@@ -8,9 +8,9 @@ use millstream_processor::{Change, ChangeSerde, HasSerde};
 
 use super::rows::stored_rows;
 use super::table_store::TableStore;
-use crate::config::Materialized;
 use crate::grouped::KGroupedTable;
 use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::options::Materialized;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
@@ -30,12 +30,17 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
         KTable::declare(
             &self.graph,
             Operation {
-                kind: OperationKind::TableAggregate { prefix, grouping: self.grouping, topic: Box::new(topic) },
+                kind: OperationKind::TableAggregate {
+                    prefix,
+                    grouping: self.grouping,
+                    topic: Box::new(topic),
+                },
                 parents: vec![self.table],
                 name: None,
                 store: Some(store.into_plan()),
                 write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.own_store().unwrap_or_default(), place.sends_old_values);
+                    let (store, sends_old_values) =
+                        (place.own_store().unwrap_or_default(), place.sends_old_values);
                     let change = Arc::clone(&change);
                     place.add_processor(move |wiring| {
                         Ok(TableAggregation {

@@ -2,8 +2,8 @@
 
 use millstream_processor::HasSerde;
 
-use crate::config::Materialized;
 use crate::grouped::KGroupedTable;
+use crate::options::Materialized;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {

@@ -19,9 +19,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let stock = driver.input_topic::<String, i64>("stock");
-    /// stock.pipe_input("apples".into(), 3)?;
+    /// stock.pipe_input("apples", 3)?;
     /// assert!(driver.key_value_store(SHORT)?.get(&"apples".into())?.is_some());
-    /// stock.pipe_input("apples".into(), 30)?;
+    /// stock.pipe_input("apples", 30)?;
     /// assert!(driver.key_value_store(SHORT)?.get(&"apples".into())?.is_none());
     /// # Ok::<(), millstream::Error>(())
     /// ```

@@ -28,9 +28,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let shelves = driver.input_topic::<String, String>("shelf-of-product");
-    /// shelves.pipe_input("apples".into(), "fruit".into())?;
-    /// shelves.pipe_input("cider".into(), "fruit".into())?;
-    /// shelves.pipe_input("cider".into(), "drinks".into())?;
+    /// shelves.pipe_input("apples", "fruit")?;
+    /// shelves.pipe_input("cider", "fruit")?;
+    /// shelves.pipe_input("cider", "drinks")?;
     /// let per_shelf = driver.key_value_store(PER_SHELF)?;
     /// assert_eq!(per_shelf.get(&"fruit".into())?.map(|row| row.value), Some(1));
     /// assert_eq!(per_shelf.get(&"drinks".into())?.map(|row| row.value), Some(1));
@@ -54,7 +54,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
             store: None,
             write: Box::new(move |place| {
                 let selector = Arc::clone(&selector);
-                place.add_processor(move |_| Ok(Regroup { selector: Arc::clone(&selector), types: PhantomData }))
+                place.add_processor(move |_| {
+                    Ok(Regroup { selector: Arc::clone(&selector), types: PhantomData })
+                })
             }),
         });
         let grouping = graph.group(Grouping { name: None, key_selection: Some(table) });

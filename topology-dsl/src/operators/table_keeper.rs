@@ -19,7 +19,10 @@ impl<K: RecordField, V: RecordField> TableKeeper<K, V> {
         Box::new(|place| {
             let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
             place.add_processor(move |wiring| {
-                let store = store.as_ref().map(|name| TableStore::open(wiring, name, sends_old_values)).transpose()?;
+                let store = store
+                    .as_ref()
+                    .map(|name| TableStore::open(wiring, name, sends_old_values))
+                    .transpose()?;
                 Ok(TableKeeper::<K, V> { store, types: PhantomData })
             })
         })
@@ -45,7 +48,9 @@ impl<K: RecordField, V: RecordField> Processor for TableKeeper<K, V> {
         let value = value.into_non_null();
         match &self.store {
             Some(store) => store.put(Record { key, value, timestamp, headers }, context),
-            None => context.forward(Record { key, value: Change { old: None, new: value }, timestamp, headers }),
+            None => {
+                context.forward(Record { key, value: Change { old: None, new: value }, timestamp, headers })
+            }
         }
     }
 

@@ -18,7 +18,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     /// prices.map_values(|_sku, cents| format!("{}.{:02}", cents / 100, cents % 100)).to_stream().to("price-tags");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("prices-in-cents").pipe_input("apples".into(), 205)?;
+    /// driver.input_topic::<String, i64>("prices-in-cents").pipe_input("apples", 205)?;
     /// let tags = driver.output_topic::<String, String>("price-tags");
     /// assert_eq!(tags.read_key_value()?, Some(("apples".into(), "2.05".into())));
     /// # Ok::<(), millstream::Error>(())

@@ -2,8 +2,8 @@
 
 use millstream_processor::HasSerde;
 
-use crate::config::Materialized;
 use crate::grouped::KGroupedTable;
+use crate::options::Materialized;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
@@ -22,9 +22,9 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let shops = driver.input_topic::<String, i64>("stock-of-shop");
-    /// shops.pipe_input("north".into(), 10)?;
-    /// shops.pipe_input("south".into(), 5)?;
-    /// shops.pipe_input("north".into(), 7)?;
+    /// shops.pipe_input("north", 10)?;
+    /// shops.pipe_input("south", 5)?;
+    /// shops.pipe_input("north", 7)?;
     /// let row = driver.key_value_store(TOTAL)?.get(&"all".into())?;
     /// assert_eq!(row.map(|row| row.value), Some(12));
     /// # Ok::<(), millstream::Error>(())

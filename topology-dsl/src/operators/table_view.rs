@@ -29,7 +29,11 @@ pub(super) trait RowFunction<K, V>: Send + Sync + 'static {
 
 impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     /// Declares a table computed from this one.
-    pub(super) fn view<F: RowFunction<K, V>>(&self, prefix: &'static str, function: F) -> KTable<K, F::Value> {
+    pub(super) fn view<F: RowFunction<K, V>>(
+        &self,
+        prefix: &'static str,
+        function: F,
+    ) -> KTable<K, F::Value> {
         let function = Arc::new(function);
         let for_lookups = Arc::clone(&function);
         KTable::declare(
@@ -43,8 +47,10 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                     let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
                     let function = Arc::clone(&function);
                     place.add_processor(move |wiring| {
-                        let store =
-                            store.as_ref().map(|name| TableStore::open(wiring, name, sends_old_values)).transpose()?;
+                        let store = store
+                            .as_ref()
+                            .map(|name| TableStore::open(wiring, name, sends_old_values))
+                            .transpose()?;
                         let function = Arc::clone(&function);
                         Ok(TableView { store, sends_old_values, function, types: PhantomData })
                     })
@@ -56,7 +62,11 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 }
 
 /// Rows of a view: in its store if it has one, else computed from the rows of its parent.
-fn computed_rows<K, V, F>(view: OperationId, parent: RowLookup<K, V>, function: Arc<F>) -> RowLookup<K, F::Value>
+fn computed_rows<K, V, F>(
+    view: OperationId,
+    parent: RowLookup<K, V>,
+    function: Arc<F>,
+) -> RowLookup<K, F::Value>
 where
     K: Clone + 'static,
     V: Clone + 'static,
@@ -119,7 +129,8 @@ where
             }
             return store.put(Record { key, value: new, timestamp, headers }, context);
         }
-        let old = change.old.filter(|_| self.sends_old_values).and_then(|value| self.function.apply(&key, value));
+        let old =
+            change.old.filter(|_| self.sends_old_values).and_then(|value| self.function.apply(&key, value));
         if leaves_out_non_changes && new.is_none() && old.is_none() {
             return Ok(());
         }

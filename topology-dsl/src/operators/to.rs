@@ -2,8 +2,8 @@
 
 use millstream_processor::RecordField;
 
-use crate::config::Produced;
 use crate::logical::{KeyEffect, Operation, OperationKind};
+use crate::options::Produced;
 use crate::stream::{KStream, StreamEnd};
 
 impl<K: RecordField, V: RecordField> KStream<K, V> {
@@ -18,7 +18,7 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// builder.stream::<String, i64>("orders").to(Produced::per_record(|sku, _quantity| format!("orders-of-{sku}")));
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.input_topic::<String, i64>("orders").pipe_input("apples".into(), 3)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 3)?;
     /// let apples = driver.output_topic::<String, i64>("orders-of-apples");
     /// assert_eq!(apples.read_key_value()?, Some(("apples".into(), 3)));
     /// # Ok::<(), millstream::Error>(())

@@ -22,8 +22,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let prices = driver.input_topic::<String, i64>("prices");
-    /// prices.pipe_input("apples".into(), 120)?;
-    /// prices.pipe_input("apples".into(), 80)?;
+    /// prices.pipe_input("apples", 120)?;
+    /// prices.pipe_input("apples", 80)?;
     /// let dear = driver.output_topic::<String, Option<i64>>("dear-products");
     /// assert_eq!(dear.read_key_values_to_list()?, [("apples".into(), Some(120)), ("apples".into(), None)]);
     /// # Ok::<(), millstream::Error>(())
@@ -37,7 +37,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                 parents: vec![self.id],
                 name: None,
                 store: None,
-                write: Box::new(|place| place.add_processor(|_| Ok(NewValues::<K, V> { types: PhantomData }))),
+                write: Box::new(|place| {
+                    place.add_processor(|_| Ok(NewValues::<K, V> { types: PhantomData }))
+                }),
             },
         )
     }

@@ -4,8 +4,8 @@ use millstream_processor::RecordField;
 
 use super::rows::stored_rows;
 use super::table_keeper::TableKeeper;
-use crate::config::Materialized;
 use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::options::Materialized;
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -26,8 +26,8 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let events = driver.input_topic::<String, String>("order-events");
-    /// events.pipe_input("order-1".into(), "paid".into())?;
-    /// events.pipe_input("order-1".into(), "shipped".into())?;
+    /// events.pipe_input("order-1", "paid")?;
+    /// events.pipe_input("order-1", "shipped")?;
     /// let row = driver.key_value_store(STATUS)?.get(&"order-1".into())?;
     /// assert_eq!(row.map(|row| row.value), Some("shipped".into()));
     /// # Ok::<(), millstream::Error>(())
