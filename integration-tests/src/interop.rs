@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::java::JavaPrograms;
 use crate::process::RunningProgram;
 
-const HEAP: &str = "256m";
+/// Little memory, and no time spent on optimising a program that ends soon.
+const JVM_OPTIONS: [&str; 3] =
+    ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
 
 /// For a JVM on a busy machine to start and answer.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -159,7 +161,7 @@ impl RunningJavaApp {
 }
 
 fn start(arguments: &[&str]) -> Result<RunningProgram> {
-    let mut command = JavaPrograms::prepare()?.command("Interop", HEAP, "warn");
+    let mut command = JavaPrograms::prepare()?.command("Interop", &JVM_OPTIONS);
     command.args(arguments);
     RunningProgram::start(&format!("Kafka Streams ({})", arguments.join(" ")), command)
 }
@@ -182,6 +184,8 @@ fn from_hex(text: &str) -> Result<Vec<u8>> {
     let digits: Vec<char> = text.chars().collect();
     digits
         .chunks(2)
-        .map(|pair| u8::from_str_radix(&String::from_iter(pair), 16).with_context(|| format!("not hex: {text}")))
+        .map(|pair| {
+            u8::from_str_radix(&String::from_iter(pair), 16).with_context(|| format!("not hex: {text}"))
+        })
         .collect()
 }

@@ -46,23 +46,22 @@ impl JavaPrograms {
         if read_class_path(&folder).is_none() {
             build_into(&cache, &folder)?;
         }
-        let class_path = read_class_path(&folder)
-            .with_context(|| format!("Maven left no class path in {}; delete that folder", folder.display()))?;
+        let class_path = read_class_path(&folder).with_context(|| {
+            format!("Maven left no class path in {}; delete that folder", folder.display())
+        })?;
         let programs = Self { class_path };
         Ok(prepared.insert(programs).clone())
     }
 
-    /// A command that runs `main_class` with `heap` (such as `512m`) as its largest heap. Its log, at `log_level`
-    /// (such as `warn`), goes to stderr.
+    /// A command that runs `main_class` in a JVM with `jvm_options` (such as `-Xmx512m`). Its log goes to stderr.
     #[must_use]
-    pub fn command(&self, main_class: &str, heap: &str, log_level: &str) -> Command {
+    pub fn command(&self, main_class: &str, jvm_options: &[&str]) -> Command {
         let mut command = Command::new(tool("java"));
         command
             .env("CLASSPATH", &self.class_path)
-            .arg(format!("-Xmx{heap}"))
-            .arg(format!("-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}"))
             .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
             .arg("-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS")
+            .args(jvm_options)
             .arg(main_class);
         command
     }
@@ -71,7 +70,8 @@ impl JavaPrograms {
 /// Builds in a folder of its own and renames it, so that two test binaries which start at once do not meet.
 fn build_into(cache: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let building = tempfile::tempdir_in(cache).context("cannot create a folder to build the Java programs in")?;
+    let building =
+        tempfile::tempdir_in(cache).context("cannot create a folder to build the Java programs in")?;
     let pom = building.path().join("pom.xml");
     let class_path_file = building.path().join("class_path.txt");
     fs::write(&pom, POM)?;

@@ -35,7 +35,8 @@ impl RunningProgram {
     /// If the program cannot be started.
     pub fn start(name: &str, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = GuardedProcess::start(command, None).with_context(|| format!("cannot start {name}"))?;
+        let mut process =
+            GuardedProcess::start(command, None).with_context(|| format!("cannot start {name}"))?;
         let output = Arc::new(Output::default());
         if let Some(stdout) = process.child.stdout.take() {
             capture(stdout, Arc::clone(&output), |captured| &mut captured.stdout);
@@ -83,7 +84,8 @@ impl RunningProgram {
             let left = deadline.saturating_sub(started.elapsed());
             let ended = captured.streams_ended == 2;
             if ended || left.is_zero() {
-                let why = if ended { "ended before".to_owned() } else { format!("gave none in {deadline:?}:") };
+                let why =
+                    if ended { "ended before".to_owned() } else { format!("gave none in {deadline:?}:") };
                 anyhow::bail!("{} {why} {what}\n{}", self.name, captured.newest_lines());
             }
             captured = output.changed.wait_timeout(captured, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -132,35 +134,35 @@ impl RunningProgram {
     }
 }
 
-/// A command that runs the binary `binary` of the workspace's package `package`, in the release profile. Cargo builds
-/// it first where it is missing or older than its sources.
+/// A command that runs the workspace's binary of this name, in the release profile. Cargo builds it first where it is
+/// missing or older than its sources.
 ///
 /// # Errors
-/// If the build fails; the error carries the compiler's messages.
-pub fn workspace_binary(package: &str, binary: &str) -> Result<Command> {
-    static BUILT: Mutex<BTreeMap<(String, String), PathBuf>> = Mutex::new(BTreeMap::new());
+/// If there is no such binary, or its build fails; the error carries cargo's messages.
+pub fn workspace_binary(name: &str) -> Result<Command> {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (package.to_owned(), binary.to_owned());
-    if let Some(path) = built.get(&key) {
+    if let Some(path) = built.get(name) {
         return Ok(Command::new(path));
     }
     let profile_folder = crate::cargo_profile_folder()?;
     let target_folder = profile_folder.parent().context("the cargo target folder has no parent")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // With the features of the whole workspace, as the tests are built: else cargo compiles RocksDB a second time.
     let build = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", package, "--bin", binary, "--target-dir"])
+        .args(["build", "--quiet", "--release", "--workspace", "--bin", name, "--target-dir"])
         .arg(target_folder)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .context("cannot run cargo, which must build the program under test; install Rust through rustup")?;
     ensure!(
         build.status.success(),
-        "cargo could not build {binary} of {package}:\n{}",
+        "cargo could not build {name}:\n{}",
         String::from_utf8_lossy(&build.stderr)
     );
-    let path = target_folder.join("release").join(binary);
-    ensure!(path.exists(), "cargo built {binary} of {package}, but not as {}", path.display());
-    built.insert(key, path.clone());
+    let path = target_folder.join("release").join(name);
+    ensure!(path.exists(), "cargo built {name}, but not as {}", path.display());
+    built.insert(name.to_owned(), path.clone());
     Ok(Command::new(path))
 }
 
@@ -281,7 +283,11 @@ struct Captured {
 impl Captured {
     fn newest_lines(&self) -> String {
         let newest = |lines: &[String]| lines[lines.len().saturating_sub(LINES_IN_AN_ERROR)..].join("\n");
-        format!("--- stdout ends with:\n{}\n--- stderr ends with:\n{}", newest(&self.stdout), newest(&self.stderr))
+        format!(
+            "--- stdout ends with:\n{}\n--- stderr ends with:\n{}",
+            newest(&self.stdout),
+            newest(&self.stderr)
+        )
     }
 }
 

@@ -7,7 +7,8 @@ use millstream_integration_tests::kafka::RealKafka;
 
 fn main() -> anyhow::Result<()> {
     let kafka = RealKafka::start()?;
-    let facts = serde_json::json!({ "bootstrap_servers": kafka.bootstrap_servers(), "folder": kafka.folder() });
+    let facts =
+        serde_json::json!({ "bootstrap_servers": kafka.bootstrap_servers(), "folder": kafka.folder() });
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{facts}")?;
     stdout.flush()?;

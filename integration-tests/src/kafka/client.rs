@@ -74,7 +74,8 @@ impl ClusterClient {
     /// # Errors
     /// If the cluster does not answer.
     pub fn topics(&self) -> Result<BTreeSet<String>> {
-        let metadata = self.consumer(NO_GROUP)?.fetch_metadata(None, DEADLINE).context("cannot list the topics")?;
+        let metadata =
+            self.consumer(NO_GROUP)?.fetch_metadata(None, DEADLINE).context("cannot list the topics")?;
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
@@ -86,9 +87,13 @@ impl ClusterClient {
         let specifier = ResourceSpecifier::Topic(topic);
         let described = block_on(self.admin()?.describe_configs([&specifier], &admin_options()))??;
         let described = described.into_iter().next().context("Kafka described no topic")?;
-        let config =
-            described.map_err(|code| anyhow!("cannot read the configuration of the topic {topic}: {code}"))?;
-        Ok(config.entries.into_iter().filter_map(|entry| entry.value.map(|value| (entry.name, value))).collect())
+        let config = described
+            .map_err(|code| anyhow!("cannot read the configuration of the topic {topic}: {code}"))?;
+        Ok(config
+            .entries
+            .into_iter()
+            .filter_map(|entry| entry.value.map(|value| (entry.name, value)))
+            .collect())
     }
 
     /// How many partitions a topic has.
@@ -144,7 +149,10 @@ impl ClusterClient {
         let started = Instant::now();
         while !unfinished.is_empty() {
             let left = DEADLINE.saturating_sub(started.elapsed());
-            ensure!(!left.is_zero(), "waited {DEADLINE:?} for the end of {topic}; not reached: {unfinished:?}");
+            ensure!(
+                !left.is_zero(),
+                "waited {DEADLINE:?} for the end of {topic}; not reached: {unfinished:?}"
+            );
             match consumer.poll(left) {
                 Some(Ok(message)) => {
                     let record = ReadRecord::from(&message);
@@ -159,7 +167,9 @@ impl ClusterClient {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     unfinished.remove(&partition);
                 }
-                Some(Err(error)) => return Err(error).with_context(|| format!("cannot read the topic {topic}")),
+                Some(Err(error)) => {
+                    return Err(error).with_context(|| format!("cannot read the topic {topic}"));
+                }
                 None => {}
             }
         }
@@ -209,7 +219,8 @@ impl ClusterClient {
     /// Whether a broker answers and says that it takes requests.
     pub(super) fn has_a_broker(&self) -> bool {
         let consumer = self.consumer(NO_GROUP);
-        let metadata = consumer.and_then(|consumer| Ok(consumer.fetch_metadata(None, Duration::from_millis(500))?));
+        let metadata =
+            consumer.and_then(|consumer| Ok(consumer.fetch_metadata(None, Duration::from_millis(500))?));
         metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
     }
 
@@ -244,7 +255,8 @@ impl ClusterClient {
 fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Result<usize> {
     let metadata = consumer.fetch_metadata(Some(topic), DEADLINE);
     let metadata = metadata.with_context(|| format!("cannot look up the topic {topic}"))?;
-    let found = metadata.topics().first().with_context(|| format!("Kafka told nothing of the topic {topic}"))?;
+    let found =
+        metadata.topics().first().with_context(|| format!("Kafka told nothing of the topic {topic}"))?;
     if let Some(error) = found.error() {
         return Err(anyhow!("cannot look up the topic {topic}: {}", RDKafkaErrorCode::from(error)));
     }
@@ -272,7 +284,9 @@ fn send(producer: &BaseProducer<Failures>, topic: &str, record: &NewRecord) -> R
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                 producer.poll(Duration::from_millis(5));
             }
-            Err((error, _)) => return Err(error).with_context(|| format!("cannot write to the topic {topic}")),
+            Err((error, _)) => {
+                return Err(error).with_context(|| format!("cannot write to the topic {topic}"));
+            }
         }
     }
 }

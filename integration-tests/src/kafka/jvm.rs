@@ -15,7 +15,7 @@ use super::settings::BrokerSettings;
 use crate::java::JavaPrograms;
 use crate::process::GuardedProcess;
 
-const HEAP: &str = "512m";
+const JVM_OPTIONS: [&str; 2] = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"];
 
 /// Fields are dropped in this order: the process ends before its folder goes.
 #[derive(Debug)]
@@ -71,12 +71,8 @@ impl JvmBroker {
 
 fn launch(programs: &JavaPrograms, folder: &Path) -> Result<GuardedProcess> {
     let log = File::options().create(true).append(true).open(log_file(folder))?;
-    let mut command = programs.command("Broker", HEAP, "info");
-    command
-        .arg(folder.join("server.properties"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    let mut command = programs.command("Broker", &JVM_OPTIONS);
+    command.arg(folder.join("server.properties")).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     GuardedProcess::start(command, Some(folder))
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 pub use self::client::ClusterClient;
-pub use self::record::{NewRecord, ReadRecord};
+pub use self::record::{NewRecord, ReadRecord, RecordHeader};
 
 use self::docker::DockerBroker;
 use self::jvm::JvmBroker;
@@ -41,7 +41,7 @@ pub struct RealKafka {
 enum Broker {
     /// Someone else's: not ours to stop.
     Named,
-    Docker(DockerBroker),
+    Docker(Box<DockerBroker>),
     Jvm(JvmBroker),
 }
 
@@ -71,7 +71,7 @@ impl RealKafka {
     pub fn start() -> Result<Self> {
         let settings = BrokerSettings::with_free_ports()?;
         let client = ClusterClient::new(settings.bootstrap_servers())?;
-        let docker = DockerBroker::create(&settings).map(Broker::Docker);
+        let docker = DockerBroker::create(&settings).map(|broker| Broker::Docker(Box::new(broker)));
         let broker = docker.or_else(|no_docker| {
             tracing::debug!("no container for the tests: {no_docker:#}");
             JvmBroker::start(&settings).map(Broker::Jvm).with_context(|| {
@@ -165,7 +165,7 @@ impl RealKafka {
             }
         });
         ready.and_then(|answer| answer).with_context(|| match &self.broker {
-            Broker::Named => String::new(),
+            Broker::Named => "its own log may say why".to_owned(),
             Broker::Docker(broker) => broker.end_of_log(),
             Broker::Jvm(broker) => broker.end_of_log(),
         })
