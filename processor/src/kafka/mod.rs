@@ -1,0 +1,3 @@
+//! Kafka I/O: the only place that knows the Kafka client.
+
+pub mod embedded;
