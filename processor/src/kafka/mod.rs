@@ -6,6 +6,8 @@
 mod admin;
 mod client;
 mod consumer;
+mod embedded;
+mod embedded_admin;
 mod message;
 mod producer;
 mod topic_reader;
@@ -13,6 +15,7 @@ mod topic_writer;
 
 pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
 pub(crate) use consumer::{Consumer, Fetched, GroupEvent, PartitionOffset};
+pub use embedded::{EmbeddedKafka, EmbeddedKafkaError};
 pub(crate) use message::KafkaMessage;
 pub(crate) use producer::Producer;
 pub use topic_reader::{TopicReader, TopicRecord};
