@@ -1,5 +1,6 @@
 //! Runs the order and inventory example; `--help` tells how.
 
+use std::io::{IsTerminal, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,8 +10,11 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Warnings would tear the live table apart; it shows what they are about in its last line.
+    let least = if stdout().is_terminal() { "error" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(least));
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     match run(&arguments) {
         Ok(outcome) => outcome.exit_code(),
         Err(error) => {

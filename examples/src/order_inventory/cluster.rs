@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream::handlers::{Handlers, Reaction};
 use millstream::kafka::{ClusterAdmin, KafkaAdmin, NewTopic};
@@ -48,7 +49,9 @@ impl Cluster {
         if let Some(folder) = &arguments.state_dir {
             settings.state_dir.clone_from(folder);
         }
-        let admin = KafkaAdmin::new(&settings, &format!("{}-topics", arguments.application_id))?;
+        // At the start somebody is waiting, and a wrong address is likelier than a slow cluster.
+        let impatient = Settings { request_timeout: Duration::from_secs(10), ..settings.clone() };
+        let admin = KafkaAdmin::new(&impatient, &format!("{}-topics", arguments.application_id))?;
         Ok(Cluster {
             settings,
             admin: Arc::new(admin),

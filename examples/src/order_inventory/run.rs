@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
             "--events writes events, which --generate false forbids: leave one of them out",
         ));
     }
-    let asked_to_end = listen_for_signals()?;
+    let signals = Signals::listen()?;
     let clock = SystemClock::shared();
     let topics = Topics::with_prefix(&arguments.topic_prefix);
     let run_name = format!("{:x}", clock.wall_clock().as_millis() / 1000);
@@ -92,8 +92,16 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         .admin(Arc::clone(&cluster.admin))
         .on_restore(restores.listener())
         .start()?;
-    let session = Session { arguments, topics, clock, cluster: &cluster, asked_to_end, app: &app };
+    let session = Session {
+        arguments,
+        topics,
+        clock,
+        cluster: &cluster,
+        asked_to_end: Arc::clone(&signals.asked_to_end),
+        app: &app,
+    };
     let ended = session.drive(Watch::new(&app, restores)?);
+    signals.let_the_next_one_kill();
     // What ended the application explains best why the session ended.
     app.close()?;
     let (outcome, poison) = ended?;
@@ -106,15 +114,31 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// True after SIGINT or SIGTERM. The second signal ends the program at once.
-fn listen_for_signals() -> Result<Arc<AtomicBool>> {
-    let asked_to_end = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked_to_end))
+/// SIGINT and SIGTERM.
+struct Signals {
+    asked_to_end: Arc<AtomicBool>,
+    next_one_kills: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let (asked_to_end, next_one_kills) = (Arc::default(), Arc::default());
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                128 + signal,
+                Arc::clone(&next_one_kills),
+            )
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&asked_to_end)))
             .map_err(|error| Error::fatal("cannot listen for signals").with_source(error))?;
+        }
+        Ok(Signals { asked_to_end, next_one_kills })
     }
-    Ok(asked_to_end)
+
+    /// For those who do not want to wait for the clean end that has begun.
+    fn let_the_next_one_kill(&self) {
+        self.next_one_kills.store(true, Ordering::Relaxed);
+    }
 }
 
 struct Session<'a> {
