@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::client::{client_config, kafka_error};
 use crate::config::Settings;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A topic to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,26 @@ impl KafkaAdmin {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
     }
 
+    /// Waits until the cluster tells of a topic it has made. The answer to the request comes a moment before that.
+    fn await_topic(&self, name: &str) -> Result<()> {
+        let is_known = async {
+            while self.partition_counts(&[name.to_string()])?.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        let in_time = async { tokio::time::timeout(self.timeout, is_known).await };
+        self.runtime.block_on(in_time).unwrap_or_else(|_elapsed| {
+            Err(Error::new(
+                ErrorKind::Retry,
+                format!(
+                    "topic {name} was created but the brokers did not tell of it within {:?}",
+                    self.timeout
+                ),
+            ))
+        })
+    }
+
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
         kafka_error(
             format!("{doing} within {:?}: check bootstrap_servers and the brokers", self.timeout),
@@ -129,7 +149,7 @@ impl ClusterAdmin for KafkaAdmin {
                 Err((_, code)) => return Err(kafka_error(doing, KafkaError::AdminOp(code))),
             }
         }
-        Ok(())
+        self.await_topic(&topic.name)
     }
 
     fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
