@@ -19,7 +19,7 @@ use crate::key_range::{Direction, KeyRange};
 use crate::merge::MergedScan;
 use crate::position::Position;
 use crate::snapshot_map::{self, SnapshotMap};
-use crate::types::{Offset, StoreIndex, Timestamp};
+use crate::types::{StoreIndex, Timestamp};
 
 /// An encoded row that is committed; `None` if the key was deleted.
 pub(crate) type CommittedRow = Option<Arc<[u8]>>;
@@ -195,11 +195,6 @@ impl StoreReader {
     pub(crate) fn overlay_size(&self) -> (usize, usize) {
         let view = self.view.load();
         (view.overlay.len(), view.overlay_bytes)
-    }
-
-    /// The changelog offset that the engine has for this store.
-    pub(crate) fn stored_offset(&self) -> Result<Option<Offset>, StoreError> {
-        self.engine(&self.view.load())?.offset(self.store)
     }
 
     fn engine<'view>(&self, view: &'view View) -> Result<&'view Arc<dyn Engine>, StoreError> {

@@ -4,8 +4,6 @@
 //! that what a crash leaves behind is exactly some earlier batch boundary, offsets included.
 
 mod options;
-#[cfg(test)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

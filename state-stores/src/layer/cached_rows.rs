@@ -22,11 +22,10 @@ use crate::position::Position;
 use crate::reader::{CommittedRow, StoreReader};
 use crate::serde::{Encoded, SerdeRef};
 use crate::store::{Change, ValueAndTimestamp};
-use crate::types::{StoreIndex, TaskId, Timestamp};
+use crate::types::{StoreIndex, Timestamp};
 
 /// What a store is called and how it behaves.
 pub(crate) struct StoreIdentity {
-    pub(crate) task: TaskId,
     pub(crate) store: StoreIndex,
     pub(crate) name: String,
     /// Changes go to a changelog topic.
@@ -137,10 +136,6 @@ impl<V: Clone> CachedRows<V> {
             typical_value_bytes: size_of::<V>(),
             buffer: Vec::new(),
         }
-    }
-
-    pub(crate) fn identity(&self) -> &StoreIdentity {
-        &self.identity
     }
 
     /// The current row of `key`, uncommitted changes included.
