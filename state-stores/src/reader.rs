@@ -145,6 +145,9 @@ impl StoreReader {
         let view = self.view.load();
         let mut overlay = view.overlay.clone();
         let mut overlay_bytes = view.overlay_bytes;
+        // Neighbours in the tree are then touched one after the other: for large commits that is most of the cost.
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (key, row) in rows {
             let key_bytes = key.len();
             overlay_bytes += overlay_entry_bytes(key_bytes, &row);

@@ -21,7 +21,7 @@ use crate::merge::MergedScan;
 use crate::position::Position;
 use crate::reader::{CommittedRow, StoreReader};
 use crate::serde::{Encoded, SerdeRef};
-use crate::store::{Change, ValueAndTimestamp};
+use crate::store::{Change, ReadEntry, ValueAndTimestamp};
 use crate::types::{StoreIndex, Timestamp};
 
 /// What a store is called and how it behaves.
@@ -205,7 +205,7 @@ impl<V: Clone> CachedRows<V> {
         &self,
         range: KeyRange,
         direction: Direction,
-    ) -> Result<impl Iterator<Item = Result<(Vec<u8>, ValueAndTimestamp<V>), StoreError>> + use<V>, StoreError>
+    ) -> Result<impl Iterator<Item = ReadEntry<Vec<u8>, V>> + use<V>, StoreError>
     where
         V: 'static,
     {

@@ -348,33 +348,41 @@ fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-fn check_steps(is_on_disk: bool, steps: &[Step]) {
-    for is_cached in [false, true] {
-        for undo in [false, true] {
-            // With a budget of nothing, every row that is not in use is evicted.
-            for budget in [0, 1 << 20] {
-                let mut subject = Subject::new(Variant { is_on_disk, is_cached, undo, budget });
-                subject.check();
-                for step in steps {
-                    subject.run(step);
-                }
-            }
-        }
+/// With a budget of nothing, every row that is not in use is evicted.
+fn variant(is_on_disk: bool) -> impl Strategy<Value = Variant> {
+    let budget = prop_oneof![Just(0), Just(1 << 20)];
+    (any::<bool>(), any::<bool>(), budget).prop_map(move |(is_cached, undo, budget)| Variant {
+        is_on_disk,
+        is_cached,
+        undo,
+        budget,
+    })
+}
+
+fn check_steps(variant: Variant, steps: &[Step]) {
+    let mut subject = Subject::new(variant);
+    subject.check();
+    for step in steps {
+        subject.run(step);
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
-    fn stores_in_memory_agree_with_the_model(steps in prop::collection::vec(step(), 1..40)) {
-        check_steps(false, &steps);
+    fn stores_in_memory_agree_with_the_model(
+        variant in variant(false),
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        check_steps(variant, &steps);
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    // Each opens a database several times.
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
-    fn stores_on_disk_agree_with_the_model(steps in prop::collection::vec(step(), 1..30)) {
-        check_steps(true, &steps);
+    fn stores_on_disk_agree_with_the_model(variant in variant(true), steps in prop::collection::vec(step(), 1..30)) {
+        check_steps(variant, &steps);
     }
 }
