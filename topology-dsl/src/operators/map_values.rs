@@ -86,3 +86,31 @@ where
         context.forward(Record { key, value, timestamp, headers })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn the_closure_sees_the_key() {
+        let driver = driver(|builder| {
+            builder
+                .stream::<String, i64>("orders")
+                .map_values(|sku, quantity| format!("{quantity} {sku}"))
+                .to("lines");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 3)]);
+        assert_eq!(written(&driver.output_topic("lines")), [(text("apples"), text("3 apples"))]);
+    }
+
+    #[test]
+    fn a_record_the_closure_fails_on_goes_to_the_handler() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, String>("orders");
+            orders.try_map_values(|_, quantity| quantity.parse::<i64>()).to("quantities");
+        });
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("apples", "many"), ("pears", "2")]);
+        assert_eq!(written(&driver.output_topic("quantities")), [(text("pears"), 2_i64)]);
+        assert_eq!(driver.skipped_records(), 1);
+    }
+}

@@ -66,3 +66,29 @@ impl<K: Clone + 'static, V: Clone + 'static> Processor for PassOn<K, V> {
         context.forward(record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::StreamsBuilder;
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn one_changed_key_above_is_enough_to_repartition() {
+        let driver = driver(|builder| {
+            let web = builder.stream::<String, i64>("web-orders");
+            let shop =
+                builder.stream::<String, i64>("shop-orders").select_key(|till, _| till.replace("till-", ""));
+            web.merge(&shop).group_by_key().count(()).to_stream().to("counts");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("shop-orders"), [("till-apples", 1)]);
+        pipe_all(&driver.input_topic::<String, i64>("web-orders"), [("apples", 1)]);
+        assert_eq!(written(&driver.output_topic("counts")), [(text("apples"), 1_u64), (text("apples"), 2)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "only streams of one StreamsBuilder can be merged")]
+    fn streams_of_two_builders_are_refused() {
+        let (one, other) = (StreamsBuilder::new(), StreamsBuilder::new());
+        one.stream::<String, i64>("orders").merge(&other.stream("orders"));
+    }
+}

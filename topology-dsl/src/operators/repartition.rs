@@ -38,3 +38,31 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn records_come_back_through_the_topic_unless_they_have_no_key() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<Option<String>, i64>("orders");
+            orders.repartition("spread").map_values(|_, quantity| quantity * 2).to("doubled");
+        });
+        let orders = driver.input_topic::<Option<String>, i64>("orders");
+        pipe_all(&orders, [(Some(text("apples")), 1), (None, 2), (Some(text("pears")), 3)]);
+        assert_eq!(written(&driver.output_topic("doubled")), [(text("apples"), 2_i64), (text("pears"), 6)]);
+    }
+
+    #[test]
+    fn a_left_join_below_keeps_records_without_a_key() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let orders = builder.stream::<Option<String>, i64>("orders").repartition("spread");
+            orders.left_join(&prices, |quantity, price| quantity * price.copied().unwrap_or(-1)).to("values");
+        });
+        let orders = driver.input_topic::<Option<String>, i64>("orders");
+        pipe_all(&orders, [(None, 2)]);
+        assert_eq!(written(&driver.output_topic("values")), [(None::<String>, -2_i64)]);
+    }
+}
