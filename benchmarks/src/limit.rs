@@ -41,7 +41,7 @@ pub(crate) fn run(run: &OneRun) -> Result<Measured> {
     if run.workload == Workload::Count {
         millstream_integration_tests::kafka::ClusterClient::new(&run.bootstrap_servers)?.create_topic(
             &format!("{}-changelog", run.id),
-            PARTITIONS,
+            PARTITIONS as usize,
             &[],
         )?;
     }
@@ -54,7 +54,11 @@ pub(crate) fn run(run: &OneRun) -> Result<Measured> {
         // SAFETY: the queue is valid and the buffer has room for 1000 pointers.
         let count = unsafe {
             let count = rdsys::rd_kafka_consume_batch_queue(queue, 0, batch.as_mut_ptr(), batch.len());
-            if count > 0 { count } else { rdsys::rd_kafka_consume_batch_queue(queue, 100, batch.as_mut_ptr(), 1) }
+            if count > 0 {
+                count
+            } else {
+                rdsys::rd_kafka_consume_batch_queue(queue, 100, batch.as_mut_ptr(), 1)
+            }
         };
         let count = usize::try_from(count)?;
         if count > 0 && first.is_none() {
@@ -119,7 +123,8 @@ fn assign_to_queue(consumer: &BaseConsumer, topic: &str) -> Result<*mut rdsys::r
 fn topic_handle(producer: &BaseProducer, topic: &str) -> Result<*mut rdsys::rd_kafka_topic_t> {
     let name = CString::new(topic)?;
     // SAFETY: the client is valid and a null configuration means the defaults.
-    let handle = unsafe { rdsys::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
+    let handle =
+        unsafe { rdsys::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
     ensure!(!handle.is_null(), "cannot write to topic {topic}");
     Ok(handle)
 }
@@ -137,7 +142,10 @@ unsafe fn produce(
     use rdsys::rd_kafka_vtype_t as Kind;
     type Value = rdsys::rd_kafka_vu_s__bindgen_ty_1;
     let memory = |bytes: &[u8]| Value {
-        mem: rdsys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: bytes.as_ptr().cast_mut().cast(), size: bytes.len() },
+        mem: rdsys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+            ptr: bytes.as_ptr().cast_mut().cast(),
+            size: bytes.len(),
+        },
     };
     let argument = |vtype, u| rdsys::rd_kafka_vu_s { vtype, u };
     let arguments = [

@@ -28,7 +28,9 @@ pub(crate) fn fill(bootstrap_servers: &str, topic: &str, records: u64, keys: u64
             producer.send(BaseRecord::to(topic).partition(partition).key(&key).payload(&value))
         {
             match error {
-                KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => producer.poll(Duration::from_millis(1)),
+                KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => {
+                    producer.poll(Duration::from_millis(1))
+                }
                 error => return Err(error.into()),
             }
         }

@@ -96,10 +96,14 @@ fn main() -> Result<()> {
         return Ok(());
     }
     ensure!(arguments.pairs > 0, "--pairs must be at least 1");
-    let workloads = if arguments.only.is_empty() { vec![Workload::Pass, Workload::Count] } else { arguments.only.clone() };
+    let workloads = if arguments.only.is_empty() {
+        vec![Workload::Pass, Workload::Count]
+    } else {
+        arguments.only.clone()
+    };
     let kafka = RealKafka::shared()?;
     let input = millstream_integration_tests::kafka::unique_name("bench-input");
-    kafka.create_topic(&input, PARTITIONS, &[])?;
+    kafka.create_topic(&input, PARTITIONS as usize, &[])?;
     load::fill(kafka.bootstrap_servers(), &input, arguments.records, arguments.keys)?;
 
     let bar = ProgressBar::new((workloads.len() * arguments.pairs * 2) as u64);
@@ -128,7 +132,7 @@ fn main() -> Result<()> {
 fn one_run(kafka: &RealKafka, side: Side, workload: Workload, input: &str, records: u64) -> Result<Measured> {
     let id = millstream_integration_tests::kafka::unique_name("bench");
     let output = format!("{id}-output");
-    kafka.create_topic(&output, PARTITIONS, &[])?;
+    kafka.create_topic(&output, PARTITIONS as usize, &[])?;
     let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let child = std::process::Command::new(std::env::current_exe()?)
         .args(["one", "--side", &name(&side), "--workload", &name(&workload)])
@@ -138,7 +142,10 @@ fn one_run(kafka: &RealKafka, side: Side, workload: Workload, input: &str, recor
         .output()?;
     ensure!(child.status.success(), "{side:?} {workload:?} ended with {}", child.status);
     let produced: i64 = kafka.end_offsets(&output)?.iter().map(|(_, end)| end).sum();
-    ensure!(produced == i64::try_from(records)?, "{side:?} {workload:?} wrote {produced} records instead of {records}");
+    ensure!(
+        produced == i64::try_from(records)?,
+        "{side:?} {workload:?} wrote {produced} records instead of {records}"
+    );
     kafka.delete_topic(&output)?;
     Ok(serde_json::from_slice(&child.stdout)?)
 }

@@ -10,7 +10,8 @@ use crate::Measured;
 /// CPU time of this process so far, all threads, user and system.
 pub(crate) fn cpu_time() -> Result<Duration> {
     const TICKS_PER_SECOND: u64 = 100;
-    let stat = fs::read_to_string("/proc/self/stat").context("CPU time is read from /proc, which only Linux has")?;
+    let stat =
+        fs::read_to_string("/proc/self/stat").context("CPU time is read from /proc, which only Linux has")?;
     // The process name, in parentheses, may contain spaces; user and system time are fields 14 and 15.
     let after_name = stat.rsplit_once(") ").context("/proc/self/stat has no process name")?.1;
     let mut fields = after_name.split(' ').skip(11).map(str::parse::<u64>);
@@ -22,7 +23,10 @@ pub(crate) fn cpu_time() -> Result<Duration> {
 /// The largest resident size so far, in megabytes.
 fn peak_resident_megabytes() -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("/proc/self/status has no VmHWM")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("/proc/self/status has no VmHWM")?;
     let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes / 1024.0)
 }

@@ -18,7 +18,8 @@ pub(crate) fn run(run: &OneRun) -> Result<Measured> {
     settings.state_dir = state.path().to_path_buf();
     let clock = SystemClock::shared();
     let app = Streams::builder(&run.id, topology(run)?).settings(settings).start()?;
-    let processed = || app.threads().iter().flat_map(|thread| &thread.tasks).map(|task| task.processed).sum::<u64>();
+    let processed =
+        || app.threads().iter().flat_map(|thread| &thread.tasks).map(|task| task.processed).sum::<u64>();
     let mut first = None;
     while processed() < run.records {
         ensure!(app.state() != ClientState::Error, "the application failed");
@@ -37,7 +38,9 @@ fn topology(run: &OneRun) -> Result<Topology> {
     let input = builder.stream::<Vec<u8>, Vec<u8>>(run.input.as_str());
     match run.workload {
         Workload::Pass => input.to(run.output.as_str()),
-        Workload::Count => input.group_by_key().count(COUNTS.without_caching()).to_stream().to(run.output.as_str()),
+        Workload::Count => {
+            input.group_by_key().count(COUNTS.without_caching()).to_stream().to(run.output.as_str())
+        }
     };
     Ok(builder.build()?)
 }

@@ -18,7 +18,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
     for row in rows {
         let ours = |value: fn(&Measured) -> f64| median(row.pairs.iter().map(|(ours, _)| value(ours)));
         let limit = |value: fn(&Measured) -> f64| median(row.pairs.iter().map(|(_, limit)| value(limit)));
-        let ratios = || row.pairs.iter().map(|(ours, limit)| ours.cpu_nanoseconds_per_record / limit.cpu_nanoseconds_per_record);
+        let ratios = || {
+            row.pairs
+                .iter()
+                .map(|(ours, limit)| ours.cpu_nanoseconds_per_record / limit.cpu_nanoseconds_per_record)
+        };
         writeln!(
             text,
             "| {:?} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} ({:.2} to {:.2}) | {:.0} |",
