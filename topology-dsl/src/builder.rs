@@ -1,5 +1,6 @@
 //! Where a program begins: streams and tables from topics, and the topology at the end.
 
+use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
 use crate::logical::{Operation, OperationKind, SharedGraph};
@@ -49,7 +50,7 @@ impl StreamsBuilder {
         KStream::declare(
             &self.graph,
             Operation {
-                kind: OperationKind::StreamSource { topics },
+                kind: OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>() },
                 parents: Vec::new(),
                 name: None,
                 store: None,
@@ -84,7 +85,7 @@ impl StreamsBuilder {
         let (topics, consumed) = source.into().into_parts();
         let read = external(&topics);
         let kind = OperationKind::TableSource {
-            topic: topics.join("-"),
+            topics,
             write_source: Box::new(move |place| {
                 place.topology.add_source(place.name, read.clone(), consumed.clone())
             }),
@@ -112,6 +113,6 @@ impl StreamsBuilder {
     }
 }
 
-fn external(topics: &[String]) -> Vec<millstream_processor::topology::TopicName> {
-    topics.iter().cloned().map(millstream_processor::topology::TopicName::External).collect()
+fn external(topics: &[String]) -> Vec<TopicName> {
+    topics.iter().cloned().map(TopicName::External).collect()
 }

@@ -31,7 +31,6 @@ impl<K, V> KGroupedStream<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "Grouped")]
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().name_grouping(self.grouping, name.into());
         self
@@ -58,7 +57,6 @@ pub struct KGroupedTable<K, V> {
 impl<K, V> KGroupedTable<K, V> {
     /// Names the repartition topic and the node that selects the key, as [`KGroupedStream::named`] does.
     #[doc(alias = "Grouped")]
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().name_grouping(self.grouping, name.into());
         self

@@ -44,7 +44,6 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "Named")]
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().operation_mut(self.id).name = Some(name.into());
         self

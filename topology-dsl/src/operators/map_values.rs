@@ -59,7 +59,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct MapValues<K, V, V2, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (V2, E)>,
+    types: PhantomData<(K, V, V2, E)>,
 }
 
 impl<K, V, V2, E, F> Processor for MapValues<K, V, V2, E, F>

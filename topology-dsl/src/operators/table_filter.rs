@@ -121,5 +121,7 @@ mod tests {
         let rows: Vec<String> =
             short.all().expect("it can be read").map(|row| row.expect("it decodes").0).collect();
         assert_eq!(rows, ["apples"]);
+        let expected = [(text("apples"), Some(3)), (text("plums"), Some(4)), (text("plums"), None)];
+        assert_eq!(written(&driver.output_topic::<String, Option<i64>>("short")), expected);
     }
 }
