@@ -71,8 +71,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use crate::StoreName;
     use crate::operators::test_support::{driver, pipe_all, text, written};
+    use crate::{StoreName, StoreOptions};
 
     const STOCK: StoreName<String, i64> = StoreName::new("stock");
     const SHORT: StoreName<String, i64> = StoreName::new("short");
@@ -111,7 +111,11 @@ mod tests {
     fn a_store_of_its_own_holds_the_matching_rows() {
         let driver = driver(|builder| {
             let stock = builder.table::<String, i64>("stock").materialized(STOCK);
-            stock.filter(|_, on_hand| *on_hand < 10).materialized(SHORT).to_stream().to("short");
+            stock
+                .filter(|_, on_hand| *on_hand < 10)
+                .materialized(SHORT.without_caching())
+                .to_stream()
+                .to("short");
         });
         pipe_all(
             &driver.input_topic::<String, i64>("stock"),
