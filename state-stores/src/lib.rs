@@ -1,1 +1,39 @@
-//! State stores.
+//! The state of a stream processing task: typed stores over a write-back cache, RocksDB on disk, committed rows for
+//! queries.
+//!
+//! This crate knows nothing of Kafka, of async runtimes or of metrics systems: a commit hands out the entries for the
+//! changelog topics and takes back their offsets. One thread writes ([`TaskStores`], [`KeyValueStore`]); any thread reads what
+//! is committed ([`StoreReader`]). The byte layouts are in `docs/formats.md`.
+
+mod directory;
+mod engine;
+mod error;
+mod format;
+mod key_range;
+mod layer;
+mod memory;
+mod merge;
+mod position;
+mod reader;
+mod serde;
+mod snapshot_map;
+mod store;
+mod task_stores;
+mod types;
+
+pub use directory::{StateDirectory, TaskDirectory};
+pub use engine::EngineSizes;
+pub use error::{EngineFailure, RowPart, StoreError};
+pub use format::{ChangeSerde, changelog_topic, murmur2, partition_for_key, repartition_topic};
+pub use key_range::{Direction, KeyRange};
+pub use layer::{ChangelogEntry, StoreStats};
+pub use memory::StateMemory;
+pub use position::Position;
+pub use reader::{ScannedRow, StoreReader, StoreScan};
+pub use serde::{Encoded, HasSerde, JsonSerde, OptionSerde, RecordField, Serde, SerdeError, SerdeRef};
+pub use store::{
+    BuiltStore, Change, Emission, KeyValueIterator, KeyValueStore, KeyValueStoreBuilder, StoreBuilder,
+    StoreParts, StoreTypes, ValueAndTimestamp,
+};
+pub use task_stores::{RestoreRow, TaskStores, TaskStoresOptions};
+pub use types::{Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp};

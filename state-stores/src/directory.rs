@@ -1,0 +1,220 @@
+//! Where the state of an application lies, and who may touch it.
+//!
+//! ```text
+//! <root>/<application id>/<task>/.lock        held, exclusively, by whoever runs the task
+//! <root>/<application id>/<task>/rocksdb/     the stores of the task
+//! ```
+//! All paths are built here.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::error::StoreError;
+use crate::types::TaskId;
+
+const LOCK_FILE: &str = ".lock";
+const ROCKSDB_DIRECTORY: &str = "rocksdb";
+
+/// The state directory of one application on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDirectory {
+    path: PathBuf,
+}
+
+impl StateDirectory {
+    /// The directory of `application_id` under `root`. Nothing is created yet.
+    pub fn new(root: impl Into<PathBuf>, application_id: &str) -> Self {
+        Self { path: root.into().join(application_id) }
+    }
+
+    /// The directory of the application.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of a task, whether it exists or not.
+    ///
+    /// ```
+    /// # use millstream_state_stores::{StateDirectory, TaskId};
+    /// let directory = StateDirectory::new("/var/lib/millstream", "shop");
+    /// let task = directory.task(TaskId { subtopology: 0, partition: 3 });
+    /// assert_eq!(task, std::path::Path::new("/var/lib/millstream/shop/0_3"));
+    /// ```
+    pub fn task(&self, task: TaskId) -> PathBuf {
+        self.path.join(task.to_string())
+    }
+
+    /// Creates the directory of a task if necessary and locks it against all other threads and processes, until the
+    /// returned value is dropped. The lock ends with the process, however it ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if somebody else holds it, [`StoreError::Directory`] if the file system refuses.
+    pub fn lock_task(&self, task: TaskId) -> Result<TaskDirectory, StoreError> {
+        let path = self.task(task);
+        let lock_path = path.join(LOCK_FILE);
+        loop {
+            fs::create_dir_all(&path).map_err(|source| failed("create", &path, source))?;
+            let lock = match File::create(&lock_path) {
+                Ok(lock) => lock,
+                // Somebody removed the directory in between: create it again.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed("create", &lock_path, error)),
+            };
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path }),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path, error)),
+            }
+            // If the directory was removed before we locked it, we hold a lock that nobody else can see.
+            if is_same_file(&lock, &lock_path).map_err(|source| failed("lock", &lock_path, source))? {
+                return Ok(TaskDirectory { path, _lock: lock });
+            }
+        }
+    }
+
+    /// The tasks that have a directory here, sorted.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn list(&self) -> Result<Vec<TaskId>, StoreError> {
+        let list_failed = |source| failed("list", &self.path, source);
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(list_failed(error)),
+        };
+        let mut tasks = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(list_failed)?.file_name();
+            tasks.extend(name.to_str().and_then(|name| name.parse::<TaskId>().ok()));
+        }
+        tasks.sort();
+        Ok(tasks)
+    }
+
+    /// Removes the directory of a task, which nobody may be using. Its stores are rebuilt from their changelogs if the task
+    /// comes back. Does nothing if there is no directory.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if the task is running, [`StoreError::Directory`] if the file system refuses.
+    pub fn remove_task(&self, task: TaskId) -> Result<(), StoreError> {
+        let path = self.task(task);
+        if !path.exists() {
+            return Ok(());
+        }
+        self.lock_task(task)?.remove()
+    }
+}
+
+/// The locked directory of one task.
+#[derive(Debug)]
+pub struct TaskDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl TaskDirectory {
+    /// The directory of the task.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of the task's database.
+    pub fn rocksdb_path(&self) -> PathBuf {
+        self.path.join(ROCKSDB_DIRECTORY)
+    }
+
+    /// Removes the directory with everything in it; the lock is released last.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn remove(self) -> Result<(), StoreError> {
+        remove_directory(&self.rocksdb_path())?;
+        remove_directory(&self.path)
+    }
+
+    /// Removes the database and keeps the lock: the next open starts from nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn remove_stores(&self) -> Result<(), StoreError> {
+        remove_directory(&self.rocksdb_path())
+    }
+}
+
+fn remove_directory(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Directory { action, path: path.to_owned(), source }
+}
+
+/// Whether `path` still leads to the open `file`.
+#[cfg(unix)]
+fn is_same_file(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether `path` still leads to the open `file`; elsewhere an open file cannot be removed.
+#[cfg(not(unix))]
+fn is_same_file(_file: &File, path: &Path) -> io::Result<bool> {
+    path.try_exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: TaskId = TaskId { subtopology: 0, partition: 3 };
+
+    #[test]
+    fn a_task_is_locked_by_one_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::new(root.path(), "shop");
+        let held = directory.lock_task(TASK).unwrap();
+        let error = directory.lock_task(TASK).unwrap_err();
+        let StoreError::Locked { path } = &error else { panic!("{error:?}") };
+        assert_eq!(*path, directory.task(TASK));
+        assert!(error.to_string().contains("give every process its own `state_dir`"), "{error}");
+        drop(held);
+        directory.lock_task(TASK).unwrap();
+    }
+
+    #[test]
+    fn lists_tasks_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::new(root.path(), "shop");
+        assert_eq!(directory.list().unwrap(), []);
+        let other = TaskId { subtopology: 1, partition: 0 };
+        for task in [other, TASK] {
+            directory.lock_task(task).unwrap();
+        }
+        fs::create_dir(directory.path().join("lost+found")).unwrap();
+        assert_eq!(directory.list().unwrap(), [TASK, other]);
+    }
+
+    #[test]
+    fn a_running_task_is_not_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::new(root.path(), "shop");
+        let held = directory.lock_task(TASK).unwrap();
+        fs::create_dir_all(held.rocksdb_path().join("files")).unwrap();
+        assert!(matches!(directory.remove_task(TASK), Err(StoreError::Locked { .. })));
+        assert!(held.rocksdb_path().exists());
+        drop(held);
+        directory.remove_task(TASK).unwrap();
+        assert!(!directory.task(TASK).exists());
+        directory.remove_task(TASK).unwrap();
+    }
+}

@@ -1,0 +1,103 @@
+//! Rows in memory, for stores that are rebuilt from their changelog at every start, and for the test driver.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Engine, EngineBatch, EngineScan, EngineSizes};
+use crate::error::StoreError;
+use crate::key_range::{Direction, KeyRange};
+use crate::snapshot_map::{self, SnapshotMap};
+use crate::types::{Offset, StoreIndex};
+
+/// The stores of one task in memory. Lives as long as the task is open.
+pub(crate) struct MemoryEngine {
+    /// One entry per store of the task. Held for single operations on a map only: never while a scan runs.
+    stores: Mutex<Vec<MemoryStore>>,
+}
+
+#[derive(Clone, Default)]
+struct MemoryStore {
+    rows: SnapshotMap<Arc<[u8]>>,
+    offset: Option<Offset>,
+}
+
+impl MemoryEngine {
+    /// An engine with room for `stores` stores.
+    pub(crate) fn new(stores: usize) -> Self {
+        Self { stores: Mutex::new(vec![MemoryStore::default(); stores]) }
+    }
+
+    fn snapshot(&self, store: StoreIndex) -> SnapshotMap<Arc<[u8]>> {
+        self.stores.lock()[store.get()].rows.clone()
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn get(&self, store: StoreIndex, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
+        row.clear();
+        let found = self.stores.lock()[store.get()].rows.get(key).cloned();
+        Ok(found.map(|found| row.extend_from_slice(&found)).is_some())
+    }
+
+    fn scan(
+        self: Arc<Self>,
+        store: StoreIndex,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Result<EngineScan, StoreError> {
+        let rows = snapshot_map::scan(self.snapshot(store), range, direction);
+        Ok(Box::new(rows.map(|(key, row)| Ok((key.to_vec(), row.to_vec())))))
+    }
+
+    fn write(
+        &self,
+        fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut batch = MemoryBatch { stores: self.stores.lock().clone() };
+        fill(&mut batch)?;
+        *self.stores.lock() = batch.stores;
+        Ok(())
+    }
+
+    fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
+        Ok(self.stores.lock()[store.get()].offset)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
+        Ok(self.snapshot(store).len() as u64)
+    }
+
+    fn sizes(&self) -> Result<EngineSizes, StoreError> {
+        let estimated_keys = self.stores.lock().iter().map(|store| store.rows.len() as u64).sum();
+        Ok(EngineSizes { estimated_keys, ..EngineSizes::default() })
+    }
+}
+
+/// The stores as they will be once the batch is applied. Only the task writes, so nothing changes in between.
+struct MemoryBatch {
+    stores: Vec<MemoryStore>,
+}
+
+impl EngineBatch for MemoryBatch {
+    fn put(&mut self, store: StoreIndex, key: &[u8], row: &[u8]) {
+        self.stores[store.get()].rows.insert(Arc::from(key), Arc::from(row));
+    }
+
+    fn delete(&mut self, store: StoreIndex, key: &[u8]) {
+        self.stores[store.get()].rows.remove(key);
+    }
+
+    fn put_offset(&mut self, store: StoreIndex, next: Offset) {
+        self.stores[store.get()].offset = Some(next);
+    }
+
+    fn clear(&mut self, store: StoreIndex) -> Result<(), StoreError> {
+        self.stores[store.get()] = MemoryStore::default();
+        Ok(())
+    }
+}

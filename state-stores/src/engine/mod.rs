@@ -1,0 +1,88 @@
+//! Where checkpointed rows rest: RocksDB on disk, or memory.
+//!
+//! An engine holds encoded rows and the changelog offsets they reflect, and knows nothing of commits, caches or types.
+//! One engine serves all stores of a task; each write is one atomic batch.
+
+mod memory;
+mod rocksdb;
+
+use std::sync::Arc;
+
+use crate::error::StoreError;
+use crate::key_range::{Direction, KeyRange};
+use crate::types::{Offset, StoreIndex};
+
+pub(crate) use memory::MemoryEngine;
+pub(crate) use rocksdb::{RocksDbEngine, RocksDbStore};
+
+/// An encoded key with its encoded row.
+pub(crate) type EncodedEntry = (Vec<u8>, Vec<u8>);
+
+/// The rows of a range, in order, as they were when the scan began.
+pub(crate) type EngineScan = Box<dyn Iterator<Item = Result<EncodedEntry, StoreError>> + Send>;
+
+/// The rows of all stores of one task. Shared between the task, which writes, and readers on any thread.
+pub(crate) trait Engine: Send + Sync {
+    /// Replaces the content of `row` by the row of `key`. Returns false, with `row` empty, if there is none.
+    fn get(&self, store: StoreIndex, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError>;
+
+    /// The rows of a range. Later writes are not seen; what the scan holds on to is freed when it is dropped.
+    fn scan(
+        self: Arc<Self>,
+        store: StoreIndex,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Result<EngineScan, StoreError>;
+
+    /// Applies everything that `fill` puts into the batch at once; nothing if `fill` fails.
+    fn write(
+        &self,
+        fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// The changelog offset that was last written for a store.
+    fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError>;
+
+    /// Makes everything written so far survive a crash.
+    fn flush(&self) -> Result<(), StoreError>;
+
+    /// How many rows a store has, roughly.
+    fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError>;
+
+    /// How much memory and disk is used.
+    fn sizes(&self) -> Result<EngineSizes, StoreError>;
+}
+
+/// What one atomic write consists of; later entries win over earlier ones.
+pub(crate) trait EngineBatch {
+    /// Sets the row of a key.
+    fn put(&mut self, store: StoreIndex, key: &[u8], row: &[u8]);
+
+    /// Removes the row of a key.
+    fn delete(&mut self, store: StoreIndex, key: &[u8]);
+
+    /// Sets the changelog offset of a store.
+    fn put_offset(&mut self, store: StoreIndex, next: Offset);
+
+    /// Removes all rows that were there before this batch, and the changelog offset.
+    fn clear(&mut self, store: StoreIndex) -> Result<(), StoreError>;
+}
+
+/// Memory and disk used by the stores of a task, in bytes, and their rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineSizes {
+    /// Bytes in RocksDB's write buffers.
+    pub memtable_bytes: u64,
+    /// Bytes in RocksDB's files.
+    pub sst_bytes: u64,
+    /// Rows in all stores, estimated.
+    pub estimated_keys: u64,
+}
+
+impl std::ops::AddAssign for EngineSizes {
+    fn add_assign(&mut self, other: Self) {
+        self.memtable_bytes += other.memtable_bytes;
+        self.sst_bytes += other.sst_bytes;
+        self.estimated_keys += other.estimated_keys;
+    }
+}

@@ -1,0 +1,81 @@
+//! How RocksDB is configured, and why.
+//!
+//! The write-back cache above absorbs hot keys, so that RocksDB sees one large batch per checkpoint, and point reads
+//! of cold keys in between. Hence *level* compaction, where Kafka Streams has *universal*: a read touches one file per level
+//! and the space used stays close to the data, without the twofold disk space that universal needs while it compacts;
+//! its higher write amplification applies only to what the cache lets through.
+
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Error,
+    FlushOptions, LogLevel, Options, ReadOptions,
+};
+
+use crate::key_range::KeyRange;
+use crate::memory::StateMemory;
+
+/// Bytes of one write buffer; the shared budget flushes earlier when there are many stores.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+const MAX_BACKGROUND_JOBS: i32 = 2;
+const MAX_OPEN_FILES: i32 = 512;
+const MAX_LOG_BYTES: usize = 1 << 20;
+
+/// Opens the database with these column families, creating what is missing.
+pub(super) fn open(path: &Path, column_families: Vec<String>, memory: &StateMemory) -> Result<DB, Error> {
+    let store_options = store_options(memory);
+    let descriptors =
+        column_families.into_iter().map(|name| ColumnFamilyDescriptor::new(name, store_options.clone()));
+    DB::open_cf_descriptors(&database_options(memory), path, descriptors)
+}
+
+/// Writes the memory of these column families to disk, all or nothing.
+pub(super) fn flush(database: &DB, families: &[&ColumnFamily]) -> Result<(), Error> {
+    let mut options = FlushOptions::default();
+    options.set_wait(true);
+    database.flush_cfs_opt(families, &options)
+}
+
+/// A scan that stays inside the range.
+pub(super) fn scan(range: &KeyRange) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(range.start());
+    if let Some(end) = range.end() {
+        options.set_iterate_upper_bound(end);
+    }
+    options
+}
+
+fn database_options(memory: &StateMemory) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    options.set_write_buffer_manager(memory.write_buffers());
+    options.set_max_background_jobs(MAX_BACKGROUND_JOBS);
+    options.set_max_open_files(MAX_OPEN_FILES);
+    options.set_log_level(LogLevel::Error);
+    options.set_keep_log_file_num(1);
+    options.set_max_log_file_size(MAX_LOG_BYTES);
+    options
+}
+
+fn store_options(memory: &StateMemory) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(memory.block_cache());
+    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    // Indexes and filters count against the budget too.
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_compaction_style(DBCompactionStyle::Level);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    // The youngest files live too briefly to be worth compressing.
+    let (none, lz4) = (DBCompressionType::None, DBCompressionType::Lz4);
+    options.set_compression_per_level(&[none, none, lz4, lz4, lz4, lz4, lz4]);
+    options
+}

@@ -1,0 +1,81 @@
+//! What a task's database says about itself: the rows of its default column family, and the names of the others.
+//!
+//! ```text
+//! format              u32, big-endian                 the version of these layouts
+//! application         UTF-8                           the application id
+//! task                UTF-8, "0_3"                    the task
+//! store/<name>        UTF-8, "<kind>\n<key>\n<value>" for people: the kind of the store and its Rust types
+//! offset/<name>       i64, big-endian                 the next changelog offset to restore from
+//! ```
+//! The rows of store `<name>` are in the column family `store/<name>`.
+
+use crate::store::StoreTypes;
+use crate::types::Offset;
+
+/// The version of the layouts of this module and of [`super::row`].
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// Key of the row that holds [`FORMAT_VERSION`].
+pub(crate) const FORMAT_KEY: &[u8] = b"format";
+/// Key of the row that holds the application id.
+pub(crate) const APPLICATION_KEY: &[u8] = b"application";
+/// Key of the row that holds the task id.
+pub(crate) const TASK_KEY: &[u8] = b"task";
+
+const STORE_PREFIX: &str = "store/";
+
+/// The column family of a store. The prefix keeps it apart from RocksDB's own family, `default`.
+pub(crate) fn column_family(store: &str) -> String {
+    format!("{STORE_PREFIX}{store}")
+}
+
+/// The store whose rows a column family holds; `None` for RocksDB's own.
+pub(crate) fn store_of_column_family(column_family: &str) -> Option<&str> {
+    column_family.strip_prefix(STORE_PREFIX)
+}
+
+/// Key of the row that describes a store.
+pub(crate) fn description_key(store: &str) -> Vec<u8> {
+    format!("{STORE_PREFIX}{store}").into_bytes()
+}
+
+/// The description of a store.
+pub(crate) fn description(types: StoreTypes) -> String {
+    let StoreTypes { kind, key, value } = types;
+    format!("{kind}\n{key}\n{value}")
+}
+
+/// Key of the row that holds a store's changelog offset.
+pub(crate) fn offset_key(store: &str) -> Vec<u8> {
+    format!("offset/{store}").into_bytes()
+}
+
+/// The row of [`offset_key`].
+pub(crate) fn encode_offset(next: Offset) -> [u8; 8] {
+    next.get().to_be_bytes()
+}
+
+/// The offset in a row of [`offset_key`], or `None` if it has another length.
+pub(crate) fn decode_offset(row: &[u8]) -> Option<Offset> {
+    Some(Offset::new(i64::from_be_bytes(row.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_rows_are_as_documented() {
+        assert_eq!(FORMAT_VERSION.to_be_bytes(), [0, 0, 0, 1]);
+        assert_eq!(column_family("stock"), "store/stock");
+        assert_eq!(store_of_column_family("store/stock"), Some("stock"));
+        assert_eq!(store_of_column_family("default"), None);
+        assert_eq!(description_key("stock"), b"store/stock");
+        let types = StoreTypes { kind: "key-value", key: "String", value: "i64" };
+        assert_eq!(description(types), "key-value\nString\ni64");
+        assert_eq!(offset_key("stock"), b"offset/stock");
+        assert_eq!(encode_offset(Offset::new(0x0102)), [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(decode_offset(&[0, 0, 0, 0, 0, 0, 1, 2]), Some(Offset::new(0x0102)));
+        assert_eq!(decode_offset(&[0, 1]), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! How keys and values become bytes and come back.
+//!
+//! [`Serde`] is the conversion itself, [`HasSerde`] gives a type its usual one, and [`RecordField`] is what a record may
+//! carry: a type that is never null, or an `Option` of it. Nothing here knows about topics, registries or stores.
+
+mod json;
+mod optional;
+mod primitives;
+
+use std::any::type_name;
+use std::sync::Arc;
+
+pub use json::JsonSerde;
+pub use optional::OptionSerde;
+
+/// What an encoding produced: bytes (perhaps none), or Kafka's null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoded {
+    /// The bytes were appended to the buffer; zero bytes are not null.
+    Bytes,
+    /// The value is Kafka's null; nothing was appended.
+    Null,
+}
+
+/// Turns values of one type into bytes and back.
+///
+/// ```
+/// use millstream_state_stores::{Encoded, Serde, SerdeError};
+///
+/// /// A price in cents, as four bytes.
+/// struct Cents;
+///
+/// impl Serde<u32> for Cents {
+///     fn encode(&self, cents: &u32, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
+///         out.extend_from_slice(&cents.to_be_bytes());
+///         Ok(Encoded::Bytes)
+///     }
+///     fn decode(&self, bytes: &[u8]) -> Result<u32, SerdeError> {
+///         let bytes = bytes.try_into().map_err(|_| SerdeError::wrong_length::<u32>(4, bytes.len()))?;
+///         Ok(u32::from_be_bytes(bytes))
+///     }
+/// }
+/// assert_eq!(Cents.decode(&[0, 0, 1, 0])?, 256);
+/// # Ok::<(), SerdeError>(())
+/// ```
+pub trait Serde<T>: Send + Sync {
+    /// Appends the bytes of `value` to `out`, which may already hold others; or says that the value is null.
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, SerdeError>;
+
+    /// The value that was encoded as exactly `bytes`.
+    fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError>;
+
+    /// The value that Kafka's null stands for; an error for types that have none.
+    fn decode_null(&self) -> Result<T, SerdeError> {
+        Err(SerdeError::UnexpectedNull { type_name: type_name::<T>() })
+    }
+}
+
+/// A serde that is shared by all who need it.
+pub type SerdeRef<T> = Arc<dyn Serde<T>>;
+
+/// A type that knows how it is written to Kafka. Implement it with one method, or with [`json_serde!`](crate::json_serde)
+/// for types that `serde` can serialise.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how it is written to Kafka",
+    label = "no `HasSerde` for this type",
+    note = "for a type with `serde::Serialize` and `serde::Deserialize`, write `json_serde!({Self});`",
+    note = "otherwise `impl HasSerde for {Self}` with one method, `serde()`, that returns its `Serde`",
+    note = "for a value that may be null, use `Option<..>` of a type with `HasSerde`"
+)]
+pub trait HasSerde: Sized + Clone + 'static {
+    /// The serde of this type.
+    fn serde() -> SerdeRef<Self>;
+}
+
+/// What a record carries as its key or its value: `T: HasSerde`, which is never null, or `Option<T>`, where `None` is Kafka's
+/// null (a tombstone).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the key or the value of a record",
+    label = "no `HasSerde` for this type",
+    note = "for a type with `serde::Serialize` and `serde::Deserialize`, write `json_serde!({Self});`",
+    note = "otherwise `impl HasSerde for {Self}` with one method, `serde()`, that returns its `Serde`"
+)]
+pub trait RecordField: Clone + 'static {
+    /// The type without null.
+    type NonNull: HasSerde;
+
+    /// The serde of the field, null included.
+    fn field_serde() -> SerdeRef<Self>;
+
+    /// The value, unless it is null.
+    fn as_non_null(&self) -> Option<&Self::NonNull>;
+
+    /// The value, unless it is null.
+    fn into_non_null(self) -> Option<Self::NonNull>;
+
+    /// The field that holds `value`.
+    fn from_non_null(value: Self::NonNull) -> Self;
+}
+
+impl<T: HasSerde> RecordField for T {
+    type NonNull = T;
+
+    fn field_serde() -> SerdeRef<Self> {
+        T::serde()
+    }
+
+    fn as_non_null(&self) -> Option<&T> {
+        Some(self)
+    }
+
+    fn into_non_null(self) -> Option<T> {
+        Some(self)
+    }
+
+    fn from_non_null(value: T) -> Self {
+        value
+    }
+}
+
+impl<T: HasSerde> RecordField for Option<T> {
+    type NonNull = T;
+
+    fn field_serde() -> SerdeRef<Self> {
+        Arc::new(OptionSerde::new(T::serde()))
+    }
+
+    fn as_non_null(&self) -> Option<&T> {
+        self.as_ref()
+    }
+
+    fn into_non_null(self) -> Option<T> {
+        self
+    }
+
+    fn from_non_null(value: T) -> Self {
+        Some(value)
+    }
+}
+
+/// Bytes that do not fit the type they should become, or a value that has no bytes. Each text names the type.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SerdeError {
+    /// Kafka's null where the type has none. Declare the field as `Option<..>` if nulls mean something.
+    #[error(
+        "null found where `{type_name}` is never null; use `Option<{type_name}>` if a null means something"
+    )]
+    UnexpectedNull {
+        /// The type expected.
+        type_name: &'static str,
+    },
+
+    /// A type of fixed length with another number of bytes. Often a producer that writes another type.
+    #[error("{found} bytes found where `{type_name}` has {expected}; does the producer write that type?")]
+    WrongLength {
+        /// The type expected.
+        type_name: &'static str,
+        /// Its length in bytes.
+        expected: usize,
+        /// The bytes found.
+        found: usize,
+    },
+
+    /// Text that is no UTF-8.
+    #[error(
+        "`{type_name}` must be UTF-8, but byte {valid_up_to} of {length} is not; does the producer write text?"
+    )]
+    InvalidUtf8 {
+        /// The type expected.
+        type_name: &'static str,
+        /// How many bytes were fine.
+        valid_up_to: usize,
+        /// How many bytes there were.
+        length: usize,
+    },
+
+    /// Bytes of the right length that stand for no value of the type.
+    #[error("these bytes are no `{type_name}`: {reason}")]
+    InvalidValue {
+        /// The type expected.
+        type_name: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
+
+    /// JSON that is malformed, or of another shape than the type.
+    #[error("line {line}, column {column} is no JSON of a `{type_name}`: {source}")]
+    Json {
+        /// The type expected.
+        type_name: &'static str,
+        /// Line of the problem, counted from 1; 0 when a value could not be written.
+        line: usize,
+        /// Column of the problem, counted from 1; 0 when a value could not be written.
+        column: usize,
+        /// What the JSON library said.
+        source: serde_json::Error,
+    },
+
+    /// What a serde outside this crate reports.
+    #[error("`{type_name}` cannot be converted: {source}")]
+    Custom {
+        /// The type converted.
+        type_name: &'static str,
+        /// What the serde said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl SerdeError {
+    /// The error for a `T` of `expected` bytes that came as `found` bytes.
+    pub fn wrong_length<T>(expected: usize, found: usize) -> Self {
+        Self::WrongLength { type_name: type_name::<T>(), expected, found }
+    }
+
+    /// The error of a serde outside this crate for a `T`; `source` may also be a text.
+    pub fn custom<T>(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Custom { type_name: type_name::<T>(), source: source.into() }
+    }
+}

@@ -1,0 +1,63 @@
+//! The serde of values that may be Kafka's null.
+
+use super::{Encoded, Serde, SerdeError, SerdeRef};
+
+/// Adds null to the serde of a type: `None` is Kafka's null, `Some` is written as the type itself.
+///
+/// ```
+/// use millstream_state_stores::{Encoded, HasSerde, OptionSerde, Serde};
+///
+/// let serde = OptionSerde::new(i64::serde());
+/// assert_eq!(serde.encode(&None, &mut Vec::new())?, Encoded::Null);
+/// assert_eq!(serde.decode_null()?, None);
+/// # Ok::<(), millstream_state_stores::SerdeError>(())
+/// ```
+pub struct OptionSerde<T> {
+    inner: SerdeRef<T>,
+}
+
+impl<T> OptionSerde<T> {
+    /// Null added to `inner`.
+    pub fn new(inner: SerdeRef<T>) -> Self {
+        Self { inner }
+    }
+}
+
+impl<T> Serde<Option<T>> for OptionSerde<T> {
+    fn encode(&self, value: &Option<T>, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
+        match value {
+            Some(value) => self.inner.encode(value, out),
+            None => Ok(Encoded::Null),
+        }
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Option<T>, SerdeError> {
+        self.inner.decode(bytes).map(Some)
+    }
+
+    fn decode_null(&self) -> Result<Option<T>, SerdeError> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::serde::{Encoded, HasSerde, OptionSerde, RecordField, Serde};
+
+    #[test]
+    fn an_empty_text_is_not_null() {
+        let serde = OptionSerde::new(String::serde());
+        let mut bytes = Vec::new();
+        assert_eq!(serde.encode(&Some(String::new()), &mut bytes).unwrap(), Encoded::Bytes);
+        assert_eq!(serde.decode(&bytes).unwrap(), Some(String::new()));
+    }
+
+    #[test]
+    fn record_fields_know_which_type_is_never_null() {
+        assert_eq!(<Option<i64> as RecordField>::from_non_null(3).into_non_null(), Some(3));
+        assert_eq!(None::<i64>.as_non_null(), None);
+        assert_eq!(7_i64.as_non_null(), Some(&7));
+        assert_eq!(<Option<i64>>::field_serde().decode_null().unwrap(), None);
+        assert!(<i64 as RecordField>::field_serde().decode_null().is_err());
+    }
+}

@@ -1,0 +1,262 @@
+//! The key-value store as the record path uses it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::rc::Rc;
+
+use super::{Change, Emission, ValueAndTimestamp};
+use crate::error::{RowPart, StoreError};
+use crate::key_range::{Direction, KeyRange};
+use crate::layer::{CachedRows, ChangeParts};
+use crate::serde::{Encoded, SerdeRef};
+use crate::types::Timestamp;
+
+/// A store of one task, on its thread. Cloning the handle is cheap and leads to the same store.
+///
+/// Reads see the task's own writes at once; readers on other threads see them after the commit. The closures given to
+/// [`read`](Self::read) and [`update`](Self::update) must not use the same store again: that panics.
+///
+/// ```
+/// use millstream_state_stores::*;
+/// use std::sync::Arc;
+///
+/// const STOCK: StoreName<String, i64> = StoreName::new("stock");
+/// let builder = KeyValueStoreBuilder::new(STOCK.name(), String::serde(), i64::serde()).with_caching(false);
+/// let task = TaskId { subtopology: 0, partition: 0 };
+/// let stores = TaskStores::open(
+///     task, "shop", None, StateMemory::new(16 << 20), TaskStoresOptions::default(), &[Arc::new(builder)],
+/// )?;
+///
+/// let stock = stores.key_value::<String, i64>(STOCK.name())?;
+/// let at = Timestamp::from_millis(1_000);
+/// let apples = "apples".to_string();
+/// stock.put(&apples, Some(ValueAndTimestamp::new(3, at)))?;
+/// let sold_two = stock.update(&apples, at, true, |on_hand| {
+///     let left = on_hand.map_or(0, |row| row.value) - 2;
+///     Ok::<_, StoreError>(Some(ValueAndTimestamp::new(left, at)))
+/// })?;
+/// assert_eq!(sold_two, Some((Change { old: Some(3), new: Some(1) }, at)));
+/// # Ok::<(), StoreError>(())
+/// ```
+pub struct KeyValueStore<K, V> {
+    inner: Rc<Inner<K, V>>,
+}
+
+struct Inner<K, V> {
+    name: String,
+    is_cached: bool,
+    key_serde: SerdeRef<K>,
+    /// Reused for encoded keys.
+    key: RefCell<Vec<u8>>,
+    rows: Rc<RefCell<CachedRows<V>>>,
+}
+
+/// The rows of a range, as they were when it was asked for. It reads as it goes.
+pub struct KeyValueIterator<K, V> {
+    entries: Box<dyn Iterator<Item = Result<(K, ValueAndTimestamp<V>), StoreError>>>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
+    pub(super) fn new(
+        name: &str,
+        is_cached: bool,
+        key_serde: SerdeRef<K>,
+        rows: Rc<RefCell<CachedRows<V>>>,
+    ) -> Self {
+        let key = RefCell::new(Vec::new());
+        Self { inner: Rc::new(Inner { name: name.to_owned(), is_cached, key_serde, key, rows }) }
+    }
+
+    /// The name of the store.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Whether changes are emitted at commit, by [`emissions`](Self::emissions), instead of by
+    /// [`update`](Self::update).
+    pub fn is_cached(&self) -> bool {
+        self.inner.is_cached
+    }
+
+    /// The current value of a key.
+    ///
+    /// # Errors
+    /// When the key or the stored value cannot be converted, or the engine fails.
+    #[track_caller]
+    pub fn get(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
+        self.read(key, |row| row.cloned())
+    }
+
+    /// What `f` makes of the current value of a key, without cloning it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[track_caller]
+    pub fn read<R>(
+        &self,
+        key: &K,
+        f: impl FnOnce(Option<&ValueAndTimestamp<V>>) -> R,
+    ) -> Result<R, StoreError> {
+        let mut rows = self.inner.rows.borrow_mut();
+        let mut buffer = self.inner.key.borrow_mut();
+        self.encode_key(key, &mut buffer)?;
+        Ok(f(rows.read(&buffer)?.as_ref()))
+    }
+
+    /// Sets the value of a key, or deletes it. The changelog's tombstone gets the timestamp of the value it deletes; use
+    /// [`update`](Self::update) to give it another.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[track_caller]
+    pub fn put(&self, key: &K, value: Option<ValueAndTimestamp<V>>) -> Result<(), StoreError> {
+        let mut rows = self.inner.rows.borrow_mut();
+        let mut buffer = self.inner.key.borrow_mut();
+        self.encode_key(key, &mut buffer)?;
+        let at = match &value {
+            Some(value) => value.timestamp,
+            None => match rows.read(&buffer)? {
+                Some(deleted) => deleted.timestamp,
+                None => return Ok(()),
+            },
+        };
+        rows.update(&buffer, at, ChangeParts::None, |_| Ok::<_, StoreError>(value))?;
+        Ok(())
+    }
+
+    /// Replaces the value of a key by what `f` makes of it (`None` deletes), finding the key once.
+    ///
+    /// Without caching, returns the change and its timestamp, to be forwarded downstream; its `old` is filled only if
+    /// `want_old`. With caching, returns `None`: the change is one of [`emissions`](Self::emissions). The timestamp of a
+    /// deletion is `at`, that of a value its own. Deleting what is not there changes nothing and is not logged.
+    ///
+    /// # Errors
+    /// Those of `f`, and those of [`get`](Self::get). The value is then what it was; only where undo is off and the value
+    /// had changed since the last commit it cannot be, and the store is [`StoreError::Poisoned`] until it is rolled back.
+    #[track_caller]
+    pub fn update<E: From<StoreError>>(
+        &self,
+        key: &K,
+        at: Timestamp,
+        want_old: bool,
+        f: impl FnOnce(Option<ValueAndTimestamp<V>>) -> Result<Option<ValueAndTimestamp<V>>, E>,
+    ) -> Result<Option<(Change<V>, Timestamp)>, E> {
+        let mut rows = self.inner.rows.borrow_mut();
+        let mut buffer = self.inner.key.borrow_mut();
+        self.encode_key(key, &mut buffer)?;
+        let wanted = if want_old { ChangeParts::Both } else { ChangeParts::New };
+        rows.update(&buffer, at, wanted, f)
+    }
+
+    /// The rows of a range of keys, in the unsigned order of their *bytes*, which need not be the order of `K`. Writes made
+    /// while it is read are not seen.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); each row can fail on its own.
+    ///
+    /// ```
+    /// # use millstream_state_stores::*;
+    /// # use std::sync::Arc;
+    /// # let builder = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+    /// # let stores = TaskStores::open(TaskId { subtopology: 0, partition: 0 }, "shop", None,
+    /// #     StateMemory::new(16 << 20), TaskStoresOptions::default(), &[Arc::new(builder)])?;
+    /// let stock = stores.key_value::<String, i64>("stock")?;
+    /// for (sku, on_hand) in [("pears", 5), ("apples", 3)] {
+    ///     stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(on_hand, Timestamp::from_millis(0))))?;
+    /// }
+    /// let skus: Result<Vec<_>, _> = stock.range("b".to_string()..)?.map(|row| row.map(|(sku, _)| sku)).collect();
+    /// assert_eq!(skus?, ["pears"]);
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    #[track_caller]
+    pub fn range(&self, range: impl RangeBounds<K>) -> Result<KeyValueIterator<K, V>, StoreError> {
+        let range =
+            KeyRange::new(self.encode_bound(range.start_bound())?, self.encode_bound(range.end_bound())?);
+        let entries = self.inner.rows.borrow().scan(range, Direction::Forward)?;
+        let inner = Rc::clone(&self.inner);
+        let entries = entries.map(move |entry| {
+            let (key, row) = entry?;
+            Ok((inner.decode_key(&key)?, row))
+        });
+        Ok(KeyValueIterator { entries: Box::new(entries) })
+    }
+
+    /// All rows; see [`range`](Self::range).
+    ///
+    /// # Errors
+    /// As [`range`](Self::range).
+    #[track_caller]
+    pub fn all(&self) -> Result<KeyValueIterator<K, V>, StoreError> {
+        self.range(..)
+    }
+
+    /// What changed since the last commit: per key its committed value and its newest, in the order in which the keys were
+    /// first changed. A cached store's changes are forwarded from here, right before they are committed; keys that
+    /// came and went since are left out. Nothing is consumed: the commit does that.
+    ///
+    /// # Errors
+    /// When a key cannot be decoded.
+    #[track_caller]
+    pub fn emissions(&self) -> Result<Vec<Emission<K, V>>, StoreError> {
+        let rows = self.inner.rows.borrow();
+        rows.emissions()
+            .map(|(key, change, timestamp)| {
+                Ok(Emission { key: self.inner.decode_key(key)?, change, timestamp })
+            })
+            .collect()
+    }
+
+    fn encode_bound(&self, bound: Bound<&K>) -> Result<Bound<Vec<u8>>, StoreError> {
+        let encode = |key| {
+            let mut bytes = Vec::new();
+            self.encode_key(key, &mut bytes).map(|()| bytes)
+        };
+        Ok(match bound {
+            Bound::Included(key) => Bound::Included(encode(key)?),
+            Bound::Excluded(key) => Bound::Excluded(encode(key)?),
+            Bound::Unbounded => Bound::Unbounded,
+        })
+    }
+
+    /// Replaces `out` by the bytes of `key`.
+    fn encode_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        out.clear();
+        let (store, part) = (|| self.inner.name.clone(), RowPart::Key);
+        match self.inner.key_serde.encode(key, out) {
+            Ok(Encoded::Bytes) => Ok(()),
+            Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part }),
+            Err(source) => Err(StoreError::Serde { store: store(), part, source }),
+        }
+    }
+}
+
+impl<K, V> Inner<K, V> {
+    fn decode_key(&self, key: &[u8]) -> Result<K, StoreError> {
+        self.key_serde.decode(key).map_err(|source| StoreError::Serde {
+            store: self.name.clone(),
+            part: RowPart::Key,
+            source,
+        })
+    }
+}
+
+impl<K, V> Clone for KeyValueStore<K, V> {
+    fn clone(&self) -> Self {
+        Self { inner: Rc::clone(&self.inner) }
+    }
+}
+
+impl<K, V> fmt::Debug for KeyValueStore<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("KeyValueStore").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Iterator for KeyValueIterator<K, V> {
+    type Item = Result<(K, ValueAndTimestamp<V>), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.entries.next()
+    }
+}

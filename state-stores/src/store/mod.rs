@@ -1,0 +1,46 @@
+//! The stores as processors see them: typed keys and values over the write-back cache.
+
+mod builder;
+mod key_value;
+
+use crate::types::Timestamp;
+
+pub use builder::{BuiltStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes};
+pub use key_value::{KeyValueIterator, KeyValueStore};
+
+/// A value with the event time it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueAndTimestamp<V> {
+    /// The value.
+    pub value: V,
+    /// Its event time.
+    pub timestamp: Timestamp,
+}
+
+impl<V> ValueAndTimestamp<V> {
+    /// `value` as of `timestamp`.
+    pub const fn new(value: V, timestamp: Timestamp) -> Self {
+        Self { value, timestamp }
+    }
+}
+
+/// What a row was and what it became. `new` is `None` when it was deleted, `old` when it was not there before, or when
+/// nobody asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change<V> {
+    /// The value before.
+    pub old: Option<V>,
+    /// The value after.
+    pub new: Option<V>,
+}
+
+/// The change of one key since the last commit, to be forwarded downstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emission<K, V> {
+    /// The key.
+    pub key: K,
+    /// The committed value, and the value now.
+    pub change: Change<V>,
+    /// The event time of the newest update.
+    pub timestamp: Timestamp,
+}

@@ -1,0 +1,449 @@
+//! All stores of one task: opened, restored, committed, checkpointed and closed together.
+//!
+//! ```text
+//! open ─> restore ... restore ─> begin_record, updates, (undo_record) ...
+//!           prepare_commit ─> drain_changelog ─> commit ─> (checkpoint)        or: rollback
+//! close
+//! ```
+//! The caller sends what [`TaskStores::drain_changelog`] hands out, waits until Kafka has it and has committed the input
+//! offsets, and only then calls [`TaskStores::commit`]. Out of order calls are errors that change nothing. Nothing here
+//! knows about Kafka.
+
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::directory::TaskDirectory;
+use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore};
+use crate::error::StoreError;
+use crate::format::{metadata, row};
+use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
+use crate::memory::{StateMemory, TableMemory};
+use crate::position::Position;
+use crate::reader::StoreReader;
+use crate::store::{BuiltStore, KeyValueStore, StoreBuilder, StoreParts, StoreTypes};
+use crate::types::{Offset, StoreIndex, TaskId, Timestamp};
+
+/// How the stores of a task behave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TaskStoresOptions {
+    /// Whether [`TaskStores::undo_record`] works. It costs one clone of the value per update.
+    pub undo: bool,
+}
+
+/// One record of a changelog topic, on its way back into its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreRow<'a> {
+    /// The encoded key.
+    pub key: &'a [u8],
+    /// The encoded value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The timestamp of the Kafka record.
+    pub timestamp: Timestamp,
+}
+
+/// The stores of one task, on its thread.
+///
+/// ```
+/// use millstream_state_stores::*;
+/// use std::sync::Arc;
+///
+/// let stock = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+/// let mut stores = TaskStores::open(
+///     TaskId { subtopology: 0, partition: 0 }, "shop", None,
+///     StateMemory::new(16 << 20), TaskStoresOptions::default(), &[Arc::new(stock)],
+/// )?;
+/// let stock = stores.key_value::<String, i64>("stock")?;
+/// let reader = stores.reader("stock").expect("it was just opened");
+///
+/// stock.put(&"apples".to_string(), Some(ValueAndTimestamp::new(3, Timestamp::from_millis(7))))?;
+/// assert_eq!(reader.get(b"apples")?, None, "not committed yet");
+///
+/// stores.prepare_commit()?;
+/// stores.drain_changelog(|entry| {
+///     assert_eq!(entry.key, b"apples"); // goes to the topic `shop-stock-changelog`
+///     Ok::<(), StoreError>(())
+/// })?;
+/// let mut position = Position::new();
+/// position.set("stock-movements", PartitionId::new(0), Offset::new(1));
+/// stores.commit(Arc::new(position))?;
+/// assert_eq!(reader.get(b"apples")?, Some((Timestamp::from_millis(7), 3_i64.to_be_bytes().to_vec())));
+///
+/// let index = stores.index_of("stock").expect("it was just opened");
+/// stores.checkpoint(&[(index, Offset::new(1))])?;
+/// stores.close()?;
+/// # Ok::<(), StoreError>(())
+/// ```
+pub struct TaskStores {
+    task: TaskId,
+    context: Rc<TaskContext>,
+    stores: Vec<TaskStore>,
+    /// On disk first: if a checkpoint fails there, nothing else has changed.
+    engines: Vec<Arc<dyn Engine>>,
+    /// Held here if no store needs the disk; else the engine holds it.
+    _directory: Option<TaskDirectory>,
+}
+
+struct TaskStore {
+    name: String,
+    types: StoreTypes,
+    rows: Rc<dyn ManagedStore>,
+    handle: Box<dyn Any>,
+    reader: Arc<StoreReader>,
+    /// Which of the engines has its rows.
+    engine: usize,
+    /// The changelog offset in the engine.
+    stored_offset: Option<Offset>,
+}
+
+impl TaskStores {
+    /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
+    ///
+    /// # Errors
+    /// When the directory belongs to others, holds other stores or is corrupt; each error says what to do.
+    pub fn open(
+        task: TaskId,
+        application_id: &str,
+        directory: Option<TaskDirectory>,
+        memory: Arc<StateMemory>,
+        options: TaskStoresOptions,
+        builders: &[Arc<dyn StoreBuilder>],
+    ) -> Result<Self, StoreError> {
+        check_names(task, builders)?;
+        let is_on_disk = |builder: &dyn StoreBuilder| directory.is_some() && builder.is_persistent();
+        let on_disk: Vec<bool> = builders.iter().map(|builder| is_on_disk(&**builder)).collect();
+
+        let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
+        let directory = match directory {
+            Some(directory) if on_disk.contains(&true) => {
+                let stores = rocksdb_stores(builders);
+                let engine = RocksDbEngine::open(task, application_id, directory, &memory, &stores)?;
+                engines.push(Arc::new(engine));
+                None
+            }
+            directory => directory,
+        };
+        engines.push(Arc::new(MemoryEngine::new(builders.len())));
+
+        let context = Rc::new(TaskContext::new(options.undo));
+        let stores = builders.iter().enumerate().map(|(place, builder)| {
+            let store = StoreIndex::new(place);
+            let engine = if on_disk[place] { 0 } else { engines.len() - 1 };
+            let reader = Arc::new(StoreReader::new(builder.name(), store, Arc::clone(&engines[engine])));
+            let BuiltStore { rows, handle } = builder.build(StoreParts {
+                task,
+                store,
+                context: Rc::clone(&context),
+                committed: Arc::clone(&reader),
+                memory: TableMemory::new(Arc::clone(&memory)),
+            });
+            let stored_offset = engines[engine].offset(store)?;
+            let (name, types) = (builder.name().to_owned(), builder.types());
+            Ok(TaskStore { name, types, rows, handle, reader, engine, stored_offset })
+        });
+        let stores = stores.collect::<Result<_, StoreError>>()?;
+        Ok(Self { task, context, stores, engines, _directory: directory })
+    }
+
+    /// Which store has this name.
+    pub fn index_of(&self, name: &str) -> Option<StoreIndex> {
+        self.stores.iter().position(|store| store.name == name).map(StoreIndex::new)
+    }
+
+    /// The names of the stores, in the order of their builders.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.stores.iter().map(|store| store.name.as_str())
+    }
+
+    /// The typed handle of a key-value store.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownStore`], or [`StoreError::WrongType`] if it was declared with other types.
+    pub fn key_value<K: 'static, V: 'static>(&self, name: &str) -> Result<KeyValueStore<K, V>, StoreError> {
+        let Some(index) = self.index_of(name) else {
+            return Err(StoreError::UnknownStore {
+                task: self.task,
+                store: name.to_owned(),
+                known: self.names().map(str::to_owned).collect(),
+            });
+        };
+        let store = &self.stores[index.get()];
+        let handle = store.handle.downcast_ref::<KeyValueStore<K, V>>().cloned();
+        handle.ok_or_else(|| {
+            let (key, value) = (std::any::type_name::<K>(), std::any::type_name::<V>());
+            let expected = StoreTypes { kind: "key-value", key, value };
+            StoreError::WrongType {
+                store: name.to_owned(),
+                expected: expected.to_string(),
+                found: store.types.to_string(),
+            }
+        })
+    }
+
+    /// The committed rows of a store, for any thread.
+    pub fn reader(&self, name: &str) -> Option<Arc<StoreReader>> {
+        self.index_of(name).map(|index| Arc::clone(&self.stores[index.get()].reader))
+    }
+
+    /// The changelog offset to restore from; `None` means from the start.
+    pub fn stored_offset(&self, store: StoreIndex) -> Option<Offset> {
+        self.stores[store.get()].stored_offset
+    }
+
+    /// Puts a batch of a store's changelog back, together with the offset that follows it. Returns the number of rows.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] while rows wait for a commit or a checkpoint; what the engine says if it fails.
+    pub fn restore<'a>(
+        &mut self,
+        store: StoreIndex,
+        mut rows: impl Iterator<Item = RestoreRow<'a>>,
+        next: Offset,
+    ) -> Result<u64, StoreError> {
+        self.check_all_committed("restore")?;
+        if self.stores[store.get()].reader.overlay_size().0 > 0 {
+            return Err(
+                self.out_of_order("restore", "committed rows would hide restored ones; checkpoint first")
+            );
+        }
+        let mut restored = 0;
+        let mut encoded = Vec::new();
+        self.engine(store).write(&mut |batch| {
+            for row in &mut rows {
+                match row.value {
+                    Some(value) => {
+                        encoded.clear();
+                        row::begin(row.timestamp, &mut encoded);
+                        encoded.extend_from_slice(value);
+                        batch.put(store, row.key, &encoded);
+                    }
+                    None => batch.delete(store, row.key),
+                }
+                restored += 1;
+            }
+            batch.put_offset(store, next);
+            Ok(())
+        })?;
+        let store = &mut self.stores[store.get()];
+        store.rows.forget_unchanged();
+        store.stored_offset = Some(next);
+        Ok(restored)
+    }
+
+    /// Removes all rows of a store and its offset: they belong to another history than its changelog.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] while changes wait for a commit; what the engine says if it fails.
+    pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
+        self.check_all_committed("wipe")?;
+        self.engine(store).write(&mut |batch| batch.clear(store))?;
+        let store = &mut self.stores[store.get()];
+        store.reader.forget_overlay();
+        store.rows.forget_unchanged();
+        store.stored_offset = None;
+        Ok(())
+    }
+
+    /// Begins a record: what follows, up to the next call, is what [`Self::undo_record`] reverts.
+    pub fn begin_record(&mut self) {
+        if self.context.can_undo {
+            self.context.record.set(self.context.record.get() + 1);
+            self.context.changelog.borrow_mut().begin_record();
+        }
+    }
+
+    /// Reverts every change and changelog entry since [`Self::begin_record`]: the record leaves no trace. Must come before
+    /// its changelog entries are drained.
+    ///
+    /// # Panics
+    /// When undo is not among the options.
+    #[track_caller]
+    pub fn undo_record(&mut self) {
+        assert!(self.context.can_undo, "open the stores with `undo: true` to undo records");
+        for store in &self.stores {
+            store.rows.undo_record();
+        }
+        self.context.changelog.borrow_mut().undo_record();
+    }
+
+    /// Hands out what is to be sent to the changelog topics, in order. If `send` fails, that entry and the rest are
+    /// handed out again next time.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub fn drain_changelog<E>(
+        &mut self,
+        send: impl FnMut(ChangelogEntry<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.context.changelog.borrow_mut().drain(send)
+    }
+
+    /// Whether changelog entries wait to be drained.
+    pub fn has_changelog(&self) -> bool {
+        !self.context.changelog.borrow().is_empty()
+    }
+
+    /// Whether anything changed since the last commit.
+    pub fn has_uncommitted(&self) -> bool {
+        self.context.uncommitted_rows.get() > 0 || self.has_changelog()
+    }
+
+    /// Estimated bytes that only a commit or a rollback frees: changed rows and waiting changelog entries.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.context.uncommitted_bytes.get() + self.context.changelog.borrow().bytes()
+    }
+
+    /// Encodes everything that changed; cached stores add theirs to the changelog. To be called after their emissions were
+    /// forwarded and before the changelog is drained for the commit; calling it again adds only what changed since.
+    ///
+    /// # Errors
+    /// When a value cannot be encoded, or a store is poisoned; roll back then.
+    pub fn prepare_commit(&mut self) -> Result<(), StoreError> {
+        self.stores.iter().try_for_each(|store| store.rows.prepare_commit())
+    }
+
+    /// Publishes what changed to the readers, with the input position it reflects. The input offsets are committed and the
+    /// changelog acknowledged: there is no way back.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] if changes were not prepared or changelog entries not drained; nothing is published.
+    pub fn commit(&mut self, position: Arc<Position>) -> Result<(), StoreError> {
+        if !self.stores.iter().all(|store| store.rows.is_prepared()) {
+            return Err(
+                self.out_of_order("commit", "rows changed after they were prepared; call `prepare_commit`")
+            );
+        }
+        if self.has_changelog() {
+            return Err(
+                self.out_of_order("commit", "changelog entries wait to be sent; call `drain_changelog`")
+            );
+        }
+        for store in &self.stores {
+            store.rows.commit(&position);
+        }
+        Ok(())
+    }
+
+    /// Brings the stores back to the last commit and forgets what was to be sent.
+    pub fn rollback(&mut self) {
+        for store in &self.stores {
+            store.rows.roll_back();
+        }
+        self.context.changelog.borrow_mut().clear();
+    }
+
+    /// Estimated bytes of committed rows that wait for a checkpoint.
+    pub fn uncheckpointed_bytes(&self) -> usize {
+        self.stores.iter().map(|store| store.reader.overlay_size().1).sum()
+    }
+
+    /// Moves the committed rows into the engine, in one atomic batch with the changelog offsets they reflect: for each logged
+    /// store, the offset after its last entry of the last commit. Only right after a commit.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] if something changed since the commit; what the engine says if it fails. Nothing is
+    /// lost: the rows stay where they were.
+    pub fn checkpoint(&mut self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+        self.check_all_committed("checkpoint")?;
+        for (number, engine) in self.engines.iter().enumerate() {
+            let is_here = |store: &TaskStore| store.engine == number;
+            engine.write(&mut |batch| {
+                for store in self.stores.iter().filter(|store| is_here(store)) {
+                    store.reader.write_overlay(batch);
+                }
+                for (index, next) in offsets.iter().filter(|(index, _)| is_here(&self.stores[index.get()])) {
+                    batch.put_offset(*index, *next);
+                }
+                Ok(())
+            })?;
+        }
+        for store in &self.stores {
+            store.reader.forget_overlay();
+        }
+        for (index, next) in offsets {
+            self.stores[index.get()].stored_offset = Some(*next);
+        }
+        Ok(())
+    }
+
+    /// Makes what was checkpointed survive a crash: RocksDB's write buffers go to disk. A checkpoint alone survives once
+    /// they are full, as there is no write-ahead log.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.engines.iter().try_for_each(|engine| engine.flush())
+    }
+
+    /// Counters and sizes of each store.
+    pub fn stats(&self) -> Vec<StoreStats> {
+        self.stores.iter().map(|store| store.rows.stats()).collect()
+    }
+
+    /// Memory and disk used by the engines.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn engine_sizes(&self) -> Result<EngineSizes, StoreError> {
+        let mut sizes = EngineSizes::default();
+        for engine in &self.engines {
+            sizes += engine.sizes()?;
+        }
+        Ok(sizes)
+    }
+
+    /// Flushes, turns readers away and releases the directory, as soon as the last scan in progress has ended. What was not
+    /// checkpointed is restored from the changelog next time.
+    ///
+    /// # Errors
+    /// What the engine says of the flush; the stores are closed all the same.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.flush()
+    }
+
+    fn engine(&self, store: StoreIndex) -> &Arc<dyn Engine> {
+        &self.engines[self.stores[store.get()].engine]
+    }
+
+    fn check_all_committed(&self, call: &'static str) -> Result<(), StoreError> {
+        if self.has_uncommitted() {
+            return Err(self.out_of_order(call, "changes wait for a commit; commit or roll back first"));
+        }
+        Ok(())
+    }
+
+    fn out_of_order(&self, call: &'static str, reason: &'static str) -> StoreError {
+        StoreError::OutOfOrder { task: self.task, call, reason }
+    }
+}
+
+impl Drop for TaskStores {
+    fn drop(&mut self) {
+        for store in &self.stores {
+            store.reader.close();
+        }
+    }
+}
+
+fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), StoreError> {
+    for (place, builder) in builders.iter().enumerate() {
+        if builders[..place].iter().any(|earlier| earlier.name() == builder.name()) {
+            return Err(StoreError::DuplicateStore { task, store: builder.name().to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>]) -> Vec<RocksDbStore> {
+    builders
+        .iter()
+        .map(|builder| RocksDbStore {
+            name: builder.name().to_owned(),
+            is_persistent: builder.is_persistent(),
+            description: metadata::description(builder.types()),
+        })
+        .collect()
+}

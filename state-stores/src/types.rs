@@ -1,0 +1,234 @@
+//! The small words everything else is written in: offsets, partitions, timestamps, task ids, store names.
+//!
+//! Each number that could be mixed up with another has a type of its own, and none has a sentinel value.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+/// A position in one partition of a Kafka topic: the offset of the next record to read, write or restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(i64);
+
+impl Offset {
+    /// The offset `value`, counted in records from the start of the partition.
+    pub const fn new(value: i64) -> Self {
+        Self(value)
+    }
+
+    /// The offset as Kafka counts it.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The offset one record further on.
+    ///
+    /// ```
+    /// # use millstream_state_stores::Offset;
+    /// assert_eq!(Offset::new(41).next(), Offset::new(42));
+    /// ```
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The number of one partition of a topic, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId(i32);
+
+impl PartitionId {
+    /// The partition with this number.
+    pub const fn new(value: i32) -> Self {
+        Self(value)
+    }
+
+    /// The number of the partition, as Kafka counts it.
+    pub const fn get(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A point in event time: milliseconds since 1970-01-01 00:00 UTC, as records carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The timestamp `milliseconds` after 1970-01-01 00:00 UTC.
+    pub const fn from_millis(milliseconds: i64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since 1970-01-01 00:00 UTC.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The later of the two.
+    ///
+    /// ```
+    /// # use millstream_state_stores::Timestamp;
+    /// let (ordered, shipped) = (Timestamp::from_millis(1_000), Timestamp::from_millis(5_000));
+    /// assert_eq!(ordered.max(shipped), shipped);
+    /// ```
+    #[must_use]
+    pub const fn max(self, other: Self) -> Self {
+        if self.0 >= other.0 { self } else { other }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// One task: a sub-topology run for one partition. Printed as Kafka Streams does, `0_3`.
+///
+/// ```
+/// # use millstream_state_stores::TaskId;
+/// let task: TaskId = "0_3".parse()?;
+/// assert_eq!(task, TaskId { subtopology: 0, partition: 3 });
+/// assert_eq!(task.to_string(), "0_3");
+/// # Ok::<(), millstream_state_stores::ParseTaskIdError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// Which sub-topology, numbered from 0 in declaration order.
+    pub subtopology: u32,
+    /// Which partition of the sub-topology's source topics.
+    pub partition: i32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}_{}", self.subtopology, self.partition)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = ParseTaskIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (subtopology, partition) = text.split_once('_')?;
+            Some(Self { subtopology: subtopology.parse().ok()?, partition: partition.parse().ok()? })
+        };
+        parse()
+            .filter(|task| task.partition >= 0 && task.to_string() == text)
+            .ok_or_else(|| ParseTaskIdError { text: text.to_owned() })
+    }
+}
+
+/// A text that is no task id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no task id: write <subtopology>_<partition>, for example 0_3")]
+pub struct ParseTaskIdError {
+    text: String,
+}
+
+/// Which store of a task: the place of its builder in the list the task was opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreIndex(u32);
+
+impl StoreIndex {
+    /// The store whose builder stands at `position` in the task's list of builders.
+    ///
+    /// # Panics
+    /// When `position` does not fit in 32 bits: no topology has that many stores.
+    pub fn new(position: usize) -> Self {
+        Self(u32::try_from(position).expect("a task has fewer than four billion stores"))
+    }
+
+    /// The place in the task's list of builders, counted from 0.
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The name of a store together with the types of its keys and values, declared once as a constant and used
+/// wherever the store is built, updated, queried or tested.
+///
+/// ```
+/// # use millstream_state_stores::StoreName;
+/// const STOCK: StoreName<String, i64> = StoreName::new("stock");
+/// assert_eq!(STOCK.name(), "stock");
+/// ```
+pub struct StoreName<K, V> {
+    name: &'static str,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> StoreName<K, V> {
+    /// The store called `name`: letters, digits, `.`, `_` and `-`, as it becomes part of a topic's name.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, types: PhantomData }
+    }
+
+    /// The name itself.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl<K, V> Clone for StoreName<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for StoreName<K, V> {}
+
+impl<K, V> fmt::Debug for StoreName<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, value) = (std::any::type_name::<K>(), std::any::type_name::<V>());
+        write!(formatter, "StoreName<{key}, {value}>({:?})", self.name)
+    }
+}
+
+impl<K, V> fmt::Display for StoreName<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn task_ids_are_parsed_strictly() {
+        for text in ["", "0", "0_", "_1", "0_-1", "00_1", "0_+1", "0_1_2", "a_b", "0_1 ", "rocksdb"] {
+            let error = text.parse::<TaskId>().expect_err(text);
+            assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
+        }
+        assert_eq!("12_345".parse(), Ok(TaskId { subtopology: 12, partition: 345 }));
+    }
+
+    #[test]
+    fn task_ids_are_ordered_by_number_not_by_text() {
+        let mut tasks: Vec<TaskId> =
+            ["1_0", "0_10", "0_2"].iter().map(|text| text.parse().unwrap()).collect();
+        tasks.sort();
+        assert_eq!(tasks.iter().map(TaskId::to_string).collect::<Vec<_>>(), ["0_2", "0_10", "1_0"]);
+    }
+
+    #[test]
+    fn a_store_name_prints_its_types_for_debugging() {
+        const STOCK: StoreName<String, i64> = StoreName::new("stock");
+        assert_eq!(format!("{STOCK}"), "stock");
+        assert_eq!(format!("{STOCK:?}"), "StoreName<alloc::string::String, i64>(\"stock\")");
+    }
+}
