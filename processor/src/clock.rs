@@ -35,9 +35,8 @@ impl SystemClock {
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
 impl Clock for SystemClock {
     fn wall_clock(&self) -> Timestamp {
-        let since_epoch = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
+        let since_epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 

@@ -136,7 +136,9 @@ impl Settings {
             }
         }
         if settings.bootstrap_servers.is_empty() {
-            return Err(Error::invalid("MILLSTREAM_BOOTSTRAP_SERVERS is not set: name the brokers, such as localhost:9092"));
+            return Err(Error::invalid(
+                "MILLSTREAM_BOOTSTRAP_SERVERS is not set: name the brokers, such as localhost:9092",
+            ));
         }
         Ok(settings)
     }
@@ -201,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_bad_variable_is_named() {
-        let error = from(&[("MILLSTREAM_BOOTSTRAP_SERVERS", "b:1"), ("MILLSTREAM_COMMIT_INTERVAL_MS", "soon")]);
+        let error =
+            from(&[("MILLSTREAM_BOOTSTRAP_SERVERS", "b:1"), ("MILLSTREAM_COMMIT_INTERVAL_MS", "soon")]);
         let message = error.expect_err("must be refused").to_string();
         assert!(message.contains("MILLSTREAM_COMMIT_INTERVAL_MS") && message.contains("soon"), "{message}");
         let message = from(&[]).expect_err("brokers are required").to_string();
@@ -211,9 +214,11 @@ mod tests {
     #[test]
     fn the_longer_prefix_wins() -> Result<()> {
         let mut settings = Settings::new("b:1");
-        for (name, value) in
-            [("fetch.min.bytes", "1"), ("consumer.fetch.min.bytes", "2"), ("restore.consumer.fetch.min.bytes", "3")]
-        {
+        for (name, value) in [
+            ("fetch.min.bytes", "1"),
+            ("consumer.fetch.min.bytes", "2"),
+            ("restore.consumer.fetch.min.bytes", "3"),
+        ] {
             settings.kafka_properties.insert(name.into(), value.into());
         }
         let of = |prefixes: &[&str]| settings.properties_for(prefixes)["fetch.min.bytes"].clone();

@@ -61,7 +61,14 @@ struct Inner {
 impl Error {
     /// An error of this kind. The message says what happened and, where there is one, the remedy.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: message.into(), task: None, node: None, at: None, source: None }))
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            task: None,
+            node: None,
+            at: None,
+            source: None,
+        }))
     }
 
     /// The program or its configuration is wrong.

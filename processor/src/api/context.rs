@@ -94,7 +94,13 @@ impl TaskContext {
         self.wall_clock = now;
     }
 
-    pub(crate) fn enter_record(&mut self, topic: &Arc<str>, partition: i32, offset: Offset, timestamp: Timestamp) {
+    pub(crate) fn enter_record(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        offset: Offset,
+        timestamp: Timestamp,
+    ) {
         match &mut self.location {
             Some(location) if Arc::ptr_eq(&location.topic, topic) => {
                 location.partition = partition;

@@ -7,8 +7,8 @@ mod record;
 
 pub(crate) use context::OutputMark;
 pub use context::{OutputBuffer, PendingOutput, ProcessorContext, TaskContext, TopicIndex};
-pub use edge::{Failure, FailureStage, Output};
 pub(crate) use edge::{ErasedInput, FailureParts, Input, Lifecycle};
+pub use edge::{Failure, FailureStage, Output};
 pub use processor::{Processor, Wiring};
 pub(crate) use processor::{ProcessorNode, typed_output};
 pub use record::{Header, Headers, Record};

@@ -70,7 +70,11 @@ pub(crate) struct ProcessorNode<P: Processor> {
 
 impl<P: Processor> Input<P::KeyIn, P::ValueIn> for ProcessorNode<P> {
     #[inline]
-    fn accept(&mut self, record: Record<P::KeyIn, P::ValueIn>, task: &mut TaskContext) -> Result<(), Failure> {
+    fn accept(
+        &mut self,
+        record: Record<P::KeyIn, P::ValueIn>,
+        task: &mut TaskContext,
+    ) -> Result<(), Failure> {
         self.processor
             .process(record, &mut ProcessorContext::new(&self.output, task))
             .map_err(|failure| failure.in_node(&self.name))

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -83,7 +85,10 @@ impl KafkaAdmin {
     }
 
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
-        kafka_error(format!("{doing} within {:?}: check bootstrap_servers and the brokers", self.timeout), error)
+        kafka_error(
+            format!("{doing} within {:?}: check bootstrap_servers and the brokers", self.timeout),
+            error,
+        )
     }
 }
 
@@ -97,7 +102,9 @@ impl ClusterAdmin for KafkaAdmin {
             .map_err(|error| self.unreachable("cannot ask the cluster for its topics", error))?;
         let known = metadata.topics().iter().filter(|topic| topics.iter().any(|name| name == topic.name()));
         Ok(known
-            .map(|topic| (topic.name().to_string(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
+            .map(|topic| {
+                (topic.name().to_string(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX))
+            })
             .collect())
     }
 
@@ -106,7 +113,8 @@ impl ClusterAdmin for KafkaAdmin {
             Some(factor) => i32::from(factor),
             None => -1,
         };
-        let mut native = NativeTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replication));
+        let mut native =
+            NativeTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replication));
         for (name, value) in &topic.config {
             native = native.set(name, value);
         }

@@ -34,7 +34,10 @@ pub(super) fn client_config(
 
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
             error!(target: "librdkafka", facility, "{message}");
         }
         RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
@@ -79,7 +82,11 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             | Code::QueueFull,
         ) => ErrorKind::Retry,
         Some(
-            Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidMessageSize | Code::InvalidRecord | Code::InvalidTimestamp,
+            Code::MessageSizeTooLarge
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp,
         ) => ErrorKind::Record,
         Some(
             Code::TopicAuthorizationFailed

@@ -42,7 +42,10 @@ pub(crate) struct PartitionOffset {
 pub(crate) enum GroupEvent {
     Assigned(Vec<(Arc<str>, i32)>),
     /// `lost`: they may have another owner already, so nothing may be committed.
-    Revoked { partitions: Vec<(Arc<str>, i32)>, lost: bool },
+    Revoked {
+        partitions: Vec<(Arc<str>, i32)>,
+        lost: bool,
+    },
 }
 
 /// What a fetch brought for one partition, in order.
@@ -81,7 +84,8 @@ impl Consumer {
         let session_timeout = millis(settings.session_timeout).to_string();
         let heartbeat = millis(settings.session_timeout / 10).clamp(100, 3000).to_string();
         let defaults = [("session.timeout.ms", &*session_timeout), ("heartbeat.interval.ms", &*heartbeat)];
-        let fixed = [("group.id", group), ("auto.offset.reset", reset), ("partition.assignment.strategy", "range")];
+        let fixed =
+            [("group.id", group), ("auto.offset.reset", reset), ("partition.assignment.strategy", "range")];
         Consumer::create(settings, client_id, &["consumer."], &defaults, &fixed)
     }
 
@@ -132,7 +136,9 @@ impl Consumer {
     }
 
     pub(crate) fn subscribe(&self, topics: &[&str]) -> Result<()> {
-        self.client.subscribe(topics).map_err(|error| kafka_error(format!("cannot subscribe to {topics:?}"), error))
+        self.client
+            .subscribe(topics)
+            .map_err(|error| kafka_error(format!("cannot subscribe to {topics:?}"), error))
     }
 
     pub(crate) fn counters(&self) -> ConsumerCounters {
@@ -153,7 +159,9 @@ impl Consumer {
                     return Err(Error::fatal("the consumer cannot go on")
                         .with_source(KafkaError::MessageConsumptionFatal(code)));
                 }
-                Some(Err(KafkaError::MessageConsumption(code))) => tracing::warn!(%code, "the consumer reports a problem"),
+                Some(Err(KafkaError::MessageConsumption(code))) => {
+                    tracing::warn!(%code, "the consumer reports a problem")
+                }
                 // Messages come through the own queue; what arrives here was fetched before its partition was forwarded
                 // and is fetched again from there, because nothing was stored for it.
                 Some(Ok(_) | Err(_)) => {}
@@ -200,7 +208,7 @@ impl Consumer {
     }
 
     fn is_cooperative(&self) -> bool {
-        self.client.rebalance_protocol() == RebalanceProtocol::Cooperative
+        matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
     }
 
     fn forward(&self, topic: &str, partition: i32, to: *mut rdsys::rd_kafka_queue_t) -> Result<()> {
@@ -208,7 +216,11 @@ impl Consumer {
             .map_err(|error| Error::invalid(format!("{topic:?} is not a topic name")).with_source(error))?;
         // SAFETY: the client and the target queue are valid; the partition's queue is released right after.
         unsafe {
-            let from = rdsys::rd_kafka_queue_get_partition(self.client.client().native_ptr(), name.as_ptr(), partition);
+            let from = rdsys::rd_kafka_queue_get_partition(
+                self.client.client().native_ptr(),
+                name.as_ptr(),
+                partition,
+            );
             if !from.is_null() {
                 rdsys::rd_kafka_queue_forward(from, to);
                 rdsys::rd_kafka_queue_destroy(from);
@@ -247,7 +259,12 @@ impl Consumer {
     fn consume(&mut self, wait: Duration, most: usize) -> Result<usize> {
         // SAFETY: the queue is valid and the buffer has room for `most` pointers.
         let count = unsafe {
-            rdsys::rd_kafka_consume_batch_queue(self.queue.0, millis(wait), self.buffer.as_mut_ptr().cast(), most)
+            rdsys::rd_kafka_consume_batch_queue(
+                self.queue.0,
+                millis(wait),
+                self.buffer.as_mut_ptr().cast(),
+                most,
+            )
         };
         usize::try_from(count).map_err(|_| Error::fatal("the consumer's queue cannot be read"))
     }
@@ -262,7 +279,10 @@ impl Consumer {
             Some(index) => *index,
             None => {
                 let name = message.topic_name();
-                let found = self.assigned.iter().position(|(topic, partition)| **topic == *name && *partition == handle.1);
+                let found = self
+                    .assigned
+                    .iter()
+                    .position(|(topic, partition)| **topic == *name && *partition == handle.1);
                 // Left over from a partition that was given up.
                 let Some(index) = found else { return Ok(()) };
                 self.routes.insert(handle, index);
@@ -275,7 +295,9 @@ impl Consumer {
                 self.counters.bytes += message.size() as u64;
                 sink(assigned, Fetched::Message(message))
             }
-            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => sink(assigned, Fetched::EndOfPartition),
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                sink(assigned, Fetched::EndOfPartition)
+            }
             code => {
                 let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));
                 let (topic, partition) = &self.assigned[assigned];
@@ -327,10 +349,9 @@ impl Consumer {
 
     /// The offsets that exist in a partition: of the oldest record, and after the newest one.
     pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
-        let (low, high) = self
-            .client
-            .fetch_watermarks(topic, partition, self.timeout)
-            .map_err(|error| kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error))?;
+        let (low, high) = self.client.fetch_watermarks(topic, partition, self.timeout).map_err(|error| {
+            kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
+        })?;
         Ok((Offset::new(low), Offset::new(high)))
     }
 }
@@ -354,8 +375,9 @@ fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPartitionList> 
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for PartitionOffset { topic, partition, offset } in partitions {
         let offset = offset.map_or(NativeOffset::Invalid, |offset| NativeOffset::Offset(offset.get()));
-        list.add_partition_offset(topic, *partition, offset)
-            .map_err(|error| kafka_error(format!("offset of partition {partition} of topic {topic}"), error))?;
+        list.add_partition_offset(topic, *partition, offset).map_err(|error| {
+            kafka_error(format!("offset of partition {partition} of topic {topic}"), error)
+        })?;
     }
     Ok(list)
 }
@@ -386,15 +408,23 @@ impl ClientContext for GroupContext {
 }
 
 impl ConsumerContext for GroupContext {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
         if self.closing.load(Ordering::Relaxed) {
             if let Err(error) = consumer.unassign() {
                 tracing::debug!(%error, "giving up partitions while closing");
             }
             return;
         }
-        let partitions: Vec<(Arc<str>, i32)> =
-            partitions.elements().iter().map(|element| (element.topic().into(), element.partition())).collect();
+        let partitions: Vec<(Arc<str>, i32)> = partitions
+            .elements()
+            .iter()
+            .map(|element| (element.topic().into(), element.partition()))
+            .collect();
         let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             GroupEvent::Assigned(partitions)
         } else {

@@ -126,20 +126,26 @@ impl Producer {
     }
 
     fn open_topic(&mut self, name: &str) -> Result<Topic> {
-        let metadata = self
-            .client
-            .client()
-            .fetch_metadata(Some(name), self.timeout)
-            .map_err(|error| kafka_error(format!("cannot ask for the partitions of topic {name}"), error))?;
-        let partitions = metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
+        let metadata =
+            self.client.client().fetch_metadata(Some(name), self.timeout).map_err(|error| {
+                kafka_error(format!("cannot ask for the partitions of topic {name}"), error)
+            })?;
+        let partitions =
+            metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
         let partitions = partitions.filter(|partitions| *partitions > 0).ok_or_else(|| {
-            Error::invalid(format!("output topic {name} does not exist: create it before the application writes to it"))
+            Error::invalid(format!(
+                "output topic {name} does not exist: create it before the application writes to it"
+            ))
         })?;
         let native_name = CString::new(name)
             .map_err(|error| Error::invalid(format!("{name:?} is not a topic name")).with_source(error))?;
         // SAFETY: the client is valid, the name is a C string, a null configuration means the defaults.
         let handle = unsafe {
-            rdsys::rd_kafka_topic_new(self.client.client().native_ptr(), native_name.as_ptr(), ptr::null_mut())
+            rdsys::rd_kafka_topic_new(
+                self.client.client().native_ptr(),
+                native_name.as_ptr(),
+                ptr::null_mut(),
+            )
         };
         if handle.is_null() {
             return Err(Error::invalid(format!("cannot write to topic {name}")));
@@ -182,7 +188,8 @@ impl RecordSender for Producer {
             match produce(self.client.client().native_ptr(), handle, partition, record) {
                 Ok(()) => {
                     self.counters.records += 1;
-                    self.counters.bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
+                    self.counters.bytes +=
+                        (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
                     return Ok(());
                 }
                 Err(RDKafkaErrorCode::QueueFull) if self.clock.monotonic() < deadline => {
@@ -190,7 +197,10 @@ impl RecordSender for Producer {
                 }
                 Err(code) => {
                     let topic = &self.topics[record.topic.0 as usize].name;
-                    return Err(kafka_error(format!("cannot produce to topic {topic}"), KafkaError::MessageProduction(code)));
+                    return Err(kafka_error(
+                        format!("cannot produce to topic {topic}"),
+                        KafkaError::MessageProduction(code),
+                    ));
                 }
             }
         }
@@ -261,7 +271,10 @@ fn produce(
 type MaybeArgument = std::mem::MaybeUninit<rdsys::rd_kafka_vu_s>;
 
 fn memory(bytes: &[u8]) -> rdsys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
-    rdsys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: bytes.as_ptr().cast_mut().cast(), size: bytes.len() }
+    rdsys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+        ptr: bytes.as_ptr().cast_mut().cast(),
+        size: bytes.len(),
+    }
 }
 
 /// A null pointer for no headers.
@@ -324,7 +337,10 @@ impl ProducerContext for Deliveries {
                 value: message.payload().map(<[u8]>::to_vec),
                 timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
                 headers: owned_headers(message),
-                error: Arc::new(kafka_error(format!("topic {} refused a record", message.topic()), error.clone())),
+                error: Arc::new(kafka_error(
+                    format!("topic {} refused a record", message.topic()),
+                    error.clone(),
+                )),
             }),
         }
     }

@@ -15,7 +15,7 @@ pub enum QueryError {
         known: String,
     },
     /// The store holds other types than the name says.
-    #[error("store {store} holds {found}, not {asked}")]
+    #[error("store {store} is {found}, asked for as {asked}")]
     WrongType {
         /// The store asked for.
         store: String,
@@ -33,7 +33,9 @@ pub enum QueryError {
         task: TaskId,
     },
     /// This instance does not own what was asked for: another one does, or the group is rebalancing.
-    #[error("store {store} has partition {partition} elsewhere or in rebalance: ask its owner, or again in a moment")]
+    #[error(
+        "store {store} has partition {partition} elsewhere or in rebalance: ask its owner, or again in a moment"
+    )]
     NotHere {
         /// The store asked for.
         store: String,

@@ -2,7 +2,9 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use millstream_state_stores::{Direction, Encoded, KeyRange, Position, SerdeError, SerdeRef, ValueAndTimestamp};
+use millstream_state_stores::{
+    Direction, Encoded, KeyRange, Position, SerdeError, SerdeRef, ValueAndTimestamp,
+};
 
 use super::error::QueryError;
 use super::view::{MergedScan, StoreEntry, StoreView};
@@ -123,7 +125,7 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
                 Bound::Unbounded => Bound::Unbounded,
             })
         };
-        Ok(KeyRange { lower: encode(keys.start_bound())?, upper: encode(keys.end_bound())? })
+        Ok(KeyRange::new(encode(keys.start_bound())?, encode(keys.end_bound())?))
     }
 }
 

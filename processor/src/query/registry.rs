@@ -7,7 +7,7 @@ use millstream_state_stores::{StoreReader, TaskId, partition_for_key};
 use parking_lot::RwLock;
 
 use super::error::QueryError;
-use crate::topology::{Topology, TopicName};
+use crate::topology::{TopicName, Topology};
 
 /// A store in one task.
 #[derive(Clone)]
@@ -32,7 +32,8 @@ impl StoreRegistry {
     pub(crate) fn new(topology: &Topology, counts: &BTreeMap<TopicName, i32>) -> Self {
         let mut stores = BTreeMap::new();
         for part in topology.subtopologies() {
-            let count = part.source_topics.iter().filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
+            let count =
+                part.source_topics.iter().filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
             for store in part.stores {
                 stores.insert(store, Partitions { count, tasks: RwLock::default() });
             }
@@ -97,7 +98,11 @@ impl StoreRegistry {
     /// a producer of the input may have placed it differently.
     ///
     /// The flag says whether "not found in these" means that the key does not exist.
-    pub(crate) fn readers_for_key(&self, store: &str, key: &[u8]) -> Result<(Vec<Arc<StoreReader>>, bool), QueryError> {
+    pub(crate) fn readers_for_key(
+        &self,
+        store: &str,
+        key: &[u8],
+    ) -> Result<(Vec<Arc<StoreReader>>, bool), QueryError> {
         let partitions = self.partitions(store)?;
         let partition = partition_for_key(key, partitions.count);
         let tasks = partitions.tasks.read();

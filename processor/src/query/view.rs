@@ -115,7 +115,8 @@ impl MergedScan {
         S: Iterator<Item = Result<Row, StoreError>> + Send + 'static,
     {
         let scans: Vec<BoxedScan> = scans.into_iter().map(|scan| Box::new(scan) as BoxedScan).collect();
-        let mut merged = MergedScan { heads: BinaryHeap::with_capacity(scans.len()), scans, direction, failed: None };
+        let mut merged =
+            MergedScan { heads: BinaryHeap::with_capacity(scans.len()), scans, direction, failed: None };
         for scan in 0..merged.scans.len() {
             merged.advance(scan);
         }

@@ -26,7 +26,7 @@ use crate::kafka::{ClusterAdmin, KafkaAdmin, NewTopic};
 use crate::metrics::Metrics;
 use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
 use crate::task::TaskPlan;
-use crate::topology::{Topology, TopicName, dead_letter_topic, validate_name};
+use crate::topology::{TopicName, Topology, dead_letter_topic, validate_name};
 
 /// An application about to start.
 pub struct AppBuilder {
@@ -63,7 +63,10 @@ impl AppBuilder {
 
     /// Called at each change of state with the old and the new one, on the thread that made it: it must return soon.
     #[must_use]
-    pub fn on_state_change(mut self, listener: impl Fn(ClientState, ClientState) + Send + Sync + 'static) -> Self {
+    pub fn on_state_change(
+        mut self,
+        listener: impl Fn(ClientState, ClientState) + Send + Sync + 'static,
+    ) -> Self {
         self.state_listener = Some(Arc::new(listener));
         self
     }
@@ -223,7 +226,10 @@ impl Streams {
         } else if in_time {
             Err(Error::fatal(format!("the application is in state {state} and cannot become {wanted}")))
         } else {
-            Err(Error::new(crate::ErrorKind::Retry, format!("after {timeout:?} the application is in state {state}, not {wanted}")))
+            Err(Error::new(
+                crate::ErrorKind::Retry,
+                format!("after {timeout:?} the application is in state {state}, not {wanted}"),
+            ))
         }
     }
 
@@ -245,7 +251,7 @@ impl Streams {
             (None, builder) => Err(QueryError::WrongType {
                 store: name.name().to_string(),
                 asked: type_name::<(K, V)>(),
-                found: builder.map_or_else(String::new, |builder| builder.type_names()),
+                found: builder.map_or_else(String::new, |builder| builder.types().to_string()),
             }),
         }
     }

@@ -54,7 +54,8 @@ impl CommitClock {
         clock: &dyn Clock,
     ) -> Result<()> {
         let start = clock.monotonic();
-        let mut dirty: Vec<&mut Task<KafkaMessage>> = tasks.iter_mut().filter(|task| task.needs_commit()).collect();
+        let mut dirty: Vec<&mut Task<KafkaMessage>> =
+            tasks.iter_mut().filter(|task| task.needs_commit()).collect();
         if !dirty.is_empty() {
             commit_tasks(&mut dirty, consumer, producer, start)?;
             self.commits += 1;
@@ -66,7 +67,12 @@ impl CommitClock {
         self.checkpoint(tasks, settings, clock)
     }
 
-    fn checkpoint(&mut self, tasks: &mut [Task<KafkaMessage>], settings: &Settings, clock: &dyn Clock) -> Result<()> {
+    fn checkpoint(
+        &mut self,
+        tasks: &mut [Task<KafkaMessage>],
+        settings: &Settings,
+        clock: &dyn Clock,
+    ) -> Result<()> {
         let now = clock.monotonic();
         let all = now.saturating_sub(self.last_checkpoint) >= settings.checkpoint_interval;
         for task in tasks.iter_mut().filter(|task| task.state() == TaskState::Running) {
@@ -125,7 +131,11 @@ fn commit_tasks(
     let offsets: Vec<PartitionOffset> = tasks
         .iter()
         .flat_map(|task| task.offsets_to_commit())
-        .map(|(topic, partition, next)| PartitionOffset { topic: topic.clone(), partition, offset: Some(next) })
+        .map(|(topic, partition, next)| PartitionOffset {
+            topic: topic.clone(),
+            partition,
+            offset: Some(next),
+        })
         .collect();
     consumer.commit(&offsets)?;
     for task in tasks.iter_mut() {

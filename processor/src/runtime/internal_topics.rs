@@ -6,7 +6,7 @@ use tracing::info;
 
 use crate::error::{Error, Result};
 use crate::kafka::{ClusterAdmin, NewTopic};
-use crate::topology::{Topology, TopicName, changelog_topic};
+use crate::topology::{TopicName, Topology, changelog_topic};
 
 /// An internal topic as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,15 @@ impl Topology {
         let mut topics = Vec::new();
         for topic in self.repartition_topics() {
             let name = TopicName::Internal(topic.name.clone());
-            let config = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("segment.bytes", "52428800")];
+            let config =
+                [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("segment.bytes", "52428800")];
             topics.push(internal(name.in_application(application_id), counts[&name], &config, "repartition"));
         }
         for part in self.subtopologies() {
             let partitions = part.source_topics.iter().map(|topic| counts[topic]).max().unwrap_or(1);
-            for store in part.stores.iter().filter_map(|name| self.store(name)).filter(|store| store.is_logged()) {
+            for store in
+                part.stores.iter().filter_map(|name| self.store(name)).filter(|store| store.is_logged())
+            {
                 let name = changelog_topic(application_id, store.name());
                 let mut changelog = internal(name, partitions, &[("cleanup.policy", "compact")], "changelog");
                 changelog.topic.config.extend(store.changelog_config().clone());
@@ -72,7 +75,8 @@ fn step_for(required: &InternalTopic, existing: Option<i32>) -> Result<Step> {
 /// Compares the configuration that decides whether data survives: the cleanup policy.
 fn check_config(required: &InternalTopic, existing: &BTreeMap<String, String>) -> Result<()> {
     const POLICY: &str = "cleanup.policy";
-    let (Some(required_policy), Some(policy)) = (required.topic.config.get(POLICY), existing.get(POLICY)) else {
+    let (Some(required_policy), Some(policy)) = (required.topic.config.get(POLICY), existing.get(POLICY))
+    else {
         return Ok(());
     };
     let parts = |policy: &str| {
@@ -102,7 +106,12 @@ pub(crate) fn ensure_internal_topics(admin: &dyn ClusterAdmin, required: &[Inter
         let name = &required.topic.name;
         match step_for(required, existing.get(name).copied())? {
             Step::Create => {
-                info!(topic = name, partitions = required.topic.partitions, "creating {} topic", required.purpose);
+                info!(
+                    topic = name,
+                    partitions = required.topic.partitions,
+                    "creating {} topic",
+                    required.purpose
+                );
                 admin.create_topic(&required.topic)?;
             }
             Step::CheckConfig => check_config(required, &admin.topic_config(name)?)?,
@@ -134,7 +143,8 @@ mod tests {
     fn a_changelog_that_is_not_compacted_is_an_error() {
         let with = |policy: &str| BTreeMap::from([("cleanup.policy".to_string(), policy.to_string())]);
         assert!(check_config(&changelog(), &with("compact")).is_ok());
-        let message = check_config(&changelog(), &with("delete")).expect_err("data would be lost").to_string();
+        let message =
+            check_config(&changelog(), &with("delete")).expect_err("data would be lost").to_string();
         assert!(message.contains("--add-config cleanup.policy=compact"), "{message}");
     }
 }

@@ -10,7 +10,6 @@ mod state;
 mod thread;
 
 pub use app::{AppBuilder, Streams};
-pub(crate) use internal_topics::{InternalTopic, ensure_internal_topics};
 pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};

@@ -49,9 +49,14 @@ pub type RestoreListener = Arc<dyn Fn(&RestoreProgress) + Send + Sync>;
 pub(crate) enum RestoreDecision {
     UpToDate,
     /// Apply the changelog from here.
-    Resume { from: Offset },
+    Resume {
+        from: Offset,
+    },
     /// The data beside the stored offset belongs to another changelog: drop it and apply the changelog from here.
-    Rebuild { from: Offset, reason: RebuildReason },
+    Rebuild {
+        from: Offset,
+        reason: RebuildReason,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,12 +137,13 @@ impl Restorer {
 
     fn plan(&mut self, task: &mut Task<KafkaMessage>, settings: &Settings) -> Result<()> {
         let id = task.id();
+        let names: Vec<Arc<str>> = task.stores().names().map(Arc::from).collect();
         let changelogs: Vec<(StoreIndex, Arc<str>)> =
             task.changelogs().map(|(store, changelog)| (store, Arc::clone(&changelog.topic))).collect();
         for (store, topic) in changelogs {
+            let name = Arc::clone(&names[store.get()]);
             let consumer = self.consumer(settings)?;
             let (log_start, log_end) = consumer.watermarks(&topic, id.partition)?;
-            let name: Arc<str> = task.stores().name(store).into();
             let from = match decide(task.stores().stored_offset(store), log_start, log_end) {
                 RestoreDecision::UpToDate => {
                     task.restored_to(store, log_end);
@@ -151,7 +157,8 @@ impl Restorer {
                 }
             };
             info!(task = %id, store = %name, %topic, %from, end = %log_end, "restoring");
-            let progress = RestoreProgress { task: id, store: name, from, next: from, end: log_end, records: 0 };
+            let progress =
+                RestoreProgress { task: id, store: name, from, next: from, end: log_end, records: 0 };
             self.tell(&progress);
             self.restores.push(Restore { progress, store, topic, batch: Vec::new() });
         }
@@ -182,7 +189,12 @@ impl Restorer {
     }
 
     /// Fetches and applies one batch. Returns how many records there were.
-    pub(crate) fn step(&mut self, tasks: &mut [Task<KafkaMessage>], wait: Duration, clock: &dyn Clock) -> Result<usize> {
+    pub(crate) fn step(
+        &mut self,
+        tasks: &mut [Task<KafkaMessage>],
+        wait: Duration,
+        clock: &dyn Clock,
+    ) -> Result<usize> {
         let Some(consumer) = &mut self.consumer else { return Ok(0) };
         if consumer.poll_group()?.is_some() {
             warn!("the restore consumer belongs to no group but was told of a rebalance");
@@ -194,7 +206,9 @@ impl Restorer {
             .iter()
             .map(|(topic, partition)| {
                 let mut restores = restores.iter();
-                restores.position(|restore| restore.topic == *topic && restore.progress.task.partition == *partition)
+                restores.position(|restore| {
+                    restore.topic == *topic && restore.progress.task.partition == *partition
+                })
             })
             .collect();
         let count = consumer.fetch(wait, |assigned, fetched| {
@@ -213,7 +227,9 @@ impl Restorer {
                 restore.batch.clear();
                 continue;
             }
-            let Some(task) = tasks.iter_mut().find(|task| task.id() == restore.progress.task) else { continue };
+            let Some(task) = tasks.iter_mut().find(|task| task.id() == restore.progress.task) else {
+                continue;
+            };
             restore.apply(task, at_end)?;
             let progress = &self.restores[index].progress;
             self.tell(progress);
@@ -236,8 +252,11 @@ impl Restorer {
             return;
         }
         self.last_log = now;
-        for progress in self.restores.iter().map(|restore| &restore.progress).filter(|progress| !progress.is_complete()) {
-            let (done, all) = (progress.next.get() - progress.from.get(), progress.end.get() - progress.from.get());
+        for progress in
+            self.restores.iter().map(|restore| &restore.progress).filter(|progress| !progress.is_complete())
+        {
+            let (done, all) =
+                (progress.next.get() - progress.from.get(), progress.end.get() - progress.from.get());
             info!(task = %progress.task, store = %progress.store, done, all, "restoring: {} %", done * 100 / all.max(1));
         }
     }
@@ -291,8 +310,18 @@ mod tests {
             (None, 4, 10, RestoreDecision::Resume { from: at(4) }),
             (Some(10), 0, 10, RestoreDecision::UpToDate),
             (Some(7), 0, 10, RestoreDecision::Resume { from: at(7) }),
-            (Some(11), 0, 10, RestoreDecision::Rebuild { from: at(0), reason: RebuildReason::ChangelogIsShorter }),
-            (Some(3), 4, 10, RestoreDecision::Rebuild { from: at(4), reason: RebuildReason::ChangelogWasCut }),
+            (
+                Some(11),
+                0,
+                10,
+                RestoreDecision::Rebuild { from: at(0), reason: RebuildReason::ChangelogIsShorter },
+            ),
+            (
+                Some(3),
+                4,
+                10,
+                RestoreDecision::Rebuild { from: at(4), reason: RebuildReason::ChangelogWasCut },
+            ),
         ];
         for (stored, start, end, expected) in cases {
             assert_eq!(decide(stored.map(at), at(start), at(end)), expected, "{stored:?} in {start}..{end}");

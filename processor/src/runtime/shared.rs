@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::kafka::ClusterAdmin;
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
-use crate::topology::{Topology, TopicName};
+use crate::topology::{TopicName, Topology};
 
 /// Told about each change of state: the old one and the new one.
 pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
@@ -69,7 +69,8 @@ impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
         let SharedParts { application_id, topology, settings, clock, admin, plans, readers, .. } = parts;
         let threads = settings.num_stream_threads;
-        let snapshot = |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
+        let snapshot =
+            |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
         Shared {
             snapshots: (0..threads).map(snapshot).collect(),
             memory: StateMemory::new(settings.state_memory),
@@ -152,7 +153,11 @@ impl Shared {
     }
 
     /// Waits until the state fulfils the condition; false if it did not within the time.
-    pub(crate) fn await_state(&self, timeout: std::time::Duration, wanted: impl Fn(ClientState) -> bool) -> bool {
+    pub(crate) fn await_state(
+        &self,
+        timeout: std::time::Duration,
+        wanted: impl Fn(ClientState) -> bool,
+    ) -> bool {
         let mut states = self.states.lock();
         let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
         !result.timed_out()

@@ -92,8 +92,8 @@ pub struct TaskSnapshot {
     pub restores: Vec<RestoreProgress>,
     /// Its stores.
     pub stores: Vec<StoreStats>,
-    /// Sizes of its RocksDB.
-    pub engine: EngineSizes,
+    /// Sizes of its RocksDB; none if it could not be asked.
+    pub engine: Option<EngineSizes>,
 }
 
 /// An input partition as of its thread's last report.

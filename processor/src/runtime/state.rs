@@ -125,7 +125,8 @@ mod tests {
         use ClientState::{Created, Error, NotRunning, PendingShutdown, Rebalancing, Running};
         let mut arrows = Vec::new();
         for from in ClientState::ALL {
-            arrows.extend(ClientState::ALL.into_iter().filter(|to| from.can_become(*to)).map(|to| (from, to)));
+            arrows
+                .extend(ClientState::ALL.into_iter().filter(|to| from.can_become(*to)).map(|to| (from, to)));
         }
         let drawn = [
             (Created, Rebalancing),

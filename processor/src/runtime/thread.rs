@@ -65,7 +65,9 @@ pub(crate) fn run(shared: Arc<Shared>, index: usize) {
     match outcome {
         Ok(Ok(())) => shared.thread_is(index, ThreadState::Ended),
         Ok(Err(error)) => shared.thread_failed(index, error),
-        Err(panic) => shared.thread_failed(index, Error::fatal(format!("panicked: {}", panic_message(&*panic)))),
+        Err(panic) => {
+            shared.thread_failed(index, Error::fatal(format!("panicked: {}", panic_message(&*panic))))
+        }
     }
 }
 
@@ -165,7 +167,9 @@ impl StreamThread {
         let deadline = shared.clock.monotonic() + shared.settings.session_timeout;
         loop {
             match plan.open_stores(id, Some(&shared.directory), &shared.memory) {
-                Err(StoreError::Locked { path, .. }) if shared.clock.monotonic() < deadline && !shared.is_stopping() => {
+                Err(StoreError::Locked { path, .. })
+                    if shared.clock.monotonic() < deadline && !shared.is_stopping() =>
+                {
                     debug!(task = %id, path = %path.display(), "waiting for another instance to release the state directory");
                     shared.clock.sleep(POLL);
                 }
@@ -179,7 +183,11 @@ impl StreamThread {
         self.report_state(ThreadState::Rebalancing);
         let is_revoked = |task: &Task<KafkaMessage>| {
             let mut queues = task.queues().iter();
-            queues.any(|queue| partitions.iter().any(|(topic, partition)| topic == queue.topic() && *partition == queue.partition()))
+            queues.any(|queue| {
+                partitions
+                    .iter()
+                    .any(|(topic, partition)| topic == queue.topic() && *partition == queue.partition())
+            })
         };
         let committed = if lost { false } else { self.commit_before_closing() };
         let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
@@ -194,8 +202,13 @@ impl StreamThread {
     /// committed is processed again by the next owner.
     fn commit_before_closing(&mut self) -> bool {
         let settings = &self.shared.settings;
-        let committed =
-            self.commit_clock.commit(&mut self.tasks, &self.consumer, &mut self.producer, settings, &*self.shared.clock);
+        let committed = self.commit_clock.commit(
+            &mut self.tasks,
+            &self.consumer,
+            &mut self.producer,
+            settings,
+            &*self.shared.clock,
+        );
         if let Err(error) = &committed {
             tracing::warn!(%error, "the last commit failed; its records will be processed again");
         }
@@ -211,7 +224,11 @@ impl StreamThread {
         self.restorer.forget(id);
         self.shared.stores.remove_task(id);
         let stores = task.into_stores();
-        if checkpoint { stores.close().map_err(|error| Error::from(error).in_task(id)) } else { Ok(drop(stores)) }
+        if checkpoint {
+            stores.close().map_err(|error| Error::from(error).in_task(id))
+        } else {
+            Ok(drop(stores))
+        }
     }
 
     /// Finds task and input of each assigned partition.
@@ -219,7 +236,8 @@ impl StreamThread {
         let position_of = |(topic, partition): &(Arc<str>, i32)| {
             self.tasks.iter().enumerate().find_map(|(task_index, task)| {
                 let mut queues = task.queues().iter();
-                let input = queues.position(|queue| queue.topic() == topic && queue.partition() == *partition)?;
+                let input =
+                    queues.position(|queue| queue.topic() == topic && queue.partition() == *partition)?;
                 Some((task_index, input))
             })
         };
@@ -229,14 +247,16 @@ impl StreamThread {
     fn fetch(&mut self, busy: bool) -> Result<usize> {
         let clock = Arc::clone(&self.shared.clock);
         let start = clock.monotonic();
-        let has_records = || self.tasks.iter().any(|task| task.queues().iter().any(|queue| !queue.is_empty()));
+        let has_records =
+            || self.tasks.iter().any(|task| task.queues().iter().any(|queue| !queue.is_empty()));
         let wait = if busy || !self.restorer.is_idle() {
             Duration::ZERO
         } else if has_records() {
             // A task waits for its other input; look again soon.
             Duration::from_millis(1)
         } else {
-            POLL.min(self.commit_clock.until_commit(start, &self.shared.settings)).max(Duration::from_millis(1))
+            POLL.min(self.commit_clock.until_commit(start, &self.shared.settings))
+                .max(Duration::from_millis(1))
         };
         let (tasks, routes) = (&mut self.tasks, &self.routes);
         let fetched = self.consumer.fetch(wait, |assigned, fetched| {
@@ -257,7 +277,9 @@ impl StreamThread {
 
     fn apply_back_pressure(&mut self) -> Result<()> {
         let limit = self.shared.settings.buffered_records_per_partition;
-        for route in self.routes.iter().enumerate().filter_map(|(index, route)| route.map(|route| (index, route))) {
+        for route in
+            self.routes.iter().enumerate().filter_map(|(index, route)| route.map(|route| (index, route)))
+        {
             let (assigned, (task, input)) = route;
             if let Some(pause) = self.tasks[task].queue_mut(input).pause_change(limit) {
                 self.consumer.pause(assigned, pause)?;
@@ -376,7 +398,9 @@ impl StreamThread {
         let counters = task.counters();
         let partitions = task.queues().iter().map(|queue| {
             let end = self.consumer.last_seen_end(queue.topic(), queue.partition());
-            let lag = end.zip(queue.processed_to()).map(|(end, next)| u64::try_from(end.get() - next.get()).unwrap_or(0));
+            let lag = end
+                .zip(queue.processed_to())
+                .map(|(end, next)| u64::try_from(end.get() - next.get()).unwrap_or(0));
             PartitionSnapshot {
                 topic: Arc::clone(queue.topic()),
                 partition: queue.partition(),
@@ -397,7 +421,7 @@ impl StreamThread {
             partitions: partitions.collect(),
             restores: self.restorer.of(task.id()).cloned().collect(),
             stores: task.stores().stats(),
-            engine: task.stores().engine_sizes(),
+            engine: task.stores().engine_sizes().ok(),
         }
     }
 }

@@ -184,7 +184,9 @@ impl<M: InputMessage> Task<M> {
 
     /// The input offsets that changed since the last commit: topic, partition, next offset.
     pub(crate) fn offsets_to_commit(&self) -> impl Iterator<Item = (&Arc<str>, i32, Offset)> {
-        self.queues.iter().filter_map(|queue| queue.to_commit().map(|next| (queue.topic(), queue.partition(), next)))
+        self.queues
+            .iter()
+            .filter_map(|queue| queue.to_commit().map(|next| (queue.topic(), queue.partition(), next)))
     }
 
     /// Second half of a commit, once outputs and changelog are acknowledged and the offsets committed: the new state becomes
@@ -219,7 +221,10 @@ impl<M: InputMessage> Task<M> {
 }
 
 impl Changelog {
-    fn sending(&mut self, sender: &mut dyn RecordSender) -> Result<(super::SenderTopic, super::ChangelogSlot)> {
+    fn sending(
+        &mut self,
+        sender: &mut dyn RecordSender,
+    ) -> Result<(super::SenderTopic, super::ChangelogSlot)> {
         if let Some(sending) = self.sending {
             return Ok(sending);
         }

@@ -57,8 +57,11 @@ impl<M: InputMessage> Task<M> {
         let queue = &self.queues[input];
         let Some(message) = queue.head() else { return Ok(()) };
         let raw = message.raw();
-        let location =
-            RecordLocation { topic: Arc::clone(queue.topic()), partition: queue.partition(), offset: raw.offset };
+        let location = RecordLocation {
+            topic: Arc::clone(queue.topic()),
+            partition: queue.partition(),
+            offset: raw.offset,
+        };
         let in_place = |mut error: Error| {
             error = error.in_task(self.id).at(location.clone());
             match &node {
@@ -80,7 +83,8 @@ impl<M: InputMessage> Task<M> {
         let reaction = self.handlers.of(stage).react(&cause.report(self.id, &remains));
         match reaction {
             Reaction::Fail => {
-                let message = format!("the record cannot be passed (stage {}) and its handler fails", stage.name());
+                let message =
+                    format!("the record cannot be passed (stage {}) and its handler fails", stage.name());
                 return Err(in_place(Error::new(ErrorKind::Record, message).with_source(source)));
             }
             Reaction::Skip => self.counters.skipped[stage as usize] += 1,
@@ -88,7 +92,11 @@ impl<M: InputMessage> Task<M> {
                 self.counters.dead_letters[stage as usize] += 1;
                 let output = dead_letter(&cause, self.id, remains);
                 let topic = self.context.outputs().topic(&self.dead_letter_topic);
-                self.context.outputs().push(&PendingOutput { topic, partition: None, ..output.as_pending(topic) });
+                self.context.outputs().push(&PendingOutput {
+                    topic,
+                    partition: None,
+                    ..output.as_pending(topic)
+                });
             }
         }
         self.failure_log.note(&cause, self.id, reaction, now);
@@ -100,11 +108,14 @@ impl<M: InputMessage> Task<M> {
     /// # Errors
     /// The failure of that record.
     pub(crate) fn check_changelog_failures(&self, failed: &[FailedOutput]) -> Result<()> {
-        let is_changelog = |topic: &Arc<str>| self.changelogs().any(|(_, changelog)| changelog.topic == *topic);
+        let is_changelog =
+            |topic: &Arc<str>| self.changelogs().any(|(_, changelog)| changelog.topic == *topic);
         match failed.iter().find(|output| is_changelog(&output.topic)) {
-            Some(output) => Err(Error::fatal(format!("a record of changelog topic {} cannot be produced", output.topic))
-                .with_source(output.error.to_string())
-                .in_task(self.id)),
+            Some(output) => {
+                Err(Error::fatal(format!("a record of changelog topic {} cannot be produced", output.topic))
+                    .with_source(output.error.to_string())
+                    .in_task(self.id))
+            }
             None => Ok(()),
         }
     }

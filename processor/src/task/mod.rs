@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{Offset, Position, StoreIndex, TaskId, TaskStores, Timestamp};
+use millstream_state_stores::{Offset, PartitionId, Position, StoreIndex, TaskId, TaskStores, Timestamp};
 
 use crate::api::{Headers, Lifecycle, TaskContext};
 use crate::error::Result;
@@ -21,8 +21,8 @@ use crate::handlers::Handlers;
 use crate::topology::RawRecord;
 
 pub(crate) use build::{TaskPlan, TaskSite};
-use failure::FailureLog;
 pub(crate) use failure::FailedOutput;
+use failure::FailureLog;
 pub(crate) use queue::PartitionQueue;
 pub use state::TaskState;
 
@@ -141,7 +141,9 @@ impl<M: InputMessage> Task<M> {
 
     pub(crate) fn changelogs(&self) -> impl Iterator<Item = (StoreIndex, &Changelog)> {
         let indexed = self.changelogs.iter().enumerate();
-        indexed.filter_map(|(index, changelog)| changelog.as_ref().map(|changelog| (StoreIndex::new(index), changelog)))
+        indexed.filter_map(|(index, changelog)| {
+            changelog.as_ref().map(|changelog| (StoreIndex::new(index), changelog))
+        })
     }
 
     /// Notes that the store holds everything of its changelog before `next`.
@@ -163,13 +165,15 @@ impl<M: InputMessage> Task<M> {
         self.needs_commit
     }
 
-    /// The input offsets that the state reflects so far, as they are to be committed.
-    pub(crate) fn processed_offsets(&self) -> impl Iterator<Item = (&Arc<str>, i32, Offset)> {
-        self.queues.iter().filter_map(|queue| queue.processed_to().map(|next| (queue.topic(), queue.partition(), next)))
-    }
-
+    /// The input offsets that the state reflects so far.
     fn position(&self) -> Position {
-        self.processed_offsets().map(|(topic, partition, next)| (Arc::clone(topic), partition, next)).collect()
+        let mut position = Position::default();
+        for queue in &self.queues {
+            if let Some(next) = queue.processed_to() {
+                position.set(queue.topic(), PartitionId::new(queue.partition()), next);
+            }
+        }
+        position
     }
 
     /// Gives up the stores; what is not checkpointed is in the changelog.

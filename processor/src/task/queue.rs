@@ -80,7 +80,11 @@ impl<M: InputMessage> PartitionQueue<M> {
     }
 
     /// Passes the head through the topology; it stays at the head.
-    pub(super) fn process_head(&mut self, event_time: Timestamp, context: &mut TaskContext) -> Result<(), Failure> {
+    pub(super) fn process_head(
+        &mut self,
+        event_time: Timestamp,
+        context: &mut TaskContext,
+    ) -> Result<(), Failure> {
         let Some(message) = self.messages.front() else { return Ok(()) };
         let raw = message.raw();
         context.enter_record(&self.topic, self.partition, raw.offset, event_time);
@@ -110,7 +114,8 @@ impl<M: InputMessage> PartitionQueue<M> {
 
     /// Whether fetching should stop or go on: `Some(true)` to pause, `Some(false)` to resume, once for each change.
     pub(crate) fn pause_change(&mut self, limit: usize) -> Option<bool> {
-        let should_pause = if self.paused { self.messages.len() > limit / 2 } else { self.messages.len() > limit };
+        let should_pause =
+            if self.paused { self.messages.len() > limit / 2 } else { self.messages.len() > limit };
         (should_pause != self.paused).then(|| {
             self.paused = should_pause;
             should_pause

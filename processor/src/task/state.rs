@@ -72,7 +72,13 @@ mod tests {
         use TaskState::{Closed, Created, Restoring, Running};
         assert_eq!(
             arrows,
-            [(Created, Restoring), (Created, Closed), (Restoring, Running), (Restoring, Closed), (Running, Closed)]
+            [
+                (Created, Restoring),
+                (Created, Closed),
+                (Restoring, Running),
+                (Restoring, Closed),
+                (Running, Closed)
+            ]
         );
     }
 }

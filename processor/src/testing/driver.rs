@@ -16,7 +16,8 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::task::{
-    ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task, TaskPlan, TaskSite, TaskState,
+    ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task, TaskPlan, TaskSite,
+    TaskState,
 };
 use crate::topology::{RawRecord, Topology, dead_letter_topic};
 
@@ -93,7 +94,8 @@ impl TopologyTestDriverBuilder {
         let application_id: Arc<str> = self.application_id.into();
         let topology = Arc::new(self.topology);
         let memory = StateMemory::new(self.settings.state_memory);
-        let dead_letters = self.settings.dead_letter_topic.unwrap_or_else(|| dead_letter_topic(&application_id));
+        let dead_letters =
+            self.settings.dead_letter_topic.unwrap_or_else(|| dead_letter_topic(&application_id));
         let mut tasks = Vec::new();
         let mut readers = BTreeMap::new();
         for subtopology in topology.subtopologies() {
@@ -161,10 +163,14 @@ impl TopologyTestDriver {
     ///
     /// # Errors
     /// `Invalid` if there is no such store or it holds other types.
-    pub fn key_value_store<K: 'static, V: 'static>(&self, name: StoreName<K, V>) -> Result<KeyValueStore<K, V>> {
+    pub fn key_value_store<K: 'static, V: 'static>(
+        &self,
+        name: StoreName<K, V>,
+    ) -> Result<KeyValueStore<K, V>> {
         let core = self.core.borrow();
         let task = core.tasks.iter().find(|task| task.stores().index_of(name.name()).is_some());
-        let task = task.ok_or_else(|| Error::invalid(format!("the topology has no store {}", name.name())))?;
+        let task =
+            task.ok_or_else(|| Error::invalid(format!("the topology has no store {}", name.name())))?;
         Ok(task.stores().key_value(name.name())?)
     }
 
@@ -248,7 +254,10 @@ impl Core {
     pub(super) fn pipe(&mut self, topic: &str, message: OwnedMessage) -> Result<()> {
         if !self.readers.contains_key(topic) {
             let known: Vec<&str> = self.readers.keys().map(String::as_str).collect();
-            return Err(Error::invalid(format!("the topology does not read topic {topic}; it reads {}", known.join(", "))));
+            return Err(Error::invalid(format!(
+                "the topology does not read topic {topic}; it reads {}",
+                known.join(", ")
+            )));
         }
         self.enqueue(topic, message);
         self.run()?;
@@ -288,7 +297,8 @@ impl Core {
 
     fn feed_back(&mut self) -> usize {
         let new = std::mem::take(&mut self.produced.new);
-        let readable: Vec<_> = new.into_iter().filter(|(topic, _)| self.readers.contains_key(&**topic)).collect();
+        let readable: Vec<_> =
+            new.into_iter().filter(|(topic, _)| self.readers.contains_key(&**topic)).collect();
         for (topic, message) in &readable {
             self.enqueue(topic, message.clone());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millstream_state_stores::{SerdeRef, StoreBuilder};
 
 use super::factory::{ProcessorFactory, SinkFactory};
-use super::graph::{NodeKind, NodeSpec, RecordType, RepartitionTopic, StoreSpec, Topology, TopicName};
+use super::graph::{NodeKind, NodeSpec, RecordType, RepartitionTopic, StoreSpec, TopicName, Topology};
 use super::naming::validate_name;
 use super::sink::SinkTopic;
 use super::source::Consumed;
@@ -22,7 +22,12 @@ impl Topology {
     ///
     /// # Errors
     /// `Invalid` for a bad or taken name, no topics, or a topic that is read already.
-    pub fn add_source<K, V>(&mut self, name: &str, topics: Vec<TopicName>, consumed: Consumed<K, V>) -> Result<()>
+    pub fn add_source<K, V>(
+        &mut self,
+        name: &str,
+        topics: Vec<TopicName>,
+        consumed: Consumed<K, V>,
+    ) -> Result<()>
     where
         K: Clone + 'static,
         V: Clone + 'static,
@@ -31,9 +36,10 @@ impl Topology {
             return Err(Error::invalid(format!("source {name} reads no topic")));
         }
         for topic in &topics {
-            let reader = self.nodes.iter().find(
-                |node| matches!(&node.kind, NodeKind::Source { topics, .. } if topics.contains(topic)),
-            );
+            let reader = self
+                .nodes
+                .iter()
+                .find(|node| matches!(&node.kind, NodeKind::Source { topics, .. } if topics.contains(topic)));
             if let Some(reader) = reader {
                 return Err(Error::invalid(format!(
                     "topic {} is read by source {} already: connect {name}'s children to that source",
@@ -51,7 +57,13 @@ impl Topology {
     ///
     /// # Errors
     /// `Invalid` for a bad or taken name, an unknown parent or store, or a parent that sends another type.
-    pub fn add_processor<P, F>(&mut self, name: &str, parents: &[&str], stores: &[&str], supplier: F) -> Result<()>
+    pub fn add_processor<P, F>(
+        &mut self,
+        name: &str,
+        parents: &[&str],
+        stores: &[&str],
+        supplier: F,
+    ) -> Result<()>
     where
         P: Processor,
         F: Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
@@ -125,7 +137,10 @@ impl Topology {
             )));
         }
         if topic.partitions.is_some_and(|partitions| partitions < 1) {
-            return Err(Error::invalid(format!("repartition topic {} needs at least one partition", topic.name)));
+            return Err(Error::invalid(format!(
+                "repartition topic {} needs at least one partition",
+                topic.name
+            )));
         }
         self.repartition_topics.push(topic);
         Ok(())
@@ -174,7 +189,9 @@ impl Topology {
             let sent = self.nodes[parent].sends;
             match (sent, accepts) {
                 (None, _) => {
-                    return Err(Error::invalid(format!("node {name} has the sink {parent_name} as its parent")));
+                    return Err(Error::invalid(format!(
+                        "node {name} has the sink {parent_name} as its parent"
+                    )));
                 }
                 (Some(sent), Some(accepted)) if sent.id != accepted.id => {
                     return Err(Error::invalid(format!(

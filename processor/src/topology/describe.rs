@@ -29,7 +29,10 @@ impl Topology {
                 match &node.kind {
                     NodeKind::Source { topics, .. } => {
                         let topics: Vec<&str> = topics.iter().map(|topic| topic.undecorated()).collect();
-                        push(&mut text, format_args!("    Source: {} (topics: [{}])\n", node.name, topics.join(", ")));
+                        push(
+                            &mut text,
+                            format_args!("    Source: {} (topics: [{}])\n", node.name, topics.join(", ")),
+                        );
                     }
                     NodeKind::Processor { stores, .. } => {
                         let stores = stores.join(", ");

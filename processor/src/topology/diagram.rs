@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::graph::{NodeKind, Topology, TopicName};
+use super::graph::{NodeKind, TopicName, Topology};
 
 impl Topology {
     /// The topology in Graphviz DOT: boxes for processors, cylinders for stores, parallelograms for topics, one cluster a sub-topology.
     pub fn to_dot(&self) -> String {
         let mut dot = String::from("digraph topology {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
         for part in self.subtopologies() {
-            line(&mut dot, format_args!("  subgraph cluster_{} {{\n    label=\"Sub-topology {}\";", part.id, part.id));
+            line(
+                &mut dot,
+                format_args!("  subgraph cluster_{} {{\n    label=\"Sub-topology {}\";", part.id, part.id),
+            );
             for index in &part.nodes {
                 line(&mut dot, format_args!("    \"{}\" [shape=box];", self.nodes[*index].name));
             }
@@ -38,7 +41,10 @@ impl Topology {
                 line(&mut chart, format_args!("    n{index}[{}]", self.nodes[*index].name));
             }
             for store in &part.stores {
-                line(&mut chart, format_args!("    {}[({store})]", self.mermaid_id(&End::Store(store.clone()))));
+                line(
+                    &mut chart,
+                    format_args!("    {}[({store})]", self.mermaid_id(&End::Store(store.clone()))),
+                );
             }
             chart.push_str("  end\n");
         }
@@ -100,7 +106,8 @@ impl Topology {
             }
             End::Topic(name) => {
                 let topics = self.all_topics();
-                let position = topics.iter().position(|topic| topic.undecorated() == name).unwrap_or_default();
+                let position =
+                    topics.iter().position(|topic| topic.undecorated() == name).unwrap_or_default();
                 format!("t{position}")
             }
         }

@@ -40,10 +40,7 @@ where
         let output = typed_output(name, site.children)?;
         let processor = (self.supplier)(&site.wiring)?;
         let node = Rc::new(RefCell::new(ProcessorNode { name: Arc::clone(name), processor, output }));
-        Ok(BuiltNode {
-            input: ErasedInput::new::<P::KeyIn, P::ValueIn>(node.clone()),
-            lifecycle: Some(node),
-        })
+        Ok(BuiltNode { input: ErasedInput::new::<P::KeyIn, P::ValueIn>(node.clone()), lifecycle: Some(node) })
     }
 }
 

@@ -69,10 +69,19 @@ pub(crate) struct NodeSpec {
 
 #[derive(Clone)]
 pub(crate) enum NodeKind {
-    Source { topics: Vec<TopicName>, factory: Arc<dyn SourceFactory> },
-    Processor { stores: Vec<String>, factory: Arc<dyn NodeFactory> },
+    Source {
+        topics: Vec<TopicName>,
+        factory: Arc<dyn SourceFactory>,
+    },
+    Processor {
+        stores: Vec<String>,
+        factory: Arc<dyn NodeFactory>,
+    },
     /// `topic` is none where each record chooses its own.
-    Sink { topic: Option<TopicName>, factory: Arc<dyn NodeFactory> },
+    Sink {
+        topic: Option<TopicName>,
+        factory: Arc<dyn NodeFactory>,
+    },
 }
 
 #[derive(Clone)]

@@ -9,14 +9,14 @@ mod diagram;
 mod factory;
 mod graph;
 mod naming;
-mod source;
 mod sink;
+mod source;
 mod subtopology;
 mod validate;
 
 pub(crate) use factory::Site;
-pub use graph::{RepartitionTopic, Topology, TopicName};
 pub(crate) use graph::NodeKind;
+pub use graph::{RepartitionTopic, TopicName, Topology};
 pub use naming::{changelog_topic, dead_letter_topic, internal_topic, validate_name};
 pub use sink::SinkTopic;
 pub(crate) use source::SourceEntry;

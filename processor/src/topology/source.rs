@@ -23,7 +23,6 @@ pub struct RawRecord<'a> {
 /// Gives a record its event time from its content; the last argument is Kafka's own timestamp.
 pub type TimestampExtractor<K, V> = Arc<dyn Fn(&K, &V, Timestamp) -> Timestamp + Send + Sync>;
 
-
 /// How a source reads its topics: serdes and event time (Kafka Streams' `Consumed`).
 pub struct Consumed<K, V> {
     pub(crate) key_serde: SerdeRef<K>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{NodeKind, Topology, TopicName};
+use super::graph::{NodeKind, TopicName, Topology};
 
 /// A part of the topology that runs as one task per partition. Parts meet only through topics.
 #[derive(Clone, Debug, PartialEq, Eq)]

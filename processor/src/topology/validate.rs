@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{NodeKind, Topology, TopicName};
+use super::graph::{NodeKind, TopicName, Topology};
 use super::subtopology::Subtopology;
 use crate::error::{Error, Result};
 
@@ -52,7 +52,9 @@ impl Topology {
             groups.retain(|other| {
                 let overlaps = other.iter().any(|topic| group.contains(topic));
                 if overlaps {
-                    group.extend(other.iter().filter(|topic| !group.contains(topic)).cloned().collect::<Vec<_>>());
+                    group.extend(
+                        other.iter().filter(|topic| !group.contains(topic)).cloned().collect::<Vec<_>>(),
+                    );
                 }
                 !overlaps
             });
@@ -73,7 +75,9 @@ impl Topology {
         for topic in self.source_topics() {
             if let TopicName::External(name) = topic {
                 let count = external.get(name).ok_or_else(|| {
-                    Error::invalid(format!("source topic {name} does not exist: create it before the application starts"))
+                    Error::invalid(format!(
+                        "source topic {name} does not exist: create it before the application starts"
+                    ))
                 })?;
                 counts.insert(topic.clone(), *count);
             }

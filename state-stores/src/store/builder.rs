@@ -34,6 +34,9 @@ pub trait StoreBuilder: Send + Sync {
     /// The kind of the store and the names of its types, for people.
     fn types(&self) -> StoreTypes;
 
+    /// The builder itself, so that those who know its types can ask for its serdes.
+    fn as_any(&self) -> &dyn Any;
+
     /// Builds the store for one task. Called by [`TaskStores::open`](crate::TaskStores::open).
     fn build(&self, parts: StoreParts) -> BuiltStore;
 }
@@ -105,6 +108,16 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
         }
     }
 
+    /// The serde of the keys.
+    pub fn key_serde(&self) -> &SerdeRef<K> {
+        &self.key_serde
+    }
+
+    /// The serde of the values.
+    pub fn value_serde(&self) -> &SerdeRef<V> {
+        &self.value_serde
+    }
+
     /// Whether changes are logged and emitted at commit, the newest per key (the default), or one by one.
     #[must_use]
     pub fn with_caching(mut self, is_cached: bool) -> Self {
@@ -135,6 +148,10 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuilder<K, V> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn name(&self) -> &str {
         &self.name
     }
