@@ -17,6 +17,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rustc_hash::FxHashMap;
@@ -162,9 +163,15 @@ impl Consumer {
                 Some(Err(KafkaError::MessageConsumption(code))) => {
                     tracing::warn!(%code, "the consumer reports a problem")
                 }
-                // Messages come through the own queue; what arrives here was fetched before its partition was forwarded
-                // and is fetched again from there, because nothing was stored for it.
-                Some(Ok(_) | Err(_)) => {}
+                Some(Ok(message)) => {
+                    return Err(Error::fatal(format!(
+                        "record {}-{}@{} bypassed the queue of its partition; it is read again after a restart",
+                        message.topic(),
+                        message.partition(),
+                        message.offset()
+                    )));
+                }
+                Some(Err(error)) => tracing::debug!(%error, "event of the consumer"),
                 None if self.client.context().events.lock().is_empty() => return Ok(None),
                 None => {}
             }
@@ -174,6 +181,11 @@ impl Consumer {
     /// Reads these partitions, besides those already read under the cooperative protocol, else instead of them.
     pub(crate) fn assign(&mut self, partitions: &[PartitionOffset]) -> Result<()> {
         let list = partition_list(partitions)?;
+        // Before: so that not one record goes to the consumer's own queue. After: because the end of an earlier assignment
+        // of the same partition takes the forwarding back.
+        for partition in partitions {
+            self.forward(&partition.topic, partition.partition, self.queue.0)?;
+        }
         let assigned = if self.is_cooperative() {
             self.client.incremental_assign(&list)
         } else {
@@ -185,6 +197,10 @@ impl Consumer {
         for partition in partitions {
             self.assigned.push((Arc::clone(&partition.topic), partition.partition));
         }
+        self.forward_all()
+    }
+
+    fn forward_all(&self) -> Result<()> {
         for (topic, partition) in &self.assigned {
             self.forward(topic, *partition, self.queue.0)?;
         }
@@ -242,6 +258,10 @@ impl Consumer {
         let mut count = self.consume(Duration::ZERO, BATCH)?;
         if count == 0 && !wait.is_zero() {
             count = self.consume(wait, 1)?;
+            if count == 0 {
+                // The end of an earlier assignment is asynchronous and may have come after `assign`; doing it again is harmless.
+                self.forward_all()?;
+            }
         }
         let mut outcome = Ok(());
         for index in 0..count {

@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use tracing::info;
 
 use super::internal_topics::ensure_internal_topics;
+use super::purge;
 use super::restore::{RestoreListener, RestoreProgress};
 use super::shared::{Shared, SharedParts, StateListener, thread_name};
 use super::snapshot::ThreadSnapshot;
@@ -205,6 +206,7 @@ impl Streams {
                 .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
             streams.threads.push(thread);
         }
+        streams.threads.extend(purge::start(&streams.shared)?);
         Ok(streams)
     }
 

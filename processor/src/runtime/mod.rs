@@ -3,6 +3,7 @@
 mod app;
 mod commit;
 mod internal_topics;
+mod purge;
 mod restore;
 mod shared;
 mod snapshot;

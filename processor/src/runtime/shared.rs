@@ -33,7 +33,6 @@ pub(crate) struct Shared {
     pub(crate) plans: Vec<TaskPlan>,
     /// Topics read, by name in Kafka: the sub-topology that reads them.
     pub(crate) readers: BTreeMap<String, u32>,
-    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
     pub(crate) memory: Arc<StateMemory>,
     pub(crate) directory: StateDirectory,
     pub(crate) stores: Arc<StoreRegistry>,
@@ -76,7 +75,6 @@ impl Shared {
             memory: StateMemory::new(settings.state_memory),
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
             stores: Arc::new(StoreRegistry::new(&topology, &parts.partition_counts)),
-            partition_counts: parts.partition_counts,
             restore_listener: parts.restore_listener,
             stopping: AtomicBool::new(false),
             states: Mutex::new(States {

@@ -96,6 +96,26 @@ pub struct TaskSnapshot {
     pub engine: Option<EngineSizes>,
 }
 
+impl TaskSnapshot {
+    /// What there is to tell of a task that has done nothing yet.
+    pub(crate) fn created(id: TaskId, state: TaskState) -> Self {
+        TaskSnapshot {
+            id,
+            state,
+            processed: 0,
+            dropped: 0,
+            skipped: [0; 3],
+            dead_letters: [0; 3],
+            checkpoints: 0,
+            stream_time: None,
+            partitions: Vec::new(),
+            restores: Vec::new(),
+            stores: Vec::new(),
+            engine: None,
+        }
+    }
+}
+
 /// An input partition as of its thread's last report.
 #[derive(Clone, Debug)]
 pub struct PartitionSnapshot {
@@ -105,6 +125,8 @@ pub struct PartitionSnapshot {
     pub partition: i32,
     /// The offset after the last record processed.
     pub processed_to: Option<Offset>,
+    /// The offset of the last commit.
+    pub committed_to: Option<Offset>,
     /// Records between what was processed and the end that the last fetch saw.
     pub lag: Option<u64>,
     /// Records fetched that wait for the task.

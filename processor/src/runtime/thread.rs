@@ -405,6 +405,7 @@ impl StreamThread {
                 topic: Arc::clone(queue.topic()),
                 partition: queue.partition(),
                 processed_to: queue.processed_to(),
+                committed_to: queue.committed_to(),
                 lag,
                 buffered: queue.len(),
             }

@@ -103,6 +103,10 @@ impl<M: InputMessage> PartitionQueue<M> {
         self.processed_to
     }
 
+    pub(crate) fn committed_to(&self) -> Option<Offset> {
+        self.committed_to
+    }
+
     /// The offset to commit, if it moved since the last commit.
     pub(crate) fn to_commit(&self) -> Option<Offset> {
         self.processed_to.filter(|_| self.processed_to != self.committed_to)
