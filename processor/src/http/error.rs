@@ -83,8 +83,9 @@ impl From<QueryError> for ApiError {
             }
             QueryError::Restoring { .. } => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)
                 .with_remedy("GET /health/ready shows the progress of the restore"),
-            _ if error.may_pass() => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)
-                .with_remedy("ask the other instances of the application, or this one again once it is running"),
+            _ if error.may_pass() => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error).with_remedy(
+                "ask the other instances of the application, or this one again once it is running",
+            ),
             _ => ApiError::internal(error),
         }
     }

@@ -46,7 +46,9 @@ impl ScanRequest {
             None | Some("false") => Direction::Forward,
             Some("true") => Direction::Reverse,
             Some(other) => {
-                return Err(ApiError::bad_request(format!("parameter reverse is {other:?}, not true or false")));
+                return Err(ApiError::bad_request(format!(
+                    "parameter reverse is {other:?}, not true or false"
+                )));
             }
         };
         let limit = match limit.map(str::parse) {

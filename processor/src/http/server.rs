@@ -53,7 +53,9 @@ impl HttpServer {
             .enable_io()
             .enable_time()
             .build()
-            .map_err(|error| Error::fatal("cannot start the threads of the HTTP server").with_source(error))?;
+            .map_err(|error| {
+                Error::fatal("cannot start the threads of the HTTP server").with_source(error)
+            })?;
         let (stop, stopped) = watch::channel(());
         let router = router(App { shared, metrics });
         // The runtime lives on a thread of its own, because it may not be dropped on one of a user's async runtime.

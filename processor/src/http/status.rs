@@ -23,7 +23,8 @@ pub(super) async fn topology(
     parameters: Result<AllParameters, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let topology = &app.shared.topology;
-    let as_type = |content_type: &'static str, text| ([(header::CONTENT_TYPE, content_type)], text).into_response();
+    let as_type =
+        |content_type: &'static str, text| ([(header::CONTENT_TYPE, content_type)], text).into_response();
     Ok(match TopologyFormat::parse(&parameters?)? {
         TopologyFormat::Text => topology.describe().into_response(),
         TopologyFormat::Mermaid => topology.to_mermaid().into_response(),
@@ -62,7 +63,9 @@ pub(super) async fn tasks(State(app): State<App>) -> Json<Value> {
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
+pub(super) async fn metrics(
+    State(app): State<App>,
+) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
     let text = app.metrics.text().map_err(ApiError::internal)?;
     Ok(([(header::CONTENT_TYPE, TEXT_FORMAT)], text))
 }

@@ -37,7 +37,10 @@ pub(super) async fn scan(
 }
 
 /// `GET /stores/{name}/{key}`
-pub(super) async fn get(State(app): State<App>, path: Result<Path<(String, String)>, PathRejection>) -> Answer {
+pub(super) async fn get(
+    State(app): State<App>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Answer {
     let Path((name, key)) = path?;
     on_reader_thread(move || row(&Store::open(&app, &name)?, &key)).await
 }
@@ -67,7 +70,8 @@ impl Store {
 
     /// The bytes of a key that the client wrote in `place`.
     fn key_bytes(&self, place: &str, text: &str) -> Result<Vec<u8>, ApiError> {
-        let bad_key = |error| ApiError::bad_request(format!("{place} of store {}: {error}", self.view.name()));
+        let bad_key =
+            |error| ApiError::bad_request(format!("{place} of store {}: {error}", self.view.name()));
         self.builder.key_from_text(text).map_err(bad_key)
     }
 

@@ -133,7 +133,10 @@ impl SnapshotCollector {
             let labels = family.labels.iter().map(ToString::to_string).collect();
             Desc::new(family.name.to_string(), family.help.to_string(), labels, HashMap::new())
         };
-        Ok(SnapshotCollector { shared, descriptions: FAMILIES.iter().map(describe).collect::<Result<_, _>>()? })
+        Ok(SnapshotCollector {
+            shared,
+            descriptions: FAMILIES.iter().map(describe).collect::<Result<_, _>>()?,
+        })
     }
 }
 

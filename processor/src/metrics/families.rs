@@ -209,12 +209,9 @@ pub(super) const FAMILIES: &[Family] = &[
         "Memory of all caches and memtables of this application.",
         |scrape, series| series.add(&[], scrape.shared.memory.used()),
     ),
-    gauge(
-        "millstream_state_memory_budget_bytes",
-        &[],
-        "The setting state_memory.",
-        |scrape, series| series.add(&[], scrape.shared.settings.state_memory),
-    ),
+    gauge("millstream_state_memory_budget_bytes", &[], "The setting state_memory.", |scrape, series| {
+        series.add(&[], scrape.shared.settings.state_memory)
+    }),
     counter("millstream_queries_total", STORE_KIND, "Interactive queries.", |scrape, series| {
         for (store, kind, count) in scrape.shared.stores.query_counts() {
             series.add(&[&store, &kind.name()], count);

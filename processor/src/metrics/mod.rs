@@ -30,13 +30,15 @@ impl Metrics {
     /// # Errors
     /// `Fatal` if two metrics have the same name, which the tests rule out.
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self> {
-        let refused = |error: prometheus::Error| Error::fatal("the metrics cannot be registered").with_source(error);
+        let refused =
+            |error: prometheus::Error| Error::fatal("the metrics cannot be registered").with_source(error);
         let application = HashMap::from([("application_id".to_string(), shared.application_id.to_string())]);
         let registry = Registry::new_custom(None, Some(application)).map_err(refused)?;
 
         let requests = Opts::new("millstream_http_requests_total", "Answered HTTP requests.");
         let http_requests = IntCounterVec::new(requests, &["route", "status"]).map_err(refused)?;
-        let seconds = Opts::new("millstream_http_request_seconds_total", "Time spent answering HTTP requests.");
+        let seconds =
+            Opts::new("millstream_http_request_seconds_total", "Time spent answering HTTP requests.");
         let http_seconds = CounterVec::new(seconds, &["route"]).map_err(refused)?;
 
         let snapshots = SnapshotCollector::new(shared).map_err(refused)?;

@@ -37,7 +37,10 @@ impl StoreRegistry {
             let count =
                 part.source_topics.iter().filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
             for store in part.stores {
-                stores.insert(store, Partitions { count, queries: QueryCounts::default(), tasks: RwLock::default() });
+                stores.insert(
+                    store,
+                    Partitions { count, queries: QueryCounts::default(), tasks: RwLock::default() },
+                );
             }
         }
         StoreRegistry { stores }
