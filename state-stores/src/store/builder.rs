@@ -12,7 +12,7 @@ use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
 use crate::serde::{SerdeError, SerdeRef};
-use crate::types::{StoreIndex, TaskId};
+use crate::types::StoreIndex;
 
 /// How to build a store, whatever its types: what a topology holds and every task uses.
 pub trait StoreBuilder: Send + Sync {
@@ -78,7 +78,6 @@ impl fmt::Display for StoreTypes {
 
 /// What a task gives a store that is built for it; only this crate looks inside.
 pub struct StoreParts {
-    pub(crate) task: TaskId,
     pub(crate) store: StoreIndex,
     pub(crate) context: Rc<TaskContext>,
     pub(crate) committed: Arc<StoreReader>,
@@ -210,7 +209,6 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
 
     fn build(&self, parts: StoreParts) -> BuiltStore {
         let identity = StoreIdentity {
-            task: parts.task,
             store: parts.store,
             name: self.name.clone(),
             is_logged: self.is_logged,
