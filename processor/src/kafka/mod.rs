@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod consumer;
+pub mod embedded;
 mod message;
 mod producer;
 

@@ -336,7 +336,7 @@ fn open(variant: Variant, root: &Path) -> TaskStores {
     TaskStores::open(TASK, "shop", locked, memory, options, &[builder]).unwrap()
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+pub(super) fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());

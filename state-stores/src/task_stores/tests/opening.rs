@@ -162,3 +162,59 @@ fn two_stores_of_one_name_are_refused() {
         "task 0_3 has two stores called `stock`; give each store a name of its own"
     );
 }
+
+#[test]
+fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
+    let (_root, directory) = directory();
+    let mut stores = open_on_disk(&directory, &builders(&["stock", "orders"])).unwrap();
+    let (stock, orders) = (StoreIndex::new(0), StoreIndex::new(1));
+    for name in ["stock", "orders"] {
+        for sku in ["", "apples", "\u{10ffff}"] {
+            add(&stores.key_value(name).unwrap(), sku, 3, 10);
+        }
+    }
+    commit(&mut stores);
+    stores.checkpoint(&[(stock, Offset::new(3)), (orders, Offset::new(3))]).unwrap();
+    stores.wipe(stock).unwrap();
+    stores.close().unwrap();
+
+    let stores = open_on_disk(&directory, &builders(&["stock", "orders"])).unwrap();
+    assert_eq!(stores.stored_offset(stock), None);
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), []);
+    assert_eq!(stores.stored_offset(orders), Some(Offset::new(3)));
+    assert_eq!(contents(&stores.key_value("orders").unwrap()).len(), 3);
+}
+
+/// RocksDB writes its memory to disk when it is full, in the middle of things. Whatever a crash then leaves behind, the rows
+/// must be exactly those up to the offset beside them.
+#[test]
+fn rows_and_offset_reach_the_disk_together() {
+    const ROW_BYTES: usize = 64 << 10;
+    let (_root, directory) = directory();
+    let builder: Arc<dyn StoreBuilder> =
+        Arc::new(KeyValueStoreBuilder::new("stock", i64::serde(), Vec::<u8>::serde()));
+    let builders = [builder];
+    let mut stores = open_on_disk(&directory, &builders).unwrap();
+    let stock = stores.key_value::<i64, Vec<u8>>("stock").unwrap();
+    let mut next = 0;
+    while next < 200 || stores.engine_sizes().unwrap().sst_bytes < 8 << 20 {
+        assert!(
+            next < 2_000,
+            "RocksDB did not write its memory to disk after {next} rows of {ROW_BYTES} bytes"
+        );
+        stock.put(&next, Some(ValueAndTimestamp::new(vec![7; ROW_BYTES], at(next)))).unwrap();
+        stores.prepare_commit().unwrap();
+        stores.drain_changelog(|_| Ok::<_, StoreError>(())).unwrap();
+        stores.commit(Arc::new(Position::new())).unwrap();
+        next += 1;
+        stores.checkpoint(&[(STOCK.index(), Offset::new(next))]).unwrap();
+    }
+
+    let after_crash = tempfile::tempdir().unwrap();
+    model::copy_directory(directory.path(), &after_crash.path().join("shop"));
+    let stores = open_on_disk(&StateDirectory::new(after_crash.path(), "shop"), &builders).unwrap();
+    let stored = stores.stored_offset(STOCK.index()).expect("something reached the disk");
+    let stock = stores.key_value::<i64, Vec<u8>>("stock").unwrap();
+    let keys: Vec<i64> = stock.all().unwrap().map(|entry| entry.unwrap().0).collect();
+    assert_eq!(keys, (0..stored.get()).collect::<Vec<_>>());
+}

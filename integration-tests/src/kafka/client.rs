@@ -1,0 +1,331 @@
+//! What a test does with a cluster from outside: create topics, write records, read all of a topic, look at offsets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::record::{NewRecord, ReadRecord};
+
+/// No request of a test may take longer; a broker that does not answer fails the test.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// librdkafka asks every consumer for a group, also those that read without one.
+const NO_GROUP: &str = "inspection";
+
+/// Reads and writes a cluster as a test needs it. Works with any cluster that can be reached at the bootstrap servers;
+/// librdkafka's mock cluster has no admin requests, though.
+#[derive(Debug)]
+pub struct ClusterClient {
+    bootstrap_servers: String,
+}
+
+impl ClusterClient {
+    /// A client of the cluster at `bootstrap_servers` (`host:port`, separated by commas). Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If the bootstrap servers are empty.
+    pub fn new(bootstrap_servers: impl Into<String>) -> Result<Self> {
+        let bootstrap_servers = bootstrap_servers.into();
+        ensure!(!bootstrap_servers.is_empty(), "the bootstrap servers are empty; name one as host:port");
+        Ok(Self { bootstrap_servers })
+    }
+
+    /// The servers to configure a client of the cluster with: `host:port`, separated by commas.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    /// Creates a topic with one replica, and waits until its partitions can be written. `settings` are names and values
+    /// of Kafka's topic configuration.
+    ///
+    /// # Errors
+    /// If the topic exists already, or a setting is none of Kafka's.
+    pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) -> Result<()> {
+        let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+        let created = block_on(self.admin()?.create_topics([&topic], &admin_options()))??;
+        check_topic_results(created).with_context(|| format!("cannot create the topic {name}"))?;
+        let all_led = || self.topic_partitions(name).is_ok_and(|found| found == partitions).then_some(());
+        crate::wait::await_until(DEADLINE, format!("the {partitions} partitions of {name}"), all_led)
+    }
+
+    /// Deletes a topic.
+    ///
+    /// # Errors
+    /// If there is no such topic.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        let deleted = block_on(self.admin()?.delete_topics(&[name], &admin_options()))??;
+        check_topic_results(deleted).with_context(|| format!("cannot delete the topic {name}"))
+    }
+
+    /// The names of all topics, Kafka's internal ones included.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn topics(&self) -> Result<BTreeSet<String>> {
+        let metadata =
+            self.consumer(NO_GROUP)?.fetch_metadata(None, DEADLINE).context("cannot list the topics")?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
+    /// The configuration of a topic, defaults included: name and value.
+    ///
+    /// # Errors
+    /// If there is no such topic.
+    pub fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        let specifier = ResourceSpecifier::Topic(topic);
+        let described = block_on(self.admin()?.describe_configs([&specifier], &admin_options()))??;
+        let described = described.into_iter().next().context("Kafka described no topic")?;
+        let config = described
+            .map_err(|code| anyhow!("cannot read the configuration of the topic {topic}: {code}"))?;
+        Ok(config
+            .entries
+            .into_iter()
+            .filter_map(|entry| entry.value.map(|value| (entry.name, value)))
+            .collect())
+    }
+
+    /// How many partitions a topic has.
+    ///
+    /// # Errors
+    /// If there is no such topic, or one of its partitions has no leader at the moment.
+    pub fn topic_partitions(&self, topic: &str) -> Result<usize> {
+        partitions_of(&self.consumer(NO_GROUP)?, topic)
+    }
+
+    /// Writes the records in order, and returns when all are acknowledged.
+    ///
+    /// # Errors
+    /// If one of them cannot be written.
+    pub fn produce(&self, topic: &str, records: impl IntoIterator<Item = NewRecord>) -> Result<()> {
+        let producer: BaseProducer<Failures> = self
+            .config(&[
+                ("enable.idempotence", "true"),
+                ("partitioner", "murmur2_random"),
+                ("linger.ms", "2"),
+                ("queue.buffering.max.messages", "100000"),
+                ("message.timeout.ms", "30000"),
+            ])
+            .create_with_context(Failures::default())
+            .context("cannot create a producer")?;
+        for record in records {
+            send(&producer, topic, &record)?;
+        }
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::from_millis(1));
+        }
+        match producer.context().first() {
+            Some(error) => Err(error).with_context(|| format!("cannot write to the topic {topic}")),
+            None => Ok(()),
+        }
+    }
+
+    /// All records of a topic, by partition and offset, up to the end each partition has at the time of the call.
+    /// Reads as a committed reader: no records of transactions that are open or aborted.
+    ///
+    /// # Errors
+    /// If there is no such topic, or the end is not reached within half a minute.
+    pub fn read_all(&self, topic: &str) -> Result<Vec<ReadRecord>> {
+        let consumer = self.consumer(NO_GROUP)?;
+        let mut unfinished = self.end_offsets(topic)?;
+        unfinished.retain(|_, end| *end > 0);
+        let mut assignment = TopicPartitionList::new();
+        for partition in unfinished.keys() {
+            assignment.add_partition_offset(topic, *partition, Offset::Beginning)?;
+        }
+        consumer.assign(&assignment)?;
+        let mut records = Vec::new();
+        let started = Instant::now();
+        while !unfinished.is_empty() {
+            let left = DEADLINE.saturating_sub(started.elapsed());
+            ensure!(
+                !left.is_zero(),
+                "waited {DEADLINE:?} for the end of {topic}; not reached: {unfinished:?}"
+            );
+            match consumer.poll(left) {
+                Some(Ok(message)) => {
+                    let record = ReadRecord::from(&message);
+                    let Some(end) = unfinished.get(&record.partition).copied() else { continue };
+                    if record.offset >= end - 1 {
+                        unfinished.remove(&record.partition);
+                    }
+                    if record.offset < end {
+                        records.push(record);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    unfinished.remove(&partition);
+                }
+                Some(Err(error)) => {
+                    return Err(error).with_context(|| format!("cannot read the topic {topic}"));
+                }
+                None => {}
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        Ok(records)
+    }
+
+    /// The offset the next record of each partition will have.
+    ///
+    /// # Errors
+    /// If there is no such topic.
+    pub fn end_offsets(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
+        let consumer = self.consumer(NO_GROUP)?;
+        (0..i32::try_from(partitions_of(&consumer, topic)?)?)
+            .map(|partition| {
+                let (_, end) = consumer
+                    .fetch_watermarks(topic, partition, DEADLINE)
+                    .with_context(|| format!("cannot read the end of {topic}-{partition}"))?;
+                Ok((partition, end))
+            })
+            .collect()
+    }
+
+    /// The offsets a consumer group has committed, by topic and partition; empty for a group nobody has heard of.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn committed_offsets(&self, group: &str) -> Result<BTreeMap<(String, i32), i64>> {
+        let consumer = self.consumer(group)?;
+        let metadata = consumer.fetch_metadata(None, DEADLINE).context("cannot list the topics")?;
+        let mut asked = TopicPartitionList::new();
+        for topic in metadata.topics() {
+            for partition in topic.partitions() {
+                asked.add_partition(topic.name(), partition.id());
+            }
+        }
+        let committed = consumer
+            .committed_offsets(asked, DEADLINE)
+            .with_context(|| format!("cannot read the offsets of the group {group}"))?;
+        let known = committed.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
+            _ => None,
+        });
+        Ok(known.collect())
+    }
+
+    /// Whether a broker answers and says that it takes requests.
+    pub(super) fn has_a_broker(&self) -> bool {
+        let consumer = self.consumer(NO_GROUP);
+        let metadata =
+            consumer.and_then(|consumer| Ok(consumer.fetch_metadata(None, Duration::from_millis(500))?));
+        metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+    }
+
+    fn config(&self, settings: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap_servers).set("reconnect.backoff.max.ms", "250");
+        for (name, value) in settings {
+            config.set(*name, *value);
+        }
+        config
+    }
+
+    /// A consumer that never joins a group nor commits; its group's name is only asked about.
+    fn consumer(&self, group: &str) -> Result<BaseConsumer> {
+        self.config(&[
+            ("group.id", group),
+            ("enable.auto.commit", "false"),
+            ("enable.partition.eof", "true"),
+            ("auto.offset.reset", "error"),
+            ("isolation.level", "read_committed"),
+            ("fetch.wait.max.ms", "10"),
+        ])
+        .create()
+        .context("cannot create a consumer")
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        self.config(&[]).create().context("cannot create an admin client")
+    }
+}
+
+fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Result<usize> {
+    let metadata = consumer.fetch_metadata(Some(topic), DEADLINE);
+    let metadata = metadata.with_context(|| format!("cannot look up the topic {topic}"))?;
+    let found =
+        metadata.topics().first().with_context(|| format!("Kafka told nothing of the topic {topic}"))?;
+    if let Some(error) = found.error() {
+        return Err(anyhow!("cannot look up the topic {topic}: {}", RDKafkaErrorCode::from(error)));
+    }
+    let without_leader = found.partitions().iter().find(|partition| partition.leader() < 0);
+    match without_leader {
+        Some(partition) => Err(anyhow!("{topic}-{} has no leader at the moment", partition.id())),
+        None => Ok(found.partitions().len()),
+    }
+}
+
+/// Hands a record to the producer, and makes room where its queue is full.
+fn send(producer: &BaseProducer<Failures>, topic: &str, record: &NewRecord) -> Result<()> {
+    loop {
+        let queued = producer.send(BaseRecord {
+            topic,
+            partition: record.partition,
+            payload: record.value.as_deref(),
+            key: record.key.as_deref(),
+            timestamp: record.timestamp,
+            headers: record.owned_headers(),
+            delivery_opaque: (),
+        });
+        match queued {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                producer.poll(Duration::from_millis(5));
+            }
+            Err((error, _)) => {
+                return Err(error).with_context(|| format!("cannot write to the topic {topic}"));
+            }
+        }
+    }
+}
+
+/// Keeps the first record that could not be delivered.
+#[derive(Debug, Default)]
+struct Failures(Mutex<Option<KafkaError>>);
+
+impl Failures {
+    fn first(&self) -> Option<KafkaError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Failures {}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+fn admin_options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE))
+}
+
+fn check_topic_results(results: Vec<TopicResult>) -> Result<()> {
+    results.into_iter().try_for_each(|result| match result {
+        Ok(_) => Ok(()),
+        Err((_, code)) => Err(anyhow!("{code}")),
+    })
+}
+
+/// The admin client of the rdkafka crate answers by futures only; the tests are not asynchronous.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().context("cannot start tokio")?;
+    Ok(runtime.block_on(future))
+}

@@ -1,0 +1,117 @@
+//! Where a program begins: streams and tables from topics, and the topology at the end.
+
+use millstream_processor::{HasSerde, RecordField, Result, Topology};
+
+use crate::logical::{Operation, OperationKind, SharedGraph};
+use crate::operators::{TableKeeper, stored_rows};
+use crate::options::{Materialized, Source};
+use crate::stream::KStream;
+use crate::table::KTable;
+
+/// Collects a program and makes a [`Topology`] of it. Handles made from one builder stay connected to it; `build` borrows, so they
+/// need not be dropped.
+///
+/// ```
+/// use millstream::prelude::*;
+///
+/// let builder = StreamsBuilder::new();
+/// builder.stream::<String, i64>("stock-movements").filter(|_sku, moved| *moved != 0).to("real-movements");
+/// println!("{}", builder.build()?.describe());
+/// # Ok::<(), millstream::Error>(())
+/// ```
+#[derive(Default)]
+pub struct StreamsBuilder {
+    graph: SharedGraph,
+}
+
+impl StreamsBuilder {
+    /// A program without operators.
+    pub fn new() -> Self {
+        StreamsBuilder::default()
+    }
+
+    /// Reads topics as a stream. `Option<..>` as a type lets nulls through; without it a null is an error of the stage `decode`.
+    ///
+    /// Two streams of the same topics share one source node.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.filter(|_sku, quantity| *quantity > 100).to("bulk-orders");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    pub fn stream<K: RecordField, V: RecordField>(&self, source: impl Into<Source<K, V>>) -> KStream<K, V> {
+        let (topics, consumed) = source.into().into_parts();
+        let read = external(&topics);
+        KStream::declare(
+            &self.graph,
+            Operation {
+                kind: OperationKind::StreamSource { topics },
+                parents: Vec::new(),
+                name: None,
+                store: None,
+                write: Box::new(move |place| {
+                    place.topology.add_source(place.name, read.clone(), consumed.clone())
+                }),
+            },
+        )
+    }
+
+    /// Reads a topic as a table: each record replaces the row of its key, a null value deletes it. A record with a null key is
+    /// dropped and counted.
+    ///
+    /// The table keeps a store if it is given one by [`KTable::materialized`], or if an operator below needs one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// const PRODUCTS: StoreName<String, String> = StoreName::new("products");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let products = builder.table::<String, String>("products").materialized(PRODUCTS);
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.join(&products, |quantity, product| format!("{quantity} x {product}")).to("order-lines");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    pub fn table<K: HasSerde, V: HasSerde>(
+        &self,
+        source: impl Into<Source<Option<K>, Option<V>>>,
+    ) -> KTable<K, V> {
+        let (topics, consumed) = source.into().into_parts();
+        let read = external(&topics);
+        let kind = OperationKind::TableSource {
+            topic: topics.join("-"),
+            write_source: Box::new(move |place| {
+                place.topology.add_source(place.name, read.clone(), consumed.clone())
+            }),
+        };
+        KTable::declare(
+            &self.graph,
+            Operation {
+                kind,
+                parents: Vec::new(),
+                name: None,
+                store: Some(Materialized::<K, V>::from(()).into_plan()),
+                write: TableKeeper::<Option<K>, Option<V>>::write(),
+            },
+            stored_rows,
+        )
+    }
+
+    /// The program so far, as a topology with all names given.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is bad or taken, a topic that is read in two ways, a store whose types differ from its
+    /// table's, or a program that reads nothing.
+    pub fn build(&self) -> Result<Topology> {
+        self.graph.borrow().build()
+    }
+}
+
+fn external(topics: &[String]) -> Vec<millstream_processor::topology::TopicName> {
+    topics.iter().cloned().map(millstream_processor::topology::TopicName::External).collect()
+}

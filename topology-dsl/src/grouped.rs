@@ -1,0 +1,72 @@
+//! Streams and tables grouped by key, about to be aggregated.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::logical::{GroupingId, OperationId, SharedGraph};
+
+/// A stream whose records are grouped by key. Made by [`group_by_key`](crate::KStream::group_by_key) and
+/// [`group_by`](crate::KStream::group_by).
+///
+/// Where keys changed before, each aggregation gets a repartition topic, named after its store; a grouping with a name has
+/// one for all its aggregations.
+pub struct KGroupedStream<K, V> {
+    pub(crate) graph: SharedGraph,
+    pub(crate) stream: OperationId,
+    pub(crate) grouping: GroupingId,
+    pub(crate) types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> KGroupedStream<K, V> {
+    /// Names the repartition topic: in Kafka it is `<application id>-<name>-repartition`. The node that selects the key, where
+    /// there is one, has the name too.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, String>("orders");
+    /// orders.group_by(|_id, customer| customer.clone()).named("by-customer").count(());
+    /// assert_eq!(builder.build()?.repartition_topics()[0].name, "by-customer-repartition");
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "Grouped")]
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.graph.borrow_mut().name_grouping(self.grouping, name.into());
+        self
+    }
+}
+
+impl<K, V> fmt::Debug for KGroupedStream<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KGroupedStream<{}, {}>", std::any::type_name::<K>(), std::any::type_name::<V>())
+    }
+}
+
+/// A table whose rows are grouped by a new key. Made by [`KTable::group_by`](crate::KTable::group_by).
+///
+/// Its aggregations follow the table: when a row changes, its old value is taken out of the aggregate and the new one put
+/// in. The changes go through a repartition topic, named after the aggregation's store, or after the grouping.
+pub struct KGroupedTable<K, V> {
+    pub(crate) graph: SharedGraph,
+    pub(crate) table: OperationId,
+    pub(crate) grouping: GroupingId,
+    pub(crate) types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> KGroupedTable<K, V> {
+    /// Names the repartition topic and the node that selects the key, as [`KGroupedStream::named`] does.
+    #[doc(alias = "Grouped")]
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.graph.borrow_mut().name_grouping(self.grouping, name.into());
+        self
+    }
+}
+
+impl<K, V> fmt::Debug for KGroupedTable<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KGroupedTable<{}, {}>", std::any::type_name::<K>(), std::any::type_name::<V>())
+    }
+}

@@ -1,0 +1,72 @@
+//! What a stream can be joined with.
+
+use millstream_processor::{HasSerde, RecordField};
+
+use crate::operators::{StreamTableJoinKind, join_stream_with_table};
+use crate::stream::KStream;
+use crate::table::KTable;
+
+/// What a stream with keys `K` can be joined with: a `&KTable` with the same keys. A stream whose keys may be null (`Option<K>`)
+/// joins with a table of `K`.
+///
+/// The trait cannot be implemented outside of this crate.
+#[diagnostic::on_unimplemented(
+    message = "a stream with keys of type `{K}` cannot be joined with `{Self}`",
+    label = "the key types differ, or this is no table",
+    note = "a join needs equal keys on both sides: give the stream the table's keys with `select_key` first",
+    note = "a table is joined by reference: `orders.join(&products, ..)`"
+)]
+pub trait JoinTarget<K>: sealed::Sealed {
+    /// The value the join finds on the other side.
+    type Value: Clone + 'static;
+
+    #[doc(hidden)]
+    fn join_stream<V, V2>(
+        self,
+        stream: &KStream<K, V>,
+        kind: StreamTableJoinKind,
+        joiner: impl Fn(V::NonNull, Option<&Self::Value>) -> Option<V2> + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        V: RecordField,
+        V2: Clone + 'static;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<K, V> Sealed for &crate::table::KTable<K, V> {}
+}
+
+impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for &KTable<K, T> {
+    type Value = T;
+
+    fn join_stream<V, V2>(
+        self,
+        stream: &KStream<K, V>,
+        kind: StreamTableJoinKind,
+        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        V: RecordField,
+        V2: Clone + 'static,
+    {
+        join_stream_with_table(stream, self, kind, joiner)
+    }
+}
+
+impl<K: HasSerde, T: Clone + 'static> JoinTarget<Option<K>> for &KTable<K, T> {
+    type Value = T;
+
+    fn join_stream<V, V2>(
+        self,
+        stream: &KStream<Option<K>, V>,
+        kind: StreamTableJoinKind,
+        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
+    ) -> KStream<Option<K>, V2>
+    where
+        V: RecordField,
+        V2: Clone + 'static,
+    {
+        join_stream_with_table(stream, self, kind, joiner)
+    }
+}

@@ -1,0 +1,135 @@
+//! The program as it was declared: operators in declaration order, with everything their handles may still change.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use millstream_processor::Result;
+
+use super::repartition::RepartitionEdges;
+use super::write::Place;
+use crate::options::StorePlan;
+
+/// The graph that all handles of one builder share.
+pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
+
+/// Adds an operator's own node to the topology; knows its types.
+pub(crate) type WriteNode = Box<dyn Fn(&mut Place<'_>) -> Result<()>>;
+
+#[derive(Default)]
+pub(crate) struct Graph {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) groupings: Vec<Grouping>,
+}
+
+/// An operator, by declaration order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OperationId(usize);
+
+impl OperationId {
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// A grouping of a stream or table, by declaration order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupingId(usize);
+
+impl GroupingId {
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One operator.
+pub(crate) struct Operation {
+    pub(crate) kind: OperationKind,
+    /// The operators it reads, the one whose records it processes first.
+    pub(crate) parents: Vec<OperationId>,
+    /// The name given by the user.
+    pub(crate) name: Option<String>,
+    /// The store of a table; none for a view that was given none.
+    pub(crate) store: Option<StorePlan>,
+    pub(crate) write: WriteNode,
+}
+
+/// What the records of a stream step have to do with its input's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyEffect {
+    /// Each record has the key of the record it was made from.
+    Kept,
+    /// Keys may differ, so equal keys may lie in different partitions.
+    Changed,
+}
+
+/// What an operator is, as far as names, stores and repartitioning depend on it. Prefixes are those of generated names.
+pub(crate) enum OperationKind {
+    /// Reads topics as a stream.
+    StreamSource { topics: Vec<String> },
+    /// Reads a topic as a table: a source and the node that keeps the table.
+    TableSource { topic: String, write_source: WriteNode },
+    /// One node without state.
+    Step { prefix: &'static str, key: KeyEffect },
+    /// One way out of a split; the default branch has the number 0, the others count from 1.
+    Branch { number: usize },
+    /// The records of several streams as one.
+    Merge,
+    /// A repartition topic the user asked for.
+    Repartition { partitions: Option<i32>, topic: Box<dyn RepartitionEdges> },
+    /// Keeps a stream as a table.
+    ToTable { topic: Box<dyn RepartitionEdges> },
+    /// Aggregates a grouped stream.
+    StreamAggregate {
+        prefix: &'static str,
+        is_count: bool,
+        grouping: GroupingId,
+        topic: Box<dyn RepartitionEdges>,
+    },
+    /// A table computed row by row from another one.
+    TableView { prefix: &'static str, is_filter: bool },
+    /// Gives a table's changes new keys.
+    TableGrouping,
+    /// Aggregates a grouped table.
+    TableAggregate { prefix: &'static str, grouping: GroupingId, topic: Box<dyn RepartitionEdges> },
+    /// Joins a stream (the first parent) with a table (the second).
+    StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
+}
+
+/// What belongs to a grouping rather than to one aggregation of it.
+pub(crate) struct Grouping {
+    /// The name of its repartition topic.
+    pub(crate) name: Option<String>,
+    /// The operator that selects the key, if the grouping has one: it takes the grouping's name.
+    pub(crate) key_selection: Option<OperationId>,
+}
+
+impl Graph {
+    pub(crate) fn declare(&mut self, operation: Operation) -> OperationId {
+        self.operations.push(operation);
+        OperationId(self.operations.len() - 1)
+    }
+
+    pub(crate) fn group(&mut self, grouping: Grouping) -> GroupingId {
+        self.groupings.push(grouping);
+        GroupingId(self.groupings.len() - 1)
+    }
+
+    pub(crate) fn operation(&self, id: OperationId) -> &Operation {
+        &self.operations[id.0]
+    }
+
+    pub(crate) fn operation_mut(&mut self, id: OperationId) -> &mut Operation {
+        &mut self.operations[id.0]
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = OperationId> + use<> {
+        (0..self.operations.len()).map(OperationId)
+    }
+
+    pub(crate) fn name_grouping(&mut self, id: GroupingId, name: String) {
+        if let Some(operation) = self.groupings[id.0].key_selection {
+            self.operation_mut(operation).name = Some(name.clone());
+        }
+        self.groupings[id.0].name = Some(name);
+    }
+}

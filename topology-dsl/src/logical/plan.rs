@@ -1,0 +1,359 @@
+//! Names, nodes and repartition topics of a declared program, decided in declaration order and without types.
+//!
+//! Every decision follows Kafka Streams 4.3.1, down to which calls use up a number, so that the same program has the same
+//! names in both.
+
+use std::collections::BTreeSet;
+
+use millstream_processor::{Error, Result};
+
+use super::graph::{Graph, KeyEffect, Operation, OperationId, OperationKind};
+use super::names::{Names, RepartitionNames};
+
+/// A node to be written, or the three nodes around a repartition topic.
+pub(crate) struct PlannedNode {
+    /// The name its children know it by.
+    pub(crate) name: String,
+    pub(crate) parents: Vec<usize>,
+    pub(crate) kind: PlannedKind,
+    /// Nodes are written in this order, parents first.
+    pub(crate) priority: usize,
+    /// Whether a left join below accepts null keys, so that they must not be filtered out.
+    pub(crate) keeps_null_keys: bool,
+}
+
+pub(crate) enum PlannedKind {
+    /// An operator's own node.
+    Node(OperationId),
+    /// A table's source, and the node that keeps the table.
+    TableSource { operation: OperationId, source: String },
+    /// Filter, sink and source around a topic; the operator knows its types. Tables need no filter.
+    Repartition {
+        operation: OperationId,
+        topic: String,
+        partitions: Option<i32>,
+        filter: Option<String>,
+        sink: String,
+    },
+}
+
+/// What was decided for one operator.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OperationPlan {
+    /// The planned node that sends this operator's records.
+    pub(crate) node: usize,
+    /// The name of a table's store, also if it turns out not to be needed.
+    pub(crate) store: Option<String>,
+    pub(crate) is_materialized: bool,
+    pub(crate) sends_old_values: bool,
+    needs_repartition: bool,
+    /// The planned nodes through which its records come into the sub-topology.
+    sources: BTreeSet<usize>,
+    /// The repartition topic made for a join of this stream; the next join uses it again.
+    join_repartition: Option<usize>,
+}
+
+/// All decisions.
+pub(crate) struct Plan {
+    pub(crate) nodes: Vec<PlannedNode>,
+    pub(crate) operations: Vec<OperationPlan>,
+    /// Groups of nodes whose topics must have equal partition counts.
+    pub(crate) copartitioned: Vec<BTreeSet<usize>>,
+}
+
+impl Plan {
+    /// Plans all operators of the graph.
+    pub(crate) fn of(graph: &Graph) -> Result<Plan> {
+        let plan = Plan { nodes: Vec::new(), operations: Vec::new(), copartitioned: Vec::new() };
+        let mut planner = Planner {
+            graph,
+            plan,
+            names: Names::default(),
+            next_priority: 0,
+            grouping_repartitions: vec![None; graph.groupings.len()],
+        };
+        for id in graph.ids() {
+            let planned = planner.operation(id)?;
+            planner.plan.operations.push(planned);
+            planner.request_from_parents(id);
+        }
+        let mut plan = planner.plan;
+        plan.keep_null_keys_above_left_joins(graph);
+        Ok(plan)
+    }
+
+    pub(crate) fn operation(&self, id: OperationId) -> &OperationPlan {
+        &self.operations[id.index()]
+    }
+
+    /// A left join emits records without a key too, so no repartition topic above it may leave them out (KIP-962).
+    fn keep_null_keys_above_left_joins(&mut self, graph: &Graph) {
+        let accepting = graph.ids().filter(|id| {
+            matches!(
+                graph.operation(*id).kind,
+                OperationKind::StreamTableJoin { accepts_null_keys: true, .. }
+            )
+        });
+        let mut pending: Vec<usize> = accepting.map(|id| self.operation(id).node).collect();
+        while let Some(node) = pending.pop() {
+            if !self.nodes[node].keeps_null_keys {
+                self.nodes[node].keeps_null_keys = true;
+                pending.extend(&self.nodes[node].parents);
+            }
+        }
+    }
+}
+
+pub(super) struct Planner<'g> {
+    pub(super) graph: &'g Graph,
+    pub(super) plan: Plan,
+    names: Names,
+    next_priority: usize,
+    /// The repartition topic of a grouping that has a name; all its aggregations share it.
+    grouping_repartitions: Vec<Option<usize>>,
+}
+
+impl Planner<'_> {
+    fn operation(&mut self, id: OperationId) -> Result<OperationPlan> {
+        let operation = self.graph.operation(id);
+        let name = operation.name.as_deref();
+        Ok(match &operation.kind {
+            OperationKind::StreamSource { topics } => self.stream_source(id, name, topics)?,
+            OperationKind::TableSource { topic, .. } => self.table_source(id, operation, topic),
+            OperationKind::Step { prefix, key } => {
+                let name = self.names.given_or_node(name, prefix);
+                let below = self.below(id, operation.parents[0], name);
+                OperationPlan {
+                    needs_repartition: below.needs_repartition || *key == KeyEffect::Changed,
+                    ..below
+                }
+            }
+            OperationKind::Branch { number } => {
+                self.names.skip();
+                let split = &self.plan.nodes[self.plan.operation(operation.parents[0]).node].name;
+                let name = format!("{split}{}", name.map_or_else(|| number.to_string(), str::to_string));
+                self.below(id, operation.parents[0], name)
+            }
+            OperationKind::Merge => self.merge(id, operation),
+            OperationKind::Repartition { partitions, .. } => {
+                let base = name.map_or_else(|| self.names.node("KSTREAM-REPARTITION-"), str::to_string);
+                let names = self.names.repartition(&base);
+                let parent = self.plan.operation(operation.parents[0]).node;
+                let node = self.repartition_node(id, parent, names, *partitions);
+                OperationPlan { node, sources: BTreeSet::from([node]), ..OperationPlan::default() }
+            }
+            OperationKind::ToTable { .. } => self.to_table(id, operation),
+            OperationKind::StreamAggregate { prefix, .. } => self.stream_aggregate(id, operation, prefix),
+            OperationKind::TableView { prefix, .. } => {
+                let store = operation.store.as_ref();
+                if store.is_some_and(|store| store.name.is_none()) {
+                    self.names.skip();
+                }
+                let name = self.names.given_or_node(name, prefix);
+                let store = store.and_then(|store| store.name.clone());
+                OperationPlan {
+                    is_materialized: store.is_some(),
+                    store,
+                    ..self.below(id, operation.parents[0], name)
+                }
+            }
+            OperationKind::TableGrouping => {
+                let name = self.names.given_or_node(name, "KTABLE-SELECT-");
+                self.below(id, operation.parents[0], name)
+            }
+            OperationKind::TableAggregate { prefix, .. } => self.table_aggregate(id, operation, prefix),
+            OperationKind::StreamTableJoin { prefix, .. } => self.stream_table_join(id, operation, prefix),
+        })
+    }
+
+    /// Two streams of the same topics share one source. Both use up a number, and the first gives the name.
+    fn stream_source(
+        &mut self,
+        id: OperationId,
+        name: Option<&str>,
+        topics: &[String],
+    ) -> Result<OperationPlan> {
+        let name = self.names.given_or_node(name, "KSTREAM-SOURCE-");
+        let mut node = None;
+        for (index, other) in self.plan.nodes.iter().enumerate() {
+            let PlannedKind::Node(other_id) = other.kind else { continue };
+            let OperationKind::StreamSource { topics: read } = &self.graph.operation(other_id).kind else {
+                continue;
+            };
+            if let Some(shared) = topics.iter().find(|topic| read.contains(topic)) {
+                if BTreeSet::from_iter(topics) != BTreeSet::from_iter(read) {
+                    return Err(Error::invalid(format!(
+                        "topic {shared} is read by two streams that do not read the same topics, {read:?} and \
+                         {topics:?}: read each topic by itself and `merge`"
+                    )));
+                }
+                node = Some(index);
+            }
+        }
+        let node = node.unwrap_or_else(|| self.node(name, Vec::new(), PlannedKind::Node(id)));
+        Ok(OperationPlan { node, sources: BTreeSet::from([node]), ..OperationPlan::default() })
+    }
+
+    fn table_source(&mut self, id: OperationId, operation: &Operation, topic: &str) -> OperationPlan {
+        let (store, is_materialized) = self.store_name(operation, &format!("{topic}-"));
+        let name = operation.name.as_deref();
+        let source = self.names.suffixed_or_node(name, "-source", "KSTREAM-SOURCE-");
+        let name = self.names.given_or_node(name, "KTABLE-SOURCE-");
+        let node = self.node(name, Vec::new(), PlannedKind::TableSource { operation: id, source });
+        let sources = BTreeSet::from([node]);
+        OperationPlan { node, store: Some(store), is_materialized, sources, ..OperationPlan::default() }
+    }
+
+    fn merge(&mut self, id: OperationId, operation: &Operation) -> OperationPlan {
+        let name = self.names.given_or_node(operation.name.as_deref(), "KSTREAM-MERGE-");
+        let mut merged = OperationPlan::default();
+        let mut parents = Vec::new();
+        for parent in &operation.parents {
+            let parent = self.plan.operation(*parent);
+            merged.needs_repartition |= parent.needs_repartition;
+            merged.sources.extend(&parent.sources);
+            if !parents.contains(&parent.node) {
+                parents.push(parent.node);
+            }
+        }
+        merged.node = self.node(name, parents, PlannedKind::Node(id));
+        merged
+    }
+
+    fn to_table(&mut self, id: OperationId, operation: &Operation) -> OperationPlan {
+        let name = self.names.given_or_node(operation.name.as_deref(), "KSTREAM-TOTABLE-");
+        let (store, is_materialized) = self.store_name(operation, "KSTREAM-TOTABLE-");
+        let stream = self.plan.operation(operation.parents[0]).clone();
+        let (parent, sources) = if stream.needs_repartition {
+            let names = self.names.repartition(&name);
+            let node = self.repartition_node(id, stream.node, names, None);
+            (node, BTreeSet::from([node]))
+        } else {
+            (stream.node, stream.sources)
+        };
+        let node = self.node(name, vec![parent], PlannedKind::Node(id));
+        OperationPlan { node, store: Some(store), is_materialized, sources, ..OperationPlan::default() }
+    }
+
+    fn stream_aggregate(&mut self, id: OperationId, operation: &Operation, prefix: &str) -> OperationPlan {
+        let OperationKind::StreamAggregate { is_count, grouping, .. } = operation.kind else {
+            return OperationPlan::default();
+        };
+        if is_count && operation.store.as_ref().is_some_and(|store| store.is_given && store.name.is_none()) {
+            self.names.skip();
+        }
+        let (store, _) = self.store_name(operation, prefix);
+        let name = self.names.given_or_node(operation.name.as_deref(), prefix);
+        let stream = self.plan.operation(operation.parents[0]).clone();
+        let (parent, sources) = if stream.needs_repartition {
+            let given = self.graph.groupings[grouping.index()].name.as_deref();
+            let names = self.names.repartition(given.unwrap_or(&store));
+            let shared = self.grouping_repartitions[grouping.index()].filter(|_| given.is_some());
+            let node = match shared {
+                Some(node) => self.declared_again(node),
+                None => self.repartition_node(id, stream.node, names, None),
+            };
+            self.grouping_repartitions[grouping.index()] = Some(node);
+            (node, BTreeSet::from([node]))
+        } else {
+            (stream.node, stream.sources)
+        };
+        let node = self.node(name, vec![parent], PlannedKind::Node(id));
+        OperationPlan { node, store: Some(store), is_materialized: true, sources, ..OperationPlan::default() }
+    }
+
+    fn table_aggregate(&mut self, id: OperationId, operation: &Operation, prefix: &str) -> OperationPlan {
+        let OperationKind::TableAggregate { grouping, .. } = operation.kind else {
+            return OperationPlan::default();
+        };
+        let (store, _) = self.store_name(operation, "KTABLE-AGGREGATE-");
+        let name = operation.name.as_deref();
+        let sink = self.names.suffixed_or_node(name, "-sink", "KSTREAM-SINK-");
+        let source = self.names.suffixed_or_node(name, "-source", "KSTREAM-SOURCE-");
+        let name = self.names.given_or_node(name, prefix);
+        let given = self.graph.groupings[grouping.index()].name.as_deref();
+        let shared = self.grouping_repartitions[grouping.index()].filter(|_| given.is_some());
+        let topic = format!("{}-repartition", given.unwrap_or(&store));
+        let parent = match shared {
+            Some(node) => self.declared_again(node),
+            None => {
+                let kind =
+                    PlannedKind::Repartition { operation: id, topic, partitions: None, filter: None, sink };
+                let table = self.plan.operation(operation.parents[0]).node;
+                self.node(source, vec![table], kind)
+            }
+        };
+        self.grouping_repartitions[grouping.index()] = Some(parent);
+        let node = self.node(name, vec![parent], PlannedKind::Node(id));
+        let sources = BTreeSet::from([parent]);
+        OperationPlan { node, store: Some(store), is_materialized: true, sources, ..OperationPlan::default() }
+    }
+
+    fn stream_table_join(&mut self, id: OperationId, operation: &Operation, prefix: &str) -> OperationPlan {
+        let name = operation.name.as_deref();
+        let (stream_id, table_id) = (operation.parents[0], operation.parents[1]);
+        let stream = self.plan.operation(stream_id).clone();
+        let (parent, mut sources) = if stream.needs_repartition {
+            let base = name.map_or_else(|| self.plan.nodes[stream.node].name.clone(), str::to_string);
+            let names = self.names.repartition(&base);
+            let node = match stream.join_repartition.filter(|_| name.is_none()) {
+                Some(shared) => shared,
+                None => self.repartition_node(id, stream.node, names, None),
+            };
+            self.plan.operations[stream_id.index()].join_repartition = Some(node);
+            (node, BTreeSet::from([node]))
+        } else {
+            (stream.node, stream.sources)
+        };
+        sources.extend(&self.plan.operation(table_id).sources);
+        self.plan.copartitioned.push(sources.clone());
+        let name = self.names.given_or_node(name, prefix);
+        let node = self.node(name, vec![parent], PlannedKind::Node(id));
+        OperationPlan { node, sources, ..OperationPlan::default() }
+    }
+
+    /// One node below one parent, with keys and sources of the parent.
+    fn below(&mut self, id: OperationId, parent: OperationId, name: String) -> OperationPlan {
+        let parent = self.plan.operation(parent);
+        let (needs_repartition, sources) = (parent.needs_repartition, parent.sources.clone());
+        let node = self.node(name, vec![parent.node], PlannedKind::Node(id));
+        OperationPlan { node, needs_repartition, sources, ..OperationPlan::default() }
+    }
+
+    /// The store's name, and whether the user gave it.
+    fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
+        match operation.store.as_ref().and_then(|store| store.name.clone()) {
+            Some(given) => (given, true),
+            None => (self.names.store(prefix), false),
+        }
+    }
+
+    fn repartition_node(
+        &mut self,
+        operation: OperationId,
+        parent: usize,
+        names: RepartitionNames,
+        partitions: Option<i32>,
+    ) -> usize {
+        let RepartitionNames { topic, filter, sink, source } = names;
+        let kind = PlannedKind::Repartition { operation, topic, partitions, filter: Some(filter), sink };
+        self.node(source, vec![parent], kind)
+    }
+
+    fn node(&mut self, name: String, parents: Vec<usize>, kind: PlannedKind) -> usize {
+        let priority = self.take_priority();
+        self.plan.nodes.push(PlannedNode { name, parents, kind, priority, keeps_null_keys: false });
+        self.plan.nodes.len() - 1
+    }
+
+    /// Kafka Streams writes a shared node where it is used last.
+    fn declared_again(&mut self, node: usize) -> usize {
+        self.plan.nodes[node].priority = self.take_priority();
+        node
+    }
+
+    fn take_priority(&mut self) -> usize {
+        self.next_priority += 1;
+        self.next_priority
+    }
+}

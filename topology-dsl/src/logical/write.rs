@@ -1,0 +1,166 @@
+//! Writes a plan as a topology. The only step that meets the operators' types.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use millstream_processor::api::{Processor, Wiring};
+use millstream_processor::topology::RepartitionTopic;
+use millstream_processor::{Error, Result, Topology};
+
+use super::graph::{Graph, OperationId, OperationKind};
+use super::plan::{Plan, PlannedKind};
+use super::repartition::RepartitionEdges;
+
+/// Where an operator's node goes, and what was decided about it.
+pub(crate) struct Place<'a> {
+    pub(crate) topology: &'a mut Topology,
+    pub(crate) name: &'a str,
+    pub(crate) parents: Vec<&'a str>,
+    /// The stores the node works with: a table's own, a join's other side.
+    pub(crate) stores: Vec<&'a str>,
+    /// Whether a table must send the old value with each change.
+    pub(crate) sends_old_values: bool,
+    pub(crate) plan: &'a Plan,
+}
+
+impl Place<'_> {
+    pub(crate) fn add_processor<P: Processor>(
+        &mut self,
+        supplier: impl Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
+    ) -> Result<()> {
+        self.topology.add_processor(self.name, &self.parents, &self.stores, supplier)
+    }
+
+    /// The name of the table's own store, if it keeps one.
+    pub(crate) fn own_store(&self) -> Option<String> {
+        self.stores.first().map(ToString::to_string)
+    }
+}
+
+impl Graph {
+    /// The declared program as a topology.
+    ///
+    /// # Errors
+    /// `Invalid` for names that are bad or taken, topics read in two ways, and whatever a topology refuses.
+    pub(crate) fn build(&self) -> Result<Topology> {
+        let plan = Plan::of(self)?;
+        let mut topology = Topology::new();
+        for node in plan.in_writing_order() {
+            self.write_node(&plan, node, &mut topology)?;
+        }
+        for group in &plan.copartitioned {
+            let sources: Vec<&str> = group.iter().map(|node| plan.source_name(*node)).collect();
+            topology.copartition(&sources)?;
+        }
+        topology.validate()?;
+        Ok(topology)
+    }
+
+    fn write_node(&self, plan: &Plan, index: usize, topology: &mut Topology) -> Result<()> {
+        let node = &plan.nodes[index];
+        let parents: Vec<&str> =
+            node.parents.iter().map(|parent| plan.nodes[*parent].name.as_str()).collect();
+        match &node.kind {
+            PlannedKind::Node(id) => self.write_operation(plan, *id, topology, &node.name, parents),
+            PlannedKind::TableSource { operation, source } => {
+                if let OperationKind::TableSource { write_source, .. } = &self.operation(*operation).kind {
+                    write_source(&mut place(topology, source, plan))?;
+                }
+                self.write_operation(plan, *operation, topology, &node.name, vec![source])
+            }
+            PlannedKind::Repartition { operation, topic, partitions, filter, sink } => {
+                let edges = self.repartition_edges(*operation)?;
+                topology.add_repartition_topic(RepartitionTopic {
+                    name: topic.clone(),
+                    partitions: *partitions,
+                })?;
+                match filter {
+                    Some(filter) => {
+                        edges.write_filter(topology, filter, &parents, node.keeps_null_keys)?;
+                        edges.write_sink(topology, sink, &[filter], topic)?;
+                    }
+                    None => edges.write_sink(topology, sink, &parents, topic)?,
+                }
+                edges.write_source(topology, &node.name, topic)
+            }
+        }
+    }
+
+    fn write_operation(
+        &self,
+        plan: &Plan,
+        id: OperationId,
+        topology: &mut Topology,
+        name: &str,
+        parents: Vec<&str>,
+    ) -> Result<()> {
+        let operation = self.operation(id);
+        let planned = plan.operation(id);
+        let mut stores = Vec::new();
+        if let (true, Some(store), Some(name)) = (planned.is_materialized, &operation.store, &planned.store) {
+            topology.add_state_store((store.build)(name))?;
+            stores.push(name.as_str());
+        }
+        if let OperationKind::StreamTableJoin { .. } = operation.kind {
+            stores.extend(self.store_for_lookups(plan, operation.parents[1]));
+        }
+        let sends_old_values = planned.sends_old_values;
+        (operation.write)(&mut Place { topology, name, parents, stores, sends_old_values, plan })
+    }
+
+    /// The store in which a table's rows are found: its own, or that of the table it is computed from.
+    fn store_for_lookups<'p>(&self, plan: &'p Plan, table: OperationId) -> Option<&'p str> {
+        let mut owner = table;
+        while !plan.operation(owner).is_materialized {
+            owner = *self.operation(owner).parents.first()?;
+        }
+        plan.operation(owner).store.as_deref()
+    }
+
+    fn repartition_edges(&self, id: OperationId) -> Result<&dyn RepartitionEdges> {
+        match &self.operation(id).kind {
+            OperationKind::Repartition { topic, .. }
+            | OperationKind::ToTable { topic }
+            | OperationKind::StreamAggregate { topic, .. }
+            | OperationKind::TableAggregate { topic, .. }
+            | OperationKind::StreamTableJoin { topic, .. } => Ok(&**topic),
+            _ => Err(Error::fatal("an operator without a repartition topic was planned to have one")),
+        }
+    }
+}
+
+fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
+    Place { topology, name, parents: Vec::new(), stores: Vec::new(), sends_old_values: false, plan }
+}
+
+impl Plan {
+    /// By priority, and parents before children: a child may have been declared before a parent it shares with others.
+    fn in_writing_order(&self) -> Vec<usize> {
+        let mut waiting_for: Vec<usize> = self.nodes.iter().map(|node| node.parents.len()).collect();
+        let mut ready: BinaryHeap<Reverse<(usize, usize)>> = BinaryHeap::new();
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.parents.is_empty()) {
+            ready.push(Reverse((node.priority, index)));
+        }
+        let mut order = Vec::with_capacity(self.nodes.len());
+        while let Some(Reverse((_, index))) = ready.pop() {
+            order.push(index);
+            for (child, node) in
+                self.nodes.iter().enumerate().filter(|(_, node)| node.parents.contains(&index))
+            {
+                waiting_for[child] -= 1;
+                if waiting_for[child] == 0 {
+                    ready.push(Reverse((node.priority, child)));
+                }
+            }
+        }
+        order
+    }
+
+    /// The source node through which a planned node's topics are read.
+    fn source_name(&self, index: usize) -> &str {
+        match &self.nodes[index].kind {
+            PlannedKind::TableSource { source, .. } => source,
+            _ => &self.nodes[index].name,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `reduce` of a grouped stream.
+
+use millstream_processor::RecordField;
+
+use super::stream_aggregation::Aggregation;
+use crate::grouped::KGroupedStream;
+use crate::options::Materialized;
+use crate::table::KTable;
+
+impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
+    /// Combines the values of each key: the closure gets the value so far and the new one. The first value is kept as it is. A
+    /// record with a null key or value is dropped and counted.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const LARGEST: StoreName<String, i64> = StoreName::new("largest-order");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("orders").group_by_key().reduce(LARGEST, |largest, order| largest.max(order));
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples", 500)?;
+    /// orders.pipe_input("apples", 5)?;
+    /// let row = driver.key_value_store(LARGEST)?.get(&"apples".into())?;
+    /// assert_eq!(row.map(|row| row.value), Some(500));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    pub fn reduce(
+        &self,
+        store: impl Into<Materialized<K::NonNull, V::NonNull>>,
+        reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
+    ) -> KTable<K::NonNull, V::NonNull> {
+        self.declare_aggregation(Aggregation::Reduce, store.into(), move |_key, value, current| {
+            Ok(Some(match current {
+                Some(current) => reducer(current, value),
+                None => value,
+            }))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn the_first_value_is_kept_as_it_is_and_the_older_one_comes_first() {
+        let driver = driver(|builder| {
+            let notes = builder.stream::<String, String>("notes").group_by_key();
+            notes.reduce((), |all, note| format!("{all}+{note}")).to_stream().to("out");
+        });
+        pipe_all(&driver.input_topic::<String, String>("notes"), [("ann", "a"), ("ann", "b"), ("bob", "c")]);
+        let expected = [(text("ann"), text("a")), (text("ann"), text("a+b")), (text("bob"), text("c"))];
+        assert_eq!(written(&driver.output_topic("out")), expected);
+    }
+}

@@ -1,0 +1,68 @@
+//! `repartition`: through a topic, so that equal keys lie in one partition.
+
+use millstream_processor::RecordField;
+
+use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::options::Repartitioned;
+use crate::stream::KStream;
+
+impl<K: RecordField, V: RecordField> KStream<K, V> {
+    /// Sends the stream through a topic of its own, partitioned by the key as it is now. Also where it would not be needed:
+    /// to spread work over more partitions, or to share one topic between several groupings and joins.
+    ///
+    /// Records without a key are left out, unless a left join follows.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders").repartition(Repartitioned::named("spread").with_partitions(12));
+    /// orders.map_values(|_sku, quantity| quantity * 2).to("doubled");
+    /// let topology = builder.build()?;
+    /// assert_eq!(topology.repartition_topics()[0].name, "spread-repartition");
+    /// assert_eq!(topology.repartition_topics()[0].partitions, Some(12));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn repartition(&self, repartitioned: impl Into<Repartitioned>) -> KStream<K, V> {
+        let Repartitioned { name, partitions } = repartitioned.into();
+        KStream::declare(
+            &self.graph,
+            Operation {
+                kind: OperationKind::Repartition { partitions, topic: TypedTopic::<K, V>::of_types() },
+                parents: vec![self.id],
+                name,
+                store: None,
+                write: Box::new(|_| Ok(())),
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn records_come_back_through_the_topic_unless_they_have_no_key() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<Option<String>, i64>("orders");
+            orders.repartition("spread").map_values(|_, quantity| quantity * 2).to("doubled");
+        });
+        let orders = driver.input_topic::<Option<String>, i64>("orders");
+        pipe_all(&orders, [(Some(text("apples")), 1), (None, 2), (Some(text("pears")), 3)]);
+        assert_eq!(written(&driver.output_topic("doubled")), [(text("apples"), 2_i64), (text("pears"), 6)]);
+    }
+
+    #[test]
+    fn a_left_join_below_keeps_records_without_a_key() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let orders = builder.stream::<Option<String>, i64>("orders").repartition("spread");
+            orders.left_join(&prices, |quantity, price| quantity * price.copied().unwrap_or(-1)).to("values");
+        });
+        let orders = driver.input_topic::<Option<String>, i64>("orders");
+        pipe_all(&orders, [(None, 2)]);
+        assert_eq!(written(&driver.output_topic("values")), [(None::<String>, -2_i64)]);
+    }
+}

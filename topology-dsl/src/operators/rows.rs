@@ -1,0 +1,40 @@
+//! Looking up rows of a table: in its own store, or computed from a table above that has one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millstream_processor::api::{Failure, Wiring};
+use millstream_processor::{KeyValueStore, Result};
+
+use crate::logical::{OperationId, Plan};
+
+/// The rows of a table, as one task sees them.
+pub(crate) trait Rows<K, V> {
+    /// Calls the closure once with the value of the key, if there is one.
+    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure>;
+}
+
+/// Opens a table's rows when a task is built.
+pub(crate) type OpenRows<K, V> = Arc<dyn Fn(&Wiring<'_>) -> Result<Box<dyn Rows<K, V>>> + Send + Sync>;
+
+/// Decides where a table's rows are found, once it is planned which tables keep a store.
+pub(crate) type RowLookup<K, V> = Rc<dyn Fn(&Plan) -> OpenRows<K, V>>;
+
+/// Rows in the store of the table itself.
+pub(crate) fn stored_rows<K: Clone + 'static, V: Clone + 'static>(table: OperationId) -> RowLookup<K, V> {
+    Rc::new(move |plan| {
+        let store = plan.operation(table).store.clone().unwrap_or_default();
+        Arc::new(move |wiring| Ok(Box::new(StoredRows { store: wiring.key_value_store(&store)? })))
+    })
+}
+
+struct StoredRows<K, V> {
+    store: KeyValueStore<K, V>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Rows<K, V> for StoredRows<K, V> {
+    #[inline]
+    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
+        Ok(self.store.read(key, |row| use_value(row.map(|row| &row.value)))?)
+    }
+}

@@ -1,0 +1,282 @@
+//! `join` and `left_join` of a stream with a table.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millstream_processor::RecordField;
+use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+
+use super::rows::Rows;
+use crate::join::JoinTarget;
+use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::stream::KStream;
+use crate::table::KTable;
+
+impl<K: RecordField, V: RecordField> KStream<K, V> {
+    /// Joins each record with the table's row of the same key, as the table is when the record is processed. Records without a
+    /// row give no output. A change of the table gives no output either. Records with a null key or value are dropped and
+    /// counted.
+    ///
+    /// Where keys changed above, the stream gets a repartition topic. Its partition count and the table's must be equal.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.table::<String, i64>("prices");
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.join(&prices, |quantity, cents| quantity * cents).to("order-values");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("prices").pipe_input("apples", 30)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples", 3)?;
+    /// orders.pipe_input("pears", 4)?;
+    /// let values = driver.output_topic::<String, i64>("order-values");
+    /// assert_eq!(values.read_key_values_to_list()?, [("apples".into(), 90)]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join<T: JoinTarget<K>, V2: Clone + 'static>(
+        &self,
+        other: T,
+        joiner: impl Fn(V::NonNull, &T::Value) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        other.join_stream(self, StreamTableJoinKind::Inner, move |value, row| {
+            row.map(|row| joiner(value, row))
+        })
+    }
+
+    /// [`join`](Self::join), but a record without a row, or with a null key, is joined with `None`. Records with a null value are
+    /// dropped and counted.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.left_join(&stock, |quantity, on_hand| on_hand.copied().unwrap_or(0) >= quantity).to("can-be-delivered");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("stock").pipe_input("apples", 30)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples", 3)?;
+    /// orders.pipe_input("pears", 4)?;
+    /// let answers = driver.output_topic::<String, bool>("can-be-delivered");
+    /// assert_eq!(answers.read_key_values_to_list()?, [("apples".into(), true), ("pears".into(), false)]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "leftJoin")]
+    #[track_caller]
+    pub fn left_join<T: JoinTarget<K>, V2: Clone + 'static>(
+        &self,
+        other: T,
+        joiner: impl Fn(V::NonNull, Option<&T::Value>) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        other.join_stream(self, StreamTableJoinKind::Left, move |value, row| Some(joiner(value, row)))
+    }
+}
+
+/// What happens to a record that finds no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamTableJoinKind {
+    /// It gives no output.
+    Inner,
+    /// It is joined with `None`.
+    Left,
+}
+
+/// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none.
+#[track_caller]
+pub(crate) fn join_stream_with_table<K, V, T, V2, F>(
+    stream: &KStream<K, V>,
+    table: &KTable<K::NonNull, T>,
+    kind: StreamTableJoinKind,
+    joiner: F,
+) -> KStream<K, V2>
+where
+    K: RecordField,
+    V: RecordField,
+    T: Clone + 'static,
+    V2: Clone + 'static,
+    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
+{
+    assert!(
+        Rc::ptr_eq(&stream.graph, &table.graph),
+        "only streams and tables of one StreamsBuilder can be joined"
+    );
+    let (joiner, rows) = (Arc::new(joiner), Rc::clone(&table.rows));
+    let prefix = match kind {
+        StreamTableJoinKind::Inner => "KSTREAM-JOIN-",
+        StreamTableJoinKind::Left => "KSTREAM-LEFTJOIN-",
+    };
+    let accepts_null_keys = kind == StreamTableJoinKind::Left;
+    KStream::declare(
+        &stream.graph,
+        Operation {
+            kind: OperationKind::StreamTableJoin {
+                prefix,
+                accepts_null_keys,
+                topic: TypedTopic::<K, V>::of_types(),
+            },
+            parents: vec![stream.id, table.id],
+            name: None,
+            store: None,
+            write: Box::new(move |place| {
+                let (open_rows, joiner) = (rows(place.plan), Arc::clone(&joiner));
+                place.add_processor(move |wiring| {
+                    Ok(StreamTableJoin::<K, V, T, V2, F> {
+                        rows: open_rows(wiring)?,
+                        kind,
+                        joiner: Arc::clone(&joiner),
+                        types: PhantomData,
+                    })
+                })
+            }),
+        },
+    )
+}
+
+struct StreamTableJoin<K: RecordField, V, T, V2, F> {
+    rows: Box<dyn Rows<K::NonNull, T>>,
+    kind: StreamTableJoinKind,
+    joiner: Arc<F>,
+    types: PhantomData<fn(V) -> V2>,
+}
+
+impl<K, V, T, V2, F> Processor for StreamTableJoin<K, V, T, V2, F>
+where
+    K: RecordField,
+    V: RecordField,
+    T: Clone + 'static,
+    V2: Clone + 'static,
+    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + 'static,
+{
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = V2;
+
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, V2>,
+    ) -> Result<(), Failure> {
+        let Record { key, value, timestamp, headers } = record;
+        let Some(value) = value.into_non_null() else {
+            context.task().drop_record();
+            return Ok(());
+        };
+        let joined = match (key.as_non_null(), self.kind) {
+            (Some(key), _) => {
+                let (mut value, mut joined) = (Some(value), None);
+                self.rows.read(key, &mut |row| {
+                    joined = value.take().and_then(|value| (self.joiner)(value, row));
+                })?;
+                joined
+            }
+            (None, StreamTableJoinKind::Left) => (self.joiner)(value, None),
+            (None, StreamTableJoinKind::Inner) => {
+                context.task().drop_record();
+                return Ok(());
+            }
+        };
+        match joined {
+            Some(value) => context.forward(Record { key, value, timestamp, headers }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{at, driver, pipe_all, text, written, written_at};
+
+    #[test]
+    fn an_inner_join_drops_nulls_and_a_left_join_only_null_values() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let orders = builder.stream::<Option<String>, Option<i64>>("orders");
+            orders.join(&prices, |quantity, price| quantity * price).to("inner");
+            orders.left_join(&prices, |quantity, price| quantity * price.copied().unwrap_or(-1)).to("left");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("prices"), [("apples", 30)]);
+        let orders = driver.input_topic::<Option<String>, Option<i64>>("orders");
+        pipe_all(&orders, [(Some(text("apples")), Some(2)), (Some(text("pears")), Some(3)), (None, Some(4))]);
+        assert_eq!(driver.dropped_records(), 1, "the inner join drops the null key");
+        pipe_all(&orders, [(Some(text("apples")), None)]);
+        assert_eq!(driver.dropped_records(), 3, "both joins drop the null value");
+
+        assert_eq!(written(&driver.output_topic("inner")), [(text("apples"), 60_i64)]);
+        let left = [(Some(text("apples")), 60_i64), (Some(text("pears")), -3), (None, -4)];
+        assert_eq!(written(&driver.output_topic("left")), left);
+    }
+
+    #[test]
+    fn a_change_of_the_table_alone_gives_no_output() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            builder
+                .stream::<String, i64>("orders")
+                .join(&prices, |quantity, price| quantity * price)
+                .to("values");
+        });
+        let (orders, prices) = (
+            driver.input_topic::<String, i64>("orders"),
+            driver.input_topic::<String, Option<i64>>("prices"),
+        );
+        pipe_all(&orders, [("apples", 1)]);
+        pipe_all(&prices, [("apples", Some(30))]);
+        assert_eq!(written(&driver.output_topic::<String, i64>("values")), []);
+        orders.pipe_input_at("apples", 2, at(7)).expect("the record is processed");
+        pipe_all(&prices, [("apples", None::<i64>)]);
+        pipe_all(&orders, [("apples", 3)]);
+        assert_eq!(written_at(&driver.output_topic("values")), [(text("apples"), 60_i64, 7)]);
+    }
+
+    #[test]
+    fn rows_of_views_are_computed_from_the_table_above() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let tags =
+                prices.filter(|_, cents| *cents > 10).map_values(|sku, cents| format!("{sku} {cents}"));
+            builder.stream::<String, i64>("orders").left_join(&tags, |_, tag| tag.cloned()).to("tags");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("prices"), [("apples", 30), ("pears", 5)]);
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 1), ("pears", 1), ("plums", 1)]);
+        let expected =
+            [(text("apples"), Some(text("apples 30"))), (text("pears"), None), (text("plums"), None)];
+        assert_eq!(written(&driver.output_topic::<String, Option<String>>("tags")), expected);
+    }
+
+    #[test]
+    fn changed_keys_go_through_a_repartition_topic() {
+        let driver = driver(|builder| {
+            let on_hand =
+                builder.stream::<String, i64>("moves").group_by_key().reduce((), |sum, moved| sum + moved);
+            let orders = builder.stream::<String, String>("orders").select_key(|_, sku| sku.clone());
+            orders.join(&on_hand, |_, on_hand| *on_hand).to("on-hand");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("moves"), [("apples", 5), ("apples", -1)]);
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("order-1", "apples")]);
+        assert_eq!(written(&driver.output_topic("on-hand")), [(text("apples"), 4_i64)]);
+        let repartitioned = text("test-KSTREAM-KEY-SELECT-0000000004-repartition");
+        assert!(
+            driver.produced_topic_names().contains(&repartitioned),
+            "{:?}",
+            driver.produced_topic_names()
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "only streams and tables of one StreamsBuilder can be joined")]
+    fn a_table_of_another_builder_is_refused() {
+        let (one, other) = (crate::StreamsBuilder::new(), crate::StreamsBuilder::new());
+        one.stream::<String, i64>("orders")
+            .join(&other.table::<String, i64>("prices"), |quantity, _| quantity);
+    }
+}

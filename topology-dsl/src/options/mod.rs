@@ -1,0 +1,12 @@
+//! The options of operators, each given where the operator takes its argument.
+
+mod materialized;
+mod produced;
+mod repartitioned;
+mod source;
+
+pub(crate) use materialized::StorePlan;
+pub use materialized::{Materialized, StoreOptions};
+pub use produced::Produced;
+pub use repartitioned::Repartitioned;
+pub use source::Source;

@@ -1,0 +1,63 @@
+// Prints what Kafka Streams' Topology.describe() says about the programs of describe.rs, in the format of kafka-streams.txt.
+// Run it with the class path of org.apache.kafka:kafka-streams:4.3.1 as a single-file program: java -cp .. Describe.java
+import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.*;
+import org.apache.kafka.streams.kstream.*;
+import org.apache.kafka.streams.state.*;
+import java.util.*;
+import java.util.function.*;
+
+public class Describe {
+  static void show(String name, Consumer<StreamsBuilder> f) {
+    StreamsBuilder b = new StreamsBuilder();
+    f.accept(b);
+    System.out.println("### " + name);
+    System.out.print(b.build().describe());
+    System.out.println("###END");
+  }
+  static Materialized<String, Long, KeyValueStore<Bytes, byte[]>> store(String n) { return Materialized.as(n); }
+  static Materialized<String, String, KeyValueStore<Bytes, byte[]>> sstore(String n) { return Materialized.as(n); }
+  public static void main(String[] a) {
+    show("word_count", b -> b.<String,String>stream("lines").flatMapValues(v -> List.of(v.split(" "))).groupBy((k, v) -> v).count(store("counts")).toStream().to("word-counts"));
+    show("word_count_unnamed", b -> b.<String,String>stream("lines").flatMapValues(v -> List.of(v.split(" "))).groupBy((k, v) -> v).count().toStream().to("word-counts"));
+    show("filter_count", b -> b.<String,String>stream("orders").filter((k, v) -> true).groupByKey().count().toStream().to("counts"));
+    show("filter_count_named_store", b -> b.<String,String>stream("orders").filter((k, v) -> true).groupByKey().count(store("per-sku")).toStream().to("counts"));
+    show("count_options_unnamed", b -> b.<String,String>stream("orders").groupByKey().count(Materialized.<String,Long,KeyValueStore<Bytes,byte[]>>with(null,null).withCachingDisabled()).toStream().to("counts"));
+    show("filter_count_all_named", b -> b.<String,String>stream("orders", Consumed.as("read-orders")).filter((k, v) -> true, Named.as("keep-large")).groupByKey(Grouped.as("by-sku")).count(Named.as("count-orders"), store("per-sku")).toStream(Named.as("changes")).to("counts", Produced.as("publish")));
+    show("stream_table_join", b -> { KTable<String,String> t = b.table("products"); b.<String,String>stream("orders").join(t, (o, p) -> o).to("enriched"); });
+    show("stream_table_join_named_store", b -> { KTable<String,String> t = b.table("products", sstore("products-store")); b.<String,String>stream("orders").leftJoin(t, (o, p) -> o).to("enriched"); });
+    show("stream_table_join_repartition", b -> { KTable<String,String> t = b.table("products"); b.<String,String>stream("orders").selectKey((k, v) -> v).join(t, (o, p) -> o).to("enriched"); });
+    show("stream_table_left_join_repartition_named", b -> { KTable<String,String> t = b.table("products"); b.<String,String>stream("orders").selectKey((k, v) -> v).leftJoin(t, (o, p) -> o, Joined.as("enrich")).to("enriched"); });
+    show("two_joins_one_repartition", b -> { KTable<String,String> t = b.table("products"); KTable<String,String> u = b.table("prices"); KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v); s.join(t, (o, p) -> o).to("x"); s.join(u, (o, p) -> o).to("y"); });
+    show("select_key_group_count", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).groupByKey().count().toStream().to("counts"));
+    show("select_key_group_count_named_group", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).groupByKey(Grouped.as("by-customer")).count(store("per-customer")).toStream().to("counts"));
+    show("group_by_named_twice", b -> { KGroupedStream<String,String> g = b.<String,String>stream("orders").groupBy((k, v) -> v, Grouped.as("by-customer")); g.count(store("a")); g.reduce((x, y) -> y, sstore("b")); });
+    show("group_by_unnamed_twice", b -> { KGroupedStream<String,String> g = b.<String,String>stream("orders").groupBy((k, v) -> v); g.count(); g.reduce((x, y) -> y); g.aggregate(() -> "", (k, v, x) -> x); });
+    show("table_group_by_aggregate", b -> b.<String,String>table("orders").groupBy((k, v) -> KeyValue.pair(v, v)).aggregate(() -> 0L, (k, v, x) -> x + 1, (k, v, x) -> x - 1).toStream().to("totals"));
+    show("table_group_by_named", b -> b.<String,String>table("orders", sstore("orders-store")).groupBy((k, v) -> KeyValue.pair(v, v), Grouped.as("by-customer")).count(Named.as("count-them"), store("per-customer")).toStream().to("totals"));
+    show("table_group_by_reduce_and_count", b -> { KGroupedTable<String,String> g = b.<String,String>table("orders").groupBy((k, v) -> KeyValue.pair(v, v)); g.reduce((x, y) -> x, (x, y) -> x); g.count(); });
+    show("table_group_by_named_twice", b -> { KGroupedTable<String,String> g = b.<String,String>table("orders").groupBy((k, v) -> KeyValue.pair(v, v), Grouped.as("by-customer")); g.reduce((x, y) -> x, (x, y) -> x); g.count(); });
+    show("branch_merge", b -> { Map<String, KStream<String,String>> m = b.<String,String>stream("orders").split().branch((k, v) -> true).branch((k, v) -> true).defaultBranch(); Iterator<KStream<String,String>> i = new TreeMap<>(m).values().iterator(); KStream<String,String> d = i.next(), x = i.next(), y = i.next(); x.merge(y).to("some"); d.to("rest"); });
+    show("branch_named", b -> { Map<String, KStream<String,String>> m = b.<String,String>stream("orders").split(Named.as("size-")).branch((k, v) -> true, Branched.as("large")).branch((k, v) -> true).defaultBranch(Branched.as("other")); for (var s : new TreeMap<>(m).entrySet()) s.getValue().to("to-" + s.getKey()); });
+    show("to_table", b -> b.<String,String>stream("orders").toTable().toStream().to("out"));
+    show("to_table_repartition", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).toTable(sstore("latest")).toStream().to("out"));
+    show("to_table_named", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).toTable(Named.as("make-table"), sstore("latest")).toStream().to("out"));
+    show("to_table_unnamed_repartition", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).toTable().toStream().to("out"));
+    show("repartition", b -> b.<String,String>stream("orders").repartition().groupByKey().count().toStream().to("out"));
+    show("repartition_named", b -> b.<String,String>stream("orders").repartition(Repartitioned.<String,String>as("spread").withNumberOfPartitions(6)).to("out"));
+    show("table_views", b -> { KTable<String,String> t = b.<String,String>table("products").filter((k, v) -> true).mapValues(v -> v).filterNot((k, v) -> false); b.<String,String>stream("orders").join(t, (o, p) -> o).to("out"); });
+    show("table_views_materialized", b -> { KTable<String,String> t = b.<String,String>table("products").filter((k, v) -> true, sstore("dear")).mapValues(v -> v, sstore("names")); b.<String,String>stream("orders").join(t, (o, p) -> o).to("out"); });
+    show("table_named", b -> b.<String,String>table("products", Consumed.as("read-products"), sstore("p")).toStream().to("out"));
+    show("same_topic_twice", b -> { b.<String,String>stream("orders").filter((k, v) -> true).to("a"); b.<String,String>stream("orders").mapValues(v -> v).to("b"); });
+    show("every_step", b -> { KStream<String,String> s = b.<String,String>stream(List.of("orders", "returns")); s.filterNot((k, v) -> true).peek((k, v) -> {}).map((k, v) -> KeyValue.pair(k, v)).flatMap((k, v) -> List.of(KeyValue.pair(k, v))).foreach((k, v) -> {}); });
+    show("merge_repartition", b -> { KStream<String,String> s = b.stream("orders"); KStream<String,String> r = b.<String,String>stream("returns").selectKey((k, v) -> v); s.merge(r).groupByKey().count(store("c")); });
+    show("aggregate_joined_with_stream", b -> { KTable<String, Long> t = b.<String,String>stream("moves").groupByKey().aggregate(() -> 0L, (k, v, x) -> x, store("stock")); b.<String,String>stream("orders").selectKey((k, v) -> v).leftJoin(t, (o, p) -> o).to("availability"); });
+    show("left_join_after_group", b -> { KTable<String,String> t = b.table("products"); KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v); s.groupByKey().count(store("c")); s.leftJoin(t, (o, p) -> o).to("out"); });
+    show("repartition_suffix_in_name", b -> b.<String,String>stream("orders").repartition(Repartitioned.<String,String>as("spread-repartition")).to("out"));
+    show("named_join_then_unnamed", b -> { KTable<String,String> t = b.table("products"); KTable<String,String> u = b.table("prices"); KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v, Named.as("by-sku")); s.join(u, (o, p) -> o).to("y"); s.join(t, (o, p) -> o, Joined.as("with-product")).to("x"); });
+    show("group_of_repartition", b -> { KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v).repartition(); KTable<String,String> t = b.table("products"); s.groupByKey().count(store("c")); s.join(t, (o, p) -> o).to("x"); });
+    show("branch_of_changed_keys", b -> { Map<String, KStream<String,String>> m = b.<String,String>stream("orders").selectKey((k, v) -> v).split().branch((k, v) -> true).noDefaultBranch(); m.values().iterator().next().groupByKey().count(); });
+    show("two_subtopologies_and_three", b -> { b.<String,String>stream("a").to("b"); b.<String,String>stream("c").to("d"); b.<String,String>stream("e").to("f"); });
+  }
+}

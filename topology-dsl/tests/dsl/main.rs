@@ -1,0 +1,5 @@
+//! Tests of the DSL as a user meets it: its names, its messages, and the program of the design.
+
+mod describe;
+mod messages;
+mod order_availability;

@@ -1,0 +1,75 @@
+//! What the compiler says to three common mistakes.
+//!
+//! The cases are compiled against the library as it was built for this very test. trybuild would build all dependencies
+//! a second time, in another profile, the C++ ones included.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of the libraries this test is linked with.
+fn libraries() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    test.parent().expect("a test lies in a folder").to_path_buf()
+}
+
+/// The library as it was built last.
+fn millstream(libraries: &Path) -> PathBuf {
+    let built = std::fs::read_dir(libraries).expect("the folder can be read").filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name().into_string().ok()?;
+        let is_library = name.starts_with("libmillstream-") && name.ends_with(".rlib");
+        is_library.then_some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+    });
+    built.max().expect("the library was built for this test").1
+}
+
+/// What the compiler says about a case that must not compile.
+fn complaint_about(case: &str) -> String {
+    let libraries = libraries();
+    let mut library = std::ffi::OsString::from("millstream=");
+    library.push(millstream(&libraries));
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dsl/messages").join(case).with_extension("rs");
+    let compiled = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--edition=2024", "--emit=metadata", "--crate-name=case"])
+        .arg("--out-dir")
+        .arg(env!("CARGO_TARGET_TMPDIR"))
+        .arg("-L")
+        .arg(format!("dependency={}", libraries.display()))
+        .arg("--extern")
+        .arg(library)
+        .arg(source)
+        .output()
+        .expect("the compiler can be started");
+    assert!(!compiled.status.success(), "{case} must not compile");
+    String::from_utf8(compiled.stderr).expect("the compiler writes UTF-8")
+}
+
+#[track_caller]
+fn explains(case: &str, expected: &[&str]) {
+    let complaint = complaint_about(case);
+    for text in expected {
+        assert!(complaint.contains(text), "`{text}` is not in the message about {case}:\n{complaint}");
+    }
+}
+
+#[test]
+fn a_join_of_unequal_keys_names_both_key_types() {
+    explains(
+        "join_of_unequal_keys",
+        &[
+            "a stream with keys of type `u64` cannot be joined with `&KTable<String, String>`",
+            "give the stream the table's keys with `select_key` first",
+        ],
+    );
+}
+
+#[test]
+fn a_type_without_serde_is_told_how_to_get_one() {
+    explains("type_without_serde", &["no `HasSerde` for this type", "json_serde!(Order);"]);
+}
+
+#[test]
+fn a_null_where_none_may_be_is_told_where_it_may() {
+    explains("null_where_none_may_be", &["`Option<String>`"]);
+}
