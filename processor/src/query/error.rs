@@ -55,7 +55,12 @@ pub enum QueryError {
 impl QueryError {
     /// Whether the same query may succeed a little later.
     pub fn may_pass(&self) -> bool {
-        matches!(self, QueryError::Restoring { .. } | QueryError::NotHere { .. })
+        matches!(
+            self,
+            QueryError::Restoring { .. }
+                | QueryError::NotHere { .. }
+                | QueryError::Store(StoreError::Closed { .. })
+        )
     }
 }
 
