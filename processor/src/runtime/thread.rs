@@ -265,7 +265,7 @@ impl StreamThread {
                 let queue = tasks[*task].queue_mut(*input);
                 match fetched {
                     Fetched::Message(message) => queue.push(message),
-                    Fetched::EndOfPartition => queue.reached_end(),
+                    Fetched::EndOfPartition(_) => queue.reached_end(),
                 }
             }
             Ok(())
