@@ -19,7 +19,7 @@ use crate::key_range::{Direction, KeyRange};
 use crate::merge::MergedScan;
 use crate::position::Position;
 use crate::snapshot_map::{self, SnapshotMap};
-use crate::types::{Offset, StoreIndex, Timestamp};
+use crate::types::{StoreIndex, Timestamp};
 
 /// An encoded row that is committed; `None` if the key was deleted.
 pub(crate) type CommittedRow = Option<Arc<[u8]>>;
@@ -145,6 +145,9 @@ impl StoreReader {
         let view = self.view.load();
         let mut overlay = view.overlay.clone();
         let mut overlay_bytes = view.overlay_bytes;
+        // Neighbours in the tree are then touched one after the other: for large commits that is most of the cost.
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (key, row) in rows {
             let key_bytes = key.len();
             overlay_bytes += overlay_entry_bytes(key_bytes, &row);
@@ -197,11 +200,6 @@ impl StoreReader {
         (view.overlay.len(), view.overlay_bytes)
     }
 
-    /// The changelog offset that the engine has for this store.
-    pub(crate) fn stored_offset(&self) -> Result<Option<Offset>, StoreError> {
-        self.engine(&self.view.load())?.offset(self.store)
-    }
-
     fn engine<'view>(&self, view: &'view View) -> Result<&'view Arc<dyn Engine>, StoreError> {
         view.engine.as_ref().ok_or_else(|| StoreError::Closed { store: self.name.clone() })
     }
@@ -232,4 +230,97 @@ impl std::fmt::Debug for StoreReader {
 fn overlay_entry_bytes(key_bytes: usize, row: &CommittedRow) -> usize {
     const OVERHEAD: usize = 64;
     OVERHEAD + key_bytes + row.as_ref().map_or(0, |row| row.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::engine::{EngineSizes, MemoryEngine};
+    use crate::types::Offset;
+
+    const STORE: usize = 0;
+
+    /// An engine during whose first scan the task commits and checkpoints, as another thread could.
+    struct BusyEngine {
+        inner: Arc<MemoryEngine>,
+        reader: OnceLock<Arc<StoreReader>>,
+        scans: AtomicU32,
+    }
+
+    impl BusyEngine {
+        fn commit_and_checkpoint(&self, keys: &[&str]) {
+            let reader = self.reader.get().expect("set before the first scan");
+            let row = Arc::<[u8]>::from([0; 8]);
+            let rows = keys.iter().map(|key| (Arc::from(key.as_bytes()), Some(Arc::clone(&row))));
+            reader.publish(rows, &Arc::new(Position::new()));
+            self.write(&mut |batch| {
+                reader.write_overlay(batch);
+                Ok(())
+            })
+            .unwrap();
+            reader.forget_overlay();
+        }
+    }
+
+    impl Engine for BusyEngine {
+        fn get(&self, store: StoreIndex, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
+            self.inner.get(store, key, row)
+        }
+
+        fn scan(
+            self: Arc<Self>,
+            store: StoreIndex,
+            range: KeyRange,
+            direction: Direction,
+        ) -> Result<EngineScan, StoreError> {
+            if self.scans.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.commit_and_checkpoint(&["pears"]);
+            }
+            Arc::clone(&self.inner).scan(store, range, direction)
+        }
+
+        fn write(
+            &self,
+            fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError> {
+            self.inner.write(fill)
+        }
+
+        fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
+            self.inner.offset(store)
+        }
+
+        fn flush(&self) -> Result<(), StoreError> {
+            self.inner.flush()
+        }
+
+        fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
+            self.inner.approximate_num_entries(store)
+        }
+
+        fn sizes(&self) -> Result<EngineSizes, StoreError> {
+            self.inner.sizes()
+        }
+    }
+
+    #[test]
+    fn a_scan_starts_again_if_a_checkpoint_came_in_between() {
+        let engine = Arc::new(BusyEngine {
+            inner: Arc::new(MemoryEngine::new(1)),
+            reader: OnceLock::new(),
+            scans: AtomicU32::new(0),
+        });
+        let dyn_engine: Arc<dyn Engine> = engine.clone();
+        let reader = Arc::new(StoreReader::new("stock", StoreIndex::new(STORE), dyn_engine));
+        engine.reader.set(Arc::clone(&reader)).expect("set once");
+        let before = Arc::from(b"apples".as_slice());
+        reader.publish([(before, None)].into_iter(), &Arc::new(Position::new()));
+
+        let rows = reader.scan(KeyRange::all(), Direction::Forward).unwrap();
+        assert_eq!(rows.map(|row| row.unwrap().0).collect::<Vec<_>>(), [b"pears"]);
+        assert_eq!(engine.scans.load(Ordering::Relaxed), 2);
+    }
 }

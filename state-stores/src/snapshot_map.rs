@@ -41,7 +41,7 @@ mod tests {
 
     fn keys(range: KeyRange, direction: Direction) -> Vec<Vec<u8>> {
         let map: SnapshotMap<()> =
-            ["", "a", "ab", "b", "c"].iter().map(|key| (Arc::from(key.as_bytes()), ())).collect();
+            ["", "a", "ab", "b", "c"].iter().map(|key| (Arc::<[u8]>::from(key.as_bytes()), ())).collect();
         scan(map, range, direction).map(|(key, ())| key.to_vec()).collect()
     }
 

@@ -134,7 +134,6 @@ impl TaskStores {
             let engine = if on_disk[place] { 0 } else { engines.len() - 1 };
             let reader = Arc::new(StoreReader::new(builder.name(), store, Arc::clone(&engines[engine])));
             let BuiltStore { rows, handle } = builder.build(StoreParts {
-                task,
                 store,
                 context: Rc::clone(&context),
                 committed: Arc::clone(&reader),

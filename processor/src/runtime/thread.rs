@@ -227,7 +227,8 @@ impl StreamThread {
         if checkpoint {
             stores.close().map_err(|error| Error::from(error).in_task(id))
         } else {
-            Ok(drop(stores))
+            drop(stores);
+            Ok(())
         }
     }
 

@@ -4,8 +4,6 @@
 //! that what a crash leaves behind is exactly some earlier batch boundary, offsets included.
 
 mod options;
-#[cfg(test)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,10 +76,12 @@ impl RocksDbEngine {
         check_identity(&database, &path, application_id, task)?;
         let mut batch = WriteBatch::default();
         for store in &dropped {
+            tracing::info!(%task, store, "the store is kept in memory now; its rows on disk are removed");
             database.drop_cf(&metadata::column_family(store)).map_err(|e| failure(&path, e))?;
             batch.delete(metadata::description_key(store));
             batch.delete(metadata::offset_key(store));
         }
+        warn_of_changed_types(&database, &path, task, &kept)?;
         write_identity(&mut batch, application_id, task, &kept);
         database.write_without_wal(batch).map_err(|e| failure(&path, e))?;
 
@@ -302,6 +302,25 @@ fn check_identity(database: &DB, path: &Path, application_id: &str, task: TaskId
     let expected = identity(application_id, &task.to_string());
     if found != expected {
         return Err(StoreError::OtherApplication { path: path.to_owned(), found, expected });
+    }
+    Ok(())
+}
+
+/// Other types may well read the same bytes (a type was renamed), so this is no error; but if they do not, this says why.
+fn warn_of_changed_types(
+    database: &DB,
+    path: &Path,
+    task: TaskId,
+    stores: &[&RocksDbStore],
+) -> Result<(), StoreError> {
+    for store in stores {
+        let row = database.get(metadata::description_key(&store.name)).map_err(|e| failure(path, e))?;
+        let Some(found) = row.filter(|row| row != store.description.as_bytes()) else { continue };
+        let (store, found, now) = (&store.name, String::from_utf8_lossy(&found), &store.description);
+        tracing::warn!(
+            %task, store, %found, now,
+            "the types of the store changed; if its rows cannot be read, remove the state directory to rebuild it"
+        );
     }
     Ok(())
 }

@@ -21,12 +21,11 @@ use crate::merge::MergedScan;
 use crate::position::Position;
 use crate::reader::{CommittedRow, StoreReader};
 use crate::serde::{Encoded, SerdeRef};
-use crate::store::{Change, ValueAndTimestamp};
-use crate::types::{StoreIndex, TaskId, Timestamp};
+use crate::store::{Change, ReadEntry, ValueAndTimestamp};
+use crate::types::{StoreIndex, Timestamp};
 
 /// What a store is called and how it behaves.
 pub(crate) struct StoreIdentity {
-    pub(crate) task: TaskId,
     pub(crate) store: StoreIndex,
     pub(crate) name: String,
     /// Changes go to a changelog topic.
@@ -139,10 +138,6 @@ impl<V: Clone> CachedRows<V> {
         }
     }
 
-    pub(crate) fn identity(&self) -> &StoreIdentity {
-        &self.identity
-    }
-
     /// The current row of `key`, uncommitted changes included.
     pub(crate) fn read(&mut self, key: &[u8]) -> Result<&TableRow<V>, StoreError> {
         self.check_usable()?;
@@ -210,7 +205,7 @@ impl<V: Clone> CachedRows<V> {
         &self,
         range: KeyRange,
         direction: Direction,
-    ) -> Result<impl Iterator<Item = Result<(Vec<u8>, ValueAndTimestamp<V>), StoreError>> + use<V>, StoreError>
+    ) -> Result<impl Iterator<Item = ReadEntry<Vec<u8>, V>> + use<V>, StoreError>
     where
         V: 'static,
     {

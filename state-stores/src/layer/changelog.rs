@@ -158,7 +158,10 @@ mod tests {
             buffer.append(entry(key, None));
         }
         let mut room = 1;
-        let full = buffer.drain(|_| if room == 0 { Err("queue full") } else { Ok(room -= 1) });
+        let full = buffer.drain(|_| {
+            room -= 1;
+            if room < 0 { Err("queue full") } else { Ok(()) }
+        });
         assert_eq!(full, Err("queue full"));
         assert!(!buffer.is_empty());
         assert_eq!(keys(&mut buffer), ["b", "c"]);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
-use super::{Change, Emission, ValueAndTimestamp};
+use super::{Change, Emission, ReadEntry, ValueAndTimestamp};
 use crate::error::{RowPart, StoreError};
 use crate::key_range::{Direction, KeyRange};
 use crate::layer::{CachedRows, ChangeParts};
@@ -54,7 +54,7 @@ struct Inner<K, V> {
 
 /// The rows of a range, as they were when it was asked for. It reads as it goes.
 pub struct KeyValueIterator<K, V> {
-    entries: Box<dyn Iterator<Item = Result<(K, ValueAndTimestamp<V>), StoreError>>>,
+    entries: Box<dyn Iterator<Item = ReadEntry<K, V>>>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {

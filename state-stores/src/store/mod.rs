@@ -3,10 +3,14 @@
 mod builder;
 mod key_value;
 
+use crate::error::StoreError;
 use crate::types::Timestamp;
 
 pub use builder::{BuiltStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes};
 pub use key_value::{KeyValueIterator, KeyValueStore};
+
+/// A key with its row, or why it could not be read.
+pub(crate) type ReadEntry<K, V> = Result<(K, ValueAndTimestamp<V>), StoreError>;
 
 /// A value with the event time it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -92,3 +92,56 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{at, driver, pipe_all, text, written_at};
+    use crate::{StoreName, StoreOptions};
+
+    const STOCK: StoreName<String, i64> = StoreName::new("stock");
+
+    #[test]
+    fn none_deletes_the_row_and_the_next_record_begins_anew() {
+        let driver = driver(|builder| {
+            let moves = builder.stream::<String, i64>("moves").group_by_key();
+            let stock = moves.aggregate(
+                STOCK.without_caching(),
+                || 100,
+                |_, moved, on_hand| {
+                    let left = on_hand + moved;
+                    (left > 0).then_some(left)
+                },
+            );
+            stock.to_stream().to("out");
+        });
+        let moves = driver.input_topic::<String, i64>("moves");
+        for (moved, millis) in [(-40, 70), (-60, 50), (1, 60)] {
+            moves.pipe_input_at("apples", moved, at(millis)).expect("the record is processed");
+        }
+        let expected =
+            [(text("apples"), Some(60), 70), (text("apples"), None, 70), (text("apples"), Some(101), 60)];
+        assert_eq!(written_at(&driver.output_topic::<String, Option<i64>>("out")), expected);
+    }
+
+    #[test]
+    fn a_record_the_closure_fails_on_leaves_the_row_as_it_was() {
+        let driver = driver(|builder| {
+            let moves = builder.stream::<String, String>("moves").group_by_key();
+            moves.try_aggregate(
+                STOCK,
+                || 0,
+                |_, moved, on_hand| moved.parse::<i64>().map(|moved| on_hand + moved),
+            );
+        });
+        pipe_all(
+            &driver.input_topic::<String, String>("moves"),
+            [("apples", "5"), ("apples", "some"), ("apples", "2")],
+        );
+        let row = driver
+            .key_value_store(STOCK)
+            .and_then(|store| Ok(store.get(&text("apples"))?))
+            .expect("it can be read");
+        assert_eq!(row.map(|row| row.value), Some(7));
+        assert_eq!(driver.skipped_records(), 1);
+    }
+}

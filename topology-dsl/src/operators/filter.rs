@@ -75,7 +75,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct Filter<K, V, E, F> {
     predicate: Arc<F>,
-    types: PhantomData<fn(K, V) -> E>,
+    types: PhantomData<(K, V, E)>,
 }
 
 impl<K, V, E, F> Processor for Filter<K, V, E, F>
@@ -99,5 +99,48 @@ where
         let passes =
             (self.predicate)(&record.key, &record.value).map_err(|error| Failure::process(error.into()))?;
         if passes { context.forward(record) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn a_record_passes_one_of_filter_and_filter_not() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders");
+            orders.filter(|sku, quantity| sku == "apples" && *quantity > 1).to("matching");
+            orders.filter_not(|sku, quantity| sku == "apples" && *quantity > 1).to("others");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 1), ("apples", 2), ("pears", 2)]);
+        assert_eq!(written(&driver.output_topic("matching")), [(text("apples"), 2_i64)]);
+        assert_eq!(written(&driver.output_topic("others")), [(text("apples"), 1_i64), (text("pears"), 2)]);
+    }
+
+    #[test]
+    fn a_null_is_a_value_like_any_other() {
+        let driver = driver(|builder| {
+            builder
+                .stream::<String, Option<i64>>("orders")
+                .filter(|_, quantity| quantity.is_none())
+                .to("cancelled");
+        });
+        pipe_all(
+            &driver.input_topic::<String, Option<i64>>("orders"),
+            [("apples", Some(1)), ("pears", None)],
+        );
+        assert_eq!(written(&driver.output_topic("cancelled")), [(text("pears"), None::<i64>)]);
+    }
+
+    #[test]
+    fn a_record_the_closure_fails_on_goes_to_the_handler() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, String>("orders");
+            orders.try_filter(|_, quantity| quantity.parse::<i64>().map(|quantity| quantity > 1)).to("bulk");
+        });
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("apples", "many"), ("pears", "2")]);
+        assert_eq!(written(&driver.output_topic("bulk")), [(text("pears"), text("2"))]);
+        assert_eq!(driver.skipped_records(), 1);
     }
 }

@@ -72,7 +72,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct FlatMap<K, V, I, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (I, E)>,
+    types: PhantomData<(K, V, I, E)>,
 }
 
 impl<K, V, K2, V2, I, E, F> Processor for FlatMap<K, V, I, E, F>
@@ -100,5 +100,36 @@ where
             context.forward(Record { key, value, timestamp, headers: headers.clone() })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn a_record_becomes_none_or_many() {
+        let driver = driver(|builder| {
+            let baskets = builder.stream::<String, i64>("baskets");
+            baskets
+                .flat_map(|sku, count| (0..count).map(move |item| (format!("{sku}-{item}"), item)))
+                .to("items");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("baskets"), [("apples", 0), ("pears", 2)]);
+        assert_eq!(written(&driver.output_topic("items")), [(text("pears-0"), 0_i64), (text("pears-1"), 1)]);
+    }
+
+    #[test]
+    fn of_a_record_whose_second_part_fails_downstream_nothing_comes_out() {
+        let driver = driver(|builder| {
+            let baskets = builder.stream::<String, String>("baskets");
+            let items = baskets.flat_map(|customer, items| {
+                let items: Vec<String> = items.split(',').map(str::to_string).collect();
+                items.into_iter().map(move |item| (customer.clone(), item))
+            });
+            items.try_map_values(|_, item| item.parse::<i64>()).to("numbers");
+        });
+        pipe_all(&driver.input_topic::<String, String>("baskets"), [("ann", "1,x"), ("bob", "2,3")]);
+        assert_eq!(written(&driver.output_topic("numbers")), [(text("bob"), 2_i64), (text("bob"), 3)]);
     }
 }

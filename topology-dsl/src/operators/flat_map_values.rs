@@ -74,7 +74,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct FlatMapValues<K, V, I, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (I, E)>,
+    types: PhantomData<(K, V, I, E)>,
 }
 
 impl<K, V, V2, I, E, F> Processor for FlatMapValues<K, V, I, E, F>
@@ -105,5 +105,21 @@ where
             value = next;
         }
         context.forward(Record { key, value, timestamp, headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn every_value_keeps_the_key() {
+        let driver = driver(|builder| {
+            let baskets = builder.stream::<String, i64>("baskets");
+            baskets.flat_map_values(|_, count| (0..count).collect::<Vec<_>>()).to("items");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("baskets"), [("ann", 0), ("bob", 1), ("eve", 3)]);
+        let expected = [(text("bob"), 0_i64), (text("eve"), 0), (text("eve"), 1), (text("eve"), 2)];
+        assert_eq!(written(&driver.output_topic("items")), expected);
     }
 }

@@ -55,7 +55,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct ForEach<K, V, E, F> {
     action: Arc<F>,
-    types: PhantomData<fn(K, V) -> E>,
+    types: PhantomData<(K, V, E)>,
 }
 
 impl<K, V, E, F> Processor for ForEach<K, V, E, F>
@@ -76,5 +76,37 @@ where
         _context: &mut ProcessorContext<'_, Infallible, Infallible>,
     ) -> Result<(), Failure> {
         (self.action)(record.key, record.value).map_err(|error| Failure::process(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::operators::test_support::{driver, pipe_all, text};
+
+    #[test]
+    fn every_record_ends_in_the_closure() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let saw = Arc::clone(&seen);
+        let driver = driver(|builder| {
+            builder.stream::<String, i64>("orders").for_each(move |sku, quantity| {
+                saw.lock().unwrap().push((sku, quantity));
+            });
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 1), ("pears", 2)]);
+        assert_eq!(*seen.lock().unwrap(), [(text("apples"), 1), (text("pears"), 2)]);
+        assert!(driver.produced_topic_names().is_empty());
+    }
+
+    #[test]
+    fn a_record_the_closure_fails_on_goes_to_the_handler() {
+        let driver = driver(|builder| {
+            builder
+                .stream::<String, String>("orders")
+                .try_for_each(|_, quantity| quantity.parse::<i64>().map(|_| ()));
+        });
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("apples", "many"), ("pears", "2")]);
+        assert_eq!(driver.skipped_records(), 1);
     }
 }

@@ -59,7 +59,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct Map<K, V, K2, V2, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (K2, V2, E)>,
+    types: PhantomData<(K, V, K2, V2, E)>,
 }
 
 impl<K, V, K2, V2, E, F> Processor for Map<K, V, K2, V2, E, F>
@@ -85,5 +85,38 @@ where
         let Record { key, value, timestamp, headers } = record;
         let (key, value) = (self.mapper)(key, value).map_err(|error| Failure::process(error.into()))?;
         context.forward(Record { key, value, timestamp, headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_processor::api::{Headers, Record};
+
+    use crate::operators::test_support::{at, driver, pipe_all, text, written};
+
+    #[test]
+    fn timestamp_and_headers_stay() {
+        let driver = driver(|builder| {
+            builder.stream::<String, i64>("orders").map(|sku, quantity| (quantity, sku)).to("swapped");
+        });
+        let mut headers = Headers::default();
+        headers.push("trace", None);
+        let order = Record::new(text("apples"), 3_i64, at(70)).with_headers(headers.clone());
+        driver.input_topic::<String, i64>("orders").pipe_record(order).expect("the record is processed");
+        let swapped = driver.output_topic::<i64, String>("swapped").read_record().expect("it decodes");
+        assert_eq!(swapped, Some(Record::new(3, text("apples"), at(70)).with_headers(headers)));
+    }
+
+    #[test]
+    fn a_record_the_closure_fails_on_goes_to_the_handler() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, String>("orders");
+            orders
+                .try_map(|sku, quantity| quantity.parse::<i64>().map(|quantity| (sku, quantity)))
+                .to("quantities");
+        });
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("apples", "many"), ("pears", "2")]);
+        assert_eq!(written(&driver.output_topic("quantities")), [(text("pears"), 2_i64)]);
+        assert_eq!(driver.skipped_records(), 1);
     }
 }

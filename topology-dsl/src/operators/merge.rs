@@ -48,7 +48,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 /// Hands records on as they are: where streams meet, or part.
 pub(super) struct PassOn<K, V> {
-    pub(super) types: PhantomData<fn() -> (K, V)>,
+    pub(super) types: PhantomData<(K, V)>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Processor for PassOn<K, V> {
@@ -64,5 +64,31 @@ impl<K: Clone + 'static, V: Clone + 'static> Processor for PassOn<K, V> {
         context: &mut ProcessorContext<'_, K, V>,
     ) -> Result<(), Failure> {
         context.forward(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::StreamsBuilder;
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn one_changed_key_above_is_enough_to_repartition() {
+        let driver = driver(|builder| {
+            let web = builder.stream::<String, i64>("web-orders");
+            let shop =
+                builder.stream::<String, i64>("shop-orders").select_key(|till, _| till.replace("till-", ""));
+            web.merge(&shop).group_by_key().count(()).to_stream().to("counts");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("shop-orders"), [("till-apples", 1)]);
+        pipe_all(&driver.input_topic::<String, i64>("web-orders"), [("apples", 1)]);
+        assert_eq!(written(&driver.output_topic("counts")), [(text("apples"), 1_u64), (text("apples"), 2)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "only streams of one StreamsBuilder can be merged")]
+    fn streams_of_two_builders_are_refused() {
+        let (one, other) = (StreamsBuilder::new(), StreamsBuilder::new());
+        one.stream::<String, i64>("orders").merge(&other.stream("orders"));
     }
 }

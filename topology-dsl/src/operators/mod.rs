@@ -28,6 +28,8 @@ mod table_map_values;
 mod table_reduce;
 mod table_store;
 mod table_view;
+#[cfg(test)]
+mod test_support;
 mod to;
 mod to_stream;
 mod to_table;

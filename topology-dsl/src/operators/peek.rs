@@ -30,7 +30,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct Peek<K, V, F> {
     action: Arc<F>,
-    types: PhantomData<fn(K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K, V, F> Processor for Peek<K, V, F>
@@ -52,5 +52,26 @@ where
     ) -> Result<(), Failure> {
         (self.action)(&record.key, &record.value);
         context.forward(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn every_record_is_seen_and_passes() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let saw = Arc::clone(&seen);
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders");
+            orders.peek(move |sku, quantity| saw.lock().unwrap().push((sku.clone(), *quantity))).to("passed");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 1), ("pears", 2)]);
+        let expected = [(text("apples"), 1), (text("pears"), 2)];
+        assert_eq!(*seen.lock().unwrap(), expected);
+        assert_eq!(written(&driver.output_topic("passed")), expected);
     }
 }

@@ -41,3 +41,19 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn the_first_value_is_kept_as_it_is_and_the_older_one_comes_first() {
+        let driver = driver(|builder| {
+            let notes = builder.stream::<String, String>("notes").group_by_key();
+            notes.reduce((), |all, note| format!("{all}+{note}")).to_stream().to("out");
+        });
+        pipe_all(&driver.input_topic::<String, String>("notes"), [("ann", "a"), ("ann", "b"), ("bob", "c")]);
+        let expected = [(text("ann"), text("a")), (text("ann"), text("a+b")), (text("bob"), text("c"))];
+        assert_eq!(written(&driver.output_topic("out")), expected);
+    }
+}

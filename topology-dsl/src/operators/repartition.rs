@@ -23,7 +23,6 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// assert_eq!(topology.repartition_topics()[0].partitions, Some(12));
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    #[must_use]
     pub fn repartition(&self, repartitioned: impl Into<Repartitioned>) -> KStream<K, V> {
         let Repartitioned { name, partitions } = repartitioned.into();
         KStream::declare(
@@ -33,8 +32,37 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
                 parents: vec![self.id],
                 name,
                 store: None,
+                // The nodes around the topic are all there is to it; they are written with the topic.
                 write: Box::new(|_| Ok(())),
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn records_come_back_through_the_topic_unless_they_have_no_key() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<Option<String>, i64>("orders");
+            orders.repartition("spread").map_values(|_, quantity| quantity * 2).to("doubled");
+        });
+        let orders = driver.input_topic::<Option<String>, i64>("orders");
+        pipe_all(&orders, [(Some(text("apples")), 1), (None, 2), (Some(text("pears")), 3)]);
+        assert_eq!(written(&driver.output_topic("doubled")), [(text("apples"), 2_i64), (text("pears"), 6)]);
+    }
+
+    #[test]
+    fn a_left_join_below_keeps_records_without_a_key() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let orders = builder.stream::<Option<String>, i64>("orders").repartition("spread");
+            orders.left_join(&prices, |quantity, price| quantity * price.copied().unwrap_or(-1)).to("values");
+        });
+        let orders = driver.input_topic::<Option<String>, i64>("orders");
+        pipe_all(&orders, [(None, 2)]);
+        assert_eq!(written(&driver.output_topic("values")), [(None::<String>, -2_i64)]);
     }
 }

@@ -59,7 +59,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct SelectKey<K, V, K2, E, F> {
     selector: Arc<F>,
-    types: PhantomData<fn(K, V) -> (K2, E)>,
+    types: PhantomData<(K, V, K2, E)>,
 }
 
 impl<K, V, K2, E, F> Processor for SelectKey<K, V, K2, E, F>
@@ -84,5 +84,33 @@ where
         let key =
             (self.selector)(&record.key, &record.value).map_err(|error| Failure::process(error.into()))?;
         context.forward(record.with_key(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn equal_new_keys_meet_in_the_grouping_that_follows() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, String>("orders");
+            let by_customer = orders.select_key(|_, customer| customer.clone());
+            by_customer.group_by_key().count(()).to_stream().to("orders-per-customer");
+        });
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("1", "ann"), ("2", "bob"), ("3", "ann")]);
+        let expected = [(text("ann"), 1_u64), (text("bob"), 1), (text("ann"), 2)];
+        assert_eq!(written(&driver.output_topic("orders-per-customer")), expected);
+    }
+
+    #[test]
+    fn a_record_the_closure_fails_on_goes_to_the_handler() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, String>("orders");
+            orders.try_select_key(|id, _| id.parse::<i64>()).to("by-number");
+        });
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("first", "ann"), ("2", "bob")]);
+        assert_eq!(written(&driver.output_topic("by-number")), [(2_i64, text("bob"))]);
+        assert_eq!(driver.skipped_records(), 1);
     }
 }

@@ -74,7 +74,6 @@ impl<K: Clone + 'static, V: Clone + 'static> Split<K, V> {
     /// assert!(builder.build()?.describe().contains("Processor: size-bulk"));
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().operation_mut(self.id).name = Some(name.into());
         self
@@ -150,5 +149,34 @@ impl<K: Clone + 'static, V: Clone + 'static> Processor for ChooseBranch<K, V> {
     ) -> Result<(), Failure> {
         let chosen = self.predicates.iter().position(|predicate| predicate(&record.key, &record.value));
         context.forward_to(chosen.unwrap_or(self.predicates.len()), record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn the_first_branch_that_matches_takes_the_record() {
+        let driver = driver(|builder| {
+            let by_size = builder.stream::<String, i64>("orders").split();
+            by_size.branch(|_, quantity| *quantity > 100).to("bulk");
+            by_size.branch(|_, quantity| *quantity > 10).to("box");
+            by_size.default_branch().to("rest");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("a", 500), ("b", 50), ("c", 5), ("d", 501)]);
+        assert_eq!(written(&driver.output_topic("bulk")), [(text("a"), 500_i64), (text("d"), 501)]);
+        assert_eq!(written(&driver.output_topic("box")), [(text("b"), 50_i64)]);
+        assert_eq!(written(&driver.output_topic("rest")), [(text("c"), 5_i64)]);
+    }
+
+    #[test]
+    fn a_record_of_no_branch_goes_nowhere() {
+        let driver = driver(|builder| {
+            let by_size = builder.stream::<String, i64>("orders").split();
+            by_size.branch(|_, quantity| *quantity > 100).to("bulk");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("a", 5)]);
+        assert!(driver.produced_topic_names().is_empty());
     }
 }

@@ -52,8 +52,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
                 name: None,
                 store: Some(store.into_plan()),
                 write: Box::new(move |place| {
-                    let (store, sends_old_values) =
-                        (place.own_store().unwrap_or_default(), place.sends_old_values);
+                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
                     let change = Arc::clone(&change);
                     place.add_processor(move |wiring| {
                         Ok(StreamAggregation::<K, V, A, F> {
@@ -72,7 +71,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
 struct StreamAggregation<K: RecordField, V, A, F> {
     store: TableStore<K::NonNull, A>,
     change: Arc<F>,
-    types: PhantomData<fn(V)>,
+    types: PhantomData<V>,
 }
 
 impl<K, V, A, F> Processor for StreamAggregation<K, V, A, F>
@@ -106,5 +105,80 @@ where
         context: &mut ProcessorContext<'_, K::NonNull, Change<A>>,
     ) -> Result<(), Failure> {
         self.store.emit(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{
+        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+    };
+    use crate::{StoreName, StoreOptions};
+
+    const COUNTS: StoreName<String, u64> = StoreName::new("counts");
+
+    #[test]
+    fn records_without_key_or_value_are_dropped_and_counted() {
+        let driver = driver(|builder| {
+            builder
+                .stream::<Option<String>, Option<i64>>("orders")
+                .group_by_key()
+                .count(COUNTS)
+                .to_stream()
+                .to("out");
+        });
+        let orders = driver.input_topic::<Option<String>, Option<i64>>("orders");
+        pipe_all(&orders, [(Some(text("apples")), Some(1)), (None, Some(1)), (Some(text("apples")), None)]);
+        assert_eq!(written(&driver.output_topic("out")), [(text("apples"), 1_u64)]);
+        assert_eq!(driver.dropped_records(), 2);
+    }
+
+    #[test]
+    fn a_row_has_the_latest_event_time_of_its_records() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders");
+            orders.group_by_key().count(COUNTS.without_caching()).to_stream().to("out");
+        });
+        let orders = driver.input_topic::<String, i64>("orders");
+        for millis in [100, 50, 120] {
+            orders.pipe_input_at("apples", 1, at(millis)).expect("the record is processed");
+        }
+        let expected = [(text("apples"), 1_u64, 100), (text("apples"), 2, 100), (text("apples"), 3, 120)];
+        assert_eq!(written_at(&driver.output_topic("out")), expected);
+    }
+
+    #[test]
+    fn three_updates_are_one_change_with_caching_and_three_without() {
+        let with_caching = driver_without_commits(|builder| {
+            builder.stream::<String, i64>("orders").group_by_key().count(COUNTS).to_stream().to("out");
+        });
+        pipe_all(
+            &with_caching.input_topic::<String, i64>("orders"),
+            [("apples", 1), ("apples", 1), ("apples", 1)],
+        );
+        with_caching.commit().expect("the commit succeeds");
+        assert_eq!(written(&with_caching.output_topic("out")), [(text("apples"), 3_u64)]);
+
+        let without = driver_without_commits(|builder| {
+            let orders = builder.stream::<String, i64>("orders");
+            orders.group_by_key().count(COUNTS.without_caching()).to_stream().to("out");
+        });
+        pipe_all(
+            &without.input_topic::<String, i64>("orders"),
+            [("apples", 1), ("apples", 1), ("apples", 1)],
+        );
+        let expected = [(text("apples"), 1_u64), (text("apples"), 2), (text("apples"), 3)];
+        assert_eq!(written(&without.output_topic("out")), expected);
+    }
+
+    #[test]
+    fn an_aggregate_of_an_aggregate_follows_within_one_commit() {
+        let driver = driver_without_commits(|builder| {
+            let per_sku = builder.stream::<String, i64>("orders").group_by_key().count(COUNTS);
+            per_sku.filter(|_, count| *count > 1).to_stream().group_by_key().count(()).to_stream().to("out");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 1), ("apples", 1), ("pears", 1)]);
+        driver.commit().expect("the commit succeeds");
+        assert_eq!(written(&driver.output_topic("out")), [(text("apples"), 1_u64)]);
     }
 }

@@ -127,7 +127,7 @@ where
             name: None,
             store: None,
             write: Box::new(move |place| {
-                let (open_rows, joiner) = (rows(place.plan), Arc::clone(&joiner));
+                let (open_rows, joiner) = (rows(place.plan)?, Arc::clone(&joiner));
                 place.add_processor(move |wiring| {
                     Ok(StreamTableJoin::<K, V, T, V2, F> {
                         rows: open_rows(wiring)?,
@@ -145,7 +145,7 @@ struct StreamTableJoin<K: RecordField, V, T, V2, F> {
     rows: Box<dyn Rows<K::NonNull, T>>,
     kind: StreamTableJoinKind,
     joiner: Arc<F>,
-    types: PhantomData<fn(V) -> V2>,
+    types: PhantomData<(V, V2)>,
 }
 
 impl<K, V, T, V2, F> Processor for StreamTableJoin<K, V, T, V2, F>
@@ -189,5 +189,94 @@ where
             Some(value) => context.forward(Record { key, value, timestamp, headers }),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{at, driver, pipe_all, text, written, written_at};
+
+    #[test]
+    fn an_inner_join_drops_nulls_and_a_left_join_only_null_values() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let orders = builder.stream::<Option<String>, Option<i64>>("orders");
+            orders.join(&prices, |quantity, price| quantity * price).to("inner");
+            orders.left_join(&prices, |quantity, price| quantity * price.copied().unwrap_or(-1)).to("left");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("prices"), [("apples", 30)]);
+        let orders = driver.input_topic::<Option<String>, Option<i64>>("orders");
+        pipe_all(&orders, [(Some(text("apples")), Some(2)), (Some(text("pears")), Some(3)), (None, Some(4))]);
+        assert_eq!(driver.dropped_records(), 1, "the inner join drops the null key");
+        pipe_all(&orders, [(Some(text("apples")), None)]);
+        assert_eq!(driver.dropped_records(), 3, "both joins drop the null value");
+
+        assert_eq!(written(&driver.output_topic("inner")), [(text("apples"), 60_i64)]);
+        let left = [(Some(text("apples")), 60_i64), (Some(text("pears")), -3), (None, -4)];
+        assert_eq!(written(&driver.output_topic("left")), left);
+    }
+
+    #[test]
+    fn a_change_of_the_table_alone_gives_no_output() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            builder
+                .stream::<String, i64>("orders")
+                .join(&prices, |quantity, price| quantity * price)
+                .to("values");
+        });
+        let (orders, prices) = (
+            driver.input_topic::<String, i64>("orders"),
+            driver.input_topic::<String, Option<i64>>("prices"),
+        );
+        pipe_all(&orders, [("apples", 1)]);
+        pipe_all(&prices, [("apples", Some(30))]);
+        assert_eq!(written(&driver.output_topic::<String, i64>("values")), []);
+        orders.pipe_input_at("apples", 2, at(7)).expect("the record is processed");
+        pipe_all(&prices, [("apples", None::<i64>)]);
+        pipe_all(&orders, [("apples", 3)]);
+        assert_eq!(written_at(&driver.output_topic("values")), [(text("apples"), 60_i64, 7)]);
+    }
+
+    #[test]
+    fn rows_of_views_are_computed_from_the_table_above() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let tags =
+                prices.filter(|_, cents| *cents > 10).map_values(|sku, cents| format!("{sku} {cents}"));
+            builder.stream::<String, i64>("orders").left_join(&tags, |_, tag| tag.cloned()).to("tags");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("prices"), [("apples", 30), ("pears", 5)]);
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 1), ("pears", 1), ("plums", 1)]);
+        let expected =
+            [(text("apples"), Some(text("apples 30"))), (text("pears"), None), (text("plums"), None)];
+        assert_eq!(written(&driver.output_topic::<String, Option<String>>("tags")), expected);
+    }
+
+    #[test]
+    fn changed_keys_go_through_a_repartition_topic() {
+        let driver = driver(|builder| {
+            let on_hand =
+                builder.stream::<String, i64>("moves").group_by_key().reduce((), |sum, moved| sum + moved);
+            let orders = builder.stream::<String, String>("orders").select_key(|_, sku| sku.clone());
+            orders.join(&on_hand, |_, on_hand| *on_hand).to("on-hand");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("moves"), [("apples", 5), ("apples", -1)]);
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("order-1", "apples")]);
+        assert_eq!(written(&driver.output_topic("on-hand")), [(text("apples"), 4_i64)]);
+        let repartitioned = text("test-KSTREAM-KEY-SELECT-0000000004-repartition");
+        assert!(
+            driver.produced_topic_names().contains(&repartitioned),
+            "{:?}",
+            driver.produced_topic_names()
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "only streams and tables of one StreamsBuilder can be joined")]
+    fn a_table_of_another_builder_is_refused() {
+        let (one, other) = (crate::StreamsBuilder::new(), crate::StreamsBuilder::new());
+        one.stream::<String, i64>("orders")
+            .join(&other.table::<String, i64>("prices"), |quantity, _| quantity);
     }
 }

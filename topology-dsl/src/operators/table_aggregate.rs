@@ -52,3 +52,26 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn none_deletes_the_group() {
+        let driver = driver(|builder| {
+            let shelves = builder.table::<String, String>("shelf-of-product");
+            let sizes = shelves.group_by(|sku, shelf| (shelf, sku.clone())).aggregate(
+                (),
+                || 0_i64,
+                |_, _, size| Some(size + 1),
+                |_, _, size| (size > 1).then_some(size - 1),
+            );
+            sizes.to_stream().to("sizes");
+        });
+        let shelves = driver.input_topic::<String, String>("shelf-of-product");
+        pipe_all(&shelves, [("apples", "fruit"), ("apples", "drinks")]);
+        let expected = [(text("fruit"), Some(1)), (text("fruit"), None), (text("drinks"), Some(1))];
+        assert_eq!(written(&driver.output_topic::<String, Option<i64>>("sizes")), expected);
+    }
+}

@@ -33,3 +33,19 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn a_group_that_lost_its_last_row_stays_with_zero() {
+        let driver = driver(|builder| {
+            let shelves = builder.table::<String, String>("shelf-of-product");
+            shelves.group_by(|sku, shelf| (shelf, sku.clone())).count(()).to_stream().to("sizes");
+        });
+        let shelves = driver.input_topic::<String, Option<String>>("shelf-of-product");
+        pipe_all(&shelves, [("apples", Some(text("fruit"))), ("apples", None)]);
+        assert_eq!(written(&driver.output_topic("sizes")), [(text("fruit"), 1_u64), (text("fruit"), 0)]);
+    }
+}

@@ -68,3 +68,64 @@ where
         use_value((self.predicate)(key, value).then_some(value));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+    use crate::{StoreName, StoreOptions};
+
+    const STOCK: StoreName<String, i64> = StoreName::new("stock");
+    const SHORT: StoreName<String, i64> = StoreName::new("short");
+
+    /// One row that never matches, and one that stops to.
+    const CHANGES: [(&str, i64); 4] = [("pears", 50), ("apples", 3), ("apples", 30), ("apples", 40)];
+
+    #[test]
+    fn a_row_that_stops_matching_is_deleted_once_where_old_values_are_known() {
+        let driver = driver(|builder| {
+            let stock = builder.table::<String, i64>("stock").materialized(STOCK);
+            stock.filter(|_, on_hand| *on_hand < 10).to_stream().to("short");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("stock"), CHANGES);
+        let expected = [(text("apples"), Some(3)), (text("apples"), None)];
+        assert_eq!(written(&driver.output_topic::<String, Option<i64>>("short")), expected);
+    }
+
+    #[test]
+    fn without_old_values_every_row_that_does_not_match_is_deleted_again() {
+        let driver = driver(|builder| {
+            let stock = builder.table::<String, i64>("stock");
+            stock.filter(|_, on_hand| *on_hand < 10).to_stream().to("short");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("stock"), CHANGES);
+        let expected = [
+            (text("pears"), None),
+            (text("apples"), Some(3)),
+            (text("apples"), None),
+            (text("apples"), None),
+        ];
+        assert_eq!(written(&driver.output_topic::<String, Option<i64>>("short")), expected);
+    }
+
+    #[test]
+    fn a_store_of_its_own_holds_the_matching_rows() {
+        let driver = driver(|builder| {
+            let stock = builder.table::<String, i64>("stock").materialized(STOCK);
+            stock
+                .filter(|_, on_hand| *on_hand < 10)
+                .materialized(SHORT.without_caching())
+                .to_stream()
+                .to("short");
+        });
+        pipe_all(
+            &driver.input_topic::<String, i64>("stock"),
+            [("pears", 50), ("apples", 3), ("plums", 4), ("plums", 40)],
+        );
+        let short = driver.key_value_store(SHORT).expect("the filter has a store");
+        let rows: Vec<String> =
+            short.all().expect("it can be read").map(|row| row.expect("it decodes").0).collect();
+        assert_eq!(rows, ["apples"]);
+        let expected = [(text("apples"), Some(3)), (text("plums"), Some(4)), (text("plums"), None)];
+        assert_eq!(written(&driver.output_topic::<String, Option<i64>>("short")), expected);
+    }
+}

@@ -66,7 +66,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 
 struct Regroup<K, V, K2, V2, F> {
     selector: Arc<F>,
-    types: PhantomData<fn(K, V) -> (K2, V2)>,
+    types: PhantomData<(K, V, K2, V2)>,
 }
 
 impl<K, V, K2, V2, F> Regroup<K, V, K2, V2, F>
@@ -119,5 +119,89 @@ where
             context.forward(Record { key, value, timestamp, headers })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{
+        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+    };
+    use crate::{StoreName, StoreOptions};
+
+    const TOTALS: StoreName<String, i64> = StoreName::new("totals");
+
+    /// Orders `customer:cents` by id, summed up by customer, without caching.
+    fn totals(builder: &crate::StreamsBuilder) {
+        let orders = builder.table::<String, String>("orders");
+        let by_customer = orders.group_by(|_, order| {
+            let (customer, cents) = order.split_once(':').unwrap_or(("", ""));
+            ((!customer.is_empty()).then(|| customer.to_string()), cents.parse::<i64>().ok())
+        });
+        let totals = by_customer.aggregate(
+            TOTALS.without_caching(),
+            || 0,
+            |_, cents, sum| sum + cents,
+            |_, cents, sum| sum - cents,
+        );
+        totals.to_stream().to("totals");
+    }
+
+    #[test]
+    fn a_row_that_moves_is_subtracted_from_its_old_group_then_added_to_the_new_one() {
+        let driver = driver(totals);
+        pipe_all(
+            &driver.input_topic::<String, String>("orders"),
+            [("1", "ann:5"), ("2", "ann:7"), ("1", "bob:5")],
+        );
+        let expected = [(text("ann"), 5_i64), (text("ann"), 12), (text("ann"), 7), (text("bob"), 5)];
+        assert_eq!(written(&driver.output_topic("totals")), expected);
+    }
+
+    #[test]
+    fn a_row_that_stays_in_its_group_is_one_change() {
+        let driver = driver(totals);
+        pipe_all(&driver.input_topic::<String, String>("orders"), [("1", "ann:5"), ("1", "ann:9")]);
+        assert_eq!(written(&driver.output_topic("totals")), [(text("ann"), 5_i64), (text("ann"), 9)]);
+    }
+
+    #[test]
+    fn a_deleted_row_is_subtracted_and_a_null_selection_leaves_the_row_out() {
+        let driver = driver(totals);
+        let orders = driver.input_topic::<String, Option<String>>("orders");
+        pipe_all(&orders, [("1", Some(text("ann:5"))), ("2", Some(text(":5"))), ("3", Some(text("ann:x")))]);
+        pipe_all(&orders, [("1", None::<String>)]);
+        assert_eq!(written(&driver.output_topic("totals")), [(text("ann"), 5_i64), (text("ann"), 0)]);
+    }
+
+    #[test]
+    fn a_group_has_the_latest_event_time_of_its_changes() {
+        let driver = driver(totals);
+        let orders = driver.input_topic::<String, String>("orders");
+        orders.pipe_input_at("1", "ann:5", at(100)).expect("the record is processed");
+        orders.pipe_input_at("2", "ann:7", at(50)).expect("the record is processed");
+        let expected = [(text("ann"), 5_i64, 100), (text("ann"), 12, 100)];
+        assert_eq!(written_at(&driver.output_topic("totals")), expected);
+    }
+
+    #[test]
+    fn changes_of_a_caching_table_are_subtracted_from_what_was_committed() {
+        let driver = driver_without_commits(|builder| {
+            let counts = builder.stream::<String, i64>("orders").group_by_key().count(());
+            counts
+                .group_by(|_, count| (text("all"), count))
+                .reduce((), |a, b| a + b, |a, b| a - b)
+                .to_stream()
+                .to("out");
+        });
+        let orders = driver.input_topic::<String, i64>("orders");
+        for records in [vec![("apples", 1), ("apples", 1)], vec![("apples", 1), ("pears", 1), ("apples", 1)]]
+        {
+            pipe_all(&orders, records);
+            driver.commit().expect("the commit succeeds");
+        }
+        driver.commit().expect("the commit succeeds");
+        let last = written(&driver.output_topic::<String, u64>("out")).pop();
+        assert_eq!(last, Some((text("all"), 5)));
     }
 }

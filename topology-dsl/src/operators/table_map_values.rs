@@ -56,3 +56,29 @@ where
         use_value(Some(&(self.mapper)(key, value.clone())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::StoreName;
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    const TAGS: StoreName<String, String> = StoreName::new("tags");
+
+    #[test]
+    fn a_deleted_row_is_deleted_without_asking_the_closure() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            prices
+                .map_values(|sku, cents| format!("{sku}: {cents}"))
+                .materialized(TAGS)
+                .to_stream()
+                .to("tags");
+        });
+        let prices = driver.input_topic::<String, Option<i64>>("prices");
+        pipe_all(&prices, [("apples", Some(30)), ("apples", None)]);
+        let expected = [(text("apples"), Some(text("apples: 30"))), (text("apples"), None)];
+        assert_eq!(written(&driver.output_topic::<String, Option<String>>("tags")), expected);
+        let tags = driver.key_value_store(TAGS).expect("the table has a store");
+        assert_eq!(tags.get(&text("apples")).expect("it can be read"), None);
+    }
+}

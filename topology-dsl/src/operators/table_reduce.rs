@@ -47,3 +47,26 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn the_first_value_of_a_group_is_kept_and_later_ones_are_added() {
+        let driver = driver(|builder| {
+            let shops = builder.table::<String, String>("notes");
+            let all = shops.group_by(|_, note| (text("all"), note));
+            all.reduce((), |all, note| format!("{all}+{note}"), |all, note| format!("{all}-{note}"))
+                .to_stream()
+                .to("out");
+        });
+        pipe_all(
+            &driver.input_topic::<String, String>("notes"),
+            [("north", "a"), ("south", "b"), ("north", "c")],
+        );
+        let values: Vec<String> =
+            written(&driver.output_topic::<String, String>("out")).into_iter().map(|row| row.1).collect();
+        assert_eq!(values, ["a", "a+b", "a+b-a+c"]);
+    }
+}

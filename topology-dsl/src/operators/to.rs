@@ -38,3 +38,22 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         StreamEnd { graph: self.graph.clone(), id }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Produced;
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    #[test]
+    fn each_record_goes_to_the_topic_it_chooses() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders");
+            orders.to(Produced::per_record(|sku, quantity| {
+                format!("{sku}-{}", if *quantity > 10 { "bulk" } else { "box" })
+            }));
+        });
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 50), ("apples", 5)]);
+        assert_eq!(written(&driver.output_topic("apples-bulk")), [(text("apples"), 50_i64)]);
+        assert_eq!(written(&driver.output_topic("apples-box")), [(text("apples"), 5_i64)]);
+    }
+}

@@ -32,7 +32,10 @@ fn expected(program: &str) -> &'static str {
 fn sorted_arrows(text: &str) -> String {
     let mut sorted = String::new();
     for line in text.trim_end().lines() {
-        let arrow = ["      --> ", "      <-- "].into_iter().find(|arrow| line.starts_with(arrow)).unwrap_or_default();
+        let arrow = ["      --> ", "      <-- "]
+            .into_iter()
+            .find(|arrow| line.starts_with(arrow))
+            .unwrap_or_default();
         let mut names: Vec<&str> = line[arrow.len()..].split(", ").collect();
         if !arrow.is_empty() {
             names.sort_unstable();

@@ -28,7 +28,8 @@ fn complaint_about(case: &str) -> String {
     let libraries = libraries();
     let mut library = std::ffi::OsString::from("millstream=");
     library.push(millstream(&libraries));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dsl/messages").join(case).with_extension("rs");
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dsl/messages").join(case).with_extension("rs");
     let compiled = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .args(["--edition=2024", "--emit=metadata", "--crate-name=case"])
         .arg("--out-dir")

@@ -1,0 +1,220 @@
+//! Opening a directory: what survives, whose it is, and what is said when it cannot be used.
+
+use std::fs;
+
+use super::*;
+
+fn directory() -> (tempfile::TempDir, StateDirectory) {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    (root, directory)
+}
+
+fn builders(names: &[&str]) -> Vec<Arc<dyn StoreBuilder>> {
+    let builder = |name: &&str| -> Arc<dyn StoreBuilder> {
+        Arc::new(KeyValueStoreBuilder::new(*name, String::serde(), i64::serde()))
+    };
+    names.iter().map(builder).collect()
+}
+
+/// Opens, stores three apples at offset 1 and closes.
+fn fill(directory: &StateDirectory) {
+    let mut stores = open_on_disk(directory, &builders(&["stock"])).unwrap();
+    add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
+    commit(&mut stores);
+    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
+    stores.close().unwrap();
+}
+
+#[test]
+fn what_was_checkpointed_is_there_after_a_close() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 3)]);
+    assert!(stores.engine_sizes().unwrap().sst_bytes > 0);
+}
+
+#[test]
+fn a_directory_is_used_by_one_task_at_a_time() {
+    let (_root, directory) = directory();
+    let stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();
+    let error = open_on_disk(&directory, &builders(&["stock"])).err().unwrap();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    drop(stores);
+    open_on_disk(&directory, &builders(&["stock"])).unwrap();
+}
+
+#[test]
+fn a_new_store_is_welcome_and_starts_from_nothing() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let stores = open_on_disk(&directory, &builders(&["orders", "stock"])).unwrap();
+    let index = |name| stores.index_of(name).unwrap();
+    assert_eq!(stores.stored_offset(index("orders")), None);
+    assert_eq!(stores.stored_offset(index("stock")), Some(Offset::new(1)));
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 3)]);
+    assert_eq!(contents(&stores.key_value("orders").unwrap()), []);
+}
+
+#[test]
+fn a_store_that_the_topology_lost_is_an_error_that_touches_nothing() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let error = open_on_disk(&directory, &builders(&["inventory"])).err().unwrap();
+    let StoreError::IncompatibleTopology { task: TASK, path, unknown } = &error else { panic!("{error:?}") };
+    assert_eq!(*path, directory.task(TASK).join("rocksdb"));
+    assert_eq!(*unknown, ["stock"]);
+    assert!(error.to_string().contains("run the application's reset"), "{error}");
+    open_on_disk(&directory, &builders(&["stock"])).unwrap();
+}
+
+#[test]
+fn a_store_that_moved_to_memory_leaves_nothing_on_disk() {
+    let (_root, directory) = directory();
+    let orders = builders(&["orders"]).remove(0);
+    let with_stock = |stock: KeyValueStoreBuilder<String, i64>| -> [Arc<dyn StoreBuilder>; 2] {
+        [Arc::clone(&orders), Arc::new(stock)]
+    };
+    let stock = StoreIndex::new(1);
+    let mut stores = open_on_disk(&directory, &with_stock(stock_builder())).unwrap();
+    add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
+    commit(&mut stores);
+    stores.checkpoint(&[(stock, Offset::new(1))]).unwrap();
+    stores.close().unwrap();
+
+    for builder in [stock_builder().in_memory(), stock_builder()] {
+        let stores = open_on_disk(&directory, &with_stock(builder)).unwrap();
+        assert_eq!(stores.stored_offset(stock), None);
+        assert_eq!(contents(&stores.key_value("stock").unwrap()), []);
+        stores.close().unwrap();
+    }
+}
+
+#[test]
+fn stores_that_are_all_in_memory_need_no_database_but_hold_the_lock() {
+    let (_root, directory) = directory();
+    let mut stores = open_on_disk(&directory, &[Arc::new(stock_builder().in_memory())]).unwrap();
+    add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
+    commit(&mut stores);
+    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    assert!(!directory.task(TASK).join("rocksdb").exists());
+    assert!(matches!(directory.lock_task(TASK), Err(StoreError::Locked { .. })));
+}
+
+#[test]
+fn a_directory_of_another_application_is_refused() {
+    let (root, directory) = directory();
+    fill(&directory);
+    fs::rename(directory.path(), root.path().join("warehouse")).unwrap();
+    let moved = StateDirectory::new(root.path(), "warehouse").lock_task(TASK).unwrap();
+    let (memory, options) = (StateMemory::new(1 << 20), TaskStoresOptions::default());
+    let opened = TaskStores::open(TASK, "warehouse", Some(moved), memory, options, &builders(&["stock"]));
+    let error = opened.err().unwrap();
+    let StoreError::OtherApplication { found, expected, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(found, "task 0_3 of application `shop`");
+    assert_eq!(expected, "task 0_3 of application `warehouse`");
+}
+
+#[test]
+fn a_corrupt_database_is_named_with_the_remedy() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let path = directory.task(TASK).join("rocksdb");
+    fs::write(path.join("CURRENT"), "no manifest").unwrap();
+    let error = open_on_disk(&directory, &builders(&["stock"])).err().unwrap();
+    let StoreError::Corrupt { path: found, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*found, path);
+    assert!(error.to_string().contains("Remove that directory: the stores are rebuilt"), "{error}");
+
+    let locked = directory.lock_task(TASK).unwrap();
+    locked.remove_stores().unwrap();
+    drop(locked);
+    let stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
+}
+
+#[test]
+fn a_damaged_file_is_noticed() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let path = directory.task(TASK).join("rocksdb");
+    for file in fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|extension| extension == "sst") {
+            let mut bytes = fs::read(&file).unwrap();
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+            fs::write(&file, bytes).unwrap();
+        }
+    }
+    let error = open_on_disk(&directory, &builders(&["stock"])).err().unwrap();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn two_stores_of_one_name_are_refused() {
+    let (memory, options) = (StateMemory::new(1 << 20), TaskStoresOptions::default());
+    let opened = TaskStores::open(TASK, "shop", None, memory, options, &builders(&["stock", "stock"]));
+    let error = opened.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "task 0_3 has two stores called `stock`; give each store a name of its own"
+    );
+}
+
+#[test]
+fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
+    let (_root, directory) = directory();
+    let mut stores = open_on_disk(&directory, &builders(&["stock", "orders"])).unwrap();
+    let (stock, orders) = (StoreIndex::new(0), StoreIndex::new(1));
+    for name in ["stock", "orders"] {
+        for sku in ["", "apples", "\u{10ffff}"] {
+            add(&stores.key_value(name).unwrap(), sku, 3, 10);
+        }
+    }
+    commit(&mut stores);
+    stores.checkpoint(&[(stock, Offset::new(3)), (orders, Offset::new(3))]).unwrap();
+    stores.wipe(stock).unwrap();
+    stores.close().unwrap();
+
+    let stores = open_on_disk(&directory, &builders(&["stock", "orders"])).unwrap();
+    assert_eq!(stores.stored_offset(stock), None);
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), []);
+    assert_eq!(stores.stored_offset(orders), Some(Offset::new(3)));
+    assert_eq!(contents(&stores.key_value("orders").unwrap()).len(), 3);
+}
+
+/// RocksDB writes its memory to disk when it is full, in the middle of things. Whatever a crash then leaves behind, the rows
+/// must be exactly those up to the offset beside them.
+#[test]
+fn rows_and_offset_reach_the_disk_together() {
+    const ROW_BYTES: usize = 64 << 10;
+    let (_root, directory) = directory();
+    let builder: Arc<dyn StoreBuilder> =
+        Arc::new(KeyValueStoreBuilder::new("stock", i64::serde(), Vec::<u8>::serde()));
+    let builders = [builder];
+    let mut stores = open_on_disk(&directory, &builders).unwrap();
+    let stock = stores.key_value::<i64, Vec<u8>>("stock").unwrap();
+    let mut next = 0;
+    while next < 200 || stores.engine_sizes().unwrap().sst_bytes < 8 << 20 {
+        assert!(
+            next < 2_000,
+            "RocksDB did not write its memory to disk after {next} rows of {ROW_BYTES} bytes"
+        );
+        stock.put(&next, Some(ValueAndTimestamp::new(vec![7; ROW_BYTES], at(next)))).unwrap();
+        stores.prepare_commit().unwrap();
+        stores.drain_changelog(|_| Ok::<_, StoreError>(())).unwrap();
+        stores.commit(Arc::new(Position::new())).unwrap();
+        next += 1;
+        stores.checkpoint(&[(STOCK.index(), Offset::new(next))]).unwrap();
+    }
+
+    let after_crash = tempfile::tempdir().unwrap();
+    model::copy_directory(directory.path(), &after_crash.path().join("shop"));
+    let stores = open_on_disk(&StateDirectory::new(after_crash.path(), "shop"), &builders).unwrap();
+    let stored = stores.stored_offset(STOCK.index()).expect("something reached the disk");
+    let stock = stores.key_value::<i64, Vec<u8>>("stock").unwrap();
+    let keys: Vec<i64> = stock.all().unwrap().map(|entry| entry.unwrap().0).collect();
+    assert_eq!(keys, (0..stored.get()).collect::<Vec<_>>());
+}
