@@ -64,6 +64,8 @@ pub(crate) struct Consumer {
     /// Index into `assigned` by topic handle and partition, so that no name is compared on the path.
     routes: FxHashMap<(usize, i32), usize>,
     assigned: Vec<(Arc<str>, i32)>,
+    /// By index into `assigned`: where the partition's end was, if nothing was fetched from it since.
+    ends_fetched: Vec<Option<Offset>>,
     buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
     timeout: Duration,
     counters: ConsumerCounters,
@@ -131,6 +133,7 @@ impl Consumer {
             client,
             routes: FxHashMap::default(),
             assigned: Vec::new(),
+            ends_fetched: Vec::new(),
             buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]),
             timeout: settings.request_timeout,
             counters: ConsumerCounters::default(),
@@ -191,12 +194,14 @@ impl Consumer {
             self.client.incremental_assign(&list)
         } else {
             self.assigned.clear();
+            self.ends_fetched.clear();
             self.client.assign(&list)
         };
         assigned.map_err(|error| kafka_error("cannot take the assigned partitions", error))?;
         self.routes.clear();
         for partition in partitions {
             self.assigned.push((Arc::clone(&partition.topic), partition.partition));
+            self.ends_fetched.push(None);
         }
         self.forward_all()
     }
@@ -219,7 +224,11 @@ impl Consumer {
         } else {
             self.client.unassign()
         };
-        self.assigned.retain(|assigned| !partitions.contains(assigned));
+        (self.assigned, self.ends_fetched) = std::mem::take(&mut self.assigned)
+            .into_iter()
+            .zip(std::mem::take(&mut self.ends_fetched))
+            .filter(|(assigned, _)| !partitions.contains(assigned))
+            .unzip();
         self.routes.clear();
         unassigned.map_err(|error| kafka_error("cannot give up the revoked partitions", error))
     }
@@ -314,10 +323,13 @@ impl Consumer {
             rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
                 self.counters.records += 1;
                 self.counters.bytes += message.size() as u64;
+                self.ends_fetched[assigned] = None;
                 sink(assigned, Fetched::Message(message))
             }
             rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                sink(assigned, Fetched::EndOfPartition(message.raw().offset))
+                let end = message.raw().offset;
+                self.ends_fetched[assigned] = Some(end);
+                sink(assigned, Fetched::EndOfPartition(end))
             }
             code => {
                 let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));
@@ -332,6 +344,13 @@ impl Consumer {
         let partition = &self.assigned[assigned];
         let list = partition_list(&[without_offset(partition)])?;
         let done = if pause { self.client.pause(&list) } else { self.client.resume(&list) };
+        let done = done.and_then(|()| match self.ends_fetched[assigned] {
+            // Taken in a batch, the end counts as a record for librdkafka (2.12): without this, one would be left out.
+            Some(end) if !pause => {
+                self.client.seek(&partition.0, partition.1, NativeOffset::Offset(end.get()), Duration::ZERO)
+            }
+            _ => Ok(()),
+        });
         done.map_err(|error| kafka_error(format!("cannot pause or resume topic {}", partition.0), error))
     }
 
@@ -454,3 +473,6 @@ impl ConsumerContext for GroupContext {
         self.events.lock().push_back(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

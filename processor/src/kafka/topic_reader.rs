@@ -8,7 +8,7 @@ use millstream_state_stores::{Offset, RecordField, SerdeError, Timestamp};
 
 use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::consumer::{Consumer, Fetched, PartitionOffset};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::error::{Error, RecordLocation, Result};
 use crate::task::InputMessage;
