@@ -1,3 +1,6 @@
 //! The end-to-end tests, one binary with a module per subject, so that they share one broker and link once.
 
 mod harness_works;
+mod in_process;
+mod recovery;
+mod structure;
