@@ -1,6 +1,8 @@
 //! The end-to-end tests, one binary with a module per subject, so that they share one broker and link once.
 
+mod count;
 mod harness_works;
 mod in_process;
+mod interop;
 mod recovery;
 mod structure;

@@ -46,9 +46,9 @@ impl Worker {
     /// The counts of the partitions it has.
     pub(crate) fn counts(&mut self) -> Result<BTreeMap<String, u64>> {
         self.program.send_line("counts")?;
-        let answer = self.program.await_line(DEADLINE, "its counts", |line| {
-            line.strip_prefix("counts ").map(str::to_owned)
-        })?;
+        let answer = self
+            .program
+            .await_line(DEADLINE, "its counts", |line| line.strip_prefix("counts ").map(str::to_owned))?;
         Ok(serde_json::from_str(&answer)?)
     }
 
@@ -81,7 +81,11 @@ impl Worker {
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.program.interrupt()?;
         let status = self.program.wait(DEADLINE)?;
-        ensure!(status.success(), "the worker ended with {status}: {}", self.program.error_lines().join("\n"));
+        ensure!(
+            status.success(),
+            "the worker ended with {status}: {}",
+            self.program.error_lines().join("\n")
+        );
         Ok(())
     }
 }
@@ -169,7 +173,10 @@ fn a_kill_costs_the_tail_of_the_changelog_and_no_record() -> Result<()> {
     assert_eq!(restored.len(), 2, "both partitions have a tail: {restored:?}");
     for Restored { partition, from, to, records } in &restored {
         assert!(*from > 0, "partition {partition} was restored from the start: {restored:?}");
-        assert!(*from >= before[partition] - 200, "more than the tail: {restored:?}, before the load {before:?}");
+        assert!(
+            *from >= before[partition] - 200,
+            "more than the tail: {restored:?}, before the load {before:?}"
+        );
         assert_eq!(*records, to - from, "nothing is compacted yet");
     }
     let input = scene.kafka.read_all(&scene.input)?;
@@ -323,7 +330,8 @@ fn a_store_that_the_topology_lost_is_an_error() -> Result<()> {
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>(scene.input.as_str()).group_by_key().count(OTHER);
     let error = failure_of(scene.app(builder.build()?, scene.settings()))?;
-    for part in [COUNTS.name(), "the topology does not have", "reset", &*scene.state_dir.path().to_string_lossy()]
+    for part in
+        [COUNTS.name(), "the topology does not have", "reset", &*scene.state_dir.path().to_string_lossy()]
     {
         assert!(error.contains(part), "{error}");
     }
