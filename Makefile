@@ -5,17 +5,26 @@
 CARGO_TARGET_DIR ?= $(HOME)/.cache/millstream/target
 export CARGO_TARGET_DIR
 
-# Flags of the demo, as in: make demo ARGS="--events 10000"
+# Flags of the demo and the benchmark, as in: make demo ARGS="--events 10000"
 ARGS ?=
 
+# Always the whole workspace, narrowed by --bin: selecting a package would select other features of shared build
+# dependencies, and with them a second RocksDB.
+BUILD = cargo build --release --locked --workspace
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test prerequisites fmt lint check-deploy check-dependencies
+.PHONY: help demo bench test prerequisites fmt lint check-deploy check-dependencies
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-26s%s\n", $$1, $$2 }'
 
 demo: prerequisites ## run the order and inventory example; flags in ARGS=".."
-	cargo run --release -p millstream-examples --bin order_inventory -- $(ARGS)
+	$(BUILD) --bin order_inventory
+	@exec "$(CARGO_TARGET_DIR)/release/order_inventory" $(ARGS)
+
+bench: prerequisites ## pass and count against bare librdkafka on a real Kafka; flags in ARGS=".."
+	$(BUILD) --bin millstream-bench
+	@exec "$(CARGO_TARGET_DIR)/release/millstream-bench" $(ARGS)
 
 # In one recipe, so that the order holds under -j too: cheap checks first, cargo test's own result lines last.
 test: ## everything CI checks

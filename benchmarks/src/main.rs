@@ -141,7 +141,7 @@ fn one_run(kafka: &RealKafka, side: Side, workload: Workload, input: &str, recor
         .stderr(std::process::Stdio::inherit())
         .output()?;
     ensure!(child.status.success(), "{side:?} {workload:?} ended with {}", child.status);
-    let produced: i64 = kafka.end_offsets(&output)?.iter().map(|(_, end)| end).sum();
+    let produced: i64 = kafka.end_offsets(&output)?.values().sum();
     ensure!(
         produced == i64::try_from(records)?,
         "{side:?} {workload:?} wrote {produced} records instead of {records}"

@@ -1,5 +1,6 @@
 //! Where a program begins: streams and tables from topics, and the topology at the end.
 
+use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
 use crate::logical::{Operation, OperationKind, SharedGraph};
@@ -36,11 +37,15 @@ impl StreamsBuilder {
     ///
     /// ```
     /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
     ///
     /// let builder = StreamsBuilder::new();
-    /// let orders = builder.stream::<String, i64>("orders");
-    /// orders.filter(|_sku, quantity| *quantity > 100).to("bulk-orders");
-    /// # builder.build()?;
+    /// builder.stream::<String, i64>("orders").to("order-archive");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 3)?;
+    /// let archive = driver.output_topic::<String, i64>("order-archive");
+    /// assert_eq!(archive.read_key_value()?, Some(("apples".into(), 3)));
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn stream<K: RecordField, V: RecordField>(&self, source: impl Into<Source<K, V>>) -> KStream<K, V> {
@@ -49,7 +54,7 @@ impl StreamsBuilder {
         KStream::declare(
             &self.graph,
             Operation {
-                kind: OperationKind::StreamSource { topics },
+                kind: OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>() },
                 parents: Vec::new(),
                 name: None,
                 store: None,
@@ -67,6 +72,7 @@ impl StreamsBuilder {
     ///
     /// ```
     /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
     ///
     /// const PRODUCTS: StoreName<String, String> = StoreName::new("products");
     ///
@@ -74,7 +80,12 @@ impl StreamsBuilder {
     /// let products = builder.table::<String, String>("products").materialized(PRODUCTS);
     /// let orders = builder.stream::<String, i64>("orders");
     /// orders.join(&products, |quantity, product| format!("{quantity} x {product}")).to("order-lines");
-    /// # builder.build()?;
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, String>("products").pipe_input("sku-1", "apples")?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("sku-1", 3)?;
+    /// let lines = driver.output_topic::<String, String>("order-lines");
+    /// assert_eq!(lines.read_key_value()?, Some(("sku-1".into(), "3 x apples".into())));
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn table<K: HasSerde, V: HasSerde>(
@@ -84,7 +95,7 @@ impl StreamsBuilder {
         let (topics, consumed) = source.into().into_parts();
         let read = external(&topics);
         let kind = OperationKind::TableSource {
-            topic: topics.join("-"),
+            topics,
             write_source: Box::new(move |place| {
                 place.topology.add_source(place.name, read.clone(), consumed.clone())
             }),
@@ -107,11 +118,21 @@ impl StreamsBuilder {
     /// # Errors
     /// `Invalid` for a name that is bad or taken, a topic that is read in two ways, a store whose types differ from its
     /// table's, or a program that reads nothing.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("orders").to("order-archive");
+    /// let topology = builder.build()?;
+    /// assert!(topology.describe().contains("Sink: KSTREAM-SINK-0000000001 (topic: order-archive)"));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     pub fn build(&self) -> Result<Topology> {
         self.graph.borrow().build()
     }
 }
 
-fn external(topics: &[String]) -> Vec<millstream_processor::topology::TopicName> {
-    topics.iter().cloned().map(millstream_processor::topology::TopicName::External).collect()
+fn external(topics: &[String]) -> Vec<TopicName> {
+    topics.iter().cloned().map(TopicName::External).collect()
 }

@@ -31,7 +31,6 @@ impl<K, V> KGroupedStream<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "Grouped")]
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().name_grouping(self.grouping, name.into());
         self
@@ -57,8 +56,17 @@ pub struct KGroupedTable<K, V> {
 
 impl<K, V> KGroupedTable<K, V> {
     /// Names the repartition topic and the node that selects the key, as [`KGroupedStream::named`] does.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let shelves = builder.table::<String, String>("shelf-of-product");
+    /// shelves.group_by(|sku, shelf| (shelf, sku.clone())).named("by-shelf").count(());
+    /// assert_eq!(builder.build()?.repartition_topics()[0].name, "by-shelf-repartition");
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "Grouped")]
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().name_grouping(self.grouping, name.into());
         self

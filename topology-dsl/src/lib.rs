@@ -4,21 +4,47 @@
 //! Kafka Streams gives, and re-exports the runtime that runs one. Nothing in it runs a record by itself: it does not know
 //! threads, brokers or disks.
 //!
-//! ```
+//! ```no_run
 //! use millstream::prelude::*;
+//! use serde::{Deserialize, Serialize};
 //!
-//! const COUNTS: StoreName<String, u64> = StoreName::new("orders-per-sku");
+//! #[derive(Clone, Serialize, Deserialize)]
+//! struct Order { sku: String, quantity: i64 }
 //!
-//! let builder = StreamsBuilder::new();
-//! builder
-//!     .stream::<String, String>("orders")
-//!     .group_by(|_order_id, sku| sku.clone())
-//!     .count(COUNTS)
-//!     .to_stream()
-//!     .to("order-counts");
-//! let topology = builder.build()?;
-//! assert!(topology.describe().contains("KSTREAM-AGGREGATE-0000000002 (stores: [orders-per-sku])"));
-//! # Ok::<(), millstream::Error>(())
+//! #[derive(Clone, Serialize, Deserialize)]
+//! struct StockMoved { quantity: i64 }
+//!
+//! #[derive(Clone, Serialize, Deserialize)]
+//! struct Availability { sku: String, can_be_delivered: bool }
+//!
+//! json_serde!(Order, StockMoved, Availability);
+//!
+//! const STOCK: StoreName<String, i64> = StoreName::new("stock");
+//!
+//! fn topology() -> Result<Topology> {
+//!     let builder = StreamsBuilder::new();
+//!     let orders = builder.stream::<String, Order>("orders");
+//!     let stock = builder
+//!         .stream::<String, StockMoved>("stock-movements")
+//!         .group_by_key()
+//!         .aggregate(STOCK, || 0, |_sku, moved, on_hand| on_hand + moved.quantity);
+//!
+//!     orders
+//!         .select_key(|_, order| order.sku.clone())
+//!         .left_join(&stock, |order, on_hand| Availability {
+//!             can_be_delivered: on_hand.copied().unwrap_or(0) >= order.quantity,
+//!             sku: order.sku,
+//!         })
+//!         .to("order-availability");
+//!     builder.build()
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     let app = Streams::builder("shop", topology()?).settings(Settings::from_env()?).start()?;
+//!     let stock = app.store(STOCK)?;
+//!     println!("{:?}", stock.get(&"apples".into())?);
+//!     app.run_until_signal()
+//! }
 //! ```
 //!
 //! # Closures

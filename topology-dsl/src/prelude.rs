@@ -2,6 +2,6 @@
 
 pub use crate::{
     Error, HasSerde, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, RecordField,
-    Repartitioned, Result, Settings, Source, StoreName, StoreOptions, StreamsBuilder, Timestamp, Topology,
-    json_serde,
+    Repartitioned, Result, Settings, Source, StoreName, StoreOptions, Streams, StreamsBuilder, Timestamp,
+    Topology, json_serde,
 };

@@ -44,7 +44,6 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "Named")]
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().operation_mut(self.id).name = Some(name.into());
         self
@@ -87,6 +86,15 @@ pub struct StreamEnd {
 
 impl StreamEnd {
     /// Names the node, as [`KStream::named`] does.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("orders").to("order-archive").named("archive");
+    /// assert!(builder.build()?.describe().contains("Sink: archive (topic: order-archive)"));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().operation_mut(self.id).name = Some(name.into());
         self

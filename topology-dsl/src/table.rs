@@ -45,7 +45,6 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "Named")]
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().operation_mut(self.id).name = Some(name.into());
         self
@@ -64,7 +63,6 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     /// assert!(builder.build()?.store("short-of-stock").is_some());
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    #[must_use]
     pub fn materialized(self, store: impl Into<Materialized<K, V>>) -> Self
     where
         K: HasSerde,

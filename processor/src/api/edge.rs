@@ -23,14 +23,17 @@ pub(crate) trait Lifecycle {
     fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure>;
 }
 
+/// A node as its parents hold it: shared, because it may have several.
+pub(crate) type SharedInput<K, V> = Rc<RefCell<dyn Input<K, V>>>;
+
 /// A node's children. Forwarding to one child moves the record; every further child costs a clone.
 #[derive(Clone)]
 pub struct Output<K, V> {
-    children: Vec<Rc<RefCell<dyn Input<K, V>>>>,
+    children: Vec<SharedInput<K, V>>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Output<K, V> {
-    pub(crate) fn to(children: Vec<Rc<RefCell<dyn Input<K, V>>>>) -> Self {
+    pub(crate) fn to(children: Vec<SharedInput<K, V>>) -> Self {
         Output { children }
     }
 
@@ -66,13 +69,13 @@ pub(crate) struct ErasedInput {
 }
 
 impl ErasedInput {
-    pub(crate) fn new<K: 'static, V: 'static>(input: Rc<RefCell<dyn Input<K, V>>>) -> Self {
+    pub(crate) fn new<K: 'static, V: 'static>(input: SharedInput<K, V>) -> Self {
         ErasedInput { input: Box::new(input), accepts: type_name::<Record<K, V>>() }
     }
 
     /// The input as a parent that sends `Record<K, V>` needs it; otherwise the type it accepts.
-    pub(crate) fn typed<K: 'static, V: 'static>(&self) -> Result<Rc<RefCell<dyn Input<K, V>>>, &'static str> {
-        self.input.downcast_ref::<Rc<RefCell<dyn Input<K, V>>>>().cloned().ok_or(self.accepts)
+    pub(crate) fn typed<K: 'static, V: 'static>(&self) -> Result<SharedInput<K, V>, &'static str> {
+        self.input.downcast_ref::<SharedInput<K, V>>().cloned().ok_or(self.accepts)
     }
 }
 

@@ -1,13 +1,11 @@
 //! A processor: what a user writes, and the node that runs it.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_state_stores::{KeyValueStore, TaskId, TaskStores};
 
 use super::context::{ProcessorContext, TaskContext};
-use super::edge::{ErasedInput, Failure, Input, Lifecycle, Output};
+use super::edge::{ErasedInput, Failure, Input, Lifecycle, Output, SharedInput};
 use super::record::Record;
 use crate::error::{Error, Result};
 
@@ -123,7 +121,7 @@ pub(crate) fn typed_output<K: Clone + 'static, V: Clone + 'static>(
     node: &Arc<str>,
     children: &[(&Arc<str>, &ErasedInput)],
 ) -> Result<Output<K, V>> {
-    let typed: Result<Vec<Rc<RefCell<dyn Input<K, V>>>>> = children
+    let typed: Result<Vec<SharedInput<K, V>>> = children
         .iter()
         .map(|(child, input)| {
             input.typed().map_err(|accepts| {

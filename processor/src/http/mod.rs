@@ -1,17 +1,17 @@
-//! HTTP.
-use crate::error::Result;
-use crate::metrics::Metrics;
-use crate::runtime::Shared;
-use std::net::SocketAddr;
-use std::sync::Arc;
-pub(crate) struct HttpServer {
-    address: SocketAddr,
-}
-impl HttpServer {
-    pub(crate) fn start(address: &str, _shared: Arc<Shared>, _metrics: Arc<Metrics>) -> Result<Self> {
-        Ok(HttpServer { address: address.parse().unwrap() })
-    }
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
+//! The HTTP server of an instance: queries, topology, health, tasks and metrics, all read-only.
+//!
+//! It reads what the stream threads publish (committed rows, snapshots, states) and never asks them anything, so no
+//! request can delay processing. It does not know Kafka: what lives on other instances is answered with 503.
+
+mod error;
+mod parameters;
+mod routes;
+mod server;
+mod status;
+mod stores;
+#[cfg(test)]
+pub(crate) mod test_app;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use server::HttpServer;

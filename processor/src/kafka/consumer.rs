@@ -26,6 +26,7 @@ use super::client::{client_config, kafka_error, log, millis};
 use super::message::KafkaMessage;
 use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, Result};
+use crate::task::InputMessage;
 
 /// Messages taken from the client at once.
 const BATCH: usize = 1000;
@@ -52,8 +53,8 @@ pub(crate) enum GroupEvent {
 /// What a fetch brought for one partition, in order.
 pub(crate) enum Fetched {
     Message(KafkaMessage),
-    /// The broker has nothing more for now.
-    EndOfPartition,
+    /// The broker has nothing more for now: this is the offset of what comes next.
+    EndOfPartition(Offset),
 }
 
 pub(crate) struct Consumer {
@@ -316,7 +317,7 @@ impl Consumer {
                 sink(assigned, Fetched::Message(message))
             }
             rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                sink(assigned, Fetched::EndOfPartition)
+                sink(assigned, Fetched::EndOfPartition(message.raw().offset))
             }
             code => {
                 let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));

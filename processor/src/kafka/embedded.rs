@@ -72,6 +72,8 @@ impl EmbeddedKafka {
         let cannot_start = |source| EmbeddedKafkaError::CannotStart { brokers, source };
         let owner: BaseProducer = ClientConfig::new()
             .set("test.mock.num.brokers", brokers.to_string())
+            // Else the first request waits for a timer that connects once a second.
+            .set("enable.sparse.connections", "false")
             .create()
             .map_err(cannot_start)?;
         let no_cluster = || cannot_start(KafkaError::MockCluster(RDKafkaErrorCode::InvalidArgument));

@@ -6,11 +6,17 @@
 mod admin;
 mod client;
 mod consumer;
-pub mod embedded;
+mod embedded;
+mod embedded_admin;
 mod message;
 mod producer;
+mod topic_reader;
+mod topic_writer;
 
 pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
 pub(crate) use consumer::{Consumer, Fetched, GroupEvent, PartitionOffset};
+pub use embedded::{EmbeddedKafka, EmbeddedKafkaError};
 pub(crate) use message::KafkaMessage;
 pub(crate) use producer::Producer;
+pub use topic_reader::{TopicReader, TopicRecord};
+pub use topic_writer::TopicWriter;

@@ -2,6 +2,8 @@
 
 use millstream_state_stores::{SerdeError, StoreError, TaskId};
 
+use crate::error::{Error, ErrorKind};
+
 /// Why a query has no answer, and what the caller can do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +55,24 @@ pub enum QueryError {
 impl QueryError {
     /// Whether the same query may succeed a little later.
     pub fn may_pass(&self) -> bool {
-        matches!(self, QueryError::Restoring { .. } | QueryError::NotHere { .. })
+        matches!(
+            self,
+            QueryError::Restoring { .. }
+                | QueryError::NotHere { .. }
+                | QueryError::Store(StoreError::Closed { .. })
+        )
+    }
+}
+
+impl From<QueryError> for Error {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Store(error) => error.into(),
+            QueryError::Serde(error) => error.into(),
+            passing if passing.may_pass() => {
+                Error::new(ErrorKind::Retry, "the query has no answer yet").with_source(passing)
+            }
+            wrong => Error::invalid("the query cannot be answered").with_source(wrong),
+        }
     }
 }

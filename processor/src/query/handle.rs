@@ -77,7 +77,7 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
     /// # Errors
     /// As [`ReadOnlyKeyValueStore::range`].
     pub fn prefix_scan(&self, prefix: impl AsRef<[u8]>) -> Result<Rows<K, V>, QueryError> {
-        self.scan(KeyRange::prefix(prefix.as_ref()), Direction::Forward)
+        Ok(self.decoding(self.view.prefix_scan(prefix.as_ref(), Direction::Forward)?))
     }
 
     /// All rows, in ascending order.
@@ -105,8 +105,11 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
     }
 
     fn scan(&self, range: KeyRange, direction: Direction) -> Result<Rows<K, V>, QueryError> {
-        let scan = self.view.scan(&range, direction)?;
-        Ok(Rows { scan, key_serde: self.key_serde.clone(), value_serde: self.value_serde.clone() })
+        Ok(self.decoding(self.view.scan(&range, direction)?))
+    }
+
+    fn decoding(&self, scan: MergedScan) -> Rows<K, V> {
+        Rows { scan, key_serde: self.key_serde.clone(), value_serde: self.value_serde.clone() }
     }
 
     fn encode(&self, key: &K) -> Result<Vec<u8>, SerdeError> {

@@ -1,5 +1,6 @@
 //! Interactive queries: committed state, read from any thread, beside the processing loop and never through it.
 
+mod counts;
 mod error;
 mod handle;
 mod registry;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millstream_state_stores::{StoreReader, TaskId, partition_for_key};
 use parking_lot::RwLock;
 
+use super::counts::{QueryCounts, QueryKind};
 use super::error::QueryError;
 use crate::topology::{TopicName, Topology};
 
@@ -25,6 +26,7 @@ pub(crate) struct StoreRegistry {
 
 struct Partitions {
     count: i32,
+    queries: QueryCounts,
     tasks: RwLock<BTreeMap<TaskId, StoreStatus>>,
 }
 
@@ -35,7 +37,10 @@ impl StoreRegistry {
             let count =
                 part.source_topics.iter().filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
             for store in part.stores {
-                stores.insert(store, Partitions { count, tasks: RwLock::default() });
+                stores.insert(
+                    store,
+                    Partitions { count, queries: QueryCounts::default(), tasks: RwLock::default() },
+                );
             }
         }
         StoreRegistry { stores }
@@ -51,6 +56,20 @@ impl StoreRegistry {
         for partitions in self.stores.values() {
             partitions.tasks.write().remove(&task);
         }
+    }
+
+    /// Notes that a query was asked. One for a store that does not exist is not counted anywhere.
+    pub(crate) fn count_query(&self, store: &str, kind: QueryKind) {
+        if let Some(partitions) = self.stores.get(store) {
+            partitions.queries.add(kind);
+        }
+    }
+
+    /// How many queries of each kind each store was asked.
+    pub(crate) fn query_counts(&self) -> impl Iterator<Item = (&str, QueryKind, u64)> {
+        self.stores.iter().flat_map(|(store, partitions)| {
+            QueryKind::ALL.map(|kind| (store.as_str(), kind, partitions.queries.of(kind)))
+        })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use millstream_state_stores::{Direction, KeyRange, Position, StoreError, StoreReader, Timestamp};
 
+use super::counts::QueryKind;
 use super::error::QueryError;
 use super::registry::StoreRegistry;
 
@@ -49,6 +50,7 @@ impl StoreView {
     /// # Errors
     /// [`QueryError::Restoring`] or [`QueryError::NotHere`] if the key's partition is not readable here.
     pub fn get(&self, key: &[u8]) -> Result<Option<StoreEntry>, QueryError> {
+        self.registry.count_query(&self.store, QueryKind::Get);
         let (readers, is_complete) = self.registry.readers_for_key(&self.store, key)?;
         for reader in readers {
             if let Some((timestamp, value)) = reader.get(key)? {
@@ -63,6 +65,25 @@ impl StoreView {
     /// # Errors
     /// As [`StoreView::get`], for any local partition.
     pub fn scan(&self, range: &KeyRange, direction: Direction) -> Result<MergedScan, QueryError> {
+        let kind = if *range == KeyRange::all() { QueryKind::All } else { QueryKind::Range };
+        self.scan_as(kind, range, direction)
+    }
+
+    /// The rows whose key begins with these bytes, as [`StoreView::scan`] gives them.
+    ///
+    /// # Errors
+    /// As [`StoreView::scan`].
+    pub fn prefix_scan(&self, prefix: &[u8], direction: Direction) -> Result<MergedScan, QueryError> {
+        self.scan_as(QueryKind::Prefix, &KeyRange::prefix(prefix), direction)
+    }
+
+    fn scan_as(
+        &self,
+        kind: QueryKind,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Result<MergedScan, QueryError> {
+        self.registry.count_query(&self.store, kind);
         let readers = self.registry.readers(&self.store)?;
         let mut scans = Vec::with_capacity(readers.len());
         for reader in &readers {
@@ -76,6 +97,7 @@ impl StoreView {
     /// # Errors
     /// As [`StoreView::scan`].
     pub fn approximate_num_entries(&self) -> Result<u64, QueryError> {
+        self.registry.count_query(&self.store, QueryKind::Count);
         let readers = self.registry.readers(&self.store)?;
         let mut entries = 0;
         for reader in readers {
@@ -84,18 +106,29 @@ impl StoreView {
         Ok(entries)
     }
 
-    /// The input offsets that the readable state reflects.
+    /// The input offsets that a scan reflects at least, if it is asked after this.
     ///
     /// # Errors
     /// As [`StoreView::scan`].
     pub fn position(&self) -> Result<Position, QueryError> {
-        let readers: Vec<Arc<StoreReader>> = self.registry.readers(&self.store)?;
-        let mut position = Position::default();
-        for reader in readers {
-            position.merge(&reader.position());
-        }
-        Ok(position)
+        Ok(merged_position(&self.registry.readers(&self.store)?))
     }
+
+    /// The input offsets that the row of this key reflects at least, if it is asked for after this.
+    ///
+    /// # Errors
+    /// As [`StoreView::get`].
+    pub fn position_for_key(&self, key: &[u8]) -> Result<Position, QueryError> {
+        let (readers, _is_complete) = self.registry.readers_for_key(&self.store, key)?;
+        Ok(merged_position(&readers))
+    }
+}
+
+fn merged_position(readers: &[Arc<StoreReader>]) -> Position {
+    readers.iter().fold(Position::new(), |mut position, reader| {
+        position.merge(&reader.position());
+        position
+    })
 }
 
 type Row = (Vec<u8>, Timestamp, Vec<u8>);

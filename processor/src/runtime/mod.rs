@@ -13,5 +13,7 @@ mod thread;
 pub use app::{AppBuilder, Streams};
 pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
+#[cfg(test)]
+pub(crate) use shared::SharedParts;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
 pub use state::{ClientState, ThreadState};

@@ -215,7 +215,7 @@ impl Restorer {
             if let Some(Some(position)) = positions.get(assigned) {
                 match fetched {
                     Fetched::Message(message) => restores[*position].batch.push(message),
-                    Fetched::EndOfPartition => reached_end.push(*position),
+                    Fetched::EndOfPartition(_) => reached_end.push(*position),
                 }
             }
             Ok(())

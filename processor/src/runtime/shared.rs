@@ -98,6 +98,11 @@ impl Shared {
         self.states.lock().client
     }
 
+    /// The states of the stream threads, also of those that have ended and report no more.
+    pub(crate) fn thread_states(&self) -> Vec<ThreadState> {
+        self.states.lock().threads.clone()
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }

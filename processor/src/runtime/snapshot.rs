@@ -96,6 +96,7 @@ pub struct TaskSnapshot {
     pub engine: Option<EngineSizes>,
 }
 
+#[cfg(test)]
 impl TaskSnapshot {
     /// What there is to tell of a task that has done nothing yet.
     pub(crate) fn created(id: TaskId, state: TaskState) -> Self {

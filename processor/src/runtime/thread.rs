@@ -227,7 +227,8 @@ impl StreamThread {
         if checkpoint {
             stores.close().map_err(|error| Error::from(error).in_task(id))
         } else {
-            Ok(drop(stores))
+            drop(stores);
+            Ok(())
         }
     }
 
@@ -264,7 +265,7 @@ impl StreamThread {
                 let queue = tasks[*task].queue_mut(*input);
                 match fetched {
                     Fetched::Message(message) => queue.push(message),
-                    Fetched::EndOfPartition => queue.reached_end(),
+                    Fetched::EndOfPartition(_) => queue.reached_end(),
                 }
             }
             Ok(())

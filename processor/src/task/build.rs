@@ -53,8 +53,7 @@ impl TaskPlan {
             Some(directory) => Some(directory.lock_task(id)?),
             None => None,
         };
-        let options =
-            TaskStoresOptions { undo: self.handlers.may_take_back(), ..TaskStoresOptions::default() };
+        let options = TaskStoresOptions { undo: self.handlers.may_take_back() };
         TaskStores::open(id, &self.application_id, directory, Arc::clone(memory), options, &builders)
     }
 

@@ -3,5 +3,6 @@
 mod driver;
 mod topics;
 
+pub use crate::kafka::{EmbeddedKafka, EmbeddedKafkaError};
 pub use driver::{TopologyTestDriver, TopologyTestDriverBuilder};
 pub use topics::{TestInputTopic, TestOutputTopic};

@@ -1,8 +1,10 @@
-//! The topology as a picture: Graphviz DOT and Mermaid.
+//! The topology as a picture (Graphviz DOT and Mermaid) and as data for programs that draw their own (JSON).
 
 use std::fmt::Write as _;
 
-use super::graph::{NodeKind, TopicName, Topology};
+use serde_json::{Value, json};
+
+use super::graph::{NodeKind, NodeSpec, TopicName, Topology};
 
 impl Topology {
     /// The topology in Graphviz DOT: boxes for processors, cylinders for stores, parallelograms for topics, one cluster a sub-topology.
@@ -57,6 +59,36 @@ impl Topology {
             line(&mut chart, format_args!("  {} {arrow} {}", self.mermaid_id(&from), self.mermaid_id(&to)));
         }
         chart
+    }
+
+    /// The topology as JSON: `{"subtopologies": [{"id", "nodes", "stores"}]}`. Each node has `name`, `kind` and `children` (names);
+    /// a source has `topics`, a processor `stores`, a sink `topic`, which is null where each record chooses its own.
+    pub fn to_json(&self) -> Value {
+        let parts = self.subtopologies().into_iter().map(|part| {
+            let nodes = part.nodes.iter().map(|index| self.node_to_json(&self.nodes[*index]));
+            json!({ "id": part.id, "nodes": nodes.collect::<Vec<_>>(), "stores": part.stores })
+        });
+        json!({ "subtopologies": parts.collect::<Vec<_>>() })
+    }
+
+    fn node_to_json(&self, node: &NodeSpec) -> Value {
+        let children: Vec<&str> = node.children.iter().map(|child| &*self.nodes[*child].name).collect();
+        let mut json = json!({ "name": &*node.name, "children": children });
+        match &node.kind {
+            NodeKind::Source { topics, .. } => {
+                json["kind"] = "source".into();
+                json["topics"] = topics.iter().map(TopicName::undecorated).collect();
+            }
+            NodeKind::Processor { stores, .. } => {
+                json["kind"] = "processor".into();
+                json["stores"] = stores.iter().map(String::as_str).collect();
+            }
+            NodeKind::Sink { topic, .. } => {
+                json["kind"] = "sink".into();
+                json["topic"] = topic.as_ref().map(TopicName::undecorated).into();
+            }
+        }
+        json
     }
 
     fn all_topics(&self) -> Vec<&TopicName> {

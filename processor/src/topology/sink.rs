@@ -7,12 +7,15 @@ use millstream_state_stores::SerdeRef;
 use super::graph::TopicName;
 use crate::api::{Failure, Input, Record, TaskContext, TopicIndex};
 
+/// Names the topic of a record.
+pub type TopicChooser<K, V> = Arc<dyn Fn(&Record<K, V>) -> String + Send + Sync>;
+
 /// Where a sink writes.
 pub enum SinkTopic<K, V> {
     /// Every record to this topic.
     Fixed(TopicName),
     /// Each record to the topic the function names (Kafka Streams' `TopicNameExtractor`). Such topics must exist.
-    PerRecord(Arc<dyn Fn(&Record<K, V>) -> String + Send + Sync>),
+    PerRecord(TopicChooser<K, V>),
 }
 
 impl<K, V> Clone for SinkTopic<K, V> {
@@ -27,7 +30,7 @@ impl<K, V> Clone for SinkTopic<K, V> {
 /// A sink's topic within one task.
 pub(crate) enum TaskTopic<K, V> {
     Fixed(TopicIndex),
-    PerRecord(Arc<dyn Fn(&Record<K, V>) -> String + Send + Sync>),
+    PerRecord(TopicChooser<K, V>),
 }
 
 pub(crate) struct SinkNode<K, V> {

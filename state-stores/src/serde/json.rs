@@ -46,6 +46,19 @@ impl<T: Serialize + DeserializeOwned> Serde<T> for JsonSerde<T> {
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
         serde_json::from_slice(bytes).map_err(json_error::<T>)
     }
+
+    /// The text is JSON; or, for types that are a string in JSON, that string without its quotes.
+    fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        let from_string = |_| serde_json::from_value(text.into());
+        let key: T = serde_json::from_str(text)
+            .or_else(from_string)
+            .map_err(|error| SerdeError::invalid_text::<T>(text, error))?;
+        self.encode(&key, out).map(|_bytes| ())
+    }
+
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        serde_json::from_slice(bytes).map_err(json_error::<T>)
+    }
 }
 
 fn json_error<T>(source: serde_json::Error) -> SerdeError {
@@ -83,7 +96,7 @@ macro_rules! json_serde {
 
 #[cfg(test)]
 mod tests {
-    use crate::serde::{HasSerde, SerdeError};
+    use crate::serde::{HasSerde, JsonSerde, Serde, SerdeError};
 
     #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
     struct Order {
@@ -100,6 +113,31 @@ mod tests {
         let json = bytes.strip_prefix(b"already here ").unwrap();
         assert_eq!(json, br#"{"sku":"apples","quantity":3}"#);
         assert_eq!(Order::serde().decode(json).unwrap(), order);
+    }
+
+    #[test]
+    fn a_key_in_text_is_its_json_in_any_spelling() {
+        let mut bytes = Vec::new();
+        Order::serde().key_from_text(r#"{ "quantity": 3, "sku": "apples" }"#, &mut bytes).unwrap();
+        assert_eq!(
+            bytes, br#"{"sku":"apples","quantity":3}"#,
+            "the bytes are those of the type, not of the text"
+        );
+        assert_eq!(
+            Order::serde().to_json(&bytes).unwrap(),
+            serde_json::json!({"sku": "apples", "quantity": 3})
+        );
+        let error = Order::serde().key_from_text("apples", &mut bytes).unwrap_err();
+        assert!(error.to_string().starts_with("\"apples\" is no `"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_is_a_json_string_needs_no_quotes() {
+        for text in ["apples", "\"apples\""] {
+            let mut bytes = Vec::new();
+            JsonSerde::<String>::new().key_from_text(text, &mut bytes).unwrap();
+            assert_eq!(bytes, br#""apples""#);
+        }
     }
 
     #[test]

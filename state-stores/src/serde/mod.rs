@@ -3,6 +3,7 @@
 //! [`Serde`] is the conversion itself, [`HasSerde`] gives a type its usual one, and [`RecordField`] is what a record may
 //! carry: a type that is never null, or an `Option` of it. Nothing here knows about topics, registries or stores.
 
+mod hex;
 mod json;
 mod optional;
 mod primitives;
@@ -53,6 +54,17 @@ pub trait Serde<T>: Send + Sync {
     /// The value that Kafka's null stands for; an error for types that have none.
     fn decode_null(&self) -> Result<T, SerdeError> {
         Err(SerdeError::UnexpectedNull { type_name: type_name::<T>() })
+    }
+
+    /// Appends the bytes of the key that a person writes as this text, in the address of an HTTP query for instance.
+    /// Types that have no such form keep the error.
+    fn key_from_text(&self, _text: &str, _out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        Err(SerdeError::NoTextForm { type_name: type_name::<T>() })
+    }
+
+    /// The encoded value as JSON, for people and HTTP clients. Types that do not say how are shown as `{"hex": "00ff"}`.
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        Ok(serde_json::json!({ "hex": hex::encode(bytes) }))
     }
 }
 
@@ -197,6 +209,27 @@ pub enum SerdeError {
         source: serde_json::Error,
     },
 
+    /// A key of a type that cannot be written as text. Query it from the program, or let its serde implement
+    /// [`Serde::key_from_text`].
+    #[error(
+        "a `{type_name}` cannot be written as text; implement `key_from_text` in its serde to ask for one by text"
+    )]
+    NoTextForm {
+        /// The type of the key.
+        type_name: &'static str,
+    },
+
+    /// A text that stands for no value of the type.
+    #[error("{text:?} is no `{type_name}`: {reason}")]
+    InvalidText {
+        /// The type expected.
+        type_name: &'static str,
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// What a serde outside this crate reports.
     #[error("`{type_name}` cannot be converted: {source}")]
     Custom {
@@ -211,6 +244,11 @@ impl SerdeError {
     /// The error for a `T` of `expected` bytes that came as `found` bytes.
     pub fn wrong_length<T>(expected: usize, found: usize) -> Self {
         Self::WrongLength { type_name: type_name::<T>(), expected, found }
+    }
+
+    /// The error for a `text` that stands for no `T`.
+    pub fn invalid_text<T>(text: &str, reason: impl std::fmt::Display) -> Self {
+        Self::InvalidText { type_name: type_name::<T>(), text: text.to_owned(), reason: reason.to_string() }
     }
 
     /// The error of a serde outside this crate for a `T`; `source` may also be a text.

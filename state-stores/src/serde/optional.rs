@@ -38,6 +38,14 @@ impl<T> Serde<Option<T>> for OptionSerde<T> {
     fn decode_null(&self) -> Result<Option<T>, SerdeError> {
         Ok(None)
     }
+
+    fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        self.inner.key_from_text(text, out)
+    }
+
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        self.inner.to_json(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +58,13 @@ mod tests {
         let mut bytes = Vec::new();
         assert_eq!(serde.encode(&Some(String::new()), &mut bytes).unwrap(), Encoded::Bytes);
         assert_eq!(serde.decode(&bytes).unwrap(), Some(String::new()));
+    }
+
+    #[test]
+    fn text_and_json_are_those_of_the_type() {
+        let (serde, mut bytes) = (OptionSerde::new(i64::serde()), Vec::new());
+        serde.key_from_text("-2", &mut bytes).unwrap();
+        assert_eq!(serde.to_json(&bytes).unwrap(), -2);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Encoded, HasSerde, Serde, SerdeError, SerdeRef};
+use super::{Encoded, HasSerde, Serde, SerdeError, SerdeRef, hex};
 
 /// Numbers in big-endian byte order, as Kafka's Short-, Integer-, Long-, Float- and DoubleSerializer write them.
 macro_rules! big_endian_serde {
@@ -29,6 +29,17 @@ macro_rules! big_endian_serde {
                         SerdeError::wrong_length::<$type>(size_of::<$type>(), bytes.len())
                     })?;
                     Ok(<$type>::from_be_bytes(exact))
+                }
+
+                fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+                    let number: $type = text.parse().map_err(|error| SerdeError::invalid_text::<$type>(text, error))?;
+                    self.encode(&number, out).map(|_bytes| ())
+                }
+
+                /// A number; what JSON has no number for (not-a-number, infinity) is null.
+                fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+                    let number: $type = self.decode(bytes)?;
+                    Ok(number.into())
                 }
             }
         )+
@@ -57,6 +68,15 @@ impl Serde<String> for Utf8 {
     fn decode(&self, bytes: &[u8]) -> Result<String, SerdeError> {
         utf8::<String>(bytes).map(str::to_owned)
     }
+
+    fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        utf8::<String>(bytes).map(Into::into)
+    }
 }
 
 /// The bytes as they are.
@@ -77,6 +97,15 @@ impl Serde<Vec<u8>> for Raw {
     fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>, SerdeError> {
         Ok(bytes.to_vec())
     }
+
+    fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        out.extend(hex_digits::<Vec<u8>>(text)?);
+        Ok(())
+    }
+
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        Ok(hex::encode(bytes).into())
+    }
 }
 
 impl HasSerde for Bytes {
@@ -93,6 +122,15 @@ impl Serde<Bytes> for Raw {
 
     fn decode(&self, bytes: &[u8]) -> Result<Bytes, SerdeError> {
         Ok(Bytes::copy_from_slice(bytes))
+    }
+
+    fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        out.extend(hex_digits::<Bytes>(text)?);
+        Ok(())
+    }
+
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        Ok(hex::encode(bytes).into())
     }
 }
 
@@ -122,6 +160,15 @@ impl Serde<bool> for OneByte {
             _ => Err(SerdeError::wrong_length::<bool>(1, bytes.len())),
         }
     }
+
+    fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        let value: bool = text.parse().map_err(|error| SerdeError::invalid_text::<bool>(text, error))?;
+        self.encode(&value, out).map(|_bytes| ())
+    }
+
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        self.decode(bytes).map(Into::into)
+    }
 }
 
 /// The text form in UTF-8 (36 characters, lower case), as Kafka's UUIDSerializer writes it.
@@ -145,6 +192,15 @@ impl Serde<Uuid> for UuidText {
             type_name: type_name::<Uuid>(),
             reason: error.to_string(),
         })
+    }
+
+    fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        let id: Uuid = text.parse().map_err(|error| SerdeError::invalid_text::<Uuid>(text, error))?;
+        self.encode(&id, out).map(|_bytes| ())
+    }
+
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        Ok(self.decode(bytes)?.to_string().into())
     }
 }
 
@@ -171,6 +227,13 @@ impl Serde<()> for AlwaysNull {
     }
 }
 
+fn hex_digits<T>(text: &str) -> Result<Vec<u8>, SerdeError> {
+    let error = || {
+        SerdeError::invalid_text::<T>(text, "bytes are written as pairs of hexadecimal digits, such as 00ff")
+    };
+    hex::decode(text).ok_or_else(error)
+}
+
 fn utf8<T>(bytes: &[u8]) -> Result<&str, SerdeError> {
     str::from_utf8(bytes).map_err(|error| SerdeError::InvalidUtf8 {
         type_name: type_name::<T>(),
@@ -181,6 +244,8 @@ fn utf8<T>(bytes: &[u8]) -> Result<&str, SerdeError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// The bytes on the right were written by the serializers of Apache Kafka's clients, version 4.3.1.
@@ -209,6 +274,50 @@ mod tests {
         check(uuid.parse::<Uuid>().unwrap(), uuid.as_bytes());
         check(7_u32, &[0, 0, 0, 7]);
         check(7_u64, &[0, 0, 0, 0, 0, 0, 0, 7]);
+    }
+
+    #[track_caller]
+    fn check_text<T: HasSerde>(text: &str, value: T, json: serde_json::Value) {
+        let (mut from_text, mut from_value) = (vec![0xAA], vec![0xAA]);
+        T::serde().key_from_text(text, &mut from_text).unwrap();
+        T::serde().encode(&value, &mut from_value).unwrap();
+        assert_eq!(from_text, from_value, "bytes of {text}");
+        assert_eq!(T::serde().to_json(&from_value[1..]).unwrap(), json);
+    }
+
+    #[test]
+    fn keys_are_written_as_text_and_shown_as_json() {
+        check_text("-2", -2_i16, json!(-2));
+        check_text("-2", -2_i32, json!(-2));
+        check_text("-9223372036854775808", i64::MIN, json!(i64::MIN));
+        check_text("7", 7_u32, json!(7));
+        check_text("18446744073709551615", u64::MAX, json!(u64::MAX));
+        check_text("-1.5", -1.5_f32, json!(-1.5));
+        check_text("-1.5", -1.5_f64, json!(-1.5));
+        check_text("NaN", f64::NAN, json!(null));
+        check_text("true", true, json!(true));
+        check_text("Äpfel/2", String::from("Äpfel/2"), json!("Äpfel/2"));
+        check_text("00fF", vec![0_u8, 255], json!("00ff"));
+        check_text("00ff", Bytes::from_static(&[0, 255]), json!("00ff"));
+        let uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        check_text(&uuid.to_uppercase(), uuid.parse::<Uuid>().unwrap(), json!(uuid));
+    }
+
+    #[test]
+    fn a_text_that_is_no_value_is_refused_with_the_type() {
+        let refusal = |refused: Result<(), SerdeError>| refused.unwrap_err().to_string();
+        let out = &mut Vec::new();
+        assert_eq!(
+            refusal(i64::serde().key_from_text("seven", out)),
+            "\"seven\" is no `i64`: invalid digit found in string"
+        );
+        assert!(refusal(bool::serde().key_from_text("1", out)).starts_with("\"1\" is no `bool`: "));
+        assert!(refusal(Uuid::serde().key_from_text("7", out)).starts_with("\"7\" is no `uuid::Uuid`: "));
+        assert!(refusal(Bytes::serde().key_from_text("0", out)).ends_with("such as 00ff"));
+        assert!(
+            refusal(<()>::serde().key_from_text("", out)).starts_with("a `()` cannot be written as text")
+        );
+        assert!(out.is_empty(), "a refused key leaves nothing behind");
     }
 
     #[test]

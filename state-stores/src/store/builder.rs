@@ -11,7 +11,7 @@ use super::KeyValueStore;
 use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
-use crate::serde::SerdeRef;
+use crate::serde::{SerdeError, SerdeRef};
 use crate::types::StoreIndex;
 
 /// How to build a store, whatever its types: what a topology holds and every task uses.
@@ -33,6 +33,24 @@ pub trait StoreBuilder: Send + Sync {
 
     /// The kind of the store and the names of its types, for people.
     fn types(&self) -> StoreTypes;
+
+    /// The bytes of the key that is written as `text`.
+    ///
+    /// # Errors
+    /// [`SerdeError::InvalidText`], or [`SerdeError::NoTextForm`] for keys of a type that has none.
+    fn key_from_text(&self, text: &str) -> Result<Vec<u8>, SerdeError>;
+
+    /// An encoded key as JSON.
+    ///
+    /// # Errors
+    /// If the bytes are no key of this store.
+    fn key_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError>;
+
+    /// An encoded value as JSON.
+    ///
+    /// # Errors
+    /// If the bytes are no value of this store.
+    fn value_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError>;
 
     /// The builder itself, so that those who know its types can ask for its serdes.
     fn as_any(&self) -> &dyn Any;
@@ -173,6 +191,20 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
 
     fn types(&self) -> StoreTypes {
         StoreTypes { kind: "key-value", key: type_name::<K>(), value: type_name::<V>() }
+    }
+
+    fn key_from_text(&self, text: &str) -> Result<Vec<u8>, SerdeError> {
+        let mut bytes = Vec::new();
+        self.key_serde.key_from_text(text, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn key_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        self.key_serde.to_json(bytes)
+    }
+
+    fn value_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        self.value_serde.to_json(bytes)
     }
 
     fn build(&self, parts: StoreParts) -> BuiltStore {

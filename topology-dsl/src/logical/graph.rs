@@ -64,10 +64,10 @@ pub(crate) enum KeyEffect {
 
 /// What an operator is, as far as names, stores and repartitioning depend on it. Prefixes are those of generated names.
 pub(crate) enum OperationKind {
-    /// Reads topics as a stream.
-    StreamSource { topics: Vec<String> },
+    /// Reads topics as a stream of records of these Rust types.
+    StreamSource { topics: Vec<String>, types: &'static str },
     /// Reads a topic as a table: a source and the node that keeps the table.
-    TableSource { topic: String, write_source: WriteNode },
+    TableSource { topics: Vec<String>, write_source: WriteNode },
     /// One node without state.
     Step { prefix: &'static str, key: KeyEffect },
     /// One way out of a split; the default branch has the number 0, the others count from 1.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use millstream_processor::{Error, Result};
 
-use super::graph::{Graph, KeyEffect, Operation, OperationId, OperationKind};
+use super::graph::{Graph, GroupingId, KeyEffect, Operation, OperationId, OperationKind};
 use super::names::{Names, RepartitionNames};
 
 /// A node to be written, or the three nodes around a repartition topic.
@@ -118,8 +118,15 @@ impl Planner<'_> {
         let operation = self.graph.operation(id);
         let name = operation.name.as_deref();
         Ok(match &operation.kind {
-            OperationKind::StreamSource { topics } => self.stream_source(id, name, topics)?,
-            OperationKind::TableSource { topic, .. } => self.table_source(id, operation, topic),
+            OperationKind::StreamSource { topics, types } => self.stream_source(id, name, topics, types)?,
+            OperationKind::TableSource { topics, .. } => {
+                let [topic] = topics.as_slice() else {
+                    return Err(Error::invalid(format!(
+                        "a table reads one topic, not {topics:?}: read a stream of them and use `to_table`"
+                    )));
+                };
+                self.table_source(id, operation, topic)
+            }
             OperationKind::Step { prefix, key } => {
                 let name = self.names.given_or_node(name, prefix);
                 let below = self.below(id, operation.parents[0], name);
@@ -142,8 +149,16 @@ impl Planner<'_> {
                 let node = self.repartition_node(id, parent, names, *partitions);
                 OperationPlan { node, sources: BTreeSet::from([node]), ..OperationPlan::default() }
             }
-            OperationKind::ToTable { .. } => self.to_table(id, operation),
-            OperationKind::StreamAggregate { prefix, .. } => self.stream_aggregate(id, operation, prefix),
+            OperationKind::ToTable { .. } => self.table_of_stream(id, operation),
+            OperationKind::StreamAggregate { prefix, is_count, grouping, .. } => {
+                // Kafka Streams' `count` once named a store in vain; the number is still used up.
+                if *is_count
+                    && operation.store.as_ref().is_some_and(|store| store.is_given && store.name.is_none())
+                {
+                    self.names.skip();
+                }
+                self.stream_aggregate(id, operation, prefix, *grouping)
+            }
             OperationKind::TableView { prefix, .. } => {
                 let store = operation.store.as_ref();
                 if store.is_some_and(|store| store.name.is_none()) {
@@ -161,7 +176,9 @@ impl Planner<'_> {
                 let name = self.names.given_or_node(name, "KTABLE-SELECT-");
                 self.below(id, operation.parents[0], name)
             }
-            OperationKind::TableAggregate { prefix, .. } => self.table_aggregate(id, operation, prefix),
+            OperationKind::TableAggregate { prefix, grouping, .. } => {
+                self.table_aggregate(id, operation, prefix, *grouping)
+            }
             OperationKind::StreamTableJoin { prefix, .. } => self.stream_table_join(id, operation, prefix),
         })
     }
@@ -172,26 +189,37 @@ impl Planner<'_> {
         id: OperationId,
         name: Option<&str>,
         topics: &[String],
+        types: &str,
     ) -> Result<OperationPlan> {
         let name = self.names.given_or_node(name, "KSTREAM-SOURCE-");
-        let mut node = None;
-        for (index, other) in self.plan.nodes.iter().enumerate() {
-            let PlannedKind::Node(other_id) = other.kind else { continue };
-            let OperationKind::StreamSource { topics: read } = &self.graph.operation(other_id).kind else {
-                continue;
-            };
-            if let Some(shared) = topics.iter().find(|topic| read.contains(topic)) {
-                if BTreeSet::from_iter(topics) != BTreeSet::from_iter(read) {
-                    return Err(Error::invalid(format!(
-                        "topic {shared} is read by two streams that do not read the same topics, {read:?} and \
-                         {topics:?}: read each topic by itself and `merge`"
-                    )));
-                }
-                node = Some(index);
-            }
-        }
-        let node = node.unwrap_or_else(|| self.node(name, Vec::new(), PlannedKind::Node(id)));
+        let node = match self.source_shared_with(topics, types)? {
+            Some(node) => node,
+            None => self.node(name, Vec::new(), PlannedKind::Node(id)),
+        };
         Ok(OperationPlan { node, sources: BTreeSet::from([node]), ..OperationPlan::default() })
+    }
+
+    /// The source of an earlier stream that reads the same topics.
+    fn source_shared_with(&self, topics: &[String], types: &str) -> Result<Option<usize>> {
+        for (index, node) in self.plan.nodes.iter().enumerate() {
+            let PlannedKind::Node(other) = node.kind else { continue };
+            let other = &self.graph.operation(other).kind;
+            let OperationKind::StreamSource { topics: read, types: read_as } = other else { continue };
+            let Some(shared) = topics.iter().find(|topic| read.contains(topic)) else { continue };
+            if BTreeSet::from_iter(topics) != BTreeSet::from_iter(read) {
+                return Err(Error::invalid(format!(
+                    "topic {shared} is read by two streams that do not read the same topics, {read:?} and \
+                     {topics:?}: read each topic by itself and `merge`"
+                )));
+            }
+            if types != *read_as {
+                return Err(Error::invalid(format!(
+                    "topic {shared} is read as {read_as} and as {types}: read it once and convert with `map`"
+                )));
+            }
+            return Ok(Some(index));
+        }
+        Ok(None)
     }
 
     fn table_source(&mut self, id: OperationId, operation: &Operation, topic: &str) -> OperationPlan {
@@ -220,7 +248,7 @@ impl Planner<'_> {
         merged
     }
 
-    fn to_table(&mut self, id: OperationId, operation: &Operation) -> OperationPlan {
+    fn table_of_stream(&mut self, id: OperationId, operation: &Operation) -> OperationPlan {
         let name = self.names.given_or_node(operation.name.as_deref(), "KSTREAM-TOTABLE-");
         let (store, is_materialized) = self.store_name(operation, "KSTREAM-TOTABLE-");
         let stream = self.plan.operation(operation.parents[0]).clone();
@@ -235,13 +263,13 @@ impl Planner<'_> {
         OperationPlan { node, store: Some(store), is_materialized, sources, ..OperationPlan::default() }
     }
 
-    fn stream_aggregate(&mut self, id: OperationId, operation: &Operation, prefix: &str) -> OperationPlan {
-        let OperationKind::StreamAggregate { is_count, grouping, .. } = operation.kind else {
-            return OperationPlan::default();
-        };
-        if is_count && operation.store.as_ref().is_some_and(|store| store.is_given && store.name.is_none()) {
-            self.names.skip();
-        }
+    fn stream_aggregate(
+        &mut self,
+        id: OperationId,
+        operation: &Operation,
+        prefix: &str,
+        grouping: GroupingId,
+    ) -> OperationPlan {
         let (store, _) = self.store_name(operation, prefix);
         let name = self.names.given_or_node(operation.name.as_deref(), prefix);
         let stream = self.plan.operation(operation.parents[0]).clone();
@@ -262,10 +290,13 @@ impl Planner<'_> {
         OperationPlan { node, store: Some(store), is_materialized: true, sources, ..OperationPlan::default() }
     }
 
-    fn table_aggregate(&mut self, id: OperationId, operation: &Operation, prefix: &str) -> OperationPlan {
-        let OperationKind::TableAggregate { grouping, .. } = operation.kind else {
-            return OperationPlan::default();
-        };
+    fn table_aggregate(
+        &mut self,
+        id: OperationId,
+        operation: &Operation,
+        prefix: &str,
+        grouping: GroupingId,
+    ) -> OperationPlan {
         let (store, _) = self.store_name(operation, "KTABLE-AGGREGATE-");
         let name = operation.name.as_deref();
         let sink = self.names.suffixed_or_node(name, "-sink", "KSTREAM-SINK-");

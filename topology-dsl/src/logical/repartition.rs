@@ -62,7 +62,7 @@ impl<K: RecordField, V: Clone + 'static> RepartitionEdges for TypedTopic<K, V> {
 /// Leaves out records without a key: no grouping and no inner join would find them.
 struct KeyFilter<K, V> {
     keeps_null_keys: bool,
-    types: PhantomData<fn() -> (K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K: RecordField, V: Clone + 'static> Processor for KeyFilter<K, V> {

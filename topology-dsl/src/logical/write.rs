@@ -35,6 +35,12 @@ impl Place<'_> {
     pub(crate) fn own_store(&self) -> Option<String> {
         self.stores.first().map(ToString::to_string)
     }
+
+    /// The name of the store of a table that always keeps one.
+    pub(crate) fn required_store(&self) -> Result<String> {
+        self.own_store()
+            .ok_or_else(|| Error::fatal(format!("node {} was planned without its store", self.name)))
+    }
 }
 
 impl Graph {

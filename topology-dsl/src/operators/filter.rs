@@ -75,7 +75,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct Filter<K, V, E, F> {
     predicate: Arc<F>,
-    types: PhantomData<fn(K, V) -> E>,
+    types: PhantomData<(K, V, E)>,
 }
 
 impl<K, V, E, F> Processor for Filter<K, V, E, F>

@@ -72,7 +72,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct FlatMap<K, V, I, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (I, E)>,
+    types: PhantomData<(K, V, I, E)>,
 }
 
 impl<K, V, K2, V2, I, E, F> Processor for FlatMap<K, V, I, E, F>

@@ -74,7 +74,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct FlatMapValues<K, V, I, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (I, E)>,
+    types: PhantomData<(K, V, I, E)>,
 }
 
 impl<K, V, V2, I, E, F> Processor for FlatMapValues<K, V, I, E, F>

@@ -55,7 +55,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct ForEach<K, V, E, F> {
     action: Arc<F>,
-    types: PhantomData<fn(K, V) -> E>,
+    types: PhantomData<(K, V, E)>,
 }
 
 impl<K, V, E, F> Processor for ForEach<K, V, E, F>

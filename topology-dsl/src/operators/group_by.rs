@@ -15,11 +15,18 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     ///
     /// ```
     /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
     ///
     /// let builder = StreamsBuilder::new();
     /// let movements = builder.stream::<String, i64>("stock-movements");
-    /// movements.group_by_key().count(());
-    /// assert!(builder.build()?.repartition_topics().is_empty());
+    /// movements.group_by_key().count(()).to_stream().to("movement-counts");
+    /// let topology = builder.build()?;
+    /// assert!(topology.repartition_topics().is_empty());
+    ///
+    /// let driver = TopologyTestDriver::new(topology)?;
+    /// driver.input_topic::<String, i64>("stock-movements").pipe_input("apples", -3)?;
+    /// let counts = driver.output_topic::<String, u64>("movement-counts");
+    /// assert_eq!(counts.read_key_value()?, Some(("apples".into(), 1)));
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "groupByKey")]
@@ -34,11 +41,17 @@ impl<K: Clone + 'static, V: RecordField> KStream<K, V> {
     ///
     /// ```
     /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
     ///
     /// let builder = StreamsBuilder::new();
     /// let orders = builder.stream::<String, String>("orders");
-    /// orders.group_by(|_id, customer| customer.clone()).named("by-customer").count(());
-    /// assert_eq!(builder.build()?.repartition_topics()[0].name, "by-customer-repartition");
+    /// let by_customer = orders.group_by(|_id, customer| customer.clone()).named("by-customer");
+    /// by_customer.count(()).to_stream().to("orders-per-customer");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, String>("orders").pipe_input("order-1", "ann")?;
+    /// let counts = driver.output_topic::<String, u64>("orders-per-customer");
+    /// assert_eq!(counts.read_key_value()?, Some(("ann".into(), 1)));
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "groupBy")]

@@ -59,7 +59,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct Map<K, V, K2, V2, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (K2, V2, E)>,
+    types: PhantomData<(K, V, K2, V2, E)>,
 }
 
 impl<K, V, K2, V2, E, F> Processor for Map<K, V, K2, V2, E, F>

@@ -38,11 +38,23 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// `process`.
     ///
     /// ```
-    /// # use millstream::prelude::*;
+    /// use millstream::handlers::{Handlers, Reaction};
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
     /// let builder = StreamsBuilder::new();
     /// let orders = builder.stream::<String, String>("orders");
     /// orders.try_map_values(|_sku, quantity| quantity.parse::<i64>()).to("quantities");
-    /// # builder.build()?;
+    ///
+    /// let mut settings = Settings::new("localhost:9092");
+    /// settings.handlers = Handlers::all(Reaction::Skip);
+    /// let driver = TopologyTestDriver::builder(builder.build()?).settings(settings).build()?;
+    /// let orders = driver.input_topic::<String, String>("orders");
+    /// orders.pipe_input("apples", "many")?;
+    /// orders.pipe_input("pears", "2")?;
+    /// let quantities = driver.output_topic::<String, i64>("quantities");
+    /// assert_eq!(quantities.read_key_values_to_list()?, [("pears".into(), 2)]);
+    /// assert_eq!(driver.skipped_records(), 1);
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn try_map_values<V2: Clone + 'static, E: Into<BoxError> + 'static>(
@@ -59,7 +71,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct MapValues<K, V, V2, E, F> {
     mapper: Arc<F>,
-    types: PhantomData<fn(K, V) -> (V2, E)>,
+    types: PhantomData<(K, V, V2, E)>,
 }
 
 impl<K, V, V2, E, F> Processor for MapValues<K, V, V2, E, F>

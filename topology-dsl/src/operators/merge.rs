@@ -48,7 +48,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 /// Hands records on as they are: where streams meet, or part.
 pub(super) struct PassOn<K, V> {
-    pub(super) types: PhantomData<fn() -> (K, V)>,
+    pub(super) types: PhantomData<(K, V)>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Processor for PassOn<K, V> {

@@ -30,7 +30,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct Peek<K, V, F> {
     action: Arc<F>,
-    types: PhantomData<fn(K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K, V, F> Processor for Peek<K, V, F>

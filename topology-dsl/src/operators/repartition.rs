@@ -23,7 +23,6 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// assert_eq!(topology.repartition_topics()[0].partitions, Some(12));
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    #[must_use]
     pub fn repartition(&self, repartitioned: impl Into<Repartitioned>) -> KStream<K, V> {
         let Repartitioned { name, partitions } = repartitioned.into();
         KStream::declare(
@@ -33,6 +32,7 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
                 parents: vec![self.id],
                 name,
                 store: None,
+                // The nodes around the topic are all there is to it; they are written with the topic.
                 write: Box::new(|_| Ok(())),
             },
         )

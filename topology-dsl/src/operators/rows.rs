@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Wiring};
-use millstream_processor::{KeyValueStore, Result};
+use millstream_processor::{Error, KeyValueStore, Result};
 
 use crate::logical::{OperationId, Plan};
 
@@ -18,13 +18,15 @@ pub(crate) trait Rows<K, V> {
 pub(crate) type OpenRows<K, V> = Arc<dyn Fn(&Wiring<'_>) -> Result<Box<dyn Rows<K, V>>> + Send + Sync>;
 
 /// Decides where a table's rows are found, once it is planned which tables keep a store.
-pub(crate) type RowLookup<K, V> = Rc<dyn Fn(&Plan) -> OpenRows<K, V>>;
+pub(crate) type RowLookup<K, V> = Rc<dyn Fn(&Plan) -> Result<OpenRows<K, V>>>;
 
 /// Rows in the store of the table itself.
 pub(crate) fn stored_rows<K: Clone + 'static, V: Clone + 'static>(table: OperationId) -> RowLookup<K, V> {
     Rc::new(move |plan| {
-        let store = plan.operation(table).store.clone().unwrap_or_default();
-        Arc::new(move |wiring| Ok(Box::new(StoredRows { store: wiring.key_value_store(&store)? })))
+        let store = plan.operation(table).store.clone();
+        let store =
+            store.ok_or_else(|| Error::fatal("rows were to be looked up in a table without a store"))?;
+        Ok(Arc::new(move |wiring| Ok(Box::new(StoredRows { store: wiring.key_value_store(&store)? }))))
     })
 }
 

@@ -59,7 +59,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 struct SelectKey<K, V, K2, E, F> {
     selector: Arc<F>,
-    types: PhantomData<fn(K, V) -> (K2, E)>,
+    types: PhantomData<(K, V, K2, E)>,
 }
 
 impl<K, V, K2, E, F> Processor for SelectKey<K, V, K2, E, F>

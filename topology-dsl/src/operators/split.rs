@@ -74,7 +74,6 @@ impl<K: Clone + 'static, V: Clone + 'static> Split<K, V> {
     /// assert!(builder.build()?.describe().contains("Processor: size-bulk"));
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().operation_mut(self.id).name = Some(name.into());
         self

@@ -52,8 +52,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
                 name: None,
                 store: Some(store.into_plan()),
                 write: Box::new(move |place| {
-                    let (store, sends_old_values) =
-                        (place.own_store().unwrap_or_default(), place.sends_old_values);
+                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
                     let change = Arc::clone(&change);
                     place.add_processor(move |wiring| {
                         Ok(StreamAggregation::<K, V, A, F> {
@@ -72,7 +71,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
 struct StreamAggregation<K: RecordField, V, A, F> {
     store: TableStore<K::NonNull, A>,
     change: Arc<F>,
-    types: PhantomData<fn(V)>,
+    types: PhantomData<V>,
 }
 
 impl<K, V, A, F> Processor for StreamAggregation<K, V, A, F>

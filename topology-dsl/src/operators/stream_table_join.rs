@@ -127,7 +127,7 @@ where
             name: None,
             store: None,
             write: Box::new(move |place| {
-                let (open_rows, joiner) = (rows(place.plan), Arc::clone(&joiner));
+                let (open_rows, joiner) = (rows(place.plan)?, Arc::clone(&joiner));
                 place.add_processor(move |wiring| {
                     Ok(StreamTableJoin::<K, V, T, V2, F> {
                         rows: open_rows(wiring)?,
@@ -145,7 +145,7 @@ struct StreamTableJoin<K: RecordField, V, T, V2, F> {
     rows: Box<dyn Rows<K::NonNull, T>>,
     kind: StreamTableJoinKind,
     joiner: Arc<F>,
-    types: PhantomData<fn(V) -> V2>,
+    types: PhantomData<(V, V2)>,
 }
 
 impl<K, V, T, V2, F> Processor for StreamTableJoin<K, V, T, V2, F>

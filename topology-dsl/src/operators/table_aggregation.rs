@@ -39,8 +39,7 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
                 name: None,
                 store: Some(store.into_plan()),
                 write: Box::new(move |place| {
-                    let (store, sends_old_values) =
-                        (place.own_store().unwrap_or_default(), place.sends_old_values);
+                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
                     let change = Arc::clone(&change);
                     place.add_processor(move |wiring| {
                         Ok(TableAggregation {
@@ -59,7 +58,7 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
 struct TableAggregation<K, V, A, F> {
     store: TableStore<K, A>,
     change: Arc<F>,
-    types: PhantomData<fn(V)>,
+    types: PhantomData<V>,
 }
 
 impl<K, V, A, F> Processor for TableAggregation<K, V, A, F>

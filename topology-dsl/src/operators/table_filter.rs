@@ -71,8 +71,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use crate::StoreName;
     use crate::operators::test_support::{driver, pipe_all, text, written};
+    use crate::{StoreName, StoreOptions};
 
     const STOCK: StoreName<String, i64> = StoreName::new("stock");
     const SHORT: StoreName<String, i64> = StoreName::new("short");
@@ -111,7 +111,11 @@ mod tests {
     fn a_store_of_its_own_holds_the_matching_rows() {
         let driver = driver(|builder| {
             let stock = builder.table::<String, i64>("stock").materialized(STOCK);
-            stock.filter(|_, on_hand| *on_hand < 10).materialized(SHORT).to_stream().to("short");
+            stock
+                .filter(|_, on_hand| *on_hand < 10)
+                .materialized(SHORT.without_caching())
+                .to_stream()
+                .to("short");
         });
         pipe_all(
             &driver.input_topic::<String, i64>("stock"),
@@ -121,5 +125,7 @@ mod tests {
         let rows: Vec<String> =
             short.all().expect("it can be read").map(|row| row.expect("it decodes").0).collect();
         assert_eq!(rows, ["apples"]);
+        let expected = [(text("apples"), Some(3)), (text("plums"), Some(4)), (text("plums"), None)];
+        assert_eq!(written(&driver.output_topic::<String, Option<i64>>("short")), expected);
     }
 }

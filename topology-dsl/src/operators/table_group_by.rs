@@ -66,7 +66,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 
 struct Regroup<K, V, K2, V2, F> {
     selector: Arc<F>,
-    types: PhantomData<fn(K, V) -> (K2, V2)>,
+    types: PhantomData<(K, V, K2, V2)>,
 }
 
 impl<K, V, K2, V2, F> Regroup<K, V, K2, V2, F>

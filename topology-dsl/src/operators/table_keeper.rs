@@ -11,7 +11,7 @@ use crate::logical::WriteNode;
 /// Keeps the newest value of each key, in the order of the records' offsets, not of their event times.
 pub(crate) struct TableKeeper<K: RecordField, V: RecordField> {
     store: Option<TableStore<K::NonNull, V::NonNull>>,
-    types: PhantomData<fn(K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K: RecordField, V: RecordField> TableKeeper<K, V> {

@@ -76,10 +76,10 @@ where
         if plan.operation(view).is_materialized {
             return stored_rows(view)(plan);
         }
-        let (open_parent, function) = (parent(plan), Arc::clone(&function));
-        Arc::new(move |wiring: &Wiring<'_>| {
+        let (open_parent, function) = (parent(plan)?, Arc::clone(&function));
+        Ok(Arc::new(move |wiring: &Wiring<'_>| {
             Ok(Box::new(ComputedRows { parent: open_parent(wiring)?, function: Arc::clone(&function) }))
-        })
+        }))
     })
 }
 
@@ -101,7 +101,7 @@ struct TableView<K, V, F: RowFunction<K, V>> {
     store: Option<TableStore<K, F::Value>>,
     sends_old_values: bool,
     function: Arc<F>,
-    types: PhantomData<fn(K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K, V, F> Processor for TableView<K, V, F>

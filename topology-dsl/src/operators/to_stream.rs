@@ -46,7 +46,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 }
 
 struct NewValues<K, V> {
-    types: PhantomData<fn() -> (K, V)>,
+    types: PhantomData<(K, V)>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Processor for NewValues<K, V> {

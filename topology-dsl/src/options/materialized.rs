@@ -141,5 +141,8 @@ impl<K, V, S: Into<Materialized<K, V>>> StoreOptions<K, V> for S {}
 pub(crate) struct StorePlan {
     pub(crate) name: Option<String>,
     pub(crate) is_given: bool,
-    pub(crate) build: Box<dyn Fn(&str) -> Arc<dyn StoreBuilder>>,
+    pub(crate) build: BuildStore,
 }
+
+/// Makes a store's builder, once the store has its name.
+type BuildStore = Box<dyn Fn(&str) -> Arc<dyn StoreBuilder>>;

@@ -43,6 +43,24 @@ impl<K: RecordField, V: RecordField> Produced<K, V> {
     }
 
     /// Uses these serdes instead of those of the types.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    /// use millstream::{HasSerde, JsonSerde};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let numbers_as_text = Produced::topic("report").with_serdes(String::serde(), Arc::new(JsonSerde::<i64>::new()));
+    /// builder.stream::<String, i64>("orders").to(numbers_as_text);
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 30)?;
+    /// let report = driver.output_topic::<String, String>("report");
+    /// assert_eq!(report.read_key_value()?, Some(("apples".into(), "30".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     pub fn with_serdes(mut self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
         self.key_serde = key;

@@ -43,6 +43,19 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
     }
 
     /// Uses these serdes instead of those of the types.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use millstream::prelude::*;
+    /// use millstream::{HasSerde, JsonSerde};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let numbers_as_text = Source::topic("orders").with_serdes(String::serde(), Arc::new(JsonSerde::<i64>::new()));
+    /// builder.stream::<String, i64>(numbers_as_text).to("order-archive");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     pub fn with_serdes(mut self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
         self.key_serde = key;

@@ -3,3 +3,4 @@
 mod describe;
 mod messages;
 mod order_availability;
+mod wrong_programs;

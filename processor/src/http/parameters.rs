@@ -1,0 +1,111 @@
+//! What may follow the `?` of a request, read strictly: a parameter that is misspelt is refused, not ignored.
+
+use millstream_state_stores::Direction;
+
+use super::error::ApiError;
+
+/// The parameters of a request, decoded, in the order they were written.
+pub(super) type Parameters = [(String, String)];
+
+/// Which rows of a store are asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ScanRequest {
+    pub(super) keys: AskedKeys,
+    pub(super) direction: Direction,
+    pub(super) limit: usize,
+}
+
+/// Keys as the client wrote them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum AskedKeys {
+    /// Both ends included; an end that is not given is open.
+    Between { from: Option<String>, to: Option<String> },
+    /// Those that begin with this.
+    Prefix(String),
+}
+
+impl ScanRequest {
+    const DEFAULT_LIMIT: usize = 100;
+    const MAX_LIMIT: usize = 10_000;
+
+    /// # Errors
+    /// 400, with the parameter, if one is unknown, repeated, or makes no sense.
+    pub(super) fn parse(parameters: &Parameters) -> Result<Self, ApiError> {
+        let [from, to, prefix, reverse, limit] =
+            values_of(parameters, ["from", "to", "prefix", "reverse", "limit"])?;
+        let keys = match (prefix, from, to) {
+            (Some(prefix), None, None) => AskedKeys::Prefix(prefix.to_string()),
+            (Some(_), _, _) => {
+                return Err(ApiError::bad_request("parameter prefix cannot be combined with from or to"));
+            }
+            (None, from, to) => {
+                AskedKeys::Between { from: from.map(str::to_string), to: to.map(str::to_string) }
+            }
+        };
+        let direction = match reverse {
+            None | Some("false") => Direction::Forward,
+            Some("true") => Direction::Reverse,
+            Some(other) => {
+                return Err(ApiError::bad_request(format!(
+                    "parameter reverse is {other:?}, not true or false"
+                )));
+            }
+        };
+        let limit = match limit.map(str::parse) {
+            None => Self::DEFAULT_LIMIT,
+            Some(Ok(limit)) if (1..=Self::MAX_LIMIT).contains(&limit) => limit,
+            Some(_) => {
+                let problem = format!("parameter limit is no whole number from 1 to {}", Self::MAX_LIMIT);
+                return Err(ApiError::bad_request(problem)
+                    .with_remedy("for more rows, ask again from the last key of the answer"));
+            }
+        };
+        Ok(ScanRequest { keys, direction, limit })
+    }
+}
+
+/// How the topology is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopologyFormat {
+    Text,
+    Dot,
+    Mermaid,
+    Json,
+}
+
+impl TopologyFormat {
+    /// # Errors
+    /// 400, with the parameter, if it is unknown, repeated, or names no format.
+    pub(super) fn parse(parameters: &Parameters) -> Result<Self, ApiError> {
+        let [format] = values_of(parameters, ["format"])?;
+        match format {
+            None | Some("text") => Ok(TopologyFormat::Text),
+            Some("dot") => Ok(TopologyFormat::Dot),
+            Some("mermaid") => Ok(TopologyFormat::Mermaid),
+            Some("json") => Ok(TopologyFormat::Json),
+            Some(other) => Err(ApiError::bad_request(format!(
+                "parameter format is {other:?}, not text, dot, mermaid or json"
+            ))),
+        }
+    }
+}
+
+/// The values of the parameters with these names.
+fn values_of<'a, const N: usize>(
+    parameters: &'a Parameters,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N], ApiError> {
+    let mut values = [None; N];
+    for (name, value) in parameters {
+        let Some(position) = names.iter().position(|known| known == name) else {
+            return Err(ApiError::bad_request(format!(
+                "there is no parameter {name:?} here; known: {}",
+                names.join(", ")
+            )));
+        };
+        if values[position].replace(value.as_str()).is_some() {
+            return Err(ApiError::bad_request(format!("parameter {name} is given twice")));
+        }
+    }
+    Ok(values)
+}

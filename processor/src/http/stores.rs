@@ -1,0 +1,155 @@
+//! Queries: the stores of this instance and their rows, as JSON.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, State};
+use millstream_state_stores::{KeyRange, Position, StoreBuilder};
+use serde_json::{Map, Value, json};
+
+use super::error::ApiError;
+use super::parameters::{AskedKeys, ScanRequest};
+use super::routes::{AllParameters, App};
+use crate::query::{QueryError, StoreEntry, StoreView};
+
+type Answer = Result<Json<Value>, ApiError>;
+
+/// `GET /stores`
+pub(super) async fn list(State(app): State<App>) -> Answer {
+    on_reader_thread(move || {
+        let stores = app.shared.stores.names().map(|name| describe(&app, name));
+        Ok(json!({ "stores": stores.collect::<Result<Vec<_>, _>>()? }))
+    })
+    .await
+}
+
+/// `GET /stores/{name}`
+pub(super) async fn scan(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+    parameters: Result<AllParameters, QueryRejection>,
+) -> Answer {
+    let Path(name) = name?;
+    let request = ScanRequest::parse(&parameters?)?;
+    on_reader_thread(move || rows(&Store::open(&app, &name)?, &request)).await
+}
+
+/// `GET /stores/{name}/{key}`
+pub(super) async fn get(
+    State(app): State<App>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Answer {
+    let Path((name, key)) = path?;
+    on_reader_thread(move || row(&Store::open(&app, &name)?, &key)).await
+}
+
+/// Reads stores where it may take its time: reads go to disk, and the threads that answer requests must not wait for it.
+async fn on_reader_thread(read: impl FnOnce() -> Result<Value, ApiError> + Send + 'static) -> Answer {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(answer) => answer.map(Json),
+        Err(error) => Err(ApiError::internal(format!("the query ended early: {error}"))),
+    }
+}
+
+/// A store to read, with the types to read it by.
+struct Store {
+    view: StoreView,
+    builder: Arc<dyn StoreBuilder>,
+}
+
+impl Store {
+    fn open(app: &App, name: &str) -> Result<Self, ApiError> {
+        let view = StoreView::new(Arc::clone(&app.shared.stores), name);
+        view.coverage()?;
+        let builder = app.shared.topology.store(name).cloned();
+        let builder = builder.ok_or_else(|| ApiError::internal(format!("store {name} has no builder")))?;
+        Ok(Store { view, builder })
+    }
+
+    /// The bytes of a key that the client wrote in `place`.
+    fn key_bytes(&self, place: &str, text: &str) -> Result<Vec<u8>, ApiError> {
+        let bad_key =
+            |error| ApiError::bad_request(format!("{place} of store {}: {error}", self.view.name()));
+        self.builder.key_from_text(text).map_err(bad_key)
+    }
+
+    fn entry_to_json(&self, entry: &StoreEntry) -> Result<Value, ApiError> {
+        let key = self.builder.key_to_json(&entry.key).map_err(QueryError::from)?;
+        let value = self.builder.value_to_json(&entry.value).map_err(QueryError::from)?;
+        Ok(json!({ "key": key, "value": value, "timestamp": entry.timestamp.as_millis() }))
+    }
+}
+
+fn describe(app: &App, name: &str) -> Result<Value, ApiError> {
+    let Store { view, builder } = Store::open(app, name)?;
+    let (types, (here, of)) = (builder.types(), view.coverage()?);
+    let mut json = json!({
+        "name": name,
+        "kind": types.kind,
+        "key_type": types.key,
+        "value_type": types.value,
+        "partitions": { "here": here, "of": of },
+    });
+    match (view.position(), view.approximate_num_entries()) {
+        (Ok(position), Ok(entries)) => {
+            json["position"] = position_to_json(&position);
+            json["approximate_entries"] = entries.into();
+        }
+        (Err(error), _) | (_, Err(error)) => json["unreadable"] = error.to_string().into(),
+    }
+    Ok(json)
+}
+
+fn rows(store: &Store, request: &ScanRequest) -> Result<Value, ApiError> {
+    // The position comes first: the rows then reflect at least that.
+    let position = store.view.position()?;
+    let (here, of) = store.view.coverage()?;
+    let mut scan = match &request.keys {
+        AskedKeys::Prefix(prefix) => {
+            let prefix = store.key_bytes("parameter prefix", prefix)?;
+            store.view.prefix_scan(&prefix, request.direction)?
+        }
+        AskedKeys::Between { from, to } => {
+            let bound = |place, text: &Option<String>| match text {
+                Some(text) => store.key_bytes(place, text).map(Bound::Included),
+                None => Ok(Bound::Unbounded),
+            };
+            let range = KeyRange::new(bound("parameter from", from)?, bound("parameter to", to)?);
+            store.view.scan(&range, request.direction)?
+        }
+    };
+    let rows = scan.by_ref().take(request.limit).map(|entry| store.entry_to_json(&entry?));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let truncated = scan.next().transpose()?.is_some();
+    Ok(json!({
+        "store": store.view.name(),
+        "rows": rows,
+        "truncated": truncated,
+        "partitions": { "here": here, "of": of },
+        "position": position_to_json(&position),
+    }))
+}
+
+fn row(store: &Store, key: &str) -> Result<Value, ApiError> {
+    let bytes = store.key_bytes("the key", key)?;
+    let position = position_to_json(&store.view.position_for_key(&bytes)?);
+    let Some(entry) = store.view.get(&bytes)? else {
+        let error = format!("store {} has no key {key:?}", store.view.name());
+        return Err(ApiError::not_found(error).with_position(position));
+    };
+    let mut json = store.entry_to_json(&entry)?;
+    json["store"] = store.view.name().into();
+    json["position"] = position;
+    Ok(json)
+}
+
+/// `{"topic": {"partition": next offset}}`
+fn position_to_json(position: &Position) -> Value {
+    let mut topics = Map::new();
+    for (topic, partition, next) in position.iter() {
+        topics.entry(topic).or_insert_with(|| json!({}))[partition.to_string()] = next.get().into();
+    }
+    topics.into()
+}

@@ -1,0 +1,256 @@
+//! An application as its threads leave it, made by hand: rows, states and snapshots, without Kafka and without threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{
+    EngineSizes, HasSerde, KeyValueStoreBuilder, Offset, PartitionId, Position, StateMemory, StoreBuilder,
+    StoreStats, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp, json_serde,
+    partition_for_key,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Failure, Processor, ProcessorContext, Record};
+use crate::clock::ManualClock;
+use crate::config::Settings;
+use crate::error::Result;
+use crate::kafka::{ClusterAdmin, NewTopic};
+use crate::metrics::Metrics;
+use crate::query::StoreStatus;
+use crate::runtime::{
+    ClientState, PartitionSnapshot, RestoreProgress, Shared, SharedParts, TaskSnapshot, ThreadSnapshot,
+    ThreadState,
+};
+use crate::task::TaskState;
+use crate::topology::{Consumed, SinkTopic, TopicName, Topology};
+
+/// An order, written as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    sku: String,
+    quantity: u32,
+}
+json_serde!(Order);
+
+/// The application `shop`, with two partitions:
+/// - store `stock`, text to number, all of it here;
+/// - store `orders`, number to JSON, of which partition 0 is here;
+/// - store `prices`, which restores.
+pub(crate) struct TestApp {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Arc<Metrics>,
+    stores: Vec<TaskStores>,
+}
+
+pub(crate) const TASKS: [TaskId; 2] =
+    [TaskId { subtopology: 0, partition: 0 }, TaskId { subtopology: 0, partition: 1 }];
+
+pub(crate) const STOCK: [(&str, i64); 6] =
+    [("apples", 3), ("apples/green", -1), ("Äpfel 100%", 7), ("pears", 12), ("plums", 0), ("quinces?", 40)];
+
+impl TestApp {
+    /// The application in the state `Created`.
+    pub(crate) fn created() -> Self {
+        let topology = Arc::new(topology().unwrap());
+        let settings = Settings { num_stream_threads: 2, ..Settings::new("nowhere:9092") };
+        let movements = TopicName::External("stock-movements".into());
+        let shared = Arc::new(Shared::new(SharedParts {
+            application_id: "shop".into(),
+            topology: Arc::clone(&topology),
+            settings,
+            clock: ManualClock::at(Timestamp::from_millis(0)),
+            admin: Arc::new(NoCluster),
+            plans: Vec::new(),
+            readers: BTreeMap::new(),
+            partition_counts: BTreeMap::from([(movements, 2)]),
+            restore_listener: None,
+            state_listener: None,
+        }));
+        let stores = TASKS.map(|task| open_stores(&shared, task)).into();
+        let metrics = Arc::new(Metrics::new(Arc::clone(&shared)).unwrap());
+        TestApp { shared, metrics, stores }
+    }
+
+    /// The application with all its threads running.
+    pub(crate) fn running() -> Self {
+        let app = TestApp::created();
+        app.shared.move_to(ClientState::Rebalancing);
+        for thread in 0..2 {
+            app.shared.thread_is(thread, ThreadState::Running);
+        }
+        assert_eq!(app.shared.state(), ClientState::Running);
+        app
+    }
+
+    /// Closes the stores before the registry knows, as when a query meets a task on its way out.
+    pub(crate) fn close_stores(&mut self) {
+        self.stores.clear();
+    }
+
+    /// Gives the first thread a past and two tasks, one of which restores `prices`.
+    pub(crate) fn with_snapshots(self) -> Self {
+        let [first, second] = TASKS;
+        let mut thread = thread_snapshot(&self.shared.snapshots[0].load().name);
+        thread.tasks = vec![
+            TaskSnapshot { state: TaskState::Running, ..task_snapshot(first) },
+            TaskSnapshot {
+                restores: vec![RestoreProgress {
+                    task: second,
+                    store: "prices".into(),
+                    from: Offset::new(100),
+                    next: Offset::new(400),
+                    end: Offset::new(1000),
+                    records: 250,
+                }],
+                state: TaskState::Restoring,
+                ..task_snapshot(second)
+            },
+        ];
+        self.shared.snapshots[0].store(Arc::new(thread));
+        self
+    }
+}
+
+fn topology() -> Result<Topology> {
+    let mut topology = Topology::new();
+    let movements = TopicName::External("stock-movements".into());
+    let consumed = Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde());
+    topology.add_source("movements", vec![movements], consumed)?;
+    for builder in builders() {
+        topology.add_state_store(builder)?;
+    }
+    topology.add_processor("count", &["movements"], &["stock", "orders", "prices"], |_| Ok(PassOn))?;
+    let levels = SinkTopic::<String, i64>::Fixed(TopicName::External("stock-levels".into()));
+    topology.add_sink("levels", &["count"], levels, HasSerde::serde(), HasSerde::serde())?;
+    Ok(topology)
+}
+
+fn builders() -> [Arc<dyn StoreBuilder>; 3] {
+    [
+        Arc::new(KeyValueStoreBuilder::new("stock", String::serde(), i64::serde())),
+        Arc::new(KeyValueStoreBuilder::new("orders", u64::serde(), Order::serde())),
+        Arc::new(KeyValueStoreBuilder::new("prices", Vec::<u8>::serde(), f64::serde())),
+    ]
+}
+
+/// Fills the stores of a task, commits, and lets queries see them.
+fn open_stores(shared: &Shared, task: TaskId) -> TaskStores {
+    let memory = StateMemory::new(16 << 20);
+    let options = TaskStoresOptions::default();
+    let mut stores = TaskStores::open(task, "shop", None, memory, options, &builders()).unwrap();
+    let at = |millis| Timestamp::from_millis(millis);
+    let stock = stores.key_value::<String, i64>("stock").unwrap();
+    for (sku, quantity) in STOCK {
+        if partition_for_key(sku.as_bytes(), 2) == task.partition {
+            stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(quantity, at(1_700)))).unwrap();
+        }
+    }
+    let orders = stores.key_value::<u64, Order>("orders").unwrap();
+    for number in (0..20).filter(|number: &u64| partition_for_key(&number.to_be_bytes(), 2) == task.partition)
+    {
+        let order = Order { sku: "apples".into(), quantity: 1 };
+        orders.put(&number, Some(ValueAndTimestamp::new(order, at(1_800)))).unwrap();
+    }
+    stores.prepare_commit().unwrap();
+    stores.drain_changelog(|_| Ok::<(), std::convert::Infallible>(())).unwrap();
+    let mut position = Position::new();
+    position.set("stock-movements", PartitionId::new(task.partition), Offset::new(42));
+    stores.commit(Arc::new(position)).unwrap();
+
+    let open = |store| StoreStatus::Open(stores.reader(store).unwrap());
+    shared.stores.set("stock", task, open("stock"));
+    if task.partition == 0 {
+        shared.stores.set("orders", task, open("orders"));
+    }
+    shared.stores.set("prices", task, StoreStatus::Restoring);
+    stores
+}
+
+fn thread_snapshot(name: &Arc<str>) -> ThreadSnapshot {
+    ThreadSnapshot {
+        state: ThreadState::Running,
+        records_consumed: 1_000,
+        bytes_consumed: 20_000,
+        records_produced: 900,
+        bytes_produced: 18_000,
+        polls: 70,
+        poll_time: Duration::from_millis(7_500),
+        process_time: Duration::from_millis(1_250),
+        commits: 12,
+        commit_time: Duration::from_millis(480),
+        last_commit_time: Duration::from_millis(40),
+        rebalances: 2,
+        failures: 1,
+        ..ThreadSnapshot::before_start(Arc::clone(name))
+    }
+}
+
+fn task_snapshot(id: TaskId) -> TaskSnapshot {
+    TaskSnapshot {
+        processed: 990,
+        dropped: 3,
+        skipped: [4, 5, 6],
+        dead_letters: [7, 8, 9],
+        checkpoints: 2,
+        stream_time: Some(Timestamp::from_millis(1_700_000_000_250)),
+        partitions: vec![PartitionSnapshot {
+            topic: "stock-movements".into(),
+            partition: id.partition,
+            processed_to: Some(Offset::new(42)),
+            committed_to: Some(Offset::new(40)),
+            lag: Some(8),
+            buffered: 5,
+        }],
+        stores: vec![StoreStats {
+            store: "stock".into(),
+            cache_hits: 880,
+            cache_misses: 110,
+            cached_entries: 60,
+            cached_bytes: 6_000,
+            uncommitted_entries: 10,
+            overlay_entries: 30,
+            overlay_bytes: 3_000,
+        }],
+        engine: Some(EngineSizes { memtable_bytes: 4_096, sst_bytes: 65_536, estimated_keys: 500 }),
+        ..TaskSnapshot::created(id, TaskState::Created)
+    }
+}
+
+struct PassOn;
+
+impl Processor for PassOn {
+    type KeyIn = String;
+    type ValueIn = i64;
+    type KeyOut = String;
+    type ValueOut = i64;
+
+    fn process(
+        &mut self,
+        record: Record<String, i64>,
+        context: &mut ProcessorContext<'_, String, i64>,
+    ) -> Result<(), Failure> {
+        context.forward(record)
+    }
+}
+
+/// A cluster without topics. Nothing here asks for any.
+struct NoCluster;
+
+impl ClusterAdmin for NoCluster {
+    fn partition_counts(&self, _topics: &[String]) -> Result<BTreeMap<String, i32>> {
+        Ok(BTreeMap::new())
+    }
+
+    fn create_topic(&self, _topic: &NewTopic) -> Result<()> {
+        Ok(())
+    }
+
+    fn topic_config(&self, _topic: &str) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
+
+    fn delete_records(&self, _before: &[(String, i32, i64)]) -> Result<()> {
+        Ok(())
+    }
+}
