@@ -122,13 +122,32 @@ impl ClusterClient {
         for record in records {
             send(&producer, topic, &record)?;
         }
-        while producer.in_flight_count() > 0 {
-            producer.poll(Duration::from_millis(1));
+        await_delivery(&producer, topic)
+    }
+
+    /// Writes the records in order in one committed transaction, which ends each partition with a control record.
+    ///
+    /// # Errors
+    /// If one of them cannot be written, or the cluster has no transactions.
+    pub fn produce_in_transaction(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = NewRecord>,
+    ) -> Result<()> {
+        let transactional_id = super::unique_name("transaction");
+        let producer: BaseProducer<Failures> = self
+            .config(&[("transactional.id", &transactional_id), ("partitioner", "murmur2_random")])
+            .create_with_context(Failures::default())
+            .context("cannot create a producer")?;
+        producer.init_transactions(DEADLINE).context("cannot prepare transactions")?;
+        producer.begin_transaction()?;
+        for record in records {
+            send(&producer, topic, &record)?;
         }
-        match producer.context().first() {
-            Some(error) => Err(error).with_context(|| format!("cannot write to the topic {topic}")),
-            None => Ok(()),
-        }
+        await_delivery(&producer, topic)?;
+        producer
+            .commit_transaction(DEADLINE)
+            .with_context(|| format!("cannot commit what was written to the topic {topic}"))
     }
 
     /// All records of a topic, by partition and offset, up to the end each partition has at the time of the call.
@@ -288,6 +307,17 @@ fn send(producer: &BaseProducer<Failures>, topic: &str, record: &NewRecord) -> R
                 return Err(error).with_context(|| format!("cannot write to the topic {topic}"));
             }
         }
+    }
+}
+
+/// Waits until every record is acknowledged or has failed.
+fn await_delivery(producer: &BaseProducer<Failures>, topic: &str) -> Result<()> {
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(1));
+    }
+    match producer.context().first() {
+        Some(error) => Err(error).with_context(|| format!("cannot write to the topic {topic}")),
+        None => Ok(()),
     }
 }
 

@@ -1,3 +1,12 @@
 //! The end-to-end tests, one binary with a module per subject, so that they share one broker and link once.
+#![expect(clippy::disallowed_methods, reason = "the tests measure and wait in real time")]
 
+mod back_pressure;
+mod count;
 mod harness_works;
+mod in_process;
+mod interop;
+mod poison;
+mod recovery;
+mod structure;
+mod two_instances;

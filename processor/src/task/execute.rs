@@ -207,14 +207,16 @@ impl<M: InputMessage> Task<M> {
         Ok(())
     }
 
-    /// Writes the committed state to RocksDB together with the changelog offsets it reflects. Only right after a commit.
+    /// Writes the committed state to RocksDB together with the changelog offsets it reflects, and to the disk: without a
+    /// write-ahead log, what is in RocksDB's memory does not survive the process. Only right after a commit.
     ///
     /// # Errors
     /// A store that failed.
     pub(crate) fn checkpoint(&mut self) -> Result<()> {
         let offsets: Vec<(StoreIndex, Offset)> =
             self.changelogs().filter_map(|(store, changelog)| Some((store, changelog.reflected?))).collect();
-        self.stores.checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))?;
+        let written = self.stores.checkpoint(&offsets).and_then(|()| self.stores.flush());
+        written.map_err(|error| Error::from(error).in_task(self.id))?;
         self.counters.checkpoints += 1;
         Ok(())
     }

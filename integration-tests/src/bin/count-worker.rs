@@ -1,0 +1,85 @@
+//! An application to kill: counts the records of each key, tells in lines what happens to it, and answers on stdin.
+//!
+//! Arguments: bootstrap servers, application id, input topic, output topic, state directory, session timeout in
+//! milliseconds, threads. Prints `state NAME` at each change of state and `restored STORE TASK from X to Y records N` for each
+//! store that had something to restore. Answers `counts` with `counts {"key":1,..}` of the partitions it has, and
+//! `coverage` with `coverage OPEN of ALL`. Ends on SIGINT.
+
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use millstream::prelude::*;
+use millstream::query::ReadOnlyKeyValueStore;
+use millstream::runtime::RestoreProgress;
+use millstream::{ClientState, Streams};
+
+const COUNTS: StoreName<String, u64> = StoreName::new("counts");
+
+fn main() -> Result<()> {
+    tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [bootstrap_servers, application_id, input, output, state_dir, session_timeout, threads] =
+        arguments.as_slice()
+    else {
+        bail!("seven arguments are needed; the head of this program's source names them");
+    };
+    let mut settings = Settings::new(bootstrap_servers.as_str());
+    settings.state_dir = PathBuf::from(state_dir);
+    settings.session_timeout = Duration::from_millis(session_timeout.parse()?);
+    settings.num_stream_threads = threads.parse()?;
+    settings.commit_interval = Duration::from_millis(500);
+    settings.checkpoint_interval = Duration::from_millis(500);
+
+    let app = Streams::builder(application_id.as_str(), topology(input, output)?)
+        .settings(settings)
+        .on_state_change(|_before, now: ClientState| say(&format!("state {now}")))
+        .on_restore(|progress: &RestoreProgress| {
+            if progress.is_complete() {
+                let RestoreProgress { task, store, from, end, records, .. } = progress;
+                say(&format!("restored {store} {task} from {from} to {end} records {records}"));
+            }
+        })
+        .start()?;
+    let counts = app.store(COUNTS)?;
+    let view = app.store_view(COUNTS.name())?;
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            match line.as_str() {
+                "counts" => say(&answer(&counts).unwrap_or_else(|error| format!("no counts: {error:#}"))),
+                "coverage" => match view.coverage() {
+                    Ok((open, all)) => say(&format!("coverage {open} of {all}")),
+                    Err(error) => say(&format!("no coverage: {error}")),
+                },
+                other => say(&format!("unknown question: {other}")),
+            }
+        }
+    });
+    app.run_until_signal().context("the application ended with an error")
+}
+
+/// Without the emission cache, so that the changelog runs ahead of the commits and a kill leaves something to restore.
+fn topology(input: &str, output: &str) -> Result<Topology, millstream::Error> {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream::<String, String>(input)
+        .group_by_key()
+        .count(COUNTS.without_caching())
+        .to_stream()
+        .to(output);
+    builder.build()
+}
+
+fn answer(counts: &ReadOnlyKeyValueStore<String, u64>) -> Result<String> {
+    let rows = counts.all()?.collect::<Result<std::collections::BTreeMap<_, _>, _>>()?;
+    Ok(format!("counts {}", serde_json::to_string(&rows)?))
+}
+
+/// A line on stdout, whole even when several threads talk. Who reads it may be gone; that is no reason to end.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, line, "nobody hears this line");
+    }
+}

@@ -1,0 +1,364 @@
+//! What a restart finds: after `kill -9` the tail of the changelog, after a clean stop everything, without its state directory
+//! the whole changelog; and a state directory that it may not or cannot read is an error that says what to do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use millstream::prelude::*;
+use millstream::{ClientState, Streams};
+use millstream_integration_tests::kafka::ReadRecord;
+use millstream_integration_tests::process::RunningProgram;
+use millstream_integration_tests::wait::await_until;
+
+use crate::in_process::{COUNTS, DEADLINE, Scene, counts_of, newest_counts, recount};
+
+/// A count application in a process of its own.
+pub(crate) struct Worker {
+    pub(crate) program: RunningProgram,
+}
+
+/// What a worker has restored of the store of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Restored {
+    partition: i32,
+    from: i64,
+    to: i64,
+    records: i64,
+}
+
+impl Worker {
+    pub(crate) fn start(scene: &Scene, state_dir: &Path, threads: usize) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_count-worker"));
+        command.args([scene.kafka.bootstrap_servers(), &scene.application_id, &scene.input, &scene.output]);
+        command.arg(state_dir).args(["6000", &threads.to_string()]);
+        Ok(Worker { program: RunningProgram::start("count-worker", command)? })
+    }
+
+    pub(crate) fn await_running(&mut self) -> Result<()> {
+        self.program.await_line(DEADLINE, "the state running", |line| (line == "state running").then_some(()))
+    }
+
+    /// The counts of the partitions it has.
+    pub(crate) fn counts(&mut self) -> Result<BTreeMap<String, u64>> {
+        self.program.send_line("counts")?;
+        let answer = self
+            .program
+            .await_line(DEADLINE, "its counts", |line| line.strip_prefix("counts ").map(str::to_owned))?;
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    /// How many of the store's partitions it has open.
+    pub(crate) fn partitions(&mut self) -> Result<usize> {
+        self.program.send_line("coverage")?;
+        self.program.await_line(DEADLINE, "its coverage", |line| {
+            line.strip_prefix("coverage ")?.split(' ').next()?.parse().ok()
+        })
+    }
+
+    /// What it has restored since it started.
+    pub(crate) fn restored(&self) -> Vec<Restored> {
+        let parse = |line: String| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let ["restored", "counts", task, "from", from, "to", to, "records", records] = words[..] else {
+                return None;
+            };
+            let (_, partition) = task.split_once('_')?;
+            Some(Restored {
+                partition: partition.parse().ok()?,
+                from: from.parse().ok()?,
+                to: to.parse().ok()?,
+                records: records.parse().ok()?,
+            })
+        };
+        self.program.lines().into_iter().filter_map(parse).collect()
+    }
+
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.program.interrupt()?;
+        let status = self.program.wait(DEADLINE)?;
+        ensure!(
+            status.success(),
+            "the worker ended with {status}: {}",
+            self.program.error_lines().join("\n")
+        );
+        Ok(())
+    }
+}
+
+/// `count` records from number `first` on, spread over forty keys.
+pub(crate) fn orders(first: usize, count: usize) -> impl Iterator<Item = (String, String)> {
+    (first..first + count).map(|number| (format!("sku-{}", number % 40), number.to_string()))
+}
+
+fn keys_of(records: &[ReadRecord]) -> impl Iterator<Item = String> {
+    records.iter().filter_map(ReadRecord::key_text)
+}
+
+/// What at-least-once promises, to the record: the changelog up to where it was restored, plus every input record whose offset
+/// was not committed.
+fn expected_after_crash(
+    changelog: &[ReadRecord],
+    input: &[ReadRecord],
+    restored_to: &BTreeMap<i32, i64>,
+    committed: &BTreeMap<(String, i32), i64>,
+    topic: &str,
+) -> Result<BTreeMap<String, u64>> {
+    let is_restored =
+        |record: &&ReadRecord| record.offset < restored_to.get(&record.partition).copied().unwrap_or(0);
+    let known: Vec<ReadRecord> = changelog.iter().filter(is_restored).cloned().collect();
+    let mut counts = newest_counts(&known)?;
+    let is_uncommitted = |record: &&ReadRecord| {
+        record.offset >= committed.get(&(topic.to_owned(), record.partition)).copied().unwrap_or(0)
+    };
+    for key in input.iter().filter(is_uncommitted).filter_map(ReadRecord::key_text) {
+        *counts.entry(key).or_insert(0) += 1;
+    }
+    Ok(counts)
+}
+
+/// Writes to the input without a pause while `during` runs, then returns what that returned.
+pub(crate) fn under_load<T>(scene: &Scene, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    let enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| -> Result<()> {
+            let mut first = 1_000_000;
+            while !enough.load(Ordering::Relaxed) {
+                scene.write(orders(first, 500))?;
+                first += 500;
+            }
+            Ok(())
+        });
+        let outcome = during();
+        enough.store(true, Ordering::Relaxed);
+        load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        outcome
+    })
+}
+
+#[test]
+fn a_kill_costs_the_tail_of_the_changelog_and_no_record() -> Result<()> {
+    let scene = Scene::new("killed", 2)?;
+    scene.write(orders(0, 5_000))?;
+    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    worker.await_running()?;
+    scene.await_committed(&[&scene.input])?;
+    // Two commits later the first of them is checkpointed.
+    let changelog = scene.internal("counts-changelog");
+    for round in 0..2 {
+        scene.write(orders(5_000 + round * 100, 100))?;
+        scene.await_committed(&[&scene.input])?;
+    }
+
+    let before = scene.kafka.end_offsets(&changelog)?;
+    under_load(&scene, || {
+        await_until(DEADLINE, "a busy worker", || {
+            let now = scene.kafka.end_offsets(&changelog).ok()?;
+            now.iter().all(|(partition, end)| *end > before[partition] + 2_000).then_some(())
+        })?;
+        worker.program.kill()
+    })?;
+    let committed = scene.kafka.committed_offsets(&scene.application_id)?;
+
+    let mut again = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    again.await_running()?;
+    let restored = again.restored();
+    scene.await_committed(&[&scene.input])?;
+    let counts = again.counts()?;
+
+    assert_eq!(restored.len(), 2, "both partitions have a tail: {restored:?}");
+    for Restored { partition, from, to, records } in &restored {
+        assert!(*from > 0, "partition {partition} was restored from the start: {restored:?}");
+        assert!(
+            *from >= before[partition] - 200,
+            "more than the tail: {restored:?}, before the load {before:?}"
+        );
+        assert_eq!(*records, to - from, "nothing is compacted yet");
+    }
+    let input = scene.kafka.read_all(&scene.input)?;
+    let restored_to = restored.iter().map(|restored| (restored.partition, restored.to)).collect();
+    let expected = expected_after_crash(
+        &scene.kafka.read_all(&changelog)?,
+        &input,
+        &restored_to,
+        &committed,
+        &scene.input,
+    )?;
+    assert_eq!(counts, expected);
+    assert_eq!(scene.counts_in_changelog()?, expected, "the changelog is the store");
+    for (key, recounted) in recount(keys_of(&input)) {
+        assert!(counts[&key] >= recounted, "{key} was counted {} times of {recounted}", counts[&key]);
+    }
+    again.stop()
+}
+
+#[test]
+fn a_clean_stop_counts_none_twice_and_restores_nothing() -> Result<()> {
+    let scene = Scene::new("stopped", 2)?;
+    scene.write(orders(0, 2_000))?;
+    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    worker.await_running()?;
+    under_load(&scene, || {
+        scene.await_committed_records(3_000)?;
+        worker.stop()
+    })?;
+
+    let mut again = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    again.await_running()?;
+    assert_eq!(again.restored(), [], "all of it was in the state directory");
+    scene.await_committed(&[&scene.input])?;
+    let recounted = recount(keys_of(&scene.kafka.read_all(&scene.input)?));
+    assert_eq!(again.counts()?, recounted);
+    again.stop()?;
+
+    fs::remove_dir_all(scene.state_dir.path())?;
+    let changelog_ends = scene.kafka.end_offsets(&scene.internal("counts-changelog"))?;
+    let mut without_state = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    without_state.await_running()?;
+    let mut restored = without_state.restored();
+    restored.sort_by_key(|restored| restored.partition);
+    let whole = changelog_ends.into_iter().map(|(partition, end)| Restored {
+        partition,
+        from: 0,
+        to: end,
+        records: end,
+    });
+    assert_eq!(restored, whole.collect::<Vec<_>>());
+    assert_eq!(without_state.counts()?, recounted);
+    without_state.stop()
+}
+
+#[test]
+fn a_second_process_waits_for_the_state_directory() -> Result<()> {
+    let scene = Scene::new("locked", 2)?;
+    scene.write(orders(0, 200))?;
+    let mut first = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    first.await_running()?;
+    scene.await_committed(&[&scene.input])?;
+    // The group gives each a partition: the first closes its task before the second opens it.
+    let mut second = Worker::start(&scene, scene.state_dir.path(), 2)?;
+    second.await_running()?;
+    await_until(DEADLINE, "the partitions to be shared", || {
+        let shared = (first.partitions().ok()?, second.partitions().ok()?);
+        (shared == (1, 1)).then_some(())
+    })?;
+    scene.write(orders(200, 200))?;
+    scene.await_committed(&[&scene.input])?;
+    let mut counts = first.counts()?;
+    counts.extend(second.counts()?);
+    assert_eq!(counts, recount(orders(0, 400).map(|(key, _)| key)));
+    first.stop()?;
+    second.stop()
+}
+
+#[test]
+fn a_held_state_directory_is_an_error_after_the_session_timeout() -> Result<()> {
+    let scene = written_state("held")?;
+    // Same directory, other group: no rebalance will ever free it.
+    let held = fs::File::open(task_directory(&scene, 0).join(".lock"))?;
+    held.try_lock()?;
+    let mut settings = scene.settings();
+    settings.session_timeout = Duration::from_secs(6);
+    let error = failure_of(scene.app(scene.count_by_key()?, settings))?;
+    for part in [&*task_directory(&scene, 0).to_string_lossy(), "is in use", "its own `state_dir`"] {
+        assert!(error.contains(part), "{error}");
+    }
+    drop(held);
+    scene.run(scene.count_by_key()?)?.close()?;
+    Ok(())
+}
+
+#[test]
+fn a_corrupt_state_directory_is_named_with_its_remedy() -> Result<()> {
+    let scene = written_state("corrupt")?;
+    let database = task_directory(&scene, 1).join("rocksdb");
+    fs::write(database.join("CURRENT"), "no manifest")?;
+    let error = failure_of(scene.app(scene.count_by_key()?, scene.settings()))?;
+    for part in [&*database.to_string_lossy(), "is corrupt", "Remove that directory"] {
+        assert!(error.contains(part), "{error}");
+    }
+
+    fs::remove_dir_all(&database)?;
+    let app = scene.run(scene.count_by_key()?)?;
+    assert_eq!(counts_of(&app)?, recount(orders(0, 400).map(|(key, _)| key)), "the remedy helps");
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn a_truncated_table_file_is_named_with_its_remedy() -> Result<()> {
+    let scene = written_state("truncated")?;
+    let database = task_directory(&scene, 0).join("rocksdb");
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sst");
+    let files: Vec<PathBuf> = fs::read_dir(&database)?.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
+    let tables: Vec<&PathBuf> = files.iter().filter(|path| is_table(path)).collect();
+    assert!(!tables.is_empty(), "a clean close writes table files: {files:?}");
+    for table in tables {
+        let length = fs::metadata(table)?.len();
+        fs::OpenOptions::new().write(true).open(table)?.set_len(length / 2)?;
+    }
+    let error = failure_of(scene.app(scene.count_by_key()?, scene.settings()))?;
+    for part in [&*database.to_string_lossy(), "is corrupt", "Remove that directory"] {
+        assert!(error.contains(part), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_state_of_another_application_is_left_alone() -> Result<()> {
+    let scene = written_state("moved")?;
+    let other = Scene::new("other", 2)?;
+    fs::rename(
+        scene.state_dir.path().join(&scene.application_id),
+        other.state_dir.path().join(&other.application_id),
+    )?;
+    let error = failure_of(other.app(other.count_by_key()?, other.settings()))?;
+    for part in [&*scene.application_id, &*other.application_id, "belongs to", "another `state_dir`"] {
+        assert!(error.contains(part), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_store_that_the_topology_lost_is_an_error() -> Result<()> {
+    const OTHER: StoreName<String, u64> = StoreName::new("other-counts");
+    let scene = written_state("changed")?;
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>(scene.input.as_str()).group_by_key().count(OTHER);
+    let error = failure_of(scene.app(builder.build()?, scene.settings()))?;
+    for part in
+        [COUNTS.name(), "the topology does not have", "reset", &*scene.state_dir.path().to_string_lossy()]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+    let app = scene.run(scene.count_by_key()?)?;
+    assert_eq!(counts_of(&app)?.values().sum::<u64>(), 400, "nothing was touched");
+    app.close()?;
+    Ok(())
+}
+
+/// A cleanly closed application with 400 records counted.
+fn written_state(subject: &str) -> Result<Scene> {
+    let scene = Scene::new(subject, 2)?;
+    scene.write(orders(0, 400))?;
+    let app = scene.run(scene.count_by_key()?)?;
+    scene.await_committed(&[&scene.input])?;
+    app.close()?;
+    Ok(scene)
+}
+
+fn task_directory(scene: &Scene, partition: i32) -> PathBuf {
+    scene.state_dir.path().join(&scene.application_id).join(format!("0_{partition}"))
+}
+
+/// The error that ends an application after it has started.
+fn failure_of(app: millstream::runtime::AppBuilder) -> Result<String> {
+    let streams: Streams = app.start()?;
+    streams.await_state(ClientState::Error, DEADLINE).context("the application did not fail")?;
+    let error = streams.close().err().context("close() returned no error")?;
+    Ok(error.to_string())
+}

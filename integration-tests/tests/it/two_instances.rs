@@ -1,0 +1,99 @@
+//! Two instances share the partitions of an application. One is killed or leaves, the other takes over, and no record is lost.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use millstream_integration_tests::kafka::ReadRecord;
+use millstream_integration_tests::wait::await_until;
+use tempfile::TempDir;
+
+use crate::in_process::{DEADLINE, Scene, recount};
+use crate::recovery::{Worker, orders, under_load};
+
+const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Two workers with a state directory each, as on two machines, each with two of four partitions.
+fn two_workers(scene: &Scene) -> Result<([Worker; 2], TempDir)> {
+    let other_machine = tempfile::tempdir()?;
+    let mut first = Worker::start(scene, scene.state_dir.path(), 1)?;
+    first.await_running()?;
+    let mut second = Worker::start(scene, other_machine.path(), 1)?;
+    await_until(DEADLINE, "the partitions to be shared", || {
+        let shared = (first.partitions().ok()?, second.partitions().ok()?);
+        (shared == (2, 2)).then_some(())
+    })?;
+    Ok(([first, second], other_machine))
+}
+
+fn await_all_partitions(worker: &mut Worker) -> Result<()> {
+    await_until(DEADLINE, "the other worker to take over", || {
+        worker.partitions().is_ok_and(|partitions| partitions == 4).then_some(())
+    })
+}
+
+fn recount_of_input(scene: &Scene) -> Result<BTreeMap<String, u64>> {
+    Ok(recount(scene.kafka.read_all(&scene.input)?.iter().filter_map(ReadRecord::key_text)))
+}
+
+#[test]
+fn the_partitions_of_a_killed_instance_are_taken_over_and_no_record_is_lost() -> Result<()> {
+    let scene = Scene::new("two-killed", 4)?;
+    scene.write(orders(0, 4_000))?;
+    let ([mut killed, mut survivor], _other_machine) = two_workers(&scene)?;
+    let counted_by_survivor = survivor.counts()?;
+    let (committed, changelog_ends) = under_load(&scene, || {
+        let before = scene.kafka.end_offsets(&scene.internal("counts-changelog"))?;
+        await_until(DEADLINE, "both workers to be busy", || {
+            let now = scene.kafka.end_offsets(&scene.internal("counts-changelog")).ok()?;
+            now.iter().all(|(partition, end)| *end > before[partition] + 500).then_some(())
+        })?;
+        killed.program.kill()?;
+        Ok((
+            scene.kafka.committed_offsets(&scene.application_id)?,
+            scene.kafka.end_offsets(&scene.internal("counts-changelog"))?,
+        ))
+    })?;
+    await_all_partitions(&mut survivor)?;
+    scene.await_committed(&[&scene.input])?;
+
+    let (counts, recounted) = (survivor.counts()?, recount_of_input(&scene)?);
+    assert!(counted_by_survivor.len() < counts.len(), "the survivor had some of the keys, now it has all");
+    let mut counted_twice = 0;
+    for (key, recounted) in &recounted {
+        let counted = counts.get(key).copied().unwrap_or(0);
+        assert!(counted >= *recounted, "{key} was counted {counted} times of {recounted}");
+        counted_twice += counted - recounted;
+    }
+    // A count is a changelog record: what was counted without being committed is what the changelog is ahead by.
+    let ahead: i64 = changelog_ends
+        .iter()
+        .map(|(partition, end)| end - committed.get(&(scene.input.clone(), *partition)).copied().unwrap_or(0))
+        .sum();
+    assert!(
+        i64::try_from(counted_twice)? <= ahead,
+        "{counted_twice} were counted twice, and {ahead} were not committed when the instance was killed"
+    );
+    assert_eq!(scene.counts_in_changelog()?, counts);
+    survivor.stop()
+}
+
+#[test]
+fn an_instance_that_leaves_hands_over_at_once_and_none_is_counted_twice() -> Result<()> {
+    let scene = Scene::new("two-left", 4)?;
+    scene.write(orders(0, 4_000))?;
+    let ([mut leaver, mut survivor], _other_machine) = two_workers(&scene)?;
+    let handover = under_load(&scene, || {
+        leaver.stop()?;
+        let left_at = Instant::now();
+        await_all_partitions(&mut survivor)?;
+        Ok(left_at.elapsed())
+    })?;
+    assert!(
+        handover < SESSION_TIMEOUT / 2,
+        "it took {handover:?}, so the group waited for the session to end"
+    );
+    scene.await_committed(&[&scene.input])?;
+    assert_eq!(survivor.counts()?, recount_of_input(&scene)?);
+    survivor.stop()
+}
