@@ -1,5 +1,4 @@
 //! The end-to-end tests, one binary with a module per subject, so that they share one broker and link once.
-#![expect(clippy::disallowed_methods, reason = "the tests measure and wait in real time")]
 
 mod back_pressure;
 mod count;
@@ -7,6 +6,7 @@ mod harness_works;
 mod in_process;
 mod interop;
 mod poison;
+mod prometheus;
 mod recovery;
 mod structure;
 mod two_instances;
