@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::client::{client_config, kafka_error};
 use crate::config::Settings;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A topic to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// If the cluster cannot be asked.
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>>;
 
-    /// Makes a topic. A topic that exists already is left as it is and is no error.
+    /// Makes a topic, and returns once it can be asked about. A topic that exists already is left as it is and is no error.
     ///
     /// # Errors
     /// If the cluster refuses.
@@ -84,6 +84,26 @@ impl KafkaAdmin {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
     }
 
+    /// Waits until the brokers know a topic that the controller has made: whoever asks them before is told that there is none.
+    fn await_topic(&self, name: &str) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let mut waited = Duration::ZERO;
+        while waited < self.timeout {
+            if !self.partition_counts(&[name.to_string()])?.is_empty() {
+                return Ok(());
+            }
+            self.runtime.block_on(async { tokio::time::sleep(PAUSE).await });
+            waited += PAUSE;
+        }
+        Err(Error::new(
+            ErrorKind::Retry,
+            format!(
+                "topic {name} was made, but no broker knows it after {:?}: check the brokers",
+                self.timeout
+            ),
+        ))
+    }
+
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
         kafka_error(
             format!("{doing} within {:?}: check bootstrap_servers and the brokers", self.timeout),
@@ -129,7 +149,7 @@ impl ClusterAdmin for KafkaAdmin {
                 Err((_, code)) => return Err(kafka_error(doing, KafkaError::AdminOp(code))),
             }
         }
-        Ok(())
+        self.await_topic(&topic.name)
     }
 
     fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
