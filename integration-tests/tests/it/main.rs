@@ -1,12 +1,17 @@
 //! The end-to-end tests, one binary with a module per subject, so that they share one broker and link once.
+#![expect(clippy::disallowed_methods, reason = "the tests measure and wait in real time")]
 
 mod back_pressure;
 mod count;
 mod harness_works;
+mod idle;
 mod in_process;
+mod internal_topics;
 mod interop;
+mod order_inventory;
 mod poison;
 mod prometheus;
+mod queries;
 mod recovery;
 mod structure;
 mod two_instances;
