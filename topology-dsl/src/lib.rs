@@ -75,3 +75,8 @@ pub use operators::{AggregateResult, Split};
 pub use options::{Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
+
+/// The README's program must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

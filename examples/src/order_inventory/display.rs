@@ -61,8 +61,8 @@ enum Medium {
     Nothing,
 }
 
-/// More would not fit on a screen.
-const MOST_ROWS: usize = 20;
+/// Lines of a table that are no rows: borders, header, totals, the number of rows left out, the cursor's.
+const LINES_BESIDE_ROWS: u16 = 8;
 
 impl Display {
     /// For standard output, whatever it is; or for nobody.
@@ -94,7 +94,7 @@ impl Display {
         self.last = Some((frame.at, frame.processed));
         let shown = match &mut self.medium {
             Medium::Terminal { lines_drawn, bar } => show_restore(bar, frame.restore)
-                .map_or_else(|| draw(lines_drawn, &text_of(frame, self.records_per_second)), Ok),
+                .map_or_else(|| draw(lines_drawn, frame, self.records_per_second), Ok),
             Medium::Lines => writeln!(io::stdout(), "{}", line_of(frame, self.records_per_second)),
             Medium::Nothing => Ok(()),
         };
@@ -134,23 +134,30 @@ fn show_restore(bar: &mut Option<ProgressBar>, restore: Option<(u64, u64)>) -> O
     Some(())
 }
 
-fn draw(lines_drawn: &mut u16, text: &str) -> io::Result<()> {
+/// Draws over what was drawn last. That works only for what fits on the screen.
+fn draw(lines_drawn: &mut u16, frame: &Frame, records_per_second: u64) -> io::Result<()> {
+    let (columns, rows) = crossterm::terminal::size()?;
+    let text = text_of(frame, records_per_second, usize::from(rows.saturating_sub(LINES_BESIDE_ROWS)));
     let mut out = io::stdout().lock();
     if *lines_drawn > 0 {
         queue!(out, MoveUp(*lines_drawn))?;
     }
     queue!(out, Clear(ClearType::FromCursorDown))?;
-    writeln!(out, "{text}")?;
-    *lines_drawn = u16::try_from(text.lines().count()).unwrap_or(u16::MAX);
+    *lines_drawn = 0;
+    for line in text.lines() {
+        let fitting: String = line.chars().take(usize::from(columns)).collect();
+        writeln!(out, "{fitting}")?;
+        *lines_drawn += 1;
+    }
     out.flush()
 }
 
-/// The frame as a table with a line of totals.
-pub fn text_of(frame: &Frame, records_per_second: u64) -> String {
+/// The frame as a table of at most so many rows, with totals below.
+pub fn text_of(frame: &Frame, records_per_second: u64, most_rows: usize) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_NO_BORDERS);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["sku", "on hand", "reserved", "available", "orders promised", "refused"]);
-    for row in frame.skus.iter().take(MOST_ROWS) {
+    for row in frame.skus.iter().take(most_rows) {
         table.add_row([
             row.sku.clone(),
             row.on_hand.to_string(),
@@ -164,28 +171,71 @@ pub fn text_of(frame: &Frame, records_per_second: u64) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = table.to_string();
-    if let Some(more @ 1..) = frame.skus.len().checked_sub(MOST_ROWS) {
+    if let Some(more @ 1..) = frame.skus.len().checked_sub(most_rows) {
         text.push_str(&format!("\n  and {more} more"));
     }
-    text.push('\n');
-    text.push_str(&line_of(frame, records_per_second));
-    text
+    format!("{text}\n{}\n{}", work_of(frame, records_per_second), stock_of(frame))
 }
 
 /// The frame in one line.
 pub fn line_of(frame: &Frame, records_per_second: u64) -> String {
+    format!("{}; {}", work_of(frame, records_per_second), stock_of(frame))
+}
+
+fn work_of(frame: &Frame, records_per_second: u64) -> String {
+    let Frame { phase, state, written, processed, .. } = frame;
+    format!(
+        "{phase}, {state}: {written} events written, {processed} records processed ({records_per_second}/s)"
+    )
+}
+
+fn stock_of(frame: &Frame) -> String {
     let sum = |of: fn(&SkuRow) -> i64| frame.skus.iter().map(of).sum::<i64>();
     let (on_hand, reserved) = (sum(|row| row.on_hand), sum(|row| row.reserved));
-    let Frame { phase, state, written, processed, lag, poison, .. } = frame;
-    let mut line = format!(
-        "{phase}, {state}: {written} events written, {processed} records processed ({records_per_second}/s), lag {lag}, \
-         on hand {on_hand}, reserved {reserved}"
-    );
-    if *poison > 0 {
-        line.push_str(&format!(", poison {poison}"));
+    let mut line = format!("lag {}, on hand {on_hand}, reserved {reserved}", frame.lag);
+    if frame.poison > 0 {
+        line.push_str(&format!(", poison {}", frame.poison));
     }
     if let Some((done, all)) = frame.restore {
         line.push_str(&format!(", restored {done} of {all}"));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_reads_well_and_keeps_to_its_rows() {
+        let row = |sku: &str, on_hand, reserved| SkuRow {
+            sku: sku.into(),
+            on_hand,
+            reserved,
+            promised_orders: 12,
+            refused_orders: 3,
+        };
+        let frame = Frame {
+            at: Duration::from_secs(1),
+            phase: "writing events",
+            state: ClientState::Running,
+            written: 100,
+            processed: 250,
+            lag: 4,
+            poison: 2,
+            restore: Some((10, 40)),
+            skus: vec![row("apples", 38, 22), row("figs", 5, 0), row("plums", 0, 0)],
+        };
+        insta::assert_snapshot!(text_of(&frame, 240, 2), @r"
+        ┌────────┬─────────┬──────────┬───────────┬─────────────────┬─────────┐
+        │ sku    ┆ on hand ┆ reserved ┆ available ┆ orders promised ┆ refused │
+        ╞════════╪═════════╪══════════╪═══════════╪═════════════════╪═════════╡
+        │ apples ┆      38 ┆       22 ┆        16 ┆              12 ┆       3 │
+        │ figs   ┆       5 ┆        0 ┆         5 ┆              12 ┆       3 │
+        └────────┴─────────┴──────────┴───────────┴─────────────────┴─────────┘
+          and 1 more
+        writing events, running: 100 events written, 250 records processed (240/s)
+        lag 4, on hand 43, reserved 22, poison 2, restored 10 of 40
+        ");
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millstream::query::{QueryError, ReadOnlyKeyValueStore};
 use millstream::runtime::RestoreProgress;
-use millstream::{Result, Streams};
+use millstream::{Result, Streams, TaskId};
 
 use super::display::{Frame, SkuRow};
 use super::events::{OrderStatus, Reservations};
@@ -16,14 +16,16 @@ use super::topology::{RESERVATIONS, STATUS, STOCK};
 
 /// How far restores are: by task and store, records done and to do.
 #[derive(Clone, Default)]
-pub struct Restores(Arc<Mutex<BTreeMap<(String, Arc<str>), (u64, u64)>>>);
+pub struct Restores(Arc<Mutex<DoneAndAll>>);
+
+type DoneAndAll = BTreeMap<(TaskId, Arc<str>), (u64, u64)>;
 
 impl Restores {
     /// What the application is to tell its progress.
     pub fn listener(&self) -> impl Fn(&RestoreProgress) + Send + Sync + 'static {
         let restores = Arc::clone(&self.0);
         move |progress| {
-            let store = (progress.task.to_string(), Arc::clone(&progress.store));
+            let store = (progress.task, Arc::clone(&progress.store));
             let all = u64::try_from(progress.end.get() - progress.from.get()).unwrap_or(0);
             let done = all.saturating_sub(progress.remaining());
             restores.lock().unwrap_or_else(PoisonError::into_inner).insert(store, (done, all));
