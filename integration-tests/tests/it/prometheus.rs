@@ -67,7 +67,7 @@ fn every_query_of_the_dashboard_answers(prometheus: &Prometheus) -> Result<()> {
     for query in queries {
         let expression = fill_in(&query.expression, &variables)?;
         let may_be_empty = MAY_BE_EMPTY.iter().any(|(title, _)| *title == query.title);
-        let mut defect = String::new();
+        let mut defect = "refused".to_owned();
         let answered = await_until(DEADLINE, "an answer that the panel can show", || {
             match prometheus.query(&expression) {
                 Ok(series) if series.is_empty() && may_be_empty => Some(Ok(())),
