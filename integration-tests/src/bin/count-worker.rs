@@ -29,8 +29,9 @@ fn main() -> Result<()> {
     settings.state_dir = PathBuf::from(state_dir);
     settings.session_timeout = Duration::from_millis(session_timeout.parse()?);
     settings.num_stream_threads = threads.parse()?;
-    settings.commit_interval = Duration::from_millis(500);
-    settings.checkpoint_interval = Duration::from_millis(500);
+    // Long enough that a kill under load always meets an uncommitted interval, however slow the machine.
+    settings.commit_interval = Duration::from_secs(2);
+    settings.checkpoint_interval = Duration::from_secs(2);
 
     let app = Streams::builder(application_id.as_str(), topology(input, output)?)
         .settings(settings)

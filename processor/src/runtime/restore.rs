@@ -6,7 +6,7 @@ use std::time::Duration;
 use millstream_state_stores::{Offset, RestoreRow, StoreIndex, TaskId};
 use tracing::{info, warn};
 
-use super::shared::Shared;
+use super::shared::{GIVE_UP_AFTER, Shared};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
@@ -145,7 +145,8 @@ impl Restorer {
         for (store, topic) in changelogs {
             let name = Arc::clone(&names[store.get()]);
             let consumer = self.consumer(&shared.settings)?;
-            let (log_start, log_end) = shared.patiently(|| consumer.watermarks(&topic, id.partition))?;
+            let (log_start, log_end) =
+                shared.patiently(GIVE_UP_AFTER, || consumer.watermarks(&topic, id.partition))?;
             let from = match decide(task.stores().stored_offset(store), log_start, log_end) {
                 RestoreDecision::UpToDate => {
                     task.restored_to(store, log_end);

@@ -127,10 +127,10 @@ impl Shared {
         if is_own { OffsetReset::Earliest } else { self.settings.offset_reset }
     }
 
-    /// Does something that needs the brokers or a lock, and tries again while it fails with `Retry`: for as long as commits may fail,
-    /// or until the application is asked to end.
-    pub(crate) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        let deadline = self.clock.monotonic() + GIVE_UP_AFTER;
+    /// Does something that needs the brokers or a lock, and tries again while it fails with `Retry`, within the time and until the
+    /// application is asked to end.
+    pub(crate) fn patiently<T>(&self, within: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let deadline = self.clock.monotonic() + within;
         loop {
             match attempt() {
                 Err(error)

@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::commit::CommitClock;
 use super::restore::Restorer;
-use super::shared::{Shared, thread_name};
+use super::shared::{GIVE_UP_AFTER, Shared, thread_name};
 use super::snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
 use super::state::ThreadState;
 use crate::error::{Error, ErrorKind, Result};
@@ -164,7 +164,8 @@ impl StreamThread {
         }
         let shared = Arc::clone(&self.shared);
         self.restorer.begin(self.tasks[first_new..].iter_mut(), &shared)?;
-        let starts = shared.patiently(|| self.consumer.starts(partitions, |topic| shared.reset_of(topic)))?;
+        let starts = shared
+            .patiently(GIVE_UP_AFTER, || self.consumer.starts(partitions, |topic| shared.reset_of(topic)))?;
         self.consumer.assign(&starts)?;
         self.start_restored()
     }
@@ -173,7 +174,7 @@ impl StreamThread {
     fn open_stores(&self, id: TaskId) -> Result<TaskStores> {
         let shared = &*self.shared;
         let plan = &shared.plans[id.subtopology as usize];
-        shared.patiently(|| {
+        shared.patiently(shared.settings.session_timeout, || {
             let opened = plan.open_stores(id, Some(&shared.directory), &shared.memory);
             opened.map_err(|error| Error::from(error).in_task(id))
         })
