@@ -49,6 +49,8 @@ impl Cluster {
         if let Some(folder) = &arguments.state_dir {
             settings.state_dir.clone_from(folder);
         }
+        // Short, so that one can watch another instance take over from one that was killed.
+        settings.session_timeout = Duration::from_secs(10);
         // At the start somebody is waiting, and a wrong address is likelier than a slow cluster.
         let impatient = Settings { request_timeout: Duration::from_secs(10), ..settings.clone() };
         let admin = KafkaAdmin::new(&impatient, &format!("{}-topics", arguments.application_id))?;

@@ -78,10 +78,12 @@ pub struct View {
 }
 
 /// One thing that is not as it must be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// What it is about, with the key.
-    pub subject: String,
+    /// What it is about, such as `stock`.
+    pub subject: &'static str,
+    /// Of which key.
+    pub key: String,
     /// What there is.
     pub found: String,
     /// What there should be, by the recount.
@@ -90,7 +92,11 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: found {}, but the recount says {}", self.subject, self.found, self.expected)
+        write!(
+            f,
+            "{} of {}: found {}, but the recount says {}",
+            self.subject, self.key, self.found, self.expected
+        )
     }
 }
 
@@ -191,21 +197,18 @@ impl Recount {
         self.orders.keys()
     }
 
-    /// What is not as it must be, in the order of the subjects. Empty if the view agrees.
+    /// What is not as it must be: first what is about skus, then what is about orders. Empty if the view agrees.
     pub fn differences(&self, view: &View) -> Vec<Difference> {
         let mut found = Findings::default();
         self.compare_skus(view, &mut found);
+        let skus_end = found.0.len();
         self.compare_orders(view, &mut found);
         for answer in &self.contradictions {
             let free = answer.on_hand - answer.reserved;
-            found.check(
-                format!("the answer to {}", answer.order_id),
-                &answer.promised,
-                &(free >= i64::from(answer.quantity)),
-            );
+            found.check("answer", &answer.order_id, &answer.promised, &(free >= i64::from(answer.quantity)));
         }
-        found.check("dead letters".into(), &self.dead_letters, &self.unreadable);
-        found.0.sort();
+        found.check("number", "dead letters", &self.dead_letters, &self.unreadable);
+        found.0[skus_end..].sort_by(|one, other| (other.subject, &one.key).cmp(&(one.subject, &other.key)));
         found.0
     }
 
@@ -215,11 +218,11 @@ impl Recount {
             let tally = self.skus.get(sku).unwrap_or(&extra);
             if !view.elsewhere.contains(&(STOCK.name(), sku.clone())) {
                 let on_hand = view.stock.get(sku).copied().unwrap_or(0);
-                found.check(format!("stock of {sku}"), &on_hand, &tally.on_hand);
+                found.check("stock", sku, &on_hand, &tally.on_hand);
             }
             let most = tally.came_in + tally.cancelled;
             if tally.promised > most {
-                found.add(format!("promises of {sku}"), tally.promised, format!("at most {most}"));
+                found.add("promises", sku, tally.promised, format!("at most {most}"));
             }
         }
         let none = Reservations::default();
@@ -230,9 +233,9 @@ impl Recount {
             }
             let tally = self.skus.get(sku).unwrap_or(&extra);
             let row = view.reservations.get(sku).unwrap_or(&none);
-            found.check(format!("reserved {sku}"), &row.reserved, &tally.reserved());
-            found.check(format!("orders promised {sku}"), &row.promised_orders, &tally.promised_orders);
-            found.check(format!("orders refused {sku}"), &row.refused_orders, &tally.refused_orders);
+            found.check("reserved pieces", sku, &row.reserved, &tally.reserved());
+            found.check("orders promised", sku, &row.promised_orders, &tally.promised_orders);
+            found.check("orders refused", sku, &row.refused_orders, &tally.refused_orders);
         }
     }
 
@@ -240,18 +243,19 @@ impl Recount {
         for (order_id, tally) in &self.orders {
             if tally.placed != 1 || tally.answers != 1 {
                 let counts = format!("{} answers to {} placements", tally.answers, tally.placed);
-                found.add(format!("answers to {order_id}"), counts, "one of each");
+                found.add("answers", order_id, counts, "one of each");
             }
             if !view.elsewhere.contains(&(STATUS.name(), order_id.clone())) {
                 found.check(
-                    format!("status of {order_id}"),
+                    "status",
+                    order_id,
                     &Shown(view.status.get(order_id)),
                     &Shown(Some(&tally.status)),
                 );
             }
         }
         for (order_id, status) in view.status.iter().filter(|(id, _)| !self.orders.contains_key(*id)) {
-            found.check(format!("status of {order_id}"), &Shown(Some(status)), &Shown(None));
+            found.check("status", order_id, &Shown(Some(status)), &Shown(None));
         }
     }
 
@@ -274,14 +278,27 @@ impl Recount {
 struct Findings(Vec<Difference>);
 
 impl Findings {
-    fn check<T: PartialEq + fmt::Display>(&mut self, subject: String, found: &T, expected: &T) {
+    fn check<T: PartialEq + fmt::Display>(
+        &mut self,
+        subject: &'static str,
+        key: &str,
+        found: &T,
+        expected: &T,
+    ) {
         if found != expected {
-            self.add(subject, found, expected);
+            self.add(subject, key, found, expected);
         }
     }
 
-    fn add(&mut self, subject: String, found: impl fmt::Display, expected: impl fmt::Display) {
-        self.0.push(Difference { subject, found: found.to_string(), expected: expected.to_string() });
+    fn add(
+        &mut self,
+        subject: &'static str,
+        key: &str,
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) {
+        let (key, found, expected) = (key.to_string(), found.to_string(), expected.to_string());
+        self.0.push(Difference { subject, key, found, expected });
     }
 }
 
@@ -296,3 +313,6 @@ impl fmt::Display for Shown<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! A run from start to end: the application is started, fed, watched, compared with a recount, and closed.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,8 @@ pub enum Outcome {
     Agrees {
         /// Input events counted.
         events: u64,
+        /// Keys that other instances hold, which were not compared.
+        elsewhere: usize,
     },
     /// They do not.
     Differs {
@@ -50,14 +53,28 @@ impl Outcome {
 
     /// The result in words, the keys that differ among them.
     pub fn lines(&self) -> Vec<String> {
-        const MOST_NAMED: usize = 50;
+        const MOST_NAMED: usize = 20;
         match self {
-            Outcome::Agrees { events } => vec![format!("view agrees with a recount of {events} events")],
+            Outcome::Agrees { events, elsewhere: 0 } => {
+                vec![format!("view agrees with a recount of {events} events")]
+            }
+            Outcome::Agrees { events, elsewhere } => vec![
+                format!("view agrees with a recount of {events} events"),
+                format!("{elsewhere} keys live in other instances and were not compared"),
+            ],
             Outcome::Stopped => vec!["stopped".into()],
             Outcome::Differs { events, differences } => {
                 let count = differences.len();
-                let mut lines =
-                    vec![format!("view differs from a recount of {events} events in {count} places:")];
+                let mut by_subject: BTreeMap<&str, usize> = BTreeMap::new();
+                for difference in differences {
+                    *by_subject.entry(difference.subject).or_default() += 1;
+                }
+                let subjects: Vec<String> =
+                    by_subject.iter().map(|(subject, count)| format!("{subject}: {count}")).collect();
+                let mut lines = vec![format!(
+                    "view differs from a recount of {events} events in {count} places ({}):",
+                    subjects.join(", ")
+                )];
                 lines.extend(differences.iter().take(MOST_NAMED).map(|difference| format!("  {difference}")));
                 if let Some(more @ 1..) = count.checked_sub(MOST_NAMED) {
                     lines.push(format!("  and {more} more"));
@@ -227,7 +244,8 @@ impl Session<'_> {
 
     /// Waits until the view agrees, or until nothing moves any more.
     fn settle(&self, traffic: &mut Traffic, screen: &mut Screen<'_>) -> Result<(Outcome, u64)> {
-        let patience = Duration::from_secs(5).max(self.arguments.commit_interval() * 4);
+        // What a member that died held is processed after the session timeout only.
+        let patience = self.cluster.settings.session_timeout + Duration::from_secs(5);
         let (mut last_progress, mut last_change) = ((0, 0), self.clock.monotonic());
         while !self.is_over() {
             traffic.reader.look_up_ends()?;
@@ -246,14 +264,17 @@ impl Session<'_> {
                 }
                 now - last_change < patience
             };
-            if is_patient && screen.watch.lag() > 0 {
+            // While the group rebalances, a key that is not here may be nowhere.
+            let is_settled = self.app.state() == ClientState::Running && screen.watch.lag() == 0;
+            if is_patient && !is_settled {
                 continue;
             }
             match screen.watch.view(recount) {
                 Ok(view) => {
                     let (events, differences) = (recount.events(), recount.differences(&view));
                     if differences.is_empty() {
-                        return Ok((Outcome::Agrees { events }, recount.unreadable()));
+                        let elsewhere = view.elsewhere.len();
+                        return Ok((Outcome::Agrees { events, elsewhere }, recount.unreadable()));
                     }
                     if !is_patient {
                         return Ok((Outcome::Differs { events, differences }, recount.unreadable()));

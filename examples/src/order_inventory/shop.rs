@@ -57,22 +57,25 @@ impl Shop {
 
     /// What happens next. Nothing, if too many orders wait for an answer.
     pub fn next_event(&mut self) -> Option<InputEvent> {
-        match self.chance.random_range(0..100) {
+        let chance = self.chance.random_range(0..100);
+        // The more promises are open, the busier the warehouse is.
+        let wants_to_end_one = self.promises.open.len() > self.chance.random_range(0..100);
+        match chance {
             0..14 => Some(self.deliver()),
-            14..20 => self
-                .promises
-                .take_any(&mut self.chance)
-                .map(|order| InputEvent::Order(OrderEvent::Cancelled(order))),
-            20..55 => self.promises.take_any(&mut self.chance).map(|order| {
-                InputEvent::Stock(StockMoved {
-                    sku: order.sku,
-                    quantity: -i64::from(order.quantity),
-                    order_id: Some(order.order_id),
-                })
-            }),
-            _ => None,
+            14..24 if wants_to_end_one => self.cancel(),
+            24..80 if wants_to_end_one => self.ship(),
+            _ => self.order(),
         }
-        .or_else(|| self.order())
+    }
+
+    fn cancel(&mut self) -> Option<InputEvent> {
+        let order = self.promises.take_any(&mut self.chance)?;
+        Some(InputEvent::Order(OrderEvent::Cancelled(order)))
+    }
+
+    fn ship(&mut self) -> Option<InputEvent> {
+        let Order { sku, quantity, order_id, .. } = self.promises.take_any(&mut self.chance)?;
+        Some(InputEvent::Stock(StockMoved { sku, quantity: -i64::from(quantity), order_id: Some(order_id) }))
     }
 
     fn deliver(&mut self) -> InputEvent {

@@ -144,3 +144,6 @@ impl OrderStatus {
         if other.state > one.state { other } else { one }
     }
 }
+
+#[cfg(test)]
+mod tests;

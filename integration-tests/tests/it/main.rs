@@ -10,6 +10,7 @@ mod internal_topics;
 mod interop;
 mod order_inventory;
 mod poison;
+mod prometheus;
 mod queries;
 mod recovery;
 mod structure;

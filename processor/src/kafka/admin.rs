@@ -84,24 +84,24 @@ impl KafkaAdmin {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
     }
 
-    /// Waits until the brokers know a topic that the controller has made: whoever asks them before is told that there is none.
+    /// Waits until the cluster tells of a topic it has made. The answer to the request comes a moment before that.
     fn await_topic(&self, name: &str) -> Result<()> {
-        const PAUSE: Duration = Duration::from_millis(20);
-        let mut waited = Duration::ZERO;
-        while waited < self.timeout {
-            if !self.partition_counts(&[name.to_string()])?.is_empty() {
-                return Ok(());
+        let is_known = async {
+            while self.partition_counts(&[name.to_string()])?.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            self.runtime.block_on(async { tokio::time::sleep(PAUSE).await });
-            waited += PAUSE;
-        }
-        Err(Error::new(
-            ErrorKind::Retry,
-            format!(
-                "topic {name} was made, but no broker knows it after {:?}: check the brokers",
-                self.timeout
-            ),
-        ))
+            Ok(())
+        };
+        let in_time = async { tokio::time::timeout(self.timeout, is_known).await };
+        self.runtime.block_on(in_time).unwrap_or_else(|_elapsed| {
+            Err(Error::new(
+                ErrorKind::Retry,
+                format!(
+                    "topic {name} was created but the brokers did not tell of it within {:?}",
+                    self.timeout
+                ),
+            ))
+        })
     }
 
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {

@@ -1,5 +1,6 @@
 //! A plain consumer for programs around an application: what reads its topics, from the beginning and on. No group, no commits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,12 @@ use millstream_state_stores::{Offset, RecordField, SerdeError, Timestamp};
 
 use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::consumer::{Consumer, Fetched, PartitionOffset};
+use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::error::{Error, RecordLocation, Result};
 use crate::task::InputMessage;
+
+const PATIENCE_WITH_NEW_TOPICS: Duration = Duration::from_secs(5);
 
 /// Reads all partitions of some topics, from their oldest records, and then what is written to them. Records of one partition come
 /// in order; between partitions there is none.
@@ -50,14 +54,11 @@ impl TopicReader {
     /// `Invalid` if a topic does not exist or a property of the settings is not accepted; `Retry` if the cluster cannot be reached.
     pub fn from_beginning(settings: &Settings, client_id: &str, topics: &[&str]) -> Result<Self> {
         let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
-        let counts = KafkaAdmin::new(settings, client_id)?.partition_counts(&names)?;
+        let counts = partition_counts(settings, client_id, &names)?;
         let mut consumer = Consumer::for_restore(settings, client_id)?;
         let (mut starts, mut partitions) = (Vec::new(), Vec::new());
         for name in &names {
-            let count = counts.get(name).ok_or_else(|| {
-                Error::invalid(format!("topic {name} does not exist: create it before it is read"))
-            })?;
-            for partition in 0..*count {
+            for partition in 0..counts[name] {
                 let (oldest, end) = consumer.watermarks(name, partition)?;
                 starts.push(PartitionOffset { topic: name.as_str().into(), partition, offset: Some(oldest) });
                 partitions.push(Progress { next: oldest, end });
@@ -119,6 +120,28 @@ impl TopicReader {
     /// Whether everything was read that was there at the start, or when the ends were last looked up.
     pub fn is_at_end(&self) -> bool {
         self.partitions.iter().all(|partition| partition.next >= partition.end)
+    }
+}
+
+/// How many partitions the topics have, all of them. One that was just made may take a moment to be seen by all brokers.
+fn partition_counts(
+    settings: &Settings,
+    client_id: &str,
+    topics: &[String],
+) -> Result<BTreeMap<String, i32>> {
+    let (admin, clock) = (KafkaAdmin::new(settings, client_id)?, SystemClock::shared());
+    let deadline = clock.monotonic() + PATIENCE_WITH_NEW_TOPICS;
+    loop {
+        let counts = admin.partition_counts(topics)?;
+        match topics.iter().find(|topic| !counts.contains_key(*topic)) {
+            None => return Ok(counts),
+            Some(_) if clock.monotonic() < deadline => clock.sleep(Duration::from_millis(50)),
+            Some(missing) => {
+                return Err(Error::invalid(format!(
+                    "topic {missing} does not exist: create it before it is read"
+                )));
+            }
+        }
     }
 }
 
