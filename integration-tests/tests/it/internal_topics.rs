@@ -11,6 +11,9 @@ use millstream_integration_tests::kafka::unique_name;
 
 use crate::in_process::{COUNTS, Scene, running};
 
+/// Names and values of Kafka's topic configuration.
+type TopicSettings = &'static [(&'static str, &'static str)];
+
 /// The error of an application that must not start, after the check that it says all of this.
 fn refused(app: AppBuilder, kind: ErrorKind, says: &[&str]) -> Result<()> {
     let error = app.start().err().context("the application started")?;
@@ -33,11 +36,11 @@ fn they_are_made_as_their_purpose_needs_them() -> Result<()> {
     settings.handlers = Handlers::all(Reaction::DeadLetter);
     running(scene.app(builder.build()?, settings))?.close()?;
 
-    let forever = ("retention.ms", "-1");
-    let expected: [(&str, usize, &[(&str, &str)]); 4] = [
+    const FOREVER: (&str, &str) = ("retention.ms", "-1");
+    let expected: [(&str, usize, TopicSettings); 4] = [
         ("counts-changelog", 3, &[("cleanup.policy", "compact"), ("segment.ms", "600000")]),
-        ("by-value-repartition", 3, &[("cleanup.policy", "delete"), forever]),
-        ("spread-repartition", 5, &[("cleanup.policy", "delete"), forever]),
+        ("by-value-repartition", 3, &[("cleanup.policy", "delete"), FOREVER]),
+        ("spread-repartition", 5, &[("cleanup.policy", "delete"), FOREVER]),
         ("dead-letters", 1, &[("cleanup.policy", "delete")]),
     ];
     for (name, partitions, settings) in expected {

@@ -173,18 +173,21 @@ fn table_changes_have_the_bytes_of_kafka_streams() -> Result<()> {
     Ok(())
 }
 
+/// Declares what the program of the same name in `Topologies.java` declares.
+type Program = fn(&StreamsBuilder);
+
 #[test]
 fn topologies_are_described_in_the_words_of_kafka_streams() -> Result<()> {
     const BY_WAREHOUSE: StoreName<String, i64> = StoreName::new("skus-by-warehouse");
     const BY_ID: StoreName<String, String> = StoreName::new("orders-by-id");
-    let programs: [(&str, &dyn Fn(&StreamsBuilder)); 7] = [
-        ("wordcount", &|builder| {
+    let programs: [(&str, Program); 7] = [
+        ("wordcount", |builder| {
             let words = builder
                 .stream::<String, String>("lines")
                 .flat_map_values(|_, line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
             words.group_by(|_, word| word.clone()).count(COUNTS).to_stream().to("word-counts");
         }),
-        ("filter-count", &|builder| {
+        ("filter-count", |builder| {
             let orders = builder.stream::<String, String>("orders");
             orders
                 .filter(|_, order| !order.is_empty())
@@ -193,28 +196,28 @@ fn topologies_are_described_in_the_words_of_kafka_streams() -> Result<()> {
                 .to_stream()
                 .to("order-counts");
         }),
-        ("stream-table-join", &|builder| {
+        ("stream-table-join", |builder| {
             let stock = builder.table::<String, String>("stock");
             let by_sku = builder.stream::<String, String>("orders").select_key(|_, sku| sku.clone());
             by_sku.left_join(&stock, |sku, on_hand| format!("{sku}={on_hand:?}")).to("availability");
         }),
-        ("select-key-count", &|builder| {
+        ("select-key-count", |builder| {
             let by_sku = builder.stream::<String, String>("orders").select_key(|_, sku| sku.clone());
             by_sku.group_by_key().named("by-sku").count(COUNTS).to_stream().to("orders-by-sku");
         }),
-        ("table-aggregate", &|builder| {
+        ("table-aggregate", |builder| {
             let skus = builder.table::<String, String>("warehouse-of-sku");
             let by_warehouse = skus.group_by(|sku, warehouse| (warehouse, sku.clone()));
             let count = by_warehouse.aggregate(BY_WAREHOUSE, || 0, |_, _, n| n + 1, |_, _, n| n - 1);
             count.to_stream().to("skus-by-warehouse");
         }),
-        ("branch-merge", &|builder| {
+        ("branch-merge", |builder| {
             let split = builder.stream::<String, String>("orders").split().named("size-");
             let large = split.branch(|_, order| order.len() > 10).named("large");
             let small = split.default_branch().named("small");
             large.map_values(|_, order| order + "!").merge(&small).to("all-orders");
         }),
-        ("to-table", &|builder| {
+        ("to-table", |builder| {
             let orders = builder.stream::<String, String>("orders");
             let table = orders.map_values(|_, order| order.trim().to_owned()).to_table().materialized(BY_ID);
             table.filter(|_, order| !order.is_empty()).to_stream().to("open-orders");
