@@ -3,7 +3,7 @@
 # Where it does need one (or there is no apt-get), it prints the exact line to run and ends with status 1.
 #
 #   scripts/prerequisites.sh build   what `make demo` needs: Rust, a C++20 compiler, make, libclang
-#   scripts/prerequisites.sh test    that, and what `make test` needs: JDK 17+, Maven, promtool, docker compose
+#   scripts/prerequisites.sh test    that, and what `make test` needs: JDK 17+, Maven, Prometheus, docker compose
 #
 # Not checked, because nothing needs it:
 #   cmake         librdkafka is built with its configure script (docs/adr/0001)
@@ -87,6 +87,7 @@ look_around() {
         has_jdk_17 || require "openjdk-17-jdk-headless|openjdk-21-jdk-headless|openjdk-25-jdk-headless" openjdk \
             "a JDK, 17 or newer, for the real Kafka of the tests"
         has mvn || require maven maven "Maven, which fetches the real Kafka of the tests"
+        has prometheus || require prometheus prometheus "Prometheus, for the test that scrapes the demo with it"
     fi
 }
 
@@ -128,18 +129,19 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive $line
 }
 
-# take_from_package <package> <program in it>: without installing the package, which would start a server
+# take_from_package <package> <programs in it>: without installing the package, which would start a server
 take_from_package() {
-    local folder
+    local package=$1 folder
+    shift
     folder=$(mktemp -d)
-    if (cd "$folder" && apt-get download -q "$1" && dpkg-deb -x "$1"_*.deb .); then
+    if (cd "$folder" && apt-get download -q "$package" && dpkg-deb -x "$package"_*.deb .); then
         mkdir -p "$tools/bin"
-        cp "$folder/$2" "$tools/bin/"
+        cp "${@/#/$folder/}" "$tools/bin/"
     fi
     rm -rf "$folder"
 }
 
-install_promtool() { take_from_package prometheus usr/bin/promtool; }
+install_prometheus() { take_from_package prometheus usr/bin/prometheus usr/bin/promtool; }
 
 install_compose() {
     if apt_has docker-compose-v2; then # Ubuntu; its package depends on the container engine
@@ -151,6 +153,11 @@ install_compose() {
 
 # --- The work ----------------------------------------------------------------------------------------------------------
 
+# Before the look around: taken out of its package, Prometheus needs no password and starts no server.
+if [[ $purpose == test ]] && has apt-get && ! { has prometheus && has promtool; }; then
+    ! can_install || update_apt_lists || true
+    install_prometheus || true
+fi
 look_around
 if ((${#missing[@]})) && can_install; then
     echo "prerequisites: installing with apt-get:"
@@ -178,11 +185,10 @@ if ! has cargo; then
     exit 1
 fi
 
-# These two only check docker-compose.yml and deploy/. Where they cannot be had, scripts/check-deploy.sh says so loudly
-# (and fails in CI), so they stop nobody here.
-if [[ $purpose == test ]] && has apt-get && { ! has promtool || ! has_compose; }; then
+# It only checks docker-compose.yml. Where it cannot be had, scripts/check-deploy.sh says so loudly (and fails in CI), so
+# it stops nobody here.
+if [[ $purpose == test ]] && has apt-get && ! has_compose; then
     ! can_install || update_apt_lists || true
-    has promtool || install_promtool || true
-    has_compose || install_compose || true
+    install_compose || true
 fi
 echo "prerequisites: everything for '$purpose' is here"

@@ -1,6 +1,6 @@
 //! The harness of the end-to-end tests: a real Apache Kafka ([`kafka`]), the JVM with Kafka Streams as the oracle
-//! ([`java`], [`interop`]), programs of this workspace run as processes that can be killed ([`process`]), and waiting
-//! for a condition ([`wait`]).
+//! ([`java`], [`interop`]), programs run as processes that can be killed ([`process`]), free ports for them ([`ports`]),
+//! and waiting for a condition ([`wait`]).
 //!
 //! It knows nothing of millstream's types: what the tests read and write is what is in Kafka. A test which needs
 //! something that is not there (no Docker engine, no JDK) fails and says what to install; it is never skipped.
@@ -13,6 +13,7 @@
 pub mod interop;
 pub mod java;
 pub mod kafka;
+pub mod ports;
 pub mod process;
 pub mod wait;
 

@@ -154,6 +154,12 @@ impl Settings {
             "commit_interval is 0: the least is one millisecond"
         } else if self.buffered_records_per_partition == 0 {
             "buffered_records_per_partition is 0: the least is 1"
+        } else if self
+            .kafka_properties
+            .iter()
+            .any(|(name, value)| name.ends_with("group.protocol") && value == "consumer")
+        {
+            "group.protocol=consumer (KIP-848) is not supported yet: leave the property out"
         } else if self.state_memory < 1 << 20 {
             "state_memory is below 1 MiB: that leaves no room for RocksDB's write buffers"
         } else {

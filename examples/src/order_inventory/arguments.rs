@@ -68,6 +68,10 @@ pub struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub commit_interval_ms: u64,
 
+    /// How long a killed instance keeps its share of the work before others get it
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub session_timeout_ms: u64,
+
     /// Print the result only
     #[arg(long)]
     pub quiet: bool,

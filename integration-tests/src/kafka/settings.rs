@@ -1,13 +1,8 @@
 //! How a broker of the tests is set up: one node, no waiting, little memory. Written once, for container and JVM.
 
-use std::net::TcpListener;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
-/// Below the range that operating systems take the ports of outgoing connections from: a client that tries to reach a
-/// stopped broker again and again would else one day connect to itself, and hold the broker's port.
-const FIRST_PORT: u16 = 15_000;
-const PORTS: u16 = 15_000;
+use crate::ports::free_port;
 
 /// The settings every broker of the tests has, but for its addresses and folders.
 const COMMON: &[(&str, &str)] = &[
@@ -61,13 +56,4 @@ impl BrokerSettings {
         let common = COMMON.iter().map(|(name, value)| (*name, (*value).to_owned()));
         common.chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
     }
-}
-
-fn free_port(taken: &[u16]) -> Result<u16> {
-    // By chance, so that test binaries that run side by side do not race for the same port.
-    let (_, start, ..) = uuid::Uuid::new_v4().as_fields();
-    (0..PORTS)
-        .map(|step| FIRST_PORT + (start % PORTS + step) % PORTS)
-        .find(|port| !taken.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .with_context(|| format!("no free port from {FIRST_PORT} to {}", FIRST_PORT + PORTS - 1))
 }

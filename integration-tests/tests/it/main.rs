@@ -4,9 +4,14 @@
 mod back_pressure;
 mod count;
 mod harness_works;
+mod idle;
 mod in_process;
+mod internal_topics;
 mod interop;
+mod order_inventory;
 mod poison;
+mod prometheus;
+mod queries;
 mod recovery;
 mod structure;
 mod two_instances;

@@ -32,7 +32,7 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// If the cluster cannot be asked.
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>>;
 
-    /// Makes a topic. A topic that exists already is left as it is and is no error.
+    /// Makes a topic, and returns once it can be asked about. A topic that exists already is left as it is and is no error.
     ///
     /// # Errors
     /// If the cluster refuses.

@@ -86,6 +86,7 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             | Code::InvalidMessage
             | Code::InvalidMessageSize
             | Code::InvalidRecord
+            | Code::InvalidDifferentRecord
             | Code::InvalidTimestamp,
         ) => ErrorKind::Record,
         Some(

@@ -25,7 +25,7 @@ use rustc_hash::FxHashMap;
 use super::client::{client_config, kafka_error, log, millis};
 use super::message::KafkaMessage;
 use crate::config::{OffsetReset, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::task::InputMessage;
 
 /// Messages taken from the client at once.
@@ -66,6 +66,8 @@ pub(crate) struct Consumer {
     assigned: Vec<(Arc<str>, i32)>,
     /// By index into `assigned`: where the partition's end was, if nothing was fetched from it since.
     ends_fetched: Vec<Option<Offset>>,
+    /// Messages on their way to the sink; kept for its memory.
+    batch: Vec<KafkaMessage>,
     buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
     timeout: Duration,
     counters: ConsumerCounters,
@@ -134,6 +136,7 @@ impl Consumer {
             routes: FxHashMap::default(),
             assigned: Vec::new(),
             ends_fetched: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
             buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]),
             timeout: settings.request_timeout,
             counters: ConsumerCounters::default(),
@@ -213,13 +216,52 @@ impl Consumer {
         Ok(())
     }
 
+    /// Where to start in these partitions: at the committed offset, else where `reset` says for the topic.
+    ///
+    /// # Errors
+    /// `Retry` if the brokers do not answer.
+    pub(crate) fn starts(
+        &self,
+        partitions: &[(Arc<str>, i32)],
+        reset: impl Fn(&str) -> OffsetReset,
+    ) -> Result<Vec<PartitionOffset>> {
+        let asked: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
+        let committed = self
+            .client
+            .committed_offsets(partition_list(&asked)?, self.timeout)
+            .map_err(|error| kafka_error("cannot ask for the committed offsets", error))?;
+        let mut starts = Vec::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            let known = committed.find_partition(topic, *partition).map(|found| found.offset());
+            let offset = match known {
+                Some(NativeOffset::Offset(offset)) => Offset::new(offset),
+                _ => {
+                    let (oldest, end) = self.watermarks(topic, *partition)?;
+                    match reset(topic) {
+                        OffsetReset::Earliest => oldest,
+                        OffsetReset::Latest => end,
+                    }
+                }
+            };
+            starts.push(PartitionOffset {
+                topic: Arc::clone(topic),
+                partition: *partition,
+                offset: Some(offset),
+            });
+        }
+        Ok(starts)
+    }
+
     /// Stops reading these partitions.
     pub(crate) fn unassign(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
+        // A pause outlives the assignment in the client; the next owner of the partition may be this consumer again.
+        let plain: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
+        let resumed = self.client.resume(&partition_list(&plain)?);
+        resumed.map_err(|error| kafka_error("cannot resume the revoked partitions", error))?;
         for (topic, partition) in partitions {
             self.forward(topic, *partition, std::ptr::null_mut())?;
         }
         let unassigned = if self.is_cooperative() {
-            let plain: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
             self.client.incremental_unassign(&partition_list(&plain)?)
         } else {
             self.client.unassign()
@@ -273,16 +315,15 @@ impl Consumer {
                 self.forward_all()?;
             }
         }
-        let mut outcome = Ok(());
-        for index in 0..count {
-            // SAFETY: the call filled the first `count` slots, and each is taken once.
-            let message = unsafe { KafkaMessage::from_raw(self.buffer[index].assume_init()) };
-            let Some(message) = message else { continue };
-            // After an error the rest is still taken, so that it is released; it is fetched again after the restart.
-            if outcome.is_ok() {
-                outcome = self.route(message, &mut sink);
-            }
-        }
+        // Owned before the sink runs, so that they are released even if it fails or panics.
+        // SAFETY: the call filled the first `count` slots, and each is taken once.
+        let taken = self.buffer[..count]
+            .iter()
+            .filter_map(|slot| unsafe { KafkaMessage::from_raw(slot.assume_init()) });
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.extend(taken);
+        let outcome = batch.drain(..).try_for_each(|message| self.route(message, &mut sink));
+        self.batch = batch;
         outcome.map(|()| count)
     }
 
@@ -334,7 +375,14 @@ impl Consumer {
             code => {
                 let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));
                 let (topic, partition) = &self.assigned[assigned];
-                Err(kafka_error(format!("partition {partition} of topic {topic} cannot be read"), error))
+                let error =
+                    kafka_error(format!("partition {partition} of topic {topic} cannot be read"), error);
+                if error.kind() != ErrorKind::Retry {
+                    return Err(error);
+                }
+                // The client tries again by itself.
+                tracing::warn!(%error, "the consumer reports a problem");
+                Ok(())
             }
         }
     }

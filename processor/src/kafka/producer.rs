@@ -23,6 +23,9 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, SenderTopic};
 
+/// How long a record may wait for the brokers before the thread gives up; as long as commits may fail.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 pub(crate) struct Producer {
     // Declared, and so dropped, before the client.
     topics: Vec<Topic>,
@@ -125,11 +128,42 @@ impl Producer {
         std::mem::take(&mut *self.client.context().failed.lock())
     }
 
+    /// Sends the records again that may have failed for a neighbour in their batch, each alone, and returns those that no one but
+    /// themselves can be blamed for.
+    ///
+    /// # Errors
+    /// As [`Producer::flush`].
+    pub(crate) fn send_alone(&mut self, failed: Vec<FailedOutput>) -> Result<Vec<FailedOutput>> {
+        let mut refused = Vec::new();
+        for output in failed {
+            if !output.may_pass_alone {
+                refused.push(output);
+                continue;
+            }
+            let topic = self.resolve(&output.topic)?;
+            self.send(&OutgoingRecord {
+                topic,
+                partition: output.partition,
+                key: output.key.as_deref(),
+                value: output.value.as_deref(),
+                timestamp: output.timestamp,
+                headers: &output.headers,
+                changelog: None,
+            })?;
+            self.flush()?;
+            refused.extend(self.take_failed());
+        }
+        Ok(refused)
+    }
+
     fn open_topic(&mut self, name: &str) -> Result<Topic> {
         let metadata =
             self.client.client().fetch_metadata(Some(name), self.timeout).map_err(|error| {
                 kafka_error(format!("cannot ask for the partitions of topic {name}"), error)
             })?;
+        if metadata.topics().iter().any(|topic| topic.name() == name && is_settling(topic.error())) {
+            return Err(Error::new(ErrorKind::Retry, format!("topic {name} has no leader yet")));
+        }
         let partitions =
             metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
         let partitions = partitions.filter(|partitions| *partitions > 0).ok_or_else(|| {
@@ -170,7 +204,15 @@ impl RecordSender for Producer {
         if let Some(index) = self.topic_indexes.get(topic) {
             return Ok(*index);
         }
-        let opened = self.open_topic(topic)?;
+        let deadline = self.clock.monotonic() + PATIENCE;
+        let opened = loop {
+            match self.open_topic(topic) {
+                Err(error) if error.kind() == ErrorKind::Retry && self.clock.monotonic() < deadline => {
+                    self.clock.sleep(Duration::from_millis(100));
+                }
+                opened => break opened?,
+            }
+        };
         let index = SenderTopic(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
         self.topics.push(opened);
         self.topic_indexes.insert(topic.to_string(), index);
@@ -183,7 +225,7 @@ impl RecordSender for Producer {
             (topic.handle, topic.partitions)
         };
         let partition = self.partition_of(record, partitions);
-        let deadline = self.clock.monotonic() + self.timeout;
+        let deadline = self.clock.monotonic() + PATIENCE;
         loop {
             match produce(self.client.client().native_ptr(), handle, partition, record) {
                 Ok(()) => {
@@ -237,7 +279,8 @@ fn produce(
     add(Kind::RD_KAFKA_VTYPE_RKT, Value { rkt: topic });
     add(Kind::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition });
     add(Kind::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: rdsys::RD_KAFKA_MSG_F_COPY });
-    add(Kind::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: record.timestamp.as_millis() });
+    // librdkafka takes 0 for "now".
+    add(Kind::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: record.timestamp.as_millis().max(1) });
     if let Some(key) = record.key {
         add(Kind::RD_KAFKA_VTYPE_KEY, Value { mem: memory(key) });
     }
@@ -319,6 +362,18 @@ impl ClientContext for Deliveries {
     }
 }
 
+/// A topic that is being made, or whose leader is being chosen.
+fn is_settling(error: Option<rdsys::rd_kafka_resp_err_t>) -> bool {
+    use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    error == Some(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+}
+
+/// The broker judges whole batches: a record of these fails all of its batch.
+fn is_of_batch(code: Option<RDKafkaErrorCode>) -> bool {
+    use RDKafkaErrorCode::{InvalidDifferentRecord, InvalidRecord, MessageSizeTooLarge};
+    matches!(code, Some(InvalidDifferentRecord | InvalidRecord | MessageSizeTooLarge))
+}
+
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
@@ -333,6 +388,7 @@ impl ProducerContext for Deliveries {
             }
             Err((error, message)) => self.failed.lock().push(FailedOutput {
                 topic: message.topic().into(),
+                partition: Some(message.partition()),
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
                 timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
@@ -341,6 +397,7 @@ impl ProducerContext for Deliveries {
                     format!("topic {} refused a record", message.topic()),
                     error.clone(),
                 )),
+                may_pass_alone: is_of_batch(error.rdkafka_error_code()),
             }),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::shared::GIVE_UP_AFTER;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,9 +23,6 @@ pub(crate) struct CommitClock {
     pub(crate) last_time: Duration,
 }
 
-/// How long commits may fail before the thread gives up (Kafka Streams' `task.timeout.ms`).
-const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
-
 impl CommitClock {
     pub(crate) fn starting_at(now: Duration) -> Self {
         CommitClock { last_commit: now, last_checkpoint: now, ..CommitClock::default() }
@@ -36,12 +34,14 @@ impl CommitClock {
     }
 
     pub(crate) fn is_due(&self, now: Duration, settings: &Settings, tasks: &[Task<KafkaMessage>]) -> bool {
+        let is_failing = self.failing_since.is_some();
         now.saturating_sub(self.last_commit) >= settings.commit_interval
-            || tasks.iter().any(|task| task.stores().uncommitted_bytes() > settings.max_uncommitted_bytes)
+            || !is_failing
+                && tasks.iter().any(|task| task.stores().uncommitted_bytes() > settings.max_uncommitted_bytes)
     }
 
-    /// Commits the tasks, and checkpoints those that are due. `Migrated` and `Retry` errors leave everything as it was, to be
-    /// tried again or given up with the partitions.
+    /// Commits the tasks, and checkpoints those that are due. After a `Migrated` or `Retry` error the tasks wait, prepared, for the
+    /// next try, or are given up with their partitions.
     ///
     /// # Errors
     /// What cannot be tried again, or was tried for too long.
@@ -123,8 +123,9 @@ fn commit_tasks(
         for task in tasks.iter_mut() {
             task.check_changelog_failures(&failed)?;
         }
+        let refused = producer.send_alone(failed)?;
         if let Some(task) = tasks.first_mut() {
-            task.outputs_failed(failed, now)?;
+            task.outputs_failed(refused, now)?;
             task.deliver(producer, now)?;
         }
     }

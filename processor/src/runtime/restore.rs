@@ -6,6 +6,7 @@ use std::time::Duration;
 use millstream_state_stores::{Offset, RestoreRow, StoreIndex, TaskId};
 use tracing::{info, warn};
 
+use super::shared::Shared;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
@@ -84,9 +85,10 @@ pub(crate) fn decide(stored: Option<Offset>, log_start: Offset, log_end: Offset)
 
 /// The restores of one thread.
 pub(crate) struct Restorer {
+    // Declared, and so dropped, before the consumer: batches hold its messages.
+    restores: Vec<Restore>,
     consumer: Option<Consumer>,
     client_id: String,
-    restores: Vec<Restore>,
     listener: Option<RestoreListener>,
     last_log: Duration,
 }
@@ -123,27 +125,27 @@ impl Restorer {
     pub(crate) fn begin<'a>(
         &mut self,
         tasks: impl Iterator<Item = &'a mut Task<KafkaMessage>>,
-        settings: &Settings,
+        shared: &Shared,
     ) -> Result<()> {
         let before = self.restores.len();
         for task in tasks {
-            self.plan(task, settings)?;
+            self.plan(task, shared)?;
         }
         if self.restores.len() > before {
-            self.read_all(settings)?;
+            self.read_all(&shared.settings)?;
         }
         Ok(())
     }
 
-    fn plan(&mut self, task: &mut Task<KafkaMessage>, settings: &Settings) -> Result<()> {
+    fn plan(&mut self, task: &mut Task<KafkaMessage>, shared: &Shared) -> Result<()> {
         let id = task.id();
         let names: Vec<Arc<str>> = task.stores().names().map(Arc::from).collect();
         let changelogs: Vec<(StoreIndex, Arc<str>)> =
             task.changelogs().map(|(store, changelog)| (store, Arc::clone(&changelog.topic))).collect();
         for (store, topic) in changelogs {
             let name = Arc::clone(&names[store.get()]);
-            let consumer = self.consumer(settings)?;
-            let (log_start, log_end) = consumer.watermarks(&topic, id.partition)?;
+            let consumer = self.consumer(&shared.settings)?;
+            let (log_start, log_end) = shared.patiently(|| consumer.watermarks(&topic, id.partition))?;
             let from = match decide(task.stores().stored_offset(store), log_start, log_end) {
                 RestoreDecision::UpToDate => {
                     task.restored_to(store, log_end);

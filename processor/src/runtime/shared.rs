@@ -3,22 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use millstream_state_stores::{StateDirectory, StateMemory};
 use parking_lot::{Condvar, Mutex};
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::restore::RestoreListener;
 use super::snapshot::ThreadSnapshot;
 use super::state::{ClientState, ThreadState};
 use crate::clock::Clock;
-use crate::config::Settings;
-use crate::error::Error;
+use crate::config::{OffsetReset, Settings};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::ClusterAdmin;
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
-use crate::topology::{TopicName, Topology};
+use crate::topology::{TopicName, Topology, internal_topic};
+
+/// How long what needs the brokers may fail before the thread gives up (Kafka Streams' `task.timeout.ms`).
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 
 /// Told about each change of state: the old one and the new one.
 pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
@@ -113,6 +117,35 @@ impl Shared {
         self.move_to(ClientState::PendingShutdown);
     }
 
+    /// Where to start in a topic without a committed offset. What the application sent to itself is never passed over.
+    pub(crate) fn reset_of(&self, topic: &str) -> OffsetReset {
+        let is_own = self
+            .topology
+            .repartition_topics()
+            .iter()
+            .any(|own| internal_topic(&self.application_id, &own.name) == topic);
+        if is_own { OffsetReset::Earliest } else { self.settings.offset_reset }
+    }
+
+    /// Does something that needs the brokers or a lock, and tries again while it fails with `Retry`: for as long as commits may fail,
+    /// or until the application is asked to end.
+    pub(crate) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let deadline = self.clock.monotonic() + GIVE_UP_AFTER;
+        loop {
+            match attempt() {
+                Err(error)
+                    if error.kind() == ErrorKind::Retry
+                        && self.clock.monotonic() < deadline
+                        && !self.is_stopping() =>
+                {
+                    debug!(%error, "trying again");
+                    self.clock.sleep(Duration::from_millis(100));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// A thread's report of its state; the application's follows from all of them.
     pub(crate) fn thread_is(&self, thread: usize, state: ThreadState) {
         let next = {
@@ -156,11 +189,7 @@ impl Shared {
     }
 
     /// Waits until the state fulfils the condition; false if it did not within the time.
-    pub(crate) fn await_state(
-        &self,
-        timeout: std::time::Duration,
-        wanted: impl Fn(ClientState) -> bool,
-    ) -> bool {
+    pub(crate) fn await_state(&self, timeout: Duration, wanted: impl Fn(ClientState) -> bool) -> bool {
         let mut states = self.states.lock();
         let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
         !result.timed_out()

@@ -9,16 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{StoreError, TaskId, TaskStores};
-use tracing::{debug, info};
+use millstream_state_stores::{TaskId, TaskStores};
+use tracing::info;
 
 use super::commit::CommitClock;
 use super::restore::Restorer;
 use super::shared::{Shared, thread_name};
 use super::snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
 use super::state::ThreadState;
-use crate::error::{Error, Result};
-use crate::kafka::{Consumer, Fetched, GroupEvent, KafkaMessage, PartitionOffset, Producer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kafka::{Consumer, Fetched, GroupEvent, KafkaMessage, Producer};
 use crate::query::StoreStatus;
 use crate::task::{Task, TaskSite, TaskState};
 
@@ -105,15 +105,27 @@ impl StreamThread {
         self.consumer.subscribe(&topics)?;
         let mut busy = false;
         while !self.shared.is_stopping() {
-            self.serve_group()?;
-            let fetched = self.fetch(busy)?;
-            let restored = self.restore()?;
-            let processed = self.process()?;
-            busy = fetched + restored + processed > 0;
-            self.commit_if_due()?;
-            self.report_if_due();
+            match self.round(busy) {
+                Ok(was_busy) => busy = was_busy,
+                // What it waited for did not come before the end.
+                Err(error) if error.kind() == ErrorKind::Retry && self.shared.is_stopping() => {
+                    tracing::warn!(%error, "given up because the application ends");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
+    }
+
+    /// One round of the loop; says whether there was anything to do.
+    fn round(&mut self, busy: bool) -> Result<bool> {
+        self.serve_group()?;
+        let fetched = self.fetch(busy)?;
+        let restored = self.restore()?;
+        let processed = self.process()?;
+        self.commit_if_due()?;
+        self.report_if_due();
+        Ok(fetched + restored + processed > 0)
     }
 
     fn serve_group(&mut self) -> Result<()> {
@@ -150,13 +162,10 @@ impl StreamThread {
             }
             self.tasks.push(task);
         }
-        self.restorer.begin(self.tasks[first_new..].iter_mut(), &self.shared.settings)?;
-        let plain = |(topic, partition): &(Arc<str>, i32)| PartitionOffset {
-            topic: Arc::clone(topic),
-            partition: *partition,
-            offset: None,
-        };
-        self.consumer.assign(&partitions.iter().map(plain).collect::<Vec<_>>())?;
+        let shared = Arc::clone(&self.shared);
+        self.restorer.begin(self.tasks[first_new..].iter_mut(), &shared)?;
+        let starts = shared.patiently(|| self.consumer.starts(partitions, |topic| shared.reset_of(topic)))?;
+        self.consumer.assign(&starts)?;
         self.start_restored()
     }
 
@@ -164,18 +173,10 @@ impl StreamThread {
     fn open_stores(&self, id: TaskId) -> Result<TaskStores> {
         let shared = &*self.shared;
         let plan = &shared.plans[id.subtopology as usize];
-        let deadline = shared.clock.monotonic() + shared.settings.session_timeout;
-        loop {
-            match plan.open_stores(id, Some(&shared.directory), &shared.memory) {
-                Err(StoreError::Locked { path, .. })
-                    if shared.clock.monotonic() < deadline && !shared.is_stopping() =>
-                {
-                    debug!(task = %id, path = %path.display(), "waiting for another instance to release the state directory");
-                    shared.clock.sleep(POLL);
-                }
-                opened => return opened.map_err(|error| Error::from(error).in_task(id)),
-            }
-        }
+        shared.patiently(|| {
+            let opened = plan.open_stores(id, Some(&shared.directory), &shared.memory);
+            opened.map_err(|error| Error::from(error).in_task(id))
+        })
     }
 
     fn give_up(&mut self, partitions: &[(Arc<str>, i32)], lost: bool) -> Result<()> {
@@ -189,7 +190,7 @@ impl StreamThread {
                     .any(|(topic, partition)| topic == queue.topic() && *partition == queue.partition())
             })
         };
-        let committed = if lost { false } else { self.commit_before_closing() };
+        let committed = if lost { false } else { self.commit_before_closing()? };
         let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
         self.tasks = kept;
         for task in revoked {
@@ -198,9 +199,9 @@ impl StreamThread {
         self.consumer.unassign(partitions)
     }
 
-    /// Commits all tasks for the last time before some are closed. Without success they are closed as they are; what was not
-    /// committed is processed again by the next owner.
-    fn commit_before_closing(&mut self) -> bool {
+    /// Commits all tasks for the last time before some are closed; false if it failed in a way that can pass. Then they are closed as
+    /// they are, and what was not committed is processed again by the next owner.
+    fn commit_before_closing(&mut self) -> Result<bool> {
         let settings = &self.shared.settings;
         let committed = self.commit_clock.commit(
             &mut self.tasks,
@@ -209,10 +210,14 @@ impl StreamThread {
             settings,
             &*self.shared.clock,
         );
-        if let Err(error) = &committed {
-            tracing::warn!(%error, "the last commit failed; its records will be processed again");
+        match committed {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::Migrated | ErrorKind::Retry) => {
+                tracing::warn!(%error, "the last commit failed; its records will be processed again");
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        committed.is_ok()
     }
 
     fn close_task(&mut self, mut task: Task<KafkaMessage>, checkpoint: bool) -> Result<()> {
@@ -348,8 +353,11 @@ impl StreamThread {
 
     /// Ends the thread: commits and checkpoints if all is well, closes stores, leaves the group.
     fn close(mut self, is_well: bool) -> Result<()> {
-        let committed = is_well && self.commit_before_closing();
-        let mut outcome = Ok(());
+        let committed = if is_well { self.commit_before_closing() } else { Ok(false) };
+        let (committed, mut outcome) = match committed {
+            Ok(committed) => (committed, Ok(())),
+            Err(error) => (false, Err(error)),
+        };
         for task in std::mem::take(&mut self.tasks) {
             let closed = self.close_task(task, committed);
             outcome = outcome.and(closed);

@@ -138,6 +138,7 @@ impl TaskPlan {
             counters: TaskCounters::default(),
             failure_log: FailureLog::default(),
             needs_commit: false,
+            is_prepared: false,
         })
     }
 }

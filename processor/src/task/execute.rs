@@ -16,6 +16,10 @@ impl<M: InputMessage> Task<M> {
     /// # Errors
     /// A record whose handler says `Fail`, or a store that failed. Then the task must not commit.
     pub(crate) fn process(&mut self, limit: usize, wall_clock: Timestamp, now: Duration) -> Result<usize> {
+        if self.is_prepared {
+            // Its commit is being tried again; what it emitted must not be emitted a second time.
+            return Ok(0);
+        }
         self.context.set_wall_clock(wall_clock);
         for done in 0..limit {
             let Some((input, event_time)) = self.next_input(now)? else { return Ok(done) };
@@ -67,6 +71,9 @@ impl<M: InputMessage> Task<M> {
                 }
                 Some(Err(failure)) => {
                     let nothing_yet = self.context.outputs().mark();
+                    if self.can_take_back {
+                        self.stores.begin_record();
+                    }
                     self.input_failed(input, failure, nothing_yet, now)?;
                     self.pass_over(input);
                 }
@@ -130,11 +137,13 @@ impl<M: InputMessage> Task<M> {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Record => failed.push(FailedOutput {
                     topic: topic_name(outputs.topics(), output.topic),
+                    partition: output.partition,
                     key: output.key.map(<[u8]>::to_vec),
                     value: output.value.map(<[u8]>::to_vec),
                     timestamp: output.timestamp,
                     headers: output.headers.clone(),
                     error: Arc::new(error),
+                    may_pass_alone: false,
                 }),
                 Err(error) => return Err(error.in_task(self.id)),
             }
@@ -163,10 +172,14 @@ impl<M: InputMessage> Task<M> {
     }
 
     /// First half of a commit: nodes emit what they hold back, stores hand out their changes, all is handed to the sender.
+    /// From here until [`Task::committed`] the task processes nothing. Called again, it only delivers what is left.
     ///
     /// # Errors
     /// As [`Task::deliver`]; and a node that fails on what is emitted, for which no single record could be left out.
     pub(crate) fn prepare_commit(&mut self, sender: &mut dyn RecordSender, now: Duration) -> Result<()> {
+        if self.is_prepared {
+            return self.deliver(sender, now);
+        }
         self.context.leave_record();
         for node in &self.nodes {
             node.borrow_mut().prepare_commit(&mut self.context).map_err(|failure| {
@@ -179,6 +192,7 @@ impl<M: InputMessage> Task<M> {
             })?;
         }
         self.stores.prepare_commit()?;
+        self.is_prepared = true;
         self.deliver(sender, now)
     }
 
@@ -204,6 +218,7 @@ impl<M: InputMessage> Task<M> {
             }
         }
         self.needs_commit = false;
+        self.is_prepared = false;
         Ok(())
     }
 

@@ -10,18 +10,22 @@ use tracing::warn;
 
 use super::{InputMessage, Task};
 use crate::api::{Failure, FailureParts, FailureStage, Headers, OutputMark, PendingOutput};
-use crate::error::{Error, ErrorKind, RecordLocation, Result};
+use crate::error::{BoxError, Error, ErrorKind, RecordLocation, Result};
 use crate::handlers::{FailureReport, Reaction};
 
 /// An output that was handed to the producer and cannot be delivered.
 #[derive(Clone, Debug)]
 pub(crate) struct FailedOutput {
     pub(crate) topic: Arc<str>,
+    /// The partition it was sent to, once it was sent.
+    pub(crate) partition: Option<i32>,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) timestamp: Timestamp,
     pub(crate) headers: Headers,
     pub(crate) error: Arc<Error>,
+    /// Whether it may have failed for a neighbour in its batch.
+    pub(crate) may_pass_alone: bool,
 }
 
 /// A failure on its way to the handler.
@@ -69,8 +73,10 @@ impl<M: InputMessage> Task<M> {
                 None => error,
             }
         };
-        let source = match source.downcast::<StoreError>() {
-            Ok(store_error) => return Err(in_place((*store_error).into())),
+        let source: BoxError = match source.downcast::<StoreError>() {
+            // The record's own key or value does not fit the store; everything else concerns the store.
+            Ok(error) if matches!(*error, StoreError::Serde { .. } | StoreError::NullInStore { .. }) => error,
+            Ok(error) => return Err(in_place((*error).into())),
             Err(source) => source,
         };
         self.context.outputs().truncate(mark);

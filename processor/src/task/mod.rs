@@ -95,6 +95,8 @@ pub(crate) struct Task<M> {
     failure_log: FailureLog,
     /// Whether anything happened since the last commit.
     needs_commit: bool,
+    /// Whether the first half of a commit is done and the second is not.
+    is_prepared: bool,
 }
 
 /// A store's changelog: the topic in Kafka and, once the task sends to it, where its acknowledged offset is kept.

@@ -365,3 +365,6 @@ impl RecordSender for Produced {
         self.acknowledged.get(slot.0 as usize).copied().map(Offset::new)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,3 +60,24 @@ fn a_pause_at_the_end_of_a_partition_leaves_no_record_out() -> Result<()> {
     assert_eq!(fetch_to(&mut consumer, 20)?, (10..20).collect::<Vec<_>>());
     Ok(())
 }
+
+#[test]
+fn a_pause_does_not_outlive_the_assignment() -> Result<()> {
+    let kafka = EmbeddedKafka::start(1)?;
+    kafka.create_topic(TOPIC, 1)?;
+    let settings = kafka.settings();
+    let mut writer = TopicWriter::new(&settings, "writer")?;
+    write(&mut writer, 0..10)?;
+    let mut consumer = Consumer::for_restore(&settings, "reader")?;
+    let from =
+        |offset| [PartitionOffset { topic: TOPIC.into(), partition: 0, offset: Some(Offset::new(offset)) }];
+    consumer.assign(&from(0))?;
+    assert_eq!(fetch_to(&mut consumer, 10)?.len(), 10);
+
+    consumer.pause(0, true)?;
+    consumer.unassign(&[(TOPIC.into(), 0)])?;
+    write(&mut writer, 10..20)?;
+    consumer.assign(&from(10))?;
+    assert_eq!(fetch_to(&mut consumer, 20)?, (10..20).collect::<Vec<_>>());
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! An application without work leaves the machine alone.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use millstream_integration_tests::wait::await_until;
+
+use crate::in_process::{DEADLINE, Scene};
+use crate::recovery::{Worker, orders};
+
+const OBSERVED: Duration = Duration::from_secs(5);
+
+#[test]
+fn four_idle_tasks_use_under_two_percent_of_a_core() -> Result<()> {
+    if !Path::new("/proc/self/stat").exists() {
+        eprintln!("NOT TESTED: how much an idle application uses can be read on Linux only");
+        return Ok(());
+    }
+    let scene = Scene::new("idle", 4)?;
+    scene.write(orders(0, 400))?;
+    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    worker.await_running()?;
+    scene.await_committed(&[&scene.input])?;
+    await_until(DEADLINE, "all four tasks", || {
+        worker.partitions().is_ok_and(|open| open == 4).then_some(())
+    })?;
+    let process = process_with_argument(&scene.application_id)?;
+
+    let (began, used_before) = (Instant::now(), cpu_time(&process)?);
+    await_until(2 * OBSERVED, "the observed time to pass", || (began.elapsed() >= OBSERVED).then_some(()))?;
+    let used = cpu_time(&process)?.saturating_sub(used_before);
+
+    let share = used.as_secs_f64() / began.elapsed().as_secs_f64();
+    assert!(share < 0.02, "{used:?} of processor time in {:?}: {:.1} %", began.elapsed(), share * 100.0);
+    assert!(used_before > Duration::ZERO, "nothing was measured");
+    worker.stop()
+}
+
+/// The folder below `/proc` of the process that was started with this argument.
+fn process_with_argument(argument: &str) -> Result<std::path::PathBuf> {
+    let processes = fs::read_dir("/proc")?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_wanted = |process: &std::path::PathBuf| {
+        // A process may end meanwhile, and others are not ours to read.
+        let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|found| found == argument.as_bytes())
+    };
+    let mut wanted = processes.filter(is_wanted);
+    wanted.next().with_context(|| format!("no process was started with {argument}"))
+}
+
+/// What all threads of a process have used: its times in user and in kernel mode, in hundredths of a second.
+fn cpu_time(process: &Path) -> Result<Duration> {
+    let stat = fs::read_to_string(process.join("stat"))?;
+    // The second field is the program's name in brackets, which may hold anything.
+    let (_, after_name) = stat.rsplit_once(')').context("not a line of /proc/<pid>/stat")?;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let mut next =
+        || -> Result<u64> { Ok(fields.next().context("a short line in /proc/<pid>/stat")?.parse()?) };
+    Ok(Duration::from_millis(10 * (next()? + next()?)))
+}
