@@ -53,6 +53,7 @@ impl Outcome {
 
     /// The result in words, the keys that differ among them.
     pub fn lines(&self) -> Vec<String> {
+        /// Of each kind.
         const MOST_NAMED: usize = 20;
         match self {
             Outcome::Agrees { events, elsewhere: 0 } => {
@@ -64,23 +65,23 @@ impl Outcome {
             ],
             Outcome::Stopped => vec!["stopped".into()],
             Outcome::Differs { events, differences } => {
-                let count = differences.len();
-                let mut by_subject: BTreeMap<&str, usize> = BTreeMap::new();
+                let mut by_subject: BTreeMap<&str, Vec<&Difference>> = BTreeMap::new();
                 for difference in differences {
-                    *by_subject.entry(difference.subject).or_default() += 1;
+                    by_subject.entry(difference.subject).or_default().push(difference);
                 }
-                let subjects: Vec<String> =
-                    by_subject.iter().map(|(subject, count)| format!("{subject}: {count}")).collect();
-                let mut lines = vec![format!(
-                    "view differs from a recount of {events} events in {count} places ({}):",
-                    subjects.join(", ")
-                )];
-                lines.extend(differences.iter().take(MOST_NAMED).map(|difference| format!("  {difference}")));
-                if let Some(more @ 1..) = count.checked_sub(MOST_NAMED) {
-                    lines.push(format!("  and {more} more"));
+                let count = differences.len();
+                let mut lines =
+                    vec![format!("view differs from a recount of {events} events in {count} places:")];
+                for (subject, differences) in by_subject {
+                    lines.extend(
+                        differences.iter().take(MOST_NAMED).map(|difference| format!("  {difference}")),
+                    );
+                    if let Some(more @ 1..) = differences.len().checked_sub(MOST_NAMED) {
+                        lines.push(format!("  and {subject} of {more} other keys"));
+                    }
                 }
                 lines.push(
-                    "After a crash, events of the last commit interval may be counted twice: docs/guide/guarantees.md".into(),
+                    "After a crash, events of the last commit interval may be counted and answered twice: docs/guide/guarantees.md".into(),
                 );
                 lines
             }
