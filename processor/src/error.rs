@@ -143,8 +143,14 @@ impl fmt::Display for Error {
             write!(f, " [record {at}]")?;
         }
         let mut source = self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static));
+        let mut said = String::new();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            // Some libraries put the text of the cause into their own.
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            said = text;
             source = error.source();
         }
         Ok(())
