@@ -7,6 +7,6 @@ mod registry;
 mod view;
 
 pub use error::QueryError;
-pub use handle::ReadOnlyKeyValueStore;
+pub use handle::{ReadOnlyKeyValueStore, Rows};
 pub(crate) use registry::{StoreRegistry, StoreStatus};
 pub use view::{StoreEntry, StoreView};

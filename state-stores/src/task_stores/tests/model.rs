@@ -4,8 +4,8 @@
 //! step the task's view, the readers' view and the changelog must agree with it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use proptest::prelude::*;
 
@@ -336,16 +336,26 @@ fn open(variant: Variant, root: &Path) -> TaskStores {
     TaskStores::open(TASK, "shop", locked, memory, options, &[builder]).unwrap()
 }
 
+/// Copies a directory that RocksDB may be tidying: if a file goes away meanwhile, the copy begins again.
 pub(super) fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+    while let Err(error) = try_copy_directory(from, to) {
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        fs::remove_dir_all(to).unwrap();
+    }
+}
+
+fn try_copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            try_copy_directory(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), target).unwrap();
+            fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
 }
 
 /// With a budget of nothing, every row that is not in use is evicted.
