@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     settings.state_dir = PathBuf::from(state_dir);
     settings.session_timeout = Duration::from_millis(session_timeout.parse()?);
     settings.num_stream_threads = threads.parse()?;
-    // Long enough that a kill under load always meets an uncommitted interval, however slow the machine.
+    // Long, so that a kill under load is likely to meet an uncommitted interval on a slow machine, too.
     settings.commit_interval = Duration::from_secs(2);
     settings.checkpoint_interval = Duration::from_secs(2);
 
