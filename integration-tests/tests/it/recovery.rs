@@ -155,14 +155,19 @@ fn a_kill_costs_the_tail_of_the_changelog_and_no_record() -> Result<()> {
 
     let before = scene.kafka.end_offsets(&changelog)?;
     under_load(&scene, || {
-        // Killed while the changelog grows from one look to the next: not inside a commit, after which there is no tail.
-        let seen = std::cell::RefCell::new(before.clone());
-        await_until(DEADLINE, "a busy worker", || {
-            let now = scene.kafka.end_offsets(&changelog).ok()?;
-            let last = seen.replace(now.clone());
-            let is_busy =
-                |(partition, end): (&i32, &i64)| *end > before[partition] + 2_000 && *end > last[partition];
-            now.iter().all(is_busy).then_some(())
+        let idle = scene.kafka.committed_offsets(&scene.application_id)?;
+        let mut committed = idle.clone();
+        await_until(DEADLINE, "a commit under load", || {
+            committed = scene.kafka.committed_offsets(&scene.application_id).ok()?;
+            committed.iter().all(|(partition, next)| *next > idle[partition]).then_some(())
+        })?;
+        // Each record is one entry of the changelog. Right after a commit Kafka has no more entries than records are committed,
+        // and a kill leaves no tail; the next commit is two seconds away.
+        await_until(DEADLINE, "a tail of the changelog", || {
+            let ends = scene.kafka.end_offsets(&changelog).ok()?;
+            let has_tail =
+                |(partition, end): (&i32, &i64)| *end > committed[&(scene.input.clone(), *partition)];
+            ends.iter().all(has_tail).then_some(())
         })?;
         worker.program.kill()
     })?;
