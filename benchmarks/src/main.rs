@@ -1,37 +1,50 @@
-//! Measures millstream against the raw limit, bare librdkafka doing the same to the same topics, on a real Apache Kafka.
+//! Measures millstream against Kafka Streams and against the raw limit (bare librdkafka, bare RocksDB), on the same Apache Kafka
+//! and the same topics.
 //!
-//! Each run is a process of its own, the two sides alternate, and what is compared is the CPU time per record: it does not
-//! depend on how busy the machine is. The outputs of both sides are counted; a run whose outputs are wrong is an error.
+//! Each run is a process of its own and the sides alternate. What is compared is the ratio pair by pair: of the throughput,
+//! and of the CPU time per record, which does not depend on how busy the machine is. Every row is a file in `rows/`.
 
-mod limit;
-mod load;
-mod measure;
-mod ours;
+mod bench;
+mod child;
+mod clock;
+mod input;
+mod machine;
 mod report;
+mod rows;
+mod settings;
+mod sides;
+mod stats;
+mod watch;
 
-use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
-use millstream_integration_tests::kafka::RealKafka;
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
-/// Benchmarks of millstream.
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+
+use crate::bench::Bench;
+use crate::child::OneRun;
+use crate::rows::Row;
+
+/// Benchmarks of millstream against Kafka Streams and the raw limit.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
     run: Option<Run>,
-    /// Records in the input topic.
-    #[arg(long, default_value_t = 3_000_000)]
-    records: u64,
-    /// Distinct keys.
-    #[arg(long, default_value_t = 100_000)]
-    keys: u64,
-    /// Pairs of runs, ours and the limit in turn.
+    /// A few rows with a tenth of the records and one round each: a look in under three minutes, not a measurement.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds in which every side runs once; ratios are taken round by round.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
-    /// Only these workloads.
+    /// Only the rows whose name begins with one of these; `--list` shows the names.
     #[arg(long, value_delimiter = ',')]
-    only: Vec<Workload>,
+    only: Vec<String>,
+    /// Lists the rows.
+    #[arg(long)]
+    list: bool,
+    /// Folder for `latest.json`, `latest.md` and the plots. Rows that are not measured keep what is there.
+    #[arg(long, default_value = "benchmarks/results")]
+    results: PathBuf,
 }
 
 /// One run of one side, in a process of its own; used by the program itself.
@@ -41,111 +54,46 @@ enum Run {
     One(OneRun),
 }
 
-/// What one run does.
-#[derive(clap::Args, Clone, Debug)]
-struct OneRun {
-    #[arg(long)]
-    side: Side,
-    #[arg(long)]
-    workload: Workload,
-    #[arg(long)]
-    bootstrap_servers: String,
-    #[arg(long)]
-    input: String,
-    #[arg(long)]
-    output: String,
-    #[arg(long)]
-    records: u64,
-    /// Unique name of the run: application id, group, changelog.
-    #[arg(long)]
-    id: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-enum Side {
-    Ours,
-    Limit,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-enum Workload {
-    /// Every record from one topic to another.
-    Pass,
-    /// A count by key, every update emitted and logged.
-    Count,
-}
-
-/// What a run measured, as its process prints it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Measured {
-    records_per_second: f64,
-    cpu_nanoseconds_per_record: f64,
-    resident_megabytes: f64,
-}
-
-const PARTITIONS: i32 = 4;
-
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(Run::One(run)) = &arguments.run {
-        let measured = match run.side {
-            Side::Ours => ours::run(run)?,
-            Side::Limit => limit::run(run)?,
-        };
-        println!("{}", serde_json::to_string(&measured)?);
+        return sides::run(run);
+    }
+    let is_chosen = |row: &dyn Row| match arguments.only.as_slice() {
+        [] => !arguments.quick || row.is_in_quick_look(),
+        only => only.iter().any(|prefix| row.name().starts_with(prefix.as_str())),
+    };
+    let rows: Vec<_> = rows::all().into_iter().filter(|row| is_chosen(&**row)).collect();
+    ensure!(!rows.is_empty(), "no row's name begins with {:?}; --list shows the names", arguments.only);
+    if arguments.list {
+        rows.iter().for_each(|row| println!("{:<28}{}", row.name(), row.title()));
         return Ok(());
     }
     ensure!(arguments.pairs > 0, "--pairs must be at least 1");
-    let workloads = if arguments.only.is_empty() {
-        vec![Workload::Pass, Workload::Count]
-    } else {
-        arguments.only.clone()
-    };
-    let kafka = RealKafka::shared()?;
-    let input = millstream_integration_tests::kafka::unique_name("bench-input");
-    kafka.create_topic(&input, PARTITIONS as usize, &[])?;
-    load::fill(kafka.bootstrap_servers(), &input, arguments.records, arguments.keys)?;
-
-    let bar = ProgressBar::new((workloads.len() * arguments.pairs * 2) as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {eta} left: {msg}")?);
-    let mut rows = Vec::new();
-    for workload in workloads {
-        let mut pairs = Vec::new();
-        for _ in 0..arguments.pairs {
-            let mut measured = [Side::Ours, Side::Limit].into_iter().map(|side| {
-                bar.set_message(format!("{workload:?} {side:?}"));
-                let measured = one_run(kafka, side, workload, &input, arguments.records);
-                bar.inc(1);
-                measured
-            });
-            let mut next = || measured.next().context("there are two sides")?;
-            pairs.push((next()?, next()?));
+    let pairs = if arguments.quick { 1 } else { arguments.pairs };
+    let mut bench = Bench::start(pairs, arguments.quick, rows.len())?;
+    println!("{}", report::fairness_sheet(bench.has_peer()));
+    let mut results = report::Results::read(&arguments.results)?;
+    let mut failed = Vec::new();
+    for row in rows {
+        bench.begin_row(&row.name());
+        match row.measure(&mut bench) {
+            Ok(outcomes) => {
+                for outcome in outcomes {
+                    bench.say(&report::markdown::line(&outcome));
+                    results.put(outcome);
+                }
+                results.write(&arguments.results)?;
+            }
+            Err(error) => {
+                bench.say(&format!("{} FAILED: {error:#}", row.name()));
+                failed.push(row.name());
+            }
         }
-        rows.push(report::Row { workload, pairs });
+        bench.end_row();
     }
-    bar.finish_and_clear();
-    print!("{}", report::table(&rows));
+    println!("{}", report::markdown::tables(results.outcomes()));
+    println!("written to {}", arguments.results.display());
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
-}
-
-/// Runs one side in a process of its own and checks its output.
-fn one_run(kafka: &RealKafka, side: Side, workload: Workload, input: &str, records: u64) -> Result<Measured> {
-    let id = millstream_integration_tests::kafka::unique_name("bench");
-    let output = format!("{id}-output");
-    kafka.create_topic(&output, PARTITIONS as usize, &[])?;
-    let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
-    let child = std::process::Command::new(std::env::current_exe()?)
-        .args(["one", "--side", &name(&side), "--workload", &name(&workload)])
-        .args(["--bootstrap-servers", kafka.bootstrap_servers(), "--input", input, "--output", &output])
-        .args(["--records", &records.to_string(), "--id", &id])
-        .stderr(std::process::Stdio::inherit())
-        .output()?;
-    ensure!(child.status.success(), "{side:?} {workload:?} ended with {}", child.status);
-    let produced: i64 = kafka.end_offsets(&output)?.values().sum();
-    ensure!(
-        produced == i64::try_from(records)?,
-        "{side:?} {workload:?} wrote {produced} records instead of {records}"
-    );
-    kafka.delete_topic(&output)?;
-    Ok(serde_json::from_slice(&child.stdout)?)
 }

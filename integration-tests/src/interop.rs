@@ -161,7 +161,7 @@ impl RunningJavaApp {
 }
 
 fn start(arguments: &[&str]) -> Result<RunningProgram> {
-    let mut command = JavaPrograms::prepare()?.command("Interop", &JVM_OPTIONS);
+    let mut command = JavaPrograms::of_the_harness()?.command("Interop", &JVM_OPTIONS);
     command.args(arguments);
     RunningProgram::start(&format!("Kafka Streams ({})", arguments.join(" ")), command)
 }

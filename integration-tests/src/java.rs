@@ -1,5 +1,5 @@
-//! The JVM side of the harness: Apache Kafka and Kafka Streams resolved through Maven, and the Java programs beside
-//! them (`integration-tests/kafka/src`) compiled, once, into a cache folder below cargo's target folder.
+//! Java programs that run beside the tests and benchmarks, with Apache Kafka and Kafka Streams resolved through Maven: compiled
+//! once, into a cache folder below cargo's target folder. The harness has its own in `integration-tests/kafka/src`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,10 @@ use anyhow::{Context, Result, ensure};
 
 const POM: &str = include_str!("../kafka/pom.xml");
 
-const SOURCES: [(&str, &str); 4] = [
+/// A Java file: its name and its text.
+pub type JavaSource = (&'static str, &'static str);
+
+const HARNESS: [JavaSource; 4] = [
     ("Broker.java", include_str!("../kafka/src/Broker.java")),
     ("CountApps.java", include_str!("../kafka/src/CountApps.java")),
     ("Interop.java", include_str!("../kafka/src/Interop.java")),
@@ -23,34 +26,43 @@ const SOURCES: [(&str, &str); 4] = [
 pub(crate) const HOW_TO_INSTALL: &str = "install a JDK 17 or newer and Maven \
     (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless maven; Homebrew: brew install openjdk@17 maven)";
 
-/// The compiled Java programs of the harness, ready to run.
+/// Compiled Java programs, ready to run.
 #[derive(Debug, Clone)]
 pub struct JavaPrograms {
     class_path: String,
 }
 
 impl JavaPrograms {
-    /// Resolves the class path and compiles the programs, or finds both in the cache. The first call on a machine
-    /// downloads Kafka (150 MB), later ones take milliseconds.
+    /// The programs of the harness: the broker, and Kafka Streams as the oracle of the tests.
     ///
     /// # Errors
-    /// If there is no JDK or Maven, or no way to the Maven repository; the error says what to install.
-    pub fn prepare() -> Result<Self> {
+    /// As [`JavaPrograms::compile`].
+    pub(crate) fn of_the_harness() -> Result<Self> {
         static PREPARED: Mutex<Option<JavaPrograms>> = Mutex::new(None);
         let mut prepared = PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(programs) = prepared.as_ref() {
             return Ok(programs.clone());
         }
+        let programs = Self::compile(&HARNESS)?;
+        Ok(prepared.insert(programs).clone())
+    }
+
+    /// Resolves the class path and compiles `sources`, or finds both in the cache. The first call on a machine downloads
+    /// Kafka (150 MB), later ones take milliseconds.
+    ///
+    /// # Errors
+    /// If there is no JDK or Maven, no way to the Maven repository, or a source is not valid Java; the error says what to
+    /// install.
+    pub fn compile(sources: &[JavaSource]) -> Result<Self> {
         let cache = crate::cargo_profile_folder()?.join("kafka-on-the-jvm");
-        let folder = cache.join(hash_of_the_inputs());
+        let folder = cache.join(hash_of(sources));
         if read_class_path(&folder).is_none() {
-            build_into(&cache, &folder)?;
+            build_into(&cache, &folder, sources)?;
         }
         let class_path = read_class_path(&folder).with_context(|| {
             format!("Maven left no class path in {}; delete that folder", folder.display())
         })?;
-        let programs = Self { class_path };
-        Ok(prepared.insert(programs).clone())
+        Ok(Self { class_path })
     }
 
     /// A command that runs `main_class` in a JVM with `jvm_options` (such as `-Xmx512m`). Its log goes to stderr.
@@ -68,14 +80,14 @@ impl JavaPrograms {
 }
 
 /// Builds in a folder of its own and renames it, so that two test binaries which start at once do not meet.
-fn build_into(cache: &Path, folder: &Path) -> Result<()> {
+fn build_into(cache: &Path, folder: &Path, sources: &[JavaSource]) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let building =
         tempfile::tempdir_in(cache).context("cannot create a folder to build the Java programs in")?;
     let pom = building.path().join("pom.xml");
     let class_path_file = building.path().join("class_path.txt");
     fs::write(&pom, POM)?;
-    for (name, source) in SOURCES {
+    for (name, source) in sources {
         fs::write(building.path().join(name), source)?;
     }
     let mut output_file = std::ffi::OsString::from("-Dmdep.outputFile=");
@@ -90,7 +102,7 @@ fn build_into(cache: &Path, folder: &Path) -> Result<()> {
         .env("CLASSPATH", jars.trim())
         .args(["-nowarn", "--release", "17", "-d"])
         .arg(building.path().join("classes"))
-        .args(SOURCES.map(|(name, _)| building.path().join(name))))?;
+        .args(sources.iter().map(|(name, _)| building.path().join(name))))?;
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot replace {}", folder.display()))?;
     }
@@ -110,9 +122,9 @@ fn read_class_path(folder: &Path) -> Option<String> {
     complete.then(|| format!("{}:{}", classes.display(), jars.trim()))
 }
 
-fn hash_of_the_inputs() -> String {
+fn hash_of(sources: &[JavaSource]) -> String {
     let mut hasher = DefaultHasher::new();
-    (POM, SOURCES).hash(&mut hasher);
+    (POM, sources).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 

@@ -48,6 +48,12 @@ impl RunningProgram {
         Ok(Self { name: name.to_owned(), process, stdin, output, lines_read: 0 })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// The lines of stdout so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -11,31 +11,30 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::end_of;
-use super::settings::BrokerSettings;
+use super::settings::{BrokerSettings, Heap};
 use crate::java::JavaPrograms;
 use crate::process::GuardedProcess;
-
-const JVM_OPTIONS: [&str; 2] = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"];
 
 /// Fields are dropped in this order: the process ends before its folder goes.
 #[derive(Debug)]
 pub(super) struct JvmBroker {
     process: GuardedProcess,
     programs: JavaPrograms,
+    heap: Heap,
     folder: TempDir,
 }
 
 impl JvmBroker {
     pub(super) fn start(settings: &BrokerSettings) -> Result<Self> {
-        let programs = JavaPrograms::prepare()?;
+        let programs = JavaPrograms::of_the_harness()?;
         let folder = tempfile::Builder::new().prefix("kafka-of-a-test-").tempdir()?;
         let mut properties = format!("log.dirs={}\n", folder.path().join("data").display());
         for (name, value) in settings.properties("127.0.0.1") {
             writeln!(properties, "{name}={value}")?;
         }
         fs::write(folder.path().join("server.properties"), properties)?;
-        let process = launch(&programs, folder.path())?;
-        Ok(Self { process, programs, folder })
+        let process = launch(&programs, settings.heap, folder.path())?;
+        Ok(Self { process, programs, heap: settings.heap, folder })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -57,7 +56,7 @@ impl JvmBroker {
     }
 
     pub(super) fn start_again(&mut self) -> Result<()> {
-        self.process = launch(&self.programs, self.folder.path())?;
+        self.process = launch(&self.programs, self.heap, self.folder.path())?;
         Ok(())
     }
 
@@ -69,9 +68,10 @@ impl JvmBroker {
     }
 }
 
-fn launch(programs: &JavaPrograms, folder: &Path) -> Result<GuardedProcess> {
+fn launch(programs: &JavaPrograms, heap: Heap, folder: &Path) -> Result<GuardedProcess> {
     let log = File::options().create(true).append(true).open(log_file(folder))?;
-    let mut command = programs.command("Broker", &JVM_OPTIONS);
+    let options = [heap.jvm_option(), "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"];
+    let mut command = programs.command("Broker", &options);
     command.arg(folder.join("server.properties")).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     GuardedProcess::start(command, Some(folder))
 }

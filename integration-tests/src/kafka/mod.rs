@@ -20,7 +20,7 @@ pub use self::record::{NewRecord, ReadRecord, RecordHeader};
 
 use self::docker::DockerBroker;
 use self::jvm::JvmBroker;
-use self::settings::BrokerSettings;
+use self::settings::{BrokerSettings, Heap};
 use crate::wait::await_until;
 
 /// The environment variable that names a running cluster for the tests which do not stop or kill their broker.
@@ -53,15 +53,17 @@ impl RealKafka {
     /// If no Kafka can be had; the error says what to install.
     pub fn shared() -> Result<&'static RealKafka> {
         static SHARED: OnceLock<Result<RealKafka, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| {
-            let named = std::env::var(BOOTSTRAP_SERVERS_VARIABLE).ok().filter(|servers| !servers.is_empty());
-            let started = match named {
-                Some(bootstrap_servers) => Self::named(&bootstrap_servers),
-                None => Self::start(),
-            };
-            started.map_err(|error| format!("{error:#}"))
-        });
+        let shared =
+            SHARED.get_or_init(|| Self::named_or_started(Heap::Small).map_err(|error| format!("{error:#}")));
         shared.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// A broker with enough memory to be measured against: the one that is named, else one of its own.
+    ///
+    /// # Errors
+    /// If no Kafka can be had; the error says what to install.
+    pub fn for_measuring() -> Result<Self> {
+        Self::named_or_started(Heap::Large)
     }
 
     /// A broker of the caller's own, to stop and kill: a container, else on the JVM.
@@ -69,7 +71,18 @@ impl RealKafka {
     /// # Errors
     /// If neither can be had; the error says what to install, and shows the end of the broker's log.
     pub fn start() -> Result<Self> {
-        let settings = BrokerSettings::with_free_ports()?;
+        Self::start_with(Heap::Small)
+    }
+
+    fn named_or_started(heap: Heap) -> Result<Self> {
+        match std::env::var(BOOTSTRAP_SERVERS_VARIABLE).ok().filter(|servers| !servers.is_empty()) {
+            Some(bootstrap_servers) => Self::named(&bootstrap_servers),
+            None => Self::start_with(heap),
+        }
+    }
+
+    fn start_with(heap: Heap) -> Result<Self> {
+        let settings = BrokerSettings::with_free_ports(heap)?;
         let client = ClusterClient::new(settings.bootstrap_servers())?;
         let docker = DockerBroker::create(&settings).map(|broker| Broker::Docker(Box::new(broker)));
         let broker = docker.or_else(|no_docker| {

@@ -27,18 +27,38 @@ const COMMON: &[(&str, &str)] = &[
     ("log.cleaner.dedupe.buffer.size", "4194304"),
 ];
 
-/// The addresses of one broker of the tests; the rest is the same for all.
+/// The addresses and the heap of one broker of the tests; the rest is the same for all.
 #[derive(Debug, Clone)]
 pub(super) struct BrokerSettings {
     pub(super) port: u16,
     controller_port: u16,
+    pub(super) heap: Heap,
+}
+
+/// The memory of a broker's JVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heap {
+    /// Enough for tests.
+    Small,
+    /// So that the broker is not what a benchmark measures.
+    Large,
+}
+
+impl Heap {
+    /// The JVM's option for it.
+    pub(super) fn jvm_option(self) -> &'static str {
+        match self {
+            Heap::Small => "-Xmx512m",
+            Heap::Large => "-Xmx2g",
+        }
+    }
 }
 
 impl BrokerSettings {
     /// Two ports that nothing listens on at the moment.
-    pub(super) fn with_free_ports() -> Result<Self> {
+    pub(super) fn with_free_ports(heap: Heap) -> Result<Self> {
         let port = free_port(&[])?;
-        Ok(Self { port, controller_port: free_port(&[port])? })
+        Ok(Self { port, controller_port: free_port(&[port])?, heap })
     }
 
     pub(super) fn bootstrap_servers(&self) -> String {
@@ -47,7 +67,7 @@ impl BrokerSettings {
 
     /// Name and value of every setting, for a broker that listens on `host`.
     pub(super) fn properties(&self, host: &str) -> Vec<(String, String)> {
-        let Self { port, controller_port } = self;
+        let Self { port, controller_port, .. } = self;
         let own = [
             ("listeners", format!("PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}")),
             ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),

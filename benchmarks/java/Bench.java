@@ -1,0 +1,211 @@
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import org.HdrHistogram.Histogram;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.CloseOptions;
+import org.apache.kafka.streams.KafkaStreams;
+import org.apache.kafka.streams.StoreQueryParameters;
+import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.Topology;
+import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.KStream;
+import org.apache.kafka.streams.kstream.KTable;
+import org.apache.kafka.streams.kstream.Materialized;
+import org.apache.kafka.streams.kstream.Produced;
+import org.apache.kafka.streams.processor.StateRestoreListener;
+import org.apache.kafka.streams.state.KeyValueStore;
+import org.apache.kafka.streams.state.QueryableStoreTypes;
+import org.apache.kafka.streams.state.ReadOnlyKeyValueStore;
+
+/**
+ * The workloads of the benchmarks on Kafka Streams. Takes the flags of the Rust side (see {@code child.rs}) and prints the same
+ * lines: {@code restoring}, {@code restored N}, {@code running}, and, asked for {@code queries} on stdin, the query times.
+ * Closes and leaves the group when stdin ends.
+ */
+public final class Bench {
+    private static final String STORE = "counts";
+
+    public static void main(String[] arguments) throws Exception {
+        Map<String, String> flags = new HashMap<>();
+        Properties settings = new Properties();
+        for (int i = 0; i + 1 < arguments.length; i += 2) {
+            if (arguments[i].equals("--property")) {
+                String[] property = arguments[i + 1].split("=", 2);
+                settings.put(property[0], property[1]);
+            } else {
+                flags.put(arguments[i].substring(2), arguments[i + 1]);
+            }
+        }
+        settings.put(StreamsConfig.APPLICATION_ID_CONFIG, flags.get("id"));
+        settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, flags.get("bootstrap-servers"));
+        settings.put(StreamsConfig.STATE_DIR_CONFIG, flags.get("state-dir"));
+        settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, flags.getOrDefault("threads", "1"));
+        settings.put("auto.offset.reset", "earliest");
+
+        KafkaStreams streams = new KafkaStreams(topology(flags), settings);
+        streams.setGlobalStateRestoreListener(new Restores());
+        CountDownLatch running = new CountDownLatch(1);
+        streams.setStateListener((state, before) -> {
+            if (state == KafkaStreams.State.RUNNING && running.getCount() > 0) {
+                System.out.println("running");
+                running.countDown();
+            }
+            if (state == KafkaStreams.State.ERROR) {
+                System.err.println("Kafka Streams is in state ERROR");
+                Runtime.getRuntime().halt(1);
+            }
+        });
+        streams.start();
+
+        Queries queries = null;
+        int queryThreads = Integer.parseInt(flags.getOrDefault("query-threads", "0"));
+        if (queryThreads > 0) {
+            running.await();
+            queries = new Queries(streams, queryThreads, Long.parseLong(flags.get("keys")));
+        }
+        for (int next = System.in.read(); next >= 0; next = System.in.read()) {
+            if (next == '\n' && queries != null) {
+                System.out.println(queries.report());
+            }
+        }
+        // Leaves the group, so that the next run need not wait for the session to end.
+        streams.close(CloseOptions.timeout(Duration.ofSeconds(60))
+                .withGroupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP));
+        System.exit(0);
+    }
+
+    private static Topology topology(Map<String, String> flags) {
+        StreamsBuilder builder = new StreamsBuilder();
+        String output = flags.get("output");
+        KStream<byte[], byte[]> input =
+                builder.stream(flags.get("input"), Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()));
+        Produced<byte[], byte[]> bytes = Produced.with(Serdes.ByteArray(), Serdes.ByteArray());
+        switch (flags.get("workload")) {
+            case "pass", "start" -> input.to(output, bytes);
+            case "filter-map" -> input
+                    .filter((key, value) -> (key[key.length - 1] & 1) == 0)
+                    .mapValues(Bench::reversed)
+                    .to(output, bytes);
+            case "count", "restore" -> count(input, output);
+            case "repartition" -> count(
+                    input.selectKey((key, value) -> reversed(key)),
+                    output);
+            case "join" -> {
+                KTable<byte[], byte[]> table =
+                        builder.table(flags.get("table"), Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()));
+                input.join(table, (left, right) -> {
+                    byte[] joined = left.clone();
+                    System.arraycopy(right, 0, joined, 0, right.length);
+                    return joined;
+                }).to(output, bytes);
+            }
+            default -> throw new IllegalArgumentException("no such workload: " + flags.get("workload"));
+        }
+        return builder.build();
+    }
+
+    private static void count(KStream<byte[], byte[]> stream, String output) {
+        stream.groupByKey(Grouped.with(Serdes.ByteArray(), Serdes.ByteArray()))
+                .count(Materialized.<byte[], Long, KeyValueStore<Bytes, byte[]>>as(STORE)
+                        .withKeySerde(Serdes.ByteArray())
+                        .withValueSerde(Serdes.Long()))
+                .toStream()
+                .to(output, Produced.with(Serdes.ByteArray(), Serdes.Long()));
+    }
+
+    private static byte[] reversed(byte[] bytes) {
+        byte[] reversed = new byte[bytes.length];
+        for (int i = 0; i < bytes.length; i++) {
+            reversed[i] = bytes[bytes.length - 1 - i];
+        }
+        return reversed;
+    }
+
+    /** Says when the first restore begins and when the last one has ended. */
+    private static final class Restores implements StateRestoreListener {
+        private final AtomicInteger open = new AtomicInteger();
+        private final AtomicLong records = new AtomicLong();
+        private boolean began;
+
+        @Override
+        public synchronized void onRestoreStart(TopicPartition partition, String store, long from, long to) {
+            if (!began) {
+                began = true;
+                System.out.println("restoring");
+            }
+            open.incrementAndGet();
+        }
+
+        @Override
+        public void onBatchRestored(TopicPartition partition, String store, long offset, long count) {}
+
+        @Override
+        public synchronized void onRestoreEnd(TopicPartition partition, String store, long total) {
+            records.addAndGet(total);
+            if (open.decrementAndGet() == 0) {
+                System.out.println("restored " + records.get());
+            }
+        }
+    }
+
+    /** Threads that ask for random keys, with a pause between two questions, and remember how long each answer took. */
+    private static final class Queries {
+        private static final long PAUSE_NANOS = 1_000_000;
+        private final List<Histogram> histograms = new ArrayList<>();
+        private final List<Thread> threads = new ArrayList<>();
+        private volatile boolean done;
+
+        Queries(KafkaStreams streams, int count, long keys) {
+            for (int i = 0; i < count; i++) {
+                Histogram nanos = new Histogram(3);
+                histograms.add(nanos);
+                Thread thread = new Thread(() -> ask(streams, keys, nanos));
+                threads.add(thread);
+                thread.start();
+            }
+        }
+
+        private void ask(KafkaStreams streams, long keys, Histogram nanos) {
+            ReadOnlyKeyValueStore<byte[], Long> store = null;
+            while (!done) {
+                try {
+                    if (store == null) {
+                        store = streams.store(StoreQueryParameters.fromNameAndType(
+                                STORE, QueryableStoreTypes.keyValueStore()));
+                    }
+                    byte[] key = ByteBuffer.allocate(8).putLong(ThreadLocalRandom.current().nextLong(keys)).array();
+                    long start = System.nanoTime();
+                    store.get(key);
+                    nanos.recordValue(System.nanoTime() - start);
+                    java.util.concurrent.locks.LockSupport.parkNanos(PAUSE_NANOS);
+                } catch (org.apache.kafka.streams.errors.InvalidStateStoreException notNow) {
+                    store = null;
+                }
+            }
+        }
+
+        String report() throws InterruptedException {
+            done = true;
+            Histogram all = new Histogram(3);
+            for (int i = 0; i < threads.size(); i++) {
+                threads.get(i).join();
+                all.add(histograms.get(i));
+            }
+            return String.format("queries {\"count\":%d,\"p50_us\":%.3f,\"p99_us\":%.3f}",
+                    all.getTotalCount(), all.getValueAtPercentile(50) / 1e3, all.getValueAtPercentile(99) / 1e3);
+        }
+    }
+}

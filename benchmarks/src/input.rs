@@ -1,0 +1,123 @@
+//! Input topics: filled once for all rows that read the same.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use millstream::partition_for_key;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, Zipf};
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+/// Event time of the first record of a stream; tables lie before it, so that they are complete when the stream begins.
+const START_OF_STREAMS: i64 = 1_700_000_000_000;
+const START_OF_TABLES: i64 = 1_600_000_000_000;
+
+/// What an input topic holds. Keys are eight bytes, big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Input {
+    pub(crate) records: u64,
+    pub(crate) keys: Keys,
+    pub(crate) value_bytes: usize,
+    pub(crate) partitions: i32,
+    pub(crate) time: EventTime,
+}
+
+/// Which key a record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Keys {
+    /// Each of this many keys equally often.
+    Uniform(u64),
+    /// This many keys, the n-th 1/n as often as the first.
+    Zipf(u64),
+    /// No key twice.
+    Unique,
+}
+
+/// Where the records lie in event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum EventTime {
+    Stream,
+    Table,
+}
+
+impl Input {
+    /// 100-byte values in four partitions.
+    pub(crate) const fn stream(records: u64, keys: Keys) -> Self {
+        Input { records, keys, value_bytes: 100, partitions: 4, time: EventTime::Stream }
+    }
+
+    /// The same with fewer records, and no more keys than that.
+    pub(crate) fn scaled_down(self, divisor: u64) -> Self {
+        let records = (self.records / divisor).max(1);
+        let keys = match self.keys {
+            Keys::Uniform(keys) => Keys::Uniform(keys.min(records)),
+            Keys::Zipf(keys) => Keys::Zipf(keys.min(records)),
+            Keys::Unique => Keys::Unique,
+        };
+        Input { records, keys, ..self }
+    }
+
+    /// How many different keys there are at most.
+    pub(crate) fn distinct_keys(&self) -> u64 {
+        match self.keys {
+            Keys::Uniform(keys) | Keys::Zipf(keys) => keys,
+            Keys::Unique => self.records,
+        }
+    }
+
+    /// Writes the records; the same ones for the same description.
+    pub(crate) fn write_to(&self, bootstrap_servers: &str, topic: &str) -> Result<()> {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap_servers)
+            .set("linger.ms", "50")
+            .set("batch.size", "1000000")
+            .set("queue.buffering.max.messages", "500000")
+            .create()?;
+        let mut random = StdRng::seed_from_u64(7);
+        let value = vec![b'x'; self.value_bytes];
+        #[allow(clippy::cast_precision_loss, reason = "a number of keys fits")]
+        let zipf = Zipf::new(self.distinct_keys() as f64, 1.0)?;
+        for number in 0..self.records {
+            let key = match self.keys {
+                Keys::Uniform(keys) => random.random_range(0..keys),
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "between 1 and the number of keys"
+                )]
+                Keys::Zipf(_) => zipf.sample(&mut random) as u64 - 1,
+                Keys::Unique => number,
+            };
+            let key = key.to_be_bytes();
+            let start = match self.time {
+                EventTime::Stream => START_OF_STREAMS,
+                EventTime::Table => START_OF_TABLES,
+            };
+            let record = BaseRecord::to(topic)
+                .partition(partition_for_key(&key, self.partitions))
+                .key(&key)
+                .payload(&value)
+                .timestamp(start + i64::try_from(number / 1000)?);
+            send(&producer, record)?;
+        }
+        Ok(producer.flush(Duration::from_secs(60))?)
+    }
+}
+
+/// Sends a record, waiting while the producer's queue is full.
+pub(crate) fn send(producer: &BaseProducer, record: BaseRecord<'_, [u8; 8], Vec<u8>>) -> Result<()> {
+    let mut record = record;
+    while let Err((error, refused)) = producer.send(record) {
+        match error {
+            KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => {
+                producer.poll(Duration::from_millis(1));
+                record = refused;
+            }
+            error => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

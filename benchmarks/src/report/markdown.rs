@@ -1,0 +1,114 @@
+//! The result as Markdown.
+
+use std::fmt::Write as _;
+
+use super::{Figure, Figures, Goal, Outcome};
+use crate::stats::Spread;
+
+/// One outcome, while the others are still being measured.
+pub(crate) fn line(outcome: &Outcome) -> String {
+    let goals = outcome.goals.iter().map(|goal| goal_cell(goal, outcome)).collect::<Vec<_>>().join("; ");
+    let agree = if outcome.outputs_agree { "" } else { " OUTPUTS DIFFER: void" };
+    format!("{} ({}): {goals}{agree}", outcome.workload, outcome.settings.name())
+}
+
+/// All outcomes: the figures, then the goals.
+pub(crate) fn tables(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| workload | settings | ours rec/s | Kafka Streams rec/s | limit rec/s | throughput x (min to max) \
+         | CPU ns/rec: ours, Kafka Streams, limit | CPU x (min to max) | CPU to limit | RSS MB: ours, Kafka Streams | pairs |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for outcome in outcomes.iter().filter(|outcome| outcome.ours.records_per_s.is_some()) {
+        let (ours, peer, limit) = sides(outcome);
+        let ratio = outcome.ratio;
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {}, {}, {} | {} | {} | {}, {} | {} |",
+            outcome.workload,
+            outcome.settings.name(),
+            thousands(ours.records_per_s),
+            thousands(peer.records_per_s),
+            thousands(limit.records_per_s),
+            spread(ratio.map(|ratio| ratio.throughput)),
+            whole(ours.cpu_ns_per_record),
+            whole(peer.cpu_ns_per_record),
+            whole(limit.cpu_ns_per_record),
+            spread(ratio.map(|ratio| ratio.cpu)),
+            spread(outcome.cpu_of_limit),
+            whole(ours.rss_mb),
+            whole(peer.rss_mb),
+            outcome.pairs,
+        )
+        .expect("writing to a String cannot fail");
+    }
+    text.push_str("\n| workload | settings | goal | reached |\n|---|---|---|---|\n");
+    for outcome in outcomes {
+        for goal in &outcome.goals {
+            let cell = goal_cell(goal, outcome);
+            let (goal, reached) = cell.split_once(": ").unwrap_or((&cell, ""));
+            writeln!(text, "| {} | {} | {goal} | {reached} |", outcome.workload, outcome.settings.name())
+                .expect("writing to a String cannot fail");
+        }
+    }
+    let notes =
+        outcomes.iter().flat_map(|outcome| outcome.notes.iter().map(|note| (&outcome.workload, note)));
+    for (workload, note) in notes {
+        writeln!(text, "\n- {workload}: {note}").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn sides(outcome: &Outcome) -> (Figures, Figures, Figures) {
+    (
+        outcome.ours.clone(),
+        outcome.peer.clone().unwrap_or_default(),
+        outcome.limit.clone().unwrap_or_default(),
+    )
+}
+
+fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
+    let what = match goal.figure {
+        Figure::Throughput => "throughput, of Kafka Streams'",
+        Figure::Cpu => "CPU per record, of Kafka Streams'",
+        Figure::CpuOfLimit => "CPU per record, of the limit's",
+        Figure::ThroughputOfLimit => "throughput, of the limit's",
+        Figure::Rss => "peak RSS, of Kafka Streams'",
+        Figure::P50 => "p50, of Kafka Streams'",
+        Figure::P99 => "p99, of Kafka Streams'",
+        Figure::P999 => "p99.9, of Kafka Streams'",
+        Figure::P50AboveLimitMs => "p50 above the limit's, ms",
+        Figure::P50Micros => "p50, us",
+        Figure::P99Micros => "p99, us",
+        Figure::Start => "start without the group's join, of Kafka Streams'",
+        Figure::StartMs => "start without the group's join, ms",
+        Figure::IdleCpuPercent => "idle CPU, % of a core",
+    };
+    let bound = match goal.figure {
+        Figure::Throughput | Figure::ThroughputOfLimit => "at least",
+        _ => "at most",
+    };
+    let stretch = goal.stretch.map_or(String::new(), |stretch| format!(" (stretch {stretch:.2})"));
+    let reached = match goal.reached(outcome) {
+        None => "not measured".to_owned(),
+        Some(reached) if goal.is_met_by(reached) => format!("{reached:.2}"),
+        Some(reached) => format!("**{reached:.2}, missed**"),
+    };
+    format!("{what} {bound} {:.2}{stretch}: {reached}", goal.must)
+}
+
+fn spread(spread: Option<Spread>) -> String {
+    spread.map_or_else(String::new, |spread| {
+        let Spread { median, min, max } = spread;
+        let wide = if spread.is_tight() { "" } else { ", wide" };
+        format!("{median:.2} ({min:.2} to {max:.2}{wide})")
+    })
+}
+
+fn thousands(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{:.0} k", value / 1e3))
+}
+
+fn whole(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
+}

@@ -1,0 +1,54 @@
+//! Half of the records, with another value.
+
+use anyhow::Result;
+use millstream::StreamsBuilder;
+
+use super::throughput::{Emission, Throughput};
+use super::{Workload, pass, reversed};
+use crate::child::OneRun;
+use crate::input::{Input, Keys};
+use crate::settings::Column;
+use crate::sides::Limit;
+
+pub(super) fn rows() -> Vec<Throughput> {
+    vec![Throughput {
+        name: "filter-map",
+        title: "filter half of the 100-byte records, map their values",
+        workload: Workload::FilterMap,
+        // Every key as often as every other, and half of them even: exactly half of the records come out.
+        input: Input::stream(6_000_000, Keys::Unique),
+        table: None,
+        columns: &[Column::Matched],
+        emission: Emission::EveryUpdate,
+        outputs_per_thousand: 500,
+        has_limit: true,
+        is_compared: true,
+        threads: 1,
+        query_threads: 0,
+        ours: &[],
+        peer: &[],
+        goals: pass::STATELESS,
+        is_in_quick_look: true,
+    }]
+}
+
+pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
+    let input = builder.stream::<Vec<u8>, Vec<u8>>(run.input.as_str());
+    input
+        .filter(|key, _value| is_even(key))
+        .map_values(|_key, value| reversed(&value))
+        .to(run.output.as_str());
+}
+
+pub(super) fn limit(run: &OneRun) -> Result<()> {
+    let limit = Limit::new(run, &[&run.input], &[&run.output])?;
+    limit.run(|limit, record| {
+        if is_even(record.key) {
+            limit.produce(0, record.key, &reversed(record.value), record.timestamp);
+        }
+    })
+}
+
+fn is_even(key: &[u8]) -> bool {
+    key.last().is_some_and(|last| last & 1 == 0)
+}

@@ -1,0 +1,132 @@
+//! The rows of the result, a file each: what is run, on which input, what is to be reached.
+
+mod count;
+mod filter_map;
+mod idle;
+mod join;
+mod latency;
+mod measured;
+mod pass;
+mod query;
+mod repartition;
+mod restore;
+mod scale;
+mod start;
+mod throughput;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use millstream::prelude::*;
+use millstream_integration_tests::kafka::ClusterClient;
+
+use crate::bench::{Bench, KEEP_ALL};
+use crate::child::OneRun;
+use crate::report::Outcome;
+
+/// The store that counts are kept in, on every side.
+pub(crate) const COUNTS: StoreName<Vec<u8>, u64> = StoreName::new("counts");
+
+/// A row of the result.
+pub(crate) trait Row {
+    /// What `--only` takes, and what the result calls it.
+    fn name(&self) -> String;
+
+    /// What it is about, in a sentence.
+    fn title(&self) -> String;
+
+    /// Whether it is one of the few that a look in three minutes has time for.
+    fn is_in_quick_look(&self) -> bool;
+
+    /// Runs all sides. One outcome for each column of settings.
+    ///
+    /// # Errors
+    /// If a side fails, or the outputs of the sides differ.
+    fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>>;
+}
+
+/// Every row, in the order of the result.
+pub(crate) fn all() -> Vec<Box<dyn Row>> {
+    let mut rows: Vec<Box<dyn Row>> = Vec::new();
+    let mut add = |throughput: Vec<throughput::Throughput>| {
+        rows.extend(throughput.into_iter().map(|row| Box::new(row) as Box<dyn Row>));
+    };
+    add(pass::rows());
+    add(filter_map::rows());
+    add(count::rows());
+    add(join::rows());
+    add(repartition::rows());
+    rows.extend(restore::rows());
+    rows.extend(latency::rows());
+    rows.push(Box::new(query::Queries));
+    rows.push(Box::new(start::Start));
+    rows.push(Box::new(idle::Idle));
+    rows.extend(scale::rows());
+    rows
+}
+
+/// A topology that every side knows. Kafka Streams' are in `java/Bench.java`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    Pass,
+    FilterMap,
+    Count,
+    Join,
+    Repartition,
+    Restore,
+    Start,
+}
+
+impl Workload {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Workload::Pass => "pass",
+            Workload::FilterMap => "filter-map",
+            Workload::Count => "count",
+            Workload::Join => "join",
+            Workload::Repartition => "repartition",
+            Workload::Restore => "restore",
+            Workload::Start => "start",
+        }
+    }
+
+    pub(crate) fn topology(self, run: &OneRun) -> Result<Topology> {
+        let builder = StreamsBuilder::new();
+        match self {
+            Workload::Pass | Workload::Start => pass::topology(&builder, run),
+            Workload::FilterMap => filter_map::topology(&builder, run),
+            Workload::Count | Workload::Restore => count::topology(&builder, run),
+            Workload::Join => join::topology(&builder, run)?,
+            Workload::Repartition => repartition::topology(&builder, run),
+        }
+        Ok(builder.build()?)
+    }
+
+    pub(crate) fn limit(self, run: &OneRun) -> Result<()> {
+        match self {
+            Workload::Pass => pass::limit(run),
+            Workload::FilterMap => filter_map::limit(run),
+            Workload::Count => count::limit(run),
+            Workload::Join => join::limit(run),
+            Workload::Repartition => repartition::limit(run),
+            Workload::Restore => restore::limit(run),
+            Workload::Start => start::limit(run),
+        }
+    }
+}
+
+/// The topic of the table of a join.
+fn table_of(run: &OneRun) -> Result<&str> {
+    let Some(table) = &run.table else { bail!("the workload {} needs --table", run.workload.name()) };
+    Ok(table)
+}
+
+/// What `map` makes of a value, and `select_key` of a key: the same bytes from the end.
+fn reversed(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().rev().copied().collect()
+}
+
+/// A topic of the raw limit's own, beside the run's output.
+fn create_topic(run: &OneRun, topic: &str) -> Result<()> {
+    let kafka = ClusterClient::new(&run.bootstrap_servers)?;
+    kafka.create_topic(topic, usize::try_from(run.partitions)?, &KEEP_ALL)
+}

@@ -1,0 +1,70 @@
+//! Point queries of a store while it is being written to, and what they cost the writer.
+
+use anyhow::Result;
+
+use super::measured::{self, Round};
+use super::{Row, count};
+use crate::bench::Bench;
+use crate::report::{Figure, Goal, Outcome};
+use crate::settings::Column;
+use crate::sides::Side;
+use crate::stats::median;
+
+const THREADS: usize = 8;
+
+pub(super) struct Queries;
+
+impl Row for Queries {
+    fn name(&self) -> String {
+        "query".to_owned()
+    }
+
+    fn title(&self) -> String {
+        format!("point queries by {THREADS} threads, a thousand a second each, while count-uniform runs")
+    }
+
+    fn is_in_quick_look(&self) -> bool {
+        true
+    }
+
+    fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
+        let quiet = count::uniform();
+        let queried = super::throughput::Throughput { query_threads: THREADS, ..count::uniform() };
+        let input = bench.sized(quiet.input);
+        let topic = bench.topic(input)?;
+        let mut times = Vec::new();
+        let rounds = bench.rounds(|_| {
+            let mut round = Round::new();
+            for side in bench.sides(false) {
+                let run = queried.run(bench, side, Column::Matched, input, &topic, None, false)?;
+                times.extend(run.queries.map(|queries| (side, queries)));
+                round.push((side, run));
+            }
+            // The limit of a writer under queries is the same writer without them.
+            round.push((
+                Side::Limit,
+                quiet.run(bench, Side::Ours, Column::Matched, input, &topic, None, false)?,
+            ));
+            Ok(round)
+        })?;
+        let goals = [
+            Goal::of(Figure::P50, 1.0 / 3.0),
+            Goal::of(Figure::P50Micros, 2.0),
+            Goal::of(Figure::P99Micros, 50.0),
+            Goal::throughput_of_limit(0.95),
+        ];
+        let mut outcome = measured::outcome(self, &goals, Column::Matched, &rounds);
+        let of = |side: Side, value: fn(&crate::child::QueryTimes) -> f64| {
+            median(times.iter().filter(|(found, _)| *found == side).map(|(_, times)| value(times) / 1e3))
+        };
+        outcome.ours.p50_ms = of(Side::Ours, |times| times.p50_us);
+        outcome.ours.p99_ms = of(Side::Ours, |times| times.p99_us);
+        if let Some(peer) = &mut outcome.peer {
+            peer.p50_ms = of(Side::Peer, |times| times.p50_us);
+            peer.p99_ms = of(Side::Peer, |times| times.p99_us);
+        }
+        outcome.cpu_of_limit = None;
+        outcome.notes.push("the limit is our own count without queries".to_owned());
+        Ok(vec![outcome])
+    }
+}

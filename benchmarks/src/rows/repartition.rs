@@ -1,0 +1,58 @@
+//! Counts by another key: every record goes through a topic in between.
+
+use anyhow::Result;
+use millstream::StreamsBuilder;
+use millstream::prelude::*;
+
+use super::count::Counter;
+use super::throughput::{Emission, Throughput};
+use super::{COUNTS, Workload, reversed};
+use crate::child::OneRun;
+use crate::input::{Input, Keys};
+use crate::report::Goal;
+use crate::settings::Column;
+use crate::sides::Limit;
+
+const GOALS: &[Goal] = &[Goal::throughput(2.0, 2.5), Goal::cpu(0.5), Goal::rss(0.25)];
+
+pub(super) fn rows() -> Vec<Throughput> {
+    vec![Throughput {
+        name: "repartition",
+        title: "select another key, repartition, count, every update emitted",
+        workload: Workload::Repartition,
+        input: Input::stream(2_000_000, Keys::Uniform(100_000)),
+        table: None,
+        columns: &[Column::Matched],
+        emission: Emission::EveryUpdate,
+        outputs_per_thousand: 1000,
+        has_limit: true,
+        is_compared: true,
+        threads: 1,
+        query_threads: 0,
+        ours: &[],
+        peer: &[],
+        goals: GOALS,
+        is_in_quick_look: true,
+    }]
+}
+
+pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
+    let input = builder.stream::<Vec<u8>, Vec<u8>>(run.input.as_str());
+    let by_other_key = input.select_key(|key, _value| reversed(key)).group_by_key();
+    by_other_key.count(COUNTS.without_caching()).to_stream().to(run.output.as_str());
+}
+
+pub(super) fn limit(run: &OneRun) -> Result<()> {
+    let mut counter = Counter::new(run)?;
+    let repartition = format!("{}-repartition", run.id);
+    super::create_topic(run, &repartition)?;
+    let outputs = [run.output.as_str(), counter.changelog.as_str(), repartition.as_str()];
+    let limit = Limit::new(run, &[&run.input, &repartition], &outputs)?;
+    limit.run(|limit, record| {
+        if record.is_of_first {
+            limit.produce(2, &reversed(record.key), record.value, record.timestamp);
+        } else {
+            counter.count(limit, record);
+        }
+    })
+}

@@ -1,0 +1,181 @@
+//! Rows that ask how many records per second a topology takes, and how much CPU time each costs.
+
+use anyhow::{Context, Result, ensure};
+
+use super::measured::{Mark, Measured, Round, outcome};
+use super::{Row, Workload};
+use crate::bench::{Bench, Scene};
+use crate::child::Child;
+use crate::input::Input;
+use crate::report::{Goal, Outcome};
+use crate::settings::Column;
+use crate::sides::Side;
+use crate::watch::{Digest, Watch};
+
+/// Such a row.
+pub(crate) struct Throughput {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) workload: Workload,
+    pub(super) input: Input,
+    pub(super) table: Option<Input>,
+    pub(super) columns: &'static [Column],
+    pub(super) emission: Emission,
+    /// Of each thousand input records, how many come out, where every update is emitted.
+    pub(super) outputs_per_thousand: u64,
+    /// Whether the raw limit runs, too.
+    pub(super) has_limit: bool,
+    /// Whether anyone else runs at all.
+    pub(super) is_compared: bool,
+    pub(super) threads: usize,
+    pub(super) query_threads: usize,
+    /// Further settings, `name=value`.
+    pub(super) ours: &'static [&'static str],
+    pub(super) peer: &'static [&'static str],
+    pub(super) goals: &'static [Goal],
+    pub(super) is_in_quick_look: bool,
+}
+
+/// When a store's updates go downstream and to the changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emission {
+    EveryUpdate,
+    /// The newest of each key at commit: Kafka Streams' record cache.
+    Cached,
+}
+
+impl Row for Throughput {
+    fn name(&self) -> String {
+        self.name.to_owned()
+    }
+
+    fn title(&self) -> String {
+        self.title.to_owned()
+    }
+
+    fn is_in_quick_look(&self) -> bool {
+        self.is_in_quick_look
+    }
+
+    fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
+        let input = bench.sized(self.input);
+        let topic = bench.topic(input)?;
+        let table = match self.table {
+            Some(table) => Some(bench.topic(table)?),
+            None => None,
+        };
+        let mut outcomes = Vec::new();
+        for column in self.columns {
+            let sides = if self.is_compared { bench.sides(self.has_limit) } else { vec![Side::Ours] };
+            let rounds = bench.rounds(|round| {
+                let one = |side: &Side| {
+                    let measured =
+                        self.run(bench, *side, *column, input, &topic, table.as_deref(), round == 0)?;
+                    Ok((*side, measured))
+                };
+                sides.iter().map(one).collect::<Result<Round>>()
+            })?;
+            outcomes.push(outcome(self, self.goals, *column, &rounds));
+        }
+        Ok(outcomes)
+    }
+}
+
+impl Throughput {
+    #[allow(clippy::too_many_arguments, reason = "what makes up one run")]
+    pub(super) fn run(
+        &self,
+        bench: &Bench,
+        side: Side,
+        column: Column,
+        input: Input,
+        topic: &str,
+        table: Option<&str>,
+        with_digest: bool,
+    ) -> Result<Measured> {
+        let mut scene = bench.scene(side, self.workload, topic, input.partitions)?;
+        scene.run.table = table.map(str::to_owned);
+        scene.run.emission_cache = self.emission == Emission::Cached;
+        scene.run.properties = self.properties(side);
+        scene.run.threads = self.threads;
+        scene.run.query_threads = self.query_threads;
+        scene.run.keys = input.distinct_keys();
+        let mut child = scene.start(column)?;
+        let watch = Watch::new(bench.bootstrap_servers(), &scene.run.id)?;
+        let (from, to) = self.await_done(&scene, &child, &watch, input)?;
+        let rss_mb = child.peak_resident_megabytes()?;
+        let outputs = watch.records(&scene.run.output, input.partitions)?;
+        let what = match self.emission {
+            Emission::EveryUpdate => {
+                let expected = self.outputs(input.records);
+                ensure!(outputs == expected, "{} wrote {outputs} records instead of {expected}", side.name());
+                Digest::AllRecords
+            }
+            Emission::Cached => Digest::NewestByKey,
+        };
+        let digest = match with_digest {
+            true => Some(watch.digest(&scene.run.output, input.partitions, what)?),
+            false => None,
+        };
+        let queries = if self.query_threads > 0 { Some(child.query_times()?) } else { None };
+        scene.end(child)?;
+        Ok(Measured { outputs, digest, queries, ..Measured::between(from, to, rss_mb) })
+    }
+
+    fn properties(&self, side: Side) -> Vec<String> {
+        let further = match side {
+            Side::Ours => self.ours,
+            Side::Peer => self.peer,
+            Side::Limit => &[],
+        };
+        let cache = match (side, self.emission) {
+            (Side::Peer, Emission::EveryUpdate) => Some("statestore.cache.max.bytes=0"),
+            (Side::Peer, Emission::Cached) => Some("statestore.cache.max.bytes=67108864"),
+            (Side::Ours | Side::Limit, _) => None,
+        };
+        further.iter().copied().chain(cache).map(str::to_owned).collect()
+    }
+
+    /// What comes out of this many records if every update is emitted.
+    fn outputs(&self, records: u64) -> u64 {
+        records * self.outputs_per_thousand / 1000
+    }
+
+    /// The second half of the run, so that the JVM is warm: the mark at its beginning and the mark at its end. Where every
+    /// update is emitted, outputs on the broker are counted; else commits, from one to another.
+    fn await_done(
+        &self,
+        scene: &Scene<'_>,
+        child: &Child,
+        watch: &Watch,
+        input: Input,
+    ) -> Result<(Mark, Mark)> {
+        let mut marks: Vec<Mark> = Vec::new();
+        scene.watch(child, || {
+            let records = match self.emission {
+                Emission::EveryUpdate => {
+                    watch.records(&scene.run.output, input.partitions)? * 1000 / self.outputs_per_thousand
+                }
+                Emission::Cached => watch.committed(&scene.run.input, input.partitions)?,
+            };
+            if records > marks.last().map_or(0, |last| last.records) {
+                marks.push(Mark { usage: child.usage()?, records });
+            }
+            Ok(self.is_done(records, input))
+        })?;
+        if self.emission == Emission::Cached && marks.len() > 2 {
+            // The last commit waits for its interval although there is nothing left to do.
+            marks.pop();
+        }
+        let last = marks.pop().context("the run had no output")?;
+        let first = marks.iter().find(|mark| mark.records >= input.records / 2).or(marks.last());
+        Ok((*first.context("the run was too short to be measured: give it more records")?, last))
+    }
+
+    fn is_done(&self, records: u64, input: Input) -> bool {
+        match self.emission {
+            Emission::EveryUpdate => self.outputs(records) >= self.outputs(input.records),
+            Emission::Cached => records >= input.records,
+        }
+    }
+}

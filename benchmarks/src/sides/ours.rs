@@ -1,0 +1,125 @@
+//! millstream in a process of its own.
+
+use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hdrhistogram::Histogram;
+use millstream::prelude::*;
+use millstream::query::ReadOnlyKeyValueStore;
+use millstream::runtime::RestoreProgress;
+use millstream::{ClientState, Streams};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::child::OneRun;
+use crate::clock::clock;
+use crate::rows::COUNTS;
+
+pub(crate) fn run(run: &OneRun) -> Result<()> {
+    let restored = Arc::new(AtomicU64::new(0));
+    let began = AtomicBool::new(false);
+    let total = Arc::clone(&restored);
+    let app = Streams::builder(run.id.as_str(), run.workload.topology(run)?)
+        .settings(settings(run)?)
+        .on_restore(move |progress: &RestoreProgress| {
+            if !began.swap(true, Ordering::Relaxed) {
+                println!("restoring");
+            }
+            if progress.is_complete() {
+                let sum = total.fetch_add(progress.records, Ordering::Relaxed) + progress.records;
+                println!("restored {sum}");
+            }
+        })
+        .on_state_change(|_before, now: ClientState| {
+            if now == ClientState::Running {
+                println!("running");
+            }
+        })
+        .start()?;
+    let mut queries = None;
+    if run.query_threads > 0 {
+        app.await_state(ClientState::Running, Duration::from_secs(60))?;
+        queries = Some(Queries::start(&app.store(COUNTS)?, run));
+    }
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        if let Some(queries) = queries.take() {
+            println!("{}", queries.report()?);
+        }
+    }
+    ensure!(app.state() != ClientState::Error, "the application failed");
+    Ok(app.close()?)
+}
+
+fn settings(run: &OneRun) -> Result<Settings> {
+    let mut settings = Settings::new(&run.bootstrap_servers);
+    settings.state_dir.clone_from(&run.state_dir);
+    settings.num_stream_threads = run.threads;
+    for property in &run.properties {
+        let (name, value) = property.split_once('=').context("--property takes name=value")?;
+        let millis = || value.parse().map(Duration::from_millis);
+        match name {
+            "commit.interval.ms" => settings.commit_interval = millis()?,
+            "checkpoint.interval.ms" => settings.checkpoint_interval = millis()?,
+            "state.memory" => settings.state_memory = value.parse()?,
+            _ => drop(settings.kafka_properties.insert(name.to_owned(), value.to_owned())),
+        }
+    }
+    Ok(settings)
+}
+
+/// Threads that ask for random keys, with a pause between two questions, and remember how long each answer took.
+struct Queries {
+    done: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<Histogram<u64>>>>,
+}
+
+impl Queries {
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    fn start(store: &ReadOnlyKeyValueStore<Vec<u8>, u64>, run: &OneRun) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let ask = |seed: usize| {
+            let (store, done, keys) = (store.clone(), Arc::clone(&done), run.keys);
+            std::thread::spawn(move || ask(&store, &done, StdRng::seed_from_u64(seed as u64), keys))
+        };
+        let threads = (0..run.query_threads).map(ask).collect();
+        Queries { done, threads }
+    }
+
+    fn report(self) -> Result<String> {
+        self.done.store(true, Ordering::Relaxed);
+        let mut all = Histogram::<u64>::new(3)?;
+        for thread in self.threads {
+            let times = thread.join().map_err(|_| anyhow::anyhow!("a query thread panicked"))??;
+            all.add(times)?;
+        }
+        #[allow(clippy::cast_precision_loss, reason = "nanoseconds of a query fit")]
+        let micros = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
+        let (p50_us, p99_us) = (micros(0.5), micros(0.99));
+        let times = serde_json::json!({ "count": all.len(), "p50_us": p50_us, "p99_us": p99_us });
+        Ok(format!("queries {times}"))
+    }
+}
+
+fn ask(
+    store: &ReadOnlyKeyValueStore<Vec<u8>, u64>,
+    done: &AtomicBool,
+    mut random: StdRng,
+    keys: u64,
+) -> Result<Histogram<u64>> {
+    let clock = clock();
+    let mut nanos = Histogram::<u64>::new(3)?;
+    while !done.load(Ordering::Relaxed) {
+        let key = random.random_range(0..keys).to_be_bytes().to_vec();
+        let start = clock.monotonic();
+        store.get(&key)?;
+        nanos.record(u64::try_from(clock.monotonic().saturating_sub(start).as_nanos())?)?;
+        clock.sleep(Queries::PAUSE);
+    }
+    Ok(nanos)
+}

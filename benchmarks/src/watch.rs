@@ -1,0 +1,99 @@
+//! What a run has achieved, seen on the broker: nothing in the process that is measured takes part.
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reads how far topics and groups are, with one request a look.
+pub(crate) struct Watch {
+    consumer: BaseConsumer,
+}
+
+impl Watch {
+    /// `group` is the one whose committed offsets are asked for.
+    pub(crate) fn new(bootstrap_servers: &str, group: &str) -> Result<Self> {
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap_servers)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .create()?;
+        Ok(Self { consumer })
+    }
+
+    /// Records in a topic.
+    pub(crate) fn records(&self, topic: &str, partitions: i32) -> Result<u64> {
+        let ends = self.at(topic, partitions, Offset::End)?;
+        // A request for times answers with offsets; the end is a time of its own in the protocol.
+        sum(&self.consumer.offsets_for_times(ends, DEADLINE)?)
+    }
+
+    /// Records of a topic that the group has committed.
+    pub(crate) fn committed(&self, topic: &str, partitions: i32) -> Result<u64> {
+        let asked = self.at(topic, partitions, Offset::Invalid)?;
+        sum(&self.consumer.committed_offsets(asked, DEADLINE)?)
+    }
+
+    fn at(&self, topic: &str, partitions: i32, offset: Offset) -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition_offset(topic, partition, offset)?;
+        }
+        Ok(list)
+    }
+
+    /// A number that two topics share only if they hold the same records, in whatever order the keys came.
+    pub(crate) fn digest(&self, topic: &str, partitions: i32, what: Digest) -> Result<u64> {
+        let mut newest: FxHashMap<Vec<u8>, u64> = FxHashMap::default();
+        let mut all = 0_u64;
+        self.consumer.assign(&self.at(topic, partitions, Offset::Beginning)?)?;
+        let mut open = partitions;
+        while open > 0 {
+            match self.consumer.poll(DEADLINE) {
+                Some(Ok(message)) => {
+                    let (key, value) = (message.key().unwrap_or_default(), message.payload());
+                    let mut hasher = FxBuildHasher.build_hasher();
+                    hasher.write(key);
+                    hasher.write_u8(u8::from(value.is_some()));
+                    hasher.write(value.unwrap_or_default());
+                    let hash = hasher.finish();
+                    match what {
+                        Digest::AllRecords => all = all.wrapping_add(hash),
+                        Digest::NewestByKey => drop(newest.insert(key.to_vec(), hash)),
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(error)) => return Err(error).with_context(|| format!("cannot read {topic}")),
+                None => bail!("waited {DEADLINE:?} for the end of {topic}"),
+            }
+        }
+        self.consumer.unassign()?;
+        Ok(newest.values().fold(all, |sum, hash| sum.wrapping_add(*hash)))
+    }
+}
+
+/// What of a topic must be the same on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Digest {
+    AllRecords,
+    /// How often a key is written may differ, how it ends may not.
+    NewestByKey,
+}
+
+fn sum(offsets: &TopicPartitionList) -> Result<u64> {
+    let mut sum = 0;
+    for element in offsets.elements() {
+        element.error().with_context(|| format!("no offset for {}", element.topic()))?;
+        if let Offset::Offset(offset) = element.offset() {
+            sum += u64::try_from(offset)?;
+        }
+    }
+    Ok(sum)
+}
