@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::Criterion;
+use criterion::measurement::{Measurement, WallTime};
 use millstream_state_stores::{
-    HasSerde, KeyValueStore, KeyValueStoreBuilder, Position, StateDirectory, StateMemory, StoreError,
-    StoreIndex, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp,
+    BackgroundThread, HasSerde, KeyValueStore, KeyValueStoreBuilder, Position, StateDirectory, StateMemory,
+    StoreError, StoreIndex, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp,
 };
 
 const KEYS: usize = 100_000;
@@ -36,7 +37,10 @@ fn open(root: &Path, is_cached: bool, state_memory: usize) -> (TaskStores, Count
     let directory =
         StateDirectory::new(root, "bench").lock_task(TASK).expect("nobody else knows the directory");
     let memory = StateMemory::new(state_memory);
-    let options = TaskStoresOptions::default();
+    let start = WallTime.start();
+    let background = BackgroundThread::start("bench-background", move || WallTime.end(start));
+    let background = Some(background.expect("one more thread"));
+    let options = TaskStoresOptions { background, ..TaskStoresOptions::default() };
     let stores = TaskStores::open(TASK, "bench", Some(directory), memory, options, &[Arc::new(builder)])
         .expect("the directory is new or this task's");
     let counts = stores.key_value("counts").expect("just declared");

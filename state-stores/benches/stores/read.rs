@@ -28,7 +28,6 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     };
     read("overlay");
     stores.checkpoint(&[(store(), Offset::new(1))]).expect("the disk has room");
-    stores.flush().expect("the disk has room");
     read("engine");
     group.finish();
 }

@@ -40,6 +40,6 @@ fn restore(keys: &[String]) -> Duration {
         let next = Offset::new((first + BATCH) as i64);
         stores.restore(store(), rows, next).expect("the disk has room");
     }
-    stores.flush().expect("the disk has room");
+    stores.finish_restore(store()).expect("the disk has room");
     WallTime.end(start)
 }
