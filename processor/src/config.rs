@@ -23,7 +23,8 @@ pub struct Settings {
     pub commit_interval: Duration,
     /// How often committed state is written to RocksDB with its changelog offset. After a crash, the changelog since the last checkpoint is replayed.
     pub checkpoint_interval: Duration,
-    /// Committed bytes of a task's state that may wait for a checkpoint; more makes one at the next commit.
+    /// Committed bytes of a task's state that may wait for a checkpoint; more makes one at the next commit. It is written in the background; if
+    /// twice as much waits before it is, the stream thread waits too.
     pub checkpoint_bytes: usize,
     /// Uncommitted bytes of a task's state that make an early commit.
     pub max_uncommitted_bytes: usize,

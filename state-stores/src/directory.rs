@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/<application id>/<task>/.lock        held, exclusively, by whoever runs the task
 //! <root>/<application id>/<task>/rocksdb/     the stores of the task
+//! <root>/<application id>/<task>/restore.sst  rows being restored, until they are moved into `rocksdb/`
 //! ```
 //! All paths are built here.
 
@@ -15,6 +16,7 @@ use crate::types::TaskId;
 
 const LOCK_FILE: &str = ".lock";
 const ROCKSDB_DIRECTORY: &str = "rocksdb";
+const RESTORE_FILE: &str = "restore.sst";
 
 /// The state directory of one application on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +125,12 @@ impl TaskDirectory {
     /// The directory of the task's database.
     pub fn rocksdb_path(&self) -> PathBuf {
         self.path.join(ROCKSDB_DIRECTORY)
+    }
+
+    /// The file in which restored rows are sorted before they become part of the database. What a crash left there is
+    /// overwritten by the next restore.
+    pub(crate) fn restore_path(&self) -> PathBuf {
+        self.path.join(RESTORE_FILE)
     }
 
     /// Removes the directory with everything in it; the lock is released last.

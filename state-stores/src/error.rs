@@ -197,6 +197,17 @@ pub enum StoreError {
         store: String,
     },
 
+    /// The background thread that writes checkpoints has ended before this one, after a panic. The task stops; nothing
+    /// that was committed is lost.
+    #[error(
+        "task {task}: the background thread that writes checkpoints has panicked; its message is on standard error. \
+         Restart the application: the stores resume at their last checkpoint and their changelog topics"
+    )]
+    BackgroundThreadEnded {
+        /// The task.
+        task: TaskId,
+    },
+
     /// The steps of a commit, a checkpoint or a restore were called in an order that would lose data. A defect of the
     /// caller; nothing was changed.
     #[error("task {task}: `{call}` is out of order: {reason}")]

@@ -1,5 +1,6 @@
 //! Ranges of keys, compared as unsigned bytes: what a scan is asked for.
 
+use std::cmp::Ordering;
 use std::ops::Bound;
 
 /// A range of encoded keys, in the order of their unsigned bytes.
@@ -24,6 +25,16 @@ pub enum Direction {
     Forward,
     /// From the largest key.
     Reverse,
+}
+
+impl Direction {
+    /// How two keys follow each other in a scan.
+    pub(crate) fn order(self, one: &[u8], other: &[u8]) -> Ordering {
+        match self {
+            Self::Forward => one.cmp(other),
+            Self::Reverse => other.cmp(one),
+        }
+    }
 }
 
 impl KeyRange {

@@ -5,6 +5,8 @@
 //! changelog topics and takes back their offsets. One thread writes ([`TaskStores`], [`KeyValueStore`]); any thread reads what
 //! is committed ([`StoreReader`]). The byte layouts are in `docs/formats.md`.
 
+mod background;
+mod checkpoint;
 mod directory;
 mod engine;
 mod error;
@@ -13,14 +15,18 @@ mod key_range;
 mod layer;
 mod memory;
 mod merge;
+mod overlay;
 mod position;
 mod reader;
+mod restoring;
 mod serde;
 mod snapshot_map;
 mod store;
 mod task_stores;
 mod types;
 
+pub use background::BackgroundThread;
+pub use checkpoint::CheckpointStats;
 pub use directory::{StateDirectory, TaskDirectory};
 pub use engine::EngineSizes;
 pub use error::{EngineFailure, RowPart, StoreError};

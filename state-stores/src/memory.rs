@@ -10,9 +10,9 @@ const LEAST_ENGINE_BYTES: usize = 8 << 20;
 
 /// The memory that all stores of a process share.
 ///
-/// Half of the budget is for tables, the decoded rows that the record path works on; half is for RocksDB, its block cache
-/// and write buffers together (at least 8 MiB). Rows changed since the last commit cannot be evicted and may exceed the
-/// share of the tables: `uncommitted_bytes` of the task says when to commit early.
+/// Half of the budget is for tables, the decoded rows that the record path works on, and for rows that are being
+/// restored; half is for RocksDB, its block cache and write buffers together (at least 8 MiB). Rows changed since the last
+/// commit cannot be evicted and may exceed the share of the tables: `uncommitted_bytes` of the task says when to commit early.
 ///
 /// ```
 /// # use millstream_state_stores::StateMemory;

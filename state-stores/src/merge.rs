@@ -40,13 +40,9 @@ where
             (None, None) => return None,
             (Some(_), None) => return Some(Next::Upper),
             (None, Some(_)) => return Some(Next::Lower),
-            (Some(upper), Some(lower)) => upper.cmp(lower),
+            (Some(upper), Some(lower)) => self.direction.order(upper, lower),
         };
-        let forward_order = match self.direction {
-            Direction::Forward => order,
-            Direction::Reverse => order.reverse(),
-        };
-        Some(match forward_order {
+        Some(match order {
             std::cmp::Ordering::Less => Next::Upper,
             std::cmp::Ordering::Greater => Next::Lower,
             std::cmp::Ordering::Equal => Next::Both,

@@ -1,28 +1,33 @@
 //! Committed rows, read from any thread while the task goes on.
 //!
-//! A reader sees the rows that are committed but not yet checkpointed (the *overlay*) over those of the engine. The task swaps
-//! a new view in at each commit and checkpoint; whoever reads keeps the view he started with. So readers and the
+//! A reader sees the rows that are committed but not yet checkpointed (the *overlay*) over those of the engine. A new view is
+//! swapped in at each commit and checkpoint; whoever reads keeps the view he started with. So readers and the
 //! task never wait for each other, and a view is never half of a commit.
 //!
-//! A checkpoint writes the overlay into the engine first and empties the overlay after that: a reader that looks into
-//! the overlay first misses nothing. A scan needs more: an engine that is not ahead of the overlay, so it starts again if a
-//! checkpoint came in between.
+//! ```text
+//! commit ──> overlay ──freeze──> frozen ──written──> engine         reads look from left to right
+//!               ^────── thaw ──────┘ (could not be written)
+//! ```
+//! A checkpoint freezes the overlay, writes the frozen rows into the engine, and forgets them after that: a reader that looks
+//! from left to right misses nothing. A scan needs more: an engine that is not ahead of its view. All that a
+//! checkpoint writes was frozen first, so it starts again if something was frozen in between.
+//!
+//! The task publishes and freezes; a background thread merges, forgets and thaws. Each does so by replacing the view it
+//! read by a changed one, or tries again if the other was faster: the changes are a few pointers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::engine::{Engine, EngineBatch, EngineScan};
+use crate::engine::{Engine, EngineScan};
 use crate::error::StoreError;
 use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
 use crate::merge::MergedScan;
+use crate::overlay::{MergeableRuns, Overlay, Run, hash_of};
 use crate::position::Position;
-use crate::snapshot_map::{self, SnapshotMap};
 use crate::types::{StoreIndex, Timestamp};
-
-/// An encoded row that is committed; `None` if the key was deleted.
-pub(crate) type CommittedRow = Option<Arc<[u8]>>;
 
 /// The committed rows of one store, encoded, for queries from any thread.
 ///
@@ -31,16 +36,20 @@ pub struct StoreReader {
     name: String,
     store: StoreIndex,
     view: ArcSwap<View>,
+    /// Runs of the overlay are on their way into one; others wait until that is done.
+    is_merging: AtomicBool,
 }
 
 /// What readers see from one commit to the next.
+#[derive(Clone)]
 struct View {
-    overlay: SnapshotMap<CommittedRow>,
-    /// Estimated bytes of the overlay.
-    overlay_bytes: usize,
+    /// Committed since the last checkpoint began.
+    overlay: Overlay,
+    /// What a checkpoint is writing.
+    frozen: Overlay,
     position: Arc<Position>,
-    /// How often the overlay was moved into the engine.
-    checkpoints: u64,
+    /// How often the overlay was frozen.
+    freezes: u64,
     /// `None` once the task is closed.
     engine: Option<Arc<dyn Engine>>,
 }
@@ -57,13 +66,14 @@ pub struct StoreScan {
 impl StoreReader {
     pub(crate) fn new(name: &str, store: StoreIndex, engine: Arc<dyn Engine>) -> Self {
         let view = View {
-            overlay: SnapshotMap::new(),
-            overlay_bytes: 0,
+            overlay: Overlay::default(),
+            frozen: Overlay::default(),
             position: Arc::new(Position::new()),
-            checkpoints: 0,
+            freezes: 0,
             engine: Some(engine),
         };
-        Self { name: name.to_owned(), store, view: ArcSwap::from_pointee(view) }
+        let is_merging = AtomicBool::new(false);
+        Self { name: name.to_owned(), store, view: ArcSwap::from_pointee(view), is_merging }
     }
 
     /// The name of the store.
@@ -93,12 +103,11 @@ impl StoreReader {
             let view = self.view.load_full();
             let engine = self.engine(&view)?;
             let engine_rows = Arc::clone(engine).scan(self.store, range.clone(), direction)?;
-            if self.view.load().checkpoints != view.checkpoints {
+            if self.view.load().freezes != view.freezes {
                 continue;
             }
-            let overlay = snapshot_map::scan(view.overlay.clone(), range, direction)
-                .map(|(key, row)| (key.to_vec(), row.map(|row| row.to_vec())));
-            let rows = Box::new(MergedScan::new(overlay, engine_rows, direction));
+            let committed = view.committed().scan(&range, direction);
+            let rows = Box::new(MergedScan::new(committed, engine_rows, direction));
             return Ok(StoreScan { store: self.name.clone(), rows });
         }
     }
@@ -110,7 +119,7 @@ impl StoreReader {
     pub fn approximate_num_entries(&self) -> Result<u64, StoreError> {
         let view = self.view.load();
         let entries = self.engine(&view)?.approximate_num_entries(self.store)?;
-        Ok(entries + view.overlay.len() as u64)
+        Ok(entries + (view.overlay.rows() + view.frozen.rows()) as u64)
     }
 
     /// The input records that the data reflects at least: read it *before* the data it is reported with. Empty until
@@ -123,11 +132,14 @@ impl StoreReader {
     pub(crate) fn read_row(&self, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
         let view = self.view.load();
         let engine = self.engine(&view)?;
-        let Some(committed) = view.overlay.get(key) else {
-            return engine.get(self.store, key, row);
-        };
-        row.clear();
-        Ok(committed.as_ref().map(|committed| row.extend_from_slice(committed)).is_some())
+        let hash = hash_of(key);
+        match view.overlay.get(hash, key).or_else(|| view.frozen.get(hash, key)) {
+            None => engine.get(self.store, key, row),
+            Some(committed) => {
+                row.clear();
+                Ok(committed.map(|committed| row.extend_from_slice(committed)).is_some())
+            }
+        }
     }
 
     /// The timestamp and the encoded value of a row of this store.
@@ -137,71 +149,101 @@ impl StoreReader {
     }
 
     /// Lets readers see the rows of a commit and the position they reflect, at once.
-    pub(crate) fn publish(
-        &self,
-        rows: impl Iterator<Item = (Arc<[u8]>, CommittedRow)>,
-        position: &Arc<Position>,
-    ) {
-        let view = self.view.load();
-        let mut overlay = view.overlay.clone();
-        let mut overlay_bytes = view.overlay_bytes;
-        // Neighbours in the tree are then touched one after the other: for large commits that is most of the cost.
-        let mut rows: Vec<_> = rows.collect();
-        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (key, row) in rows {
-            let key_bytes = key.len();
-            overlay_bytes += overlay_entry_bytes(key_bytes, &row);
-            if let Some(replaced) = overlay.insert(key, row) {
-                overlay_bytes -= overlay_entry_bytes(key_bytes, &replaced);
-            }
-        }
-        let position = Arc::clone(position);
-        let (checkpoints, engine) = (view.checkpoints, view.engine.clone());
-        self.view.store(Arc::new(View { overlay, overlay_bytes, position, checkpoints, engine }));
+    pub(crate) fn publish(&self, rows: Run, position: &Arc<Position>) {
+        let run = (!rows.is_empty()).then(|| Arc::new(rows));
+        self.change(|view| {
+            view.overlay.extend(run.clone());
+            view.position = Arc::clone(position);
+        });
     }
 
-    /// Puts the overlay into the batch of a checkpoint.
-    pub(crate) fn write_overlay(&self, batch: &mut dyn EngineBatch) {
-        for (key, row) in &self.view.load().overlay {
-            match row {
-                Some(row) => batch.put(self.store, key, row),
-                None => batch.delete(self.store, key),
-            }
+    /// Runs of the overlay to be given to [`Self::merge`], if there are any and none are being merged.
+    pub(crate) fn begin_merge(&self) -> Option<MergeableRuns> {
+        if self.is_merging.load(Ordering::Acquire) {
+            return None;
         }
+        let runs = self.view.load().overlay.to_merge()?;
+        self.is_merging.store(true, Ordering::Relaxed);
+        Some(runs)
     }
 
-    /// Empties the overlay: its rows are in the engine now.
+    /// Makes one run of several; for readers nothing changes.
+    pub(crate) fn merge(&self, runs: &MergeableRuns) {
+        let merged = runs.merge();
+        self.change(|view| view.overlay.replace(runs, &merged));
+        self.is_merging.store(false, Ordering::Release);
+    }
+
+    /// Sets the overlay apart for a checkpoint, and says what is in it. The one before is written, or was thawed.
+    pub(crate) fn freeze(&self) -> Overlay {
+        self.change(|view| {
+            view.frozen = std::mem::take(&mut view.overlay);
+            view.freezes += 1;
+        });
+        self.view.load().frozen.clone()
+    }
+
+    /// Ends a checkpoint: the frozen rows are in the engine.
+    pub(crate) fn forget_frozen(&self) {
+        self.change(|view| view.frozen = Overlay::default());
+    }
+
+    /// Gives a checkpoint up: the frozen rows wait for the next one.
+    pub(crate) fn thaw(&self) {
+        self.change(|view| {
+            let frozen = std::mem::take(&mut view.frozen);
+            view.overlay.put_below(frozen);
+        });
+    }
+
+    /// Forgets everything that is not in the engine; no checkpoint is being written.
     pub(crate) fn forget_overlay(&self) {
-        let view = self.view.load();
-        self.view.store(Arc::new(View {
-            overlay: SnapshotMap::new(),
-            overlay_bytes: 0,
-            position: Arc::clone(&view.position),
-            checkpoints: view.checkpoints + 1,
-            engine: view.engine.clone(),
-        }));
+        self.change(|view| {
+            view.overlay = Overlay::default();
+            view.freezes += 1;
+        });
     }
 
     /// Lets go of the engine: from now on readers are told to ask elsewhere.
     pub(crate) fn close(&self) {
-        let view = self.view.load();
-        self.view.store(Arc::new(View {
-            overlay: SnapshotMap::new(),
-            overlay_bytes: 0,
-            position: Arc::clone(&view.position),
-            checkpoints: view.checkpoints + 1,
-            engine: None,
-        }));
+        self.change(|view| {
+            view.overlay = Overlay::default();
+            view.frozen = Overlay::default();
+            view.engine = None;
+        });
     }
 
-    /// Entries and estimated bytes of the overlay.
-    pub(crate) fn overlay_size(&self) -> (usize, usize) {
+    /// Rows and estimated bytes that no checkpoint has written yet, those that one is writing included.
+    pub(crate) fn uncheckpointed(&self) -> (usize, usize) {
         let view = self.view.load();
-        (view.overlay.len(), view.overlay_bytes)
+        (view.overlay.rows() + view.frozen.rows(), view.overlay.bytes() + view.frozen.bytes())
+    }
+
+    /// Estimated bytes that no checkpoint has begun to write.
+    pub(crate) fn overlay_bytes(&self) -> usize {
+        self.view.load().overlay.bytes()
+    }
+
+    /// Replaces the view by a changed one. `change` is done again if another thread was faster.
+    fn change(&self, change: impl Fn(&mut View)) {
+        self.view.rcu(|view| {
+            let mut next = View::clone(view);
+            change(&mut next);
+            next
+        });
     }
 
     fn engine<'view>(&self, view: &'view View) -> Result<&'view Arc<dyn Engine>, StoreError> {
         view.engine.as_ref().ok_or_else(|| StoreError::Closed { store: self.name.clone() })
+    }
+}
+
+impl View {
+    /// What is committed and, as far as this view knows, not in the engine.
+    fn committed(&self) -> Overlay {
+        let mut committed = self.overlay.clone();
+        committed.put_below(self.frozen.clone());
+        committed
     }
 }
 
@@ -226,19 +268,13 @@ impl std::fmt::Debug for StoreReader {
     }
 }
 
-/// What an overlay entry costs: its bytes, two reference counts and its place in the tree.
-fn overlay_entry_bytes(key_bytes: usize, row: &CommittedRow) -> usize {
-    const OVERHEAD: usize = 64;
-    OVERHEAD + key_bytes + row.as_ref().map_or(0, |row| row.len())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::engine::{EngineSizes, MemoryEngine};
+    use crate::engine::{EngineBatch, EngineSizes, MemoryEngine};
     use crate::types::Offset;
 
     const STORE: usize = 0;
@@ -253,15 +289,19 @@ mod tests {
     impl BusyEngine {
         fn commit_and_checkpoint(&self, keys: &[&str]) {
             let reader = self.reader.get().expect("set before the first scan");
-            let row = Arc::<[u8]>::from([0; 8]);
-            let rows = keys.iter().map(|key| (Arc::from(key.as_bytes()), Some(Arc::clone(&row))));
-            reader.publish(rows, &Arc::new(Position::new()));
+            let mut run = Run::default();
+            keys.iter().for_each(|key| run.put(key.as_bytes(), Some(&[0; 8])));
+            reader.publish(run, &Arc::new(Position::new()));
+            let store = StoreIndex::new(STORE);
+            let mut frozen = reader.freeze().scan(&KeyRange::all(), Direction::Forward);
             self.write(&mut |batch| {
-                reader.write_overlay(batch);
+                while let Some((key, row)) = frozen.next_row() {
+                    batch.set(store, key, row);
+                }
                 Ok(())
             })
             .unwrap();
-            reader.forget_overlay();
+            reader.forget_frozen();
         }
     }
 
@@ -287,6 +327,10 @@ mod tests {
             fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
         ) -> Result<(), StoreError> {
             self.inner.write(fill)
+        }
+
+        fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError> {
+            self.inner.restore(store, rows, next)
         }
 
         fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
@@ -316,8 +360,9 @@ mod tests {
         let dyn_engine: Arc<dyn Engine> = engine.clone();
         let reader = Arc::new(StoreReader::new("stock", StoreIndex::new(STORE), dyn_engine));
         engine.reader.set(Arc::clone(&reader)).expect("set once");
-        let before = Arc::from(b"apples".as_slice());
-        reader.publish([(before, None)].into_iter(), &Arc::new(Position::new()));
+        let mut before = Run::default();
+        before.put(b"apples", None);
+        reader.publish(before, &Arc::new(Position::new()));
 
         let rows = reader.scan(KeyRange::all(), Direction::Forward).unwrap();
         assert_eq!(rows.map(|row| row.unwrap().0).collect::<Vec<_>>(), [b"pears"]);

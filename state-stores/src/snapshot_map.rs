@@ -1,7 +1,7 @@
 //! An ordered map of encoded keys whose copies are snapshots: cloning it costs nothing, and a clone never changes.
 //!
-//! It carries the overlay of committed rows and the memory engine. Readers work on the snapshot they took, so that they
-//! neither wait for the task nor keep it waiting.
+//! It carries the memory engine. Readers work on the snapshot they took, so that they neither wait for a write nor keep it
+//! waiting.
 
 use std::ops::Bound;
 use std::sync::Arc;

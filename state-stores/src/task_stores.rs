@@ -1,13 +1,17 @@
 //! All stores of one task: opened, restored, committed, checkpointed and closed together.
 //!
 //! ```text
-//! open ─> restore ... restore ─> begin_record, updates, (undo_record) ...
-//!           prepare_commit ─> drain_changelog ─> commit ─> (checkpoint)        or: rollback
-//! close
+//! open ─> restore ... restore ─> finish_restore ─> begin_record, updates, (undo_record) ...
+//!           prepare_commit ─> drain_changelog ─> commit ─> (begin_checkpoint)        or: rollback
+//! (checkpoint) ─> close
 //! ```
 //! The caller sends what [`TaskStores::drain_changelog`] hands out, waits until Kafka has it and has committed the input
 //! offsets, and only then calls [`TaskStores::commit`]. Out of order calls are errors that change nothing. Nothing here
 //! knows about Kafka.
+//!
+//! A checkpoint freezes what is committed, which takes no time, and is written by the background thread while the task
+//! goes on, one at a time. It owns what it needs, the lock of the directory included: if the task is dropped meanwhile, nobody
+//! can open the directory before it has ended.
 
 #[cfg(test)]
 mod tests;
@@ -15,23 +19,29 @@ mod tests;
 use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::background::BackgroundThread;
+use crate::checkpoint::{Abandoned, Checkpoint, CheckpointInFlight, CheckpointStats, FrozenStore};
 use crate::directory::TaskDirectory;
 use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore};
 use crate::error::StoreError;
-use crate::format::{metadata, row};
+use crate::format::metadata;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
 use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
 use crate::reader::StoreReader;
+use crate::restoring::Restoring;
 use crate::store::{BuiltStore, KeyValueStore, StoreBuilder, StoreParts, StoreTypes};
 use crate::types::{Offset, StoreIndex, TaskId, Timestamp};
 
 /// How the stores of a task behave.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct TaskStoresOptions {
     /// Whether [`TaskStores::undo_record`] works. It costs one clone of the value per update.
     pub undo: bool,
+    /// Who writes checkpoints. Without one, [`TaskStores::begin_checkpoint`] returns when it is written.
+    pub background: Option<Arc<BackgroundThread>>,
 }
 
 /// One record of a changelog topic, on its way back into its store.
@@ -83,8 +93,18 @@ pub struct TaskStores {
     stores: Vec<TaskStore>,
     /// On disk first: if a checkpoint fails there, nothing else has changed.
     engines: Vec<Arc<dyn Engine>>,
+    memory: Arc<StateMemory>,
+    background: Option<Arc<BackgroundThread>>,
+    checkpoint: Option<TaskCheckpoint>,
+    checkpoint_stats: CheckpointStats,
     /// Held here if no store needs the disk; else the engine holds it.
     _directory: Option<TaskDirectory>,
+}
+
+/// The checkpoint that is being written.
+struct TaskCheckpoint {
+    written: CheckpointInFlight,
+    offsets: Vec<(StoreIndex, Offset)>,
 }
 
 struct TaskStore {
@@ -97,7 +117,12 @@ struct TaskStore {
     engine: usize,
     /// The changelog offset in the engine.
     stored_offset: Option<Offset>,
+    /// Set while the store is restored.
+    restoring: Option<Restoring>,
 }
+
+/// Runs of up to this many rows are merged by the task itself, within a millisecond; larger ones in the background.
+const MERGED_AT_ONCE: usize = 8 << 10;
 
 impl TaskStores {
     /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
@@ -141,10 +166,20 @@ impl TaskStores {
             });
             let stored_offset = engines[engine].offset(store)?;
             let (name, types) = (builder.name().to_owned(), builder.types());
-            Ok(TaskStore { name, types, rows, handle, reader, engine, stored_offset })
+            Ok(TaskStore { name, types, rows, handle, reader, engine, stored_offset, restoring: None })
         });
         let stores = stores.collect::<Result<_, StoreError>>()?;
-        Ok(Self { task, context, stores, engines, _directory: directory })
+        Ok(Self {
+            task,
+            context,
+            stores,
+            engines,
+            memory,
+            background: options.background,
+            checkpoint: None,
+            checkpoint_stats: CheckpointStats::default(),
+            _directory: directory,
+        })
     }
 
     /// Which store has this name.
@@ -192,44 +227,55 @@ impl TaskStores {
         self.stores[store.get()].stored_offset
     }
 
-    /// Puts a batch of a store's changelog back, together with the offset that follows it. Returns the number of rows.
+    /// Puts a batch of a store's changelog back, which ends before the offset `next`. Returns the number of rows. They are
+    /// gathered in memory and written now and then; [`Self::finish_restore`] writes the rest.
     ///
     /// # Errors
     /// [`StoreError::OutOfOrder`] while rows wait for a commit or a checkpoint; what the engine says if it fails.
     pub fn restore<'a>(
         &mut self,
         store: StoreIndex,
-        mut rows: impl Iterator<Item = RestoreRow<'a>>,
+        rows: impl Iterator<Item = RestoreRow<'a>>,
         next: Offset,
     ) -> Result<u64, StoreError> {
         self.check_all_committed("restore")?;
-        if self.stores[store.get()].reader.overlay_size().0 > 0 {
+        let restored = &mut self.stores[store.get()];
+        if restored.reader.uncheckpointed().0 > 0 {
             return Err(
                 self.out_of_order("restore", "committed rows would hide restored ones; checkpoint first")
             );
         }
-        let mut restored = 0;
-        let mut encoded = Vec::new();
-        self.engine(store).write(&mut |batch| {
-            for row in &mut rows {
-                match row.value {
-                    Some(value) => {
-                        encoded.clear();
-                        row::begin(row.timestamp, &mut encoded);
-                        encoded.extend_from_slice(value);
-                        batch.put(store, row.key, &encoded);
-                    }
-                    None => batch.delete(store, row.key),
-                }
-                restored += 1;
-            }
-            batch.put_offset(store, next);
-            Ok(())
-        })?;
+        let restoring = restored.restoring.get_or_insert_with(|| Restoring::new(&self.memory, next));
+        let count = restoring.add(rows, next);
+        if restoring.is_full() {
+            self.write_restored(store)?;
+        }
+        Ok(count)
+    }
+
+    /// Makes everything that was restored readable and durable. To be called at the end of the changelog; until then the
+    /// stored offset says how far the restore has come for good.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn finish_restore(&mut self, store: StoreIndex) -> Result<(), StoreError> {
+        self.write_restored(store)?;
         let store = &mut self.stores[store.get()];
+        store.restoring = None;
         store.rows.forget_unchanged();
-        store.stored_offset = Some(next);
-        Ok(restored)
+        Ok(())
+    }
+
+    fn write_restored(&mut self, store: StoreIndex) -> Result<(), StoreError> {
+        self.await_checkpoint()?;
+        let engine = Arc::clone(self.engine(store));
+        let restored = &mut self.stores[store.get()];
+        if let Some(restoring) = &mut restored.restoring {
+            engine.restore(store, restoring.rows(), restoring.next())?;
+            restored.stored_offset = Some(restoring.next());
+            restoring.clear();
+        }
+        Ok(())
     }
 
     /// Removes all rows of a store and its offset: they belong to another history than its changelog.
@@ -238,11 +284,13 @@ impl TaskStores {
     /// [`StoreError::OutOfOrder`] while changes wait for a commit; what the engine says if it fails.
     pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
         self.check_all_committed("wipe")?;
+        self.await_checkpoint()?;
         self.engine(store).write(&mut |batch| batch.clear(store))?;
         let store = &mut self.stores[store.get()];
         store.reader.forget_overlay();
         store.rows.forget_unchanged();
         store.stored_offset = None;
+        store.restoring = None;
         Ok(())
     }
 
@@ -322,6 +370,7 @@ impl TaskStores {
         }
         for store in &self.stores {
             store.rows.commit(&position);
+            self.merge_runs(&store.reader);
         }
         Ok(())
     }
@@ -334,47 +383,87 @@ impl TaskStores {
         self.context.changelog.borrow_mut().clear();
     }
 
-    /// Estimated bytes of committed rows that wait for a checkpoint.
+    /// Estimated bytes of committed rows that wait for the next checkpoint; those that one is writing do not count.
     pub fn uncheckpointed_bytes(&self) -> usize {
-        self.stores.iter().map(|store| store.reader.overlay_size().1).sum()
+        self.stores.iter().map(|store| store.reader.overlay_bytes()).sum()
     }
 
-    /// Moves the committed rows into the engine, in one atomic batch with the changelog offsets they reflect: for each logged
-    /// store, the offset after its last entry of the last commit. Only right after a commit.
+    /// Begins to move the committed rows into the engine, in one atomic batch with the changelog offsets they reflect (for each
+    /// logged store, the offset after its last entry of the last commit), and to the disk. Only right after a commit, and
+    /// one at a time.
     ///
     /// # Errors
-    /// [`StoreError::OutOfOrder`] if something changed since the commit; what the engine says if it fails. Nothing is
-    /// lost: the rows stay where they were.
-    pub fn checkpoint(&mut self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
-        self.check_all_committed("checkpoint")?;
-        for (number, engine) in self.engines.iter().enumerate() {
-            let is_here = |store: &TaskStore| store.engine == number;
-            engine.write(&mut |batch| {
-                for store in self.stores.iter().filter(|store| is_here(store)) {
-                    store.reader.write_overlay(batch);
-                }
-                for (index, next) in offsets.iter().filter(|(index, _)| is_here(&self.stores[index.get()])) {
-                    batch.put_offset(*index, *next);
-                }
-                Ok(())
-            })?;
+    /// [`StoreError::OutOfOrder`] if something changed since the commit, or while a checkpoint is being written. Whether this
+    /// one could be written says [`Self::poll_checkpoint`].
+    pub fn begin_checkpoint(&mut self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+        self.check_all_committed("begin_checkpoint")?;
+        if self.checkpoint.is_some() {
+            return Err(
+                self.out_of_order("begin_checkpoint", "a checkpoint is being written; wait until it is")
+            );
         }
-        for store in &self.stores {
-            store.reader.forget_overlay();
-        }
-        for (index, next) in offsets {
-            self.stores[index.get()].stored_offset = Some(*next);
-        }
+        let next_of = |store| offsets.iter().find(|(index, _)| *index == store).map(|(_, next)| *next);
+        let frozen = self.stores.iter().enumerate().map(|(place, store)| FrozenStore {
+            store: StoreIndex::new(place),
+            engine: store.engine,
+            rows: store.reader.freeze(),
+            next: next_of(StoreIndex::new(place)),
+            reader: Arc::clone(&store.reader),
+        });
+        let checkpoint = Checkpoint { engines: self.engines.clone(), stores: frozen.collect() };
+        let written = checkpoint.begin(self.background.as_deref());
+        self.checkpoint = Some(TaskCheckpoint { written, offsets: offsets.to_vec() });
         Ok(())
     }
 
-    /// Makes what was checkpointed survive a crash: RocksDB's write buffers go to disk. A checkpoint alone survives once
-    /// they are full, as there is no write-ahead log.
+    /// Takes note of a checkpoint that has ended meanwhile.
     ///
     /// # Errors
-    /// What the engine says.
-    pub fn flush(&self) -> Result<(), StoreError> {
-        self.engines.iter().try_for_each(|engine| engine.flush())
+    /// What the engine said if it could not be written. Nothing is lost: its rows wait for the next one.
+    pub fn poll_checkpoint(&mut self) -> Result<(), StoreError> {
+        let ended = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.written.poll());
+        ended.map_or(Ok(()), |ended| self.checkpoint_ended(ended))
+    }
+
+    /// Waits for the checkpoint that is being written, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::poll_checkpoint`].
+    pub fn await_checkpoint(&mut self) -> Result<(), StoreError> {
+        let ended = self.checkpoint.as_ref().map(|checkpoint| checkpoint.written.wait());
+        ended.map_or(Ok(()), |ended| self.checkpoint_ended(ended))
+    }
+
+    /// Brings everything committed into the engine and to the disk before it returns, as [`Self::begin_checkpoint`] does
+    /// it behind the task.
+    ///
+    /// # Errors
+    /// As [`Self::begin_checkpoint`] and [`Self::poll_checkpoint`].
+    pub fn checkpoint(&mut self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+        self.check_all_committed("checkpoint")?;
+        self.await_checkpoint()?;
+        self.begin_checkpoint(offsets)?;
+        self.await_checkpoint()
+    }
+
+    /// How many checkpoints were written, and whether one is now.
+    pub fn checkpoint_stats(&self) -> CheckpointStats {
+        CheckpointStats { is_in_flight: self.checkpoint.is_some(), ..self.checkpoint_stats }
+    }
+
+    fn checkpoint_ended(
+        &mut self,
+        ended: Result<Result<Duration, StoreError>, Abandoned>,
+    ) -> Result<(), StoreError> {
+        let checkpoint = self.checkpoint.take();
+        let task = self.task;
+        let time = ended.map_err(|Abandoned| StoreError::BackgroundThreadEnded { task })??;
+        self.checkpoint_stats.written += 1;
+        self.checkpoint_stats.time += time;
+        for (index, next) in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.offsets) {
+            self.stores[index.get()].stored_offset = Some(next);
+        }
+        Ok(())
     }
 
     /// Counters and sizes of each store.
@@ -394,13 +483,28 @@ impl TaskStores {
         Ok(sizes)
     }
 
-    /// Flushes, turns readers away and releases the directory, as soon as the last scan in progress has ended. What was not
-    /// checkpointed is restored from the changelog next time.
+    /// Turns readers away and releases the directory, as soon as the last scan in progress has ended. A checkpoint that is being
+    /// written is waited for, and what was restored is kept. What was not checkpointed is restored from the changelog
+    /// next time.
     ///
     /// # Errors
-    /// What the engine says of the flush; the stores are closed all the same.
-    pub fn close(self) -> Result<(), StoreError> {
-        self.flush()
+    /// What the engine says; the stores are closed all the same.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        let written = self.await_checkpoint();
+        let mut stores = (0..self.stores.len()).map(StoreIndex::new);
+        written.and_then(|()| stores.try_for_each(|store| self.write_restored(store)))
+    }
+
+    /// Keeps the committed rows of a store few and quick to find.
+    fn merge_runs(&self, reader: &Arc<StoreReader>) {
+        let Some(runs) = reader.begin_merge() else { return };
+        match &self.background {
+            Some(background) if runs.rows() > MERGED_AT_ONCE => {
+                let reader = Arc::clone(reader);
+                background.run(move || reader.merge(&runs));
+            }
+            _ => reader.merge(&runs),
+        }
     }
 
     fn engine(&self, store: StoreIndex) -> &Arc<dyn Engine> {

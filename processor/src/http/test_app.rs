@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    EngineSizes, HasSerde, KeyValueStoreBuilder, Offset, PartitionId, Position, StateMemory, StoreBuilder,
-    StoreStats, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp, json_serde,
-    partition_for_key,
+    CheckpointStats, EngineSizes, HasSerde, KeyValueStoreBuilder, Offset, PartitionId, Position, StateMemory,
+    StoreBuilder, StoreStats, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp,
+    json_serde, partition_for_key,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,18 +55,21 @@ impl TestApp {
         let topology = Arc::new(topology().unwrap());
         let settings = Settings { num_stream_threads: 2, ..Settings::new("nowhere:9092") };
         let movements = TopicName::External("stock-movements".into());
-        let shared = Arc::new(Shared::new(SharedParts {
-            application_id: "shop".into(),
-            topology: Arc::clone(&topology),
-            settings,
-            clock: ManualClock::at(Timestamp::from_millis(0)),
-            admin: Arc::new(NoCluster),
-            plans: Vec::new(),
-            readers: BTreeMap::new(),
-            partition_counts: BTreeMap::from([(movements, 2)]),
-            restore_listener: None,
-            state_listener: None,
-        }));
+        let shared = Arc::new(
+            Shared::new(SharedParts {
+                application_id: "shop".into(),
+                topology: Arc::clone(&topology),
+                settings,
+                clock: ManualClock::at(Timestamp::from_millis(0)),
+                admin: Arc::new(NoCluster),
+                plans: Vec::new(),
+                readers: BTreeMap::new(),
+                partition_counts: BTreeMap::from([(movements, 2)]),
+                restore_listener: None,
+                state_listener: None,
+            })
+            .unwrap(),
+        );
         let stores = TASKS.map(|task| open_stores(&shared, task)).into();
         let metrics = Arc::new(Metrics::new(Arc::clone(&shared)).unwrap());
         TestApp { shared, metrics, stores }
@@ -192,7 +195,7 @@ fn task_snapshot(id: TaskId) -> TaskSnapshot {
         dropped: 3,
         skipped: [4, 5, 6],
         dead_letters: [7, 8, 9],
-        checkpoints: 2,
+        checkpoints: CheckpointStats { written: 2, time: Duration::from_millis(1_500), is_in_flight: true },
         stream_time: Some(Timestamp::from_millis(1_700_000_000_250)),
         partitions: vec![PartitionSnapshot {
             topic: "stock-movements".into(),

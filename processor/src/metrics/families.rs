@@ -129,7 +129,19 @@ pub(super) const FAMILIES: &[Family] = &[
         "millstream_task_checkpoints_total",
         TASK,
         "Times committed state and its changelog offsets were written to RocksDB.",
-        |scrape, series| of_tasks(scrape, series, |task| task.checkpoints),
+        |scrape, series| of_tasks(scrape, series, |task| task.checkpoints.written),
+    ),
+    counter(
+        "millstream_task_checkpoint_seconds_total",
+        TASK,
+        "Time the background thread spent writing checkpoints.",
+        |scrape, series| of_tasks(scrape, series, |task| task.checkpoints.time),
+    ),
+    gauge(
+        "millstream_task_checkpoint_in_flight",
+        TASK,
+        "1 while a checkpoint waits to be written or is being written, else 0.",
+        |scrape, series| of_tasks(scrape, series, |task| task.checkpoints.is_in_flight),
     ),
     gauge(
         "millstream_task_stream_time_seconds",

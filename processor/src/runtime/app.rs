@@ -110,7 +110,7 @@ impl AppBuilder {
             partition_counts,
             restore_listener: self.restore_listener,
             state_listener: self.state_listener,
-        }));
+        })?);
         Streams::spawn(shared)
     }
 }

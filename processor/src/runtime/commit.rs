@@ -1,5 +1,5 @@
 //! When to commit and checkpoint, and in which order: outputs and changelogs are acknowledged, then offsets are committed,
-//! then the new state is published, then it may be written to RocksDB.
+//! then the new state is published, then it may be written to RocksDB, which happens behind the loop.
 
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{Consumer, KafkaMessage, PartitionOffset, Producer};
 use crate::task::{RecordSender, Task, TaskState};
+
+/// How many times `checkpoint_bytes` may wait while a checkpoint is being written; beyond that, the loop waits for it.
+const MOST_WAITING: usize = 2;
 
 /// When the last commit and the last checkpoint were, and what they cost.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,9 +79,10 @@ impl CommitClock {
         let now = clock.monotonic();
         let all = now.saturating_sub(self.last_checkpoint) >= settings.checkpoint_interval;
         for task in tasks.iter_mut().filter(|task| task.state() == TaskState::Running) {
+            task.poll_checkpoint()?;
             let waiting = task.stores().uncheckpointed_bytes();
             if waiting > settings.checkpoint_bytes || (all && waiting > 0) {
-                task.checkpoint()?;
+                task.begin_checkpoint(settings.checkpoint_bytes.saturating_mul(MOST_WAITING))?;
             }
         }
         if all {

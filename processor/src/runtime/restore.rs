@@ -294,6 +294,9 @@ impl Restore {
             Some(RestoreRow { key: raw.key?, value: raw.value, timestamp: raw.timestamp })
         });
         progress.records += task.stores_mut().restore(self.store, rows, progress.next)?;
+        if progress.is_complete() {
+            task.stores_mut().finish_restore(self.store)?;
+        }
         self.batch.clear();
         task.restored_to(self.store, progress.next);
         Ok(())

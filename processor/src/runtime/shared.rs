@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_state_stores::{StateDirectory, StateMemory};
+use millstream_state_stores::{BackgroundThread, StateDirectory, StateMemory};
 use parking_lot::{Condvar, Mutex};
 use tracing::{debug, error, info};
 
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     /// Topics read, by name in Kafka: the sub-topology that reads them.
     pub(crate) readers: BTreeMap<String, u32>,
     pub(crate) memory: Arc<StateMemory>,
+    /// Writes the checkpoints of all tasks. Ends with the application.
+    pub(crate) background: Arc<BackgroundThread>,
     pub(crate) directory: StateDirectory,
     pub(crate) stores: Arc<StoreRegistry>,
     pub(crate) restore_listener: Option<RestoreListener>,
@@ -69,12 +71,21 @@ pub(crate) struct SharedParts {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: SharedParts) -> Self {
+    /// # Errors
+    /// If the background thread cannot be started.
+    pub(crate) fn new(parts: SharedParts) -> Result<Self> {
         let SharedParts { application_id, topology, settings, clock, admin, plans, readers, .. } = parts;
         let threads = settings.num_stream_threads;
         let snapshot =
             |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
-        Shared {
+        let background_name = format!("{application_id}-CheckpointThread");
+        let background_clock = Arc::clone(&clock);
+        let background = BackgroundThread::start(&background_name, move || background_clock.monotonic())
+            .map_err(|error| {
+                Error::fatal("cannot start the thread that writes checkpoints").with_source(error)
+            })?;
+        Ok(Shared {
+            background,
             snapshots: (0..threads).map(snapshot).collect(),
             memory: StateMemory::new(settings.state_memory),
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
@@ -95,7 +106,7 @@ impl Shared {
             admin,
             plans,
             readers,
-        }
+        })
     }
 
     pub(crate) fn state(&self) -> ClientState {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{EngineSizes, Offset, StoreStats, TaskId, Timestamp};
+use millstream_state_stores::{CheckpointStats, EngineSizes, Offset, StoreStats, TaskId, Timestamp};
 
 use super::restore::RestoreProgress;
 use super::state::ThreadState;
@@ -82,8 +82,8 @@ pub struct TaskSnapshot {
     pub skipped: [u64; 3],
     /// Records dead-lettered by a handler, by stage: decode, process, produce.
     pub dead_letters: [u64; 3],
-    /// Checkpoints written.
-    pub checkpoints: u64,
+    /// Its checkpoints.
+    pub checkpoints: CheckpointStats,
     /// Largest event time seen.
     pub stream_time: Option<Timestamp>,
     /// Its input partitions.
@@ -107,7 +107,7 @@ impl TaskSnapshot {
             dropped: 0,
             skipped: [0; 3],
             dead_letters: [0; 3],
-            checkpoints: 0,
+            checkpoints: CheckpointStats::default(),
             stream_time: None,
             partitions: Vec::new(),
             restores: Vec::new(),

@@ -175,7 +175,8 @@ impl StreamThread {
         let shared = &*self.shared;
         let plan = &shared.plans[id.subtopology as usize];
         shared.patiently(shared.settings.session_timeout, || {
-            let opened = plan.open_stores(id, Some(&shared.directory), &shared.memory);
+            let opened =
+                plan.open_stores(id, Some(&shared.directory), &shared.memory, Some(&shared.background));
             opened.map_err(|error| Error::from(error).in_task(id))
         })
     }
@@ -427,7 +428,7 @@ impl StreamThread {
             dropped: counters.dropped,
             skipped: counters.skipped,
             dead_letters: counters.dead_letters,
-            checkpoints: counters.checkpoints,
+            checkpoints: task.stores().checkpoint_stats(),
             stream_time: task.stream_time(),
             partitions: partitions.collect(),
             restores: self.restorer.of(task.id()).cloned().collect(),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    StateDirectory, StateMemory, StoreBuilder, StoreError, TaskId, TaskStores, TaskStoresOptions,
+    BackgroundThread, StateDirectory, StateMemory, StoreBuilder, StoreError, TaskId, TaskStores,
+    TaskStoresOptions,
 };
 
 use super::failure::FailureLog;
@@ -45,6 +46,7 @@ impl TaskPlan {
         id: TaskId,
         directory: Option<&StateDirectory>,
         memory: &Arc<StateMemory>,
+        background: Option<&Arc<BackgroundThread>>,
     ) -> Result<TaskStores, StoreError> {
         let builders: Vec<Arc<dyn StoreBuilder>> =
             self.subtopology.stores.iter().filter_map(|name| self.topology.store(name)).cloned().collect();
@@ -53,7 +55,8 @@ impl TaskPlan {
             Some(directory) => Some(directory.lock_task(id)?),
             None => None,
         };
-        let options = TaskStoresOptions { undo: self.handlers.may_take_back() };
+        let options =
+            TaskStoresOptions { undo: self.handlers.may_take_back(), background: background.cloned() };
         TaskStores::open(id, &self.application_id, directory, Arc::clone(memory), options, &builders)
     }
 

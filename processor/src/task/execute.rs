@@ -222,18 +222,43 @@ impl<M: InputMessage> Task<M> {
         Ok(())
     }
 
-    /// Writes the committed state to RocksDB together with the changelog offsets it reflects, and to the disk: without a
-    /// write-ahead log, what is in RocksDB's memory does not survive the process. Only right after a commit.
+    /// Begins to write the committed state to RocksDB and to the disk, together with the changelog offsets it reflects. Only right
+    /// after a commit. If the checkpoint before is still being written, this one is left for later; unless more than
+    /// `most_waiting` bytes wait: then the task waits too, because memory is bounded and time is not.
+    ///
+    /// # Errors
+    /// A store that failed, now or in the checkpoint before.
+    pub(crate) fn begin_checkpoint(&mut self, most_waiting: usize) -> Result<()> {
+        let offsets = self.reflected_offsets();
+        let stores = &mut self.stores;
+        if stores.checkpoint_stats().is_in_flight {
+            if stores.uncheckpointed_bytes() <= most_waiting {
+                return Ok(());
+            }
+            stores.await_checkpoint().map_err(|error| Error::from(error).in_task(self.id))?;
+        }
+        stores.begin_checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))
+    }
+
+    /// Takes note of a checkpoint that has ended.
+    ///
+    /// # Errors
+    /// Why it could not be written.
+    pub(crate) fn poll_checkpoint(&mut self) -> Result<()> {
+        self.stores.poll_checkpoint().map_err(|error| Error::from(error).in_task(self.id))
+    }
+
+    /// Writes all committed state before it returns: nothing is left to restore. Only right after a commit.
     ///
     /// # Errors
     /// A store that failed.
     pub(crate) fn checkpoint(&mut self) -> Result<()> {
-        let offsets: Vec<(StoreIndex, Offset)> =
-            self.changelogs().filter_map(|(store, changelog)| Some((store, changelog.reflected?))).collect();
-        let written = self.stores.checkpoint(&offsets).and_then(|()| self.stores.flush());
-        written.map_err(|error| Error::from(error).in_task(self.id))?;
-        self.counters.checkpoints += 1;
-        Ok(())
+        let offsets = self.reflected_offsets();
+        self.stores.checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))
+    }
+
+    fn reflected_offsets(&self) -> Vec<(StoreIndex, Offset)> {
+        self.changelogs().filter_map(|(store, changelog)| Some((store, changelog.reflected?))).collect()
     }
 }
 

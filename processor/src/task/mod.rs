@@ -72,7 +72,6 @@ pub(crate) struct TaskCounters {
     pub(crate) dropped: u64,
     pub(crate) skipped: [u64; 3],
     pub(crate) dead_letters: [u64; 3],
-    pub(crate) checkpoints: u64,
 }
 
 /// See the module's description.

@@ -111,7 +111,7 @@ impl TopologyTestDriverBuilder {
                 max_idle: self.settings.max_task_idle,
             };
             let id = TaskId { subtopology: plan.subtopology.id, partition: 0 };
-            let stores = plan.open_stores(id, None, &memory)?;
+            let stores = plan.open_stores(id, None, &memory, None)?;
             let mut task: Task<OwnedMessage> = plan.build(TaskSite { id, stores, owns: &|_| true })?;
             task.become_state(TaskState::Restoring)?;
             task.become_state(TaskState::Running)?;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::{Engine, EngineBatch, EngineScan, EngineSizes};
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
+use crate::overlay::Run;
 use crate::snapshot_map::{self, SnapshotMap};
 use crate::types::{Offset, StoreIndex};
 
@@ -60,6 +61,14 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError> {
+        self.write(&mut |batch| {
+            rows.sorted_rows().for_each(|(key, row)| batch.set(store, key, row));
+            batch.put_offset(store, next);
+            Ok(())
+        })
+    }
+
     fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
         Ok(self.stores.lock()[store.get()].offset)
     }
@@ -78,7 +87,7 @@ impl Engine for MemoryEngine {
     }
 }
 
-/// The stores as they will be once the batch is applied. Only the task writes, so nothing changes in between.
+/// The stores as they will be once the batch is applied. Writes come one at a time, so nothing changes in between.
 struct MemoryBatch {
     stores: Vec<MemoryStore>,
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
+use crate::overlay::Run;
 use crate::types::{Offset, StoreIndex};
 
 pub(crate) use memory::MemoryEngine;
@@ -40,6 +41,10 @@ pub(crate) trait Engine: Send + Sync {
         fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
 
+    /// Puts rows over those of a store, then sets its changelog offset, and makes both survive a crash. A crash in between
+    /// leaves the rows with an older offset: what is restored from there ends at the same rows.
+    fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError>;
+
     /// The changelog offset that was last written for a store.
     fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError>;
 
@@ -60,6 +65,14 @@ pub(crate) trait EngineBatch {
 
     /// Removes the row of a key.
     fn delete(&mut self, store: StoreIndex, key: &[u8]);
+
+    /// Sets the row of a key, or removes it.
+    fn set(&mut self, store: StoreIndex, key: &[u8], row: Option<&[u8]>) {
+        match row {
+            Some(row) => self.put(store, key, row),
+            None => self.delete(store, key),
+        }
+    }
 
     /// Sets the changelog offset of a store.
     fn put_offset(&mut self, store: StoreIndex, next: Offset);

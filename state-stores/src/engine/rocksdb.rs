@@ -4,11 +4,12 @@
 //! that what a crash leaves behind is exactly some earlier batch boundary, offsets included.
 
 mod options;
+mod restore;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, WriteBatch, properties};
+use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, Options, WriteBatch, properties};
 
 use super::{EncodedEntry, Engine, EngineBatch, EngineScan, EngineSizes};
 use crate::directory::TaskDirectory;
@@ -16,6 +17,7 @@ use crate::error::{EngineFailure, StoreError};
 use crate::format::metadata;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
+use crate::overlay::Run;
 use crate::types::{Offset, StoreIndex, TaskId};
 
 /// A store of the task as the engine sees it.
@@ -33,9 +35,11 @@ pub(crate) struct RocksDbEngine {
     database: DB,
     /// Per store, in the order of the task: its name and column family, if its rows are kept here.
     stores: Vec<Option<StoreColumn>>,
+    /// The options of their column families, for files written beside the database.
+    store_options: Options,
     path: PathBuf,
     /// Dropped after the database: the lock outlives the files' use.
-    _directory: TaskDirectory,
+    directory: TaskDirectory,
 }
 
 struct StoreColumn {
@@ -72,7 +76,9 @@ impl RocksDbEngine {
         column_families.extend(dropped.iter().map(|store| metadata::column_family(store)));
         column_families.push(rocksdb::DEFAULT_COLUMN_FAMILY_NAME.to_owned());
 
-        let mut database = options::open(&path, column_families, memory).map_err(|e| failure(&path, e))?;
+        let store_options = options::of_stores(memory);
+        let mut database =
+            options::open(&path, column_families, &store_options, memory).map_err(|e| failure(&path, e))?;
         check_identity(&database, &path, application_id, task)?;
         let mut batch = WriteBatch::default();
         for store in &dropped {
@@ -94,7 +100,7 @@ impl RocksDbEngine {
                 })
             })
             .collect();
-        Ok(Self { database, stores, path, _directory: directory })
+        Ok(Self { database, stores, store_options, path, directory })
     }
 
     fn column(&self, store: StoreIndex) -> (&StoreColumn, &ColumnFamily) {
@@ -156,6 +162,17 @@ impl Engine for RocksDbEngine {
         let mut batch = RocksDbBatch { engine: self, batch: WriteBatch::default() };
         fill(&mut batch)?;
         self.database.write_without_wal(batch.batch).map_err(|e| self.failure(e))
+    }
+
+    fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError> {
+        if !rows.is_empty() {
+            self.ingest(store, rows).map_err(|e| self.failure(e))?;
+        }
+        self.write(&mut |batch| {
+            batch.put_offset(store, next);
+            Ok(())
+        })?;
+        self.flush()
     }
 
     fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {

@@ -11,15 +11,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::table::{ChangedRow, Slot, Table, TableRow, hash_of};
+use super::table::{ChangedRow, Slot, Table, TableRow};
 use super::{ChangelogEntry, TaskContext};
 use crate::error::{RowPart, StoreError};
 use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::TableMemory;
 use crate::merge::MergedScan;
+use crate::overlay::{RowPlace, Run, hash_of};
 use crate::position::Position;
-use crate::reader::{CommittedRow, StoreReader};
+use crate::reader::StoreReader;
 use crate::serde::{Encoded, SerdeRef};
 use crate::store::{Change, ReadEntry, ValueAndTimestamp};
 use crate::types::{StoreIndex, Timestamp};
@@ -98,6 +99,8 @@ pub(crate) struct CachedRows<V> {
     misses: u64,
     /// What an encoded value of this store needs on average; values are not encoded just to be measured.
     typical_value_bytes: usize,
+    /// Keys and encoded rows of the changes that are ready to be published.
+    prepared: Vec<u8>,
     /// Reused for encoded rows.
     buffer: Vec<u8>,
 }
@@ -112,6 +115,8 @@ enum UndoStep<V> {
 
 /// How many rows the clock looks at for each row that is added. Enough to keep up, few enough for the record path.
 const EVICTION_STEPS: usize = 8;
+/// How many it looks at between two looks at the budget, when a commit has made rows evictable.
+const EVICTION_STRIDE: usize = 256;
 
 impl<V: Clone> CachedRows<V> {
     pub(crate) fn new(
@@ -134,6 +139,7 @@ impl<V: Clone> CachedRows<V> {
             hits: 0,
             misses: 0,
             typical_value_bytes: size_of::<V>(),
+            prepared: Vec::new(),
             buffer: Vec::new(),
         }
     }
@@ -217,10 +223,7 @@ impl<V: Clone> CachedRows<V> {
             .filter(|change| range.contains(self.table.key(change.slot)))
             .map(|change| (self.table.key(change.slot).to_vec(), self.table.row(change.slot).clone()))
             .collect();
-        changed.sort_by(|(one, _), (other, _)| match direction {
-            Direction::Forward => one.cmp(other),
-            Direction::Reverse => other.cmp(one),
-        });
+        changed.sort_by(|(one, _), (other, _)| direction.order(one, other));
         let (serde, name) = (Arc::clone(&self.value_serde), self.identity.name.clone());
         let committed = self.committed.scan(range, direction)?.map(move |entry| {
             let (key, timestamp, value) = entry?;
@@ -243,7 +246,7 @@ impl<V: Clone> CachedRows<V> {
             }
             let value_of = |row: &TableRow<V>| row.as_ref().map(|row| row.value.clone());
             let emission = Change { old: value_of(&change.base), new: value_of(row) };
-            Some((&**self.table.key(change.slot), emission, change.at))
+            Some((self.table.key(change.slot), emission, change.at))
         })
     }
 
@@ -344,7 +347,7 @@ impl<V: Clone> CachedRows<V> {
             }
             None => None,
         };
-        let (store, key) = (self.identity.store, &**self.table.key(slot));
+        let (store, key) = (self.identity.store, self.table.key(slot));
         self.context.changelog.borrow_mut().append(ChangelogEntry { store, key, value, timestamp });
         Ok(())
     }
@@ -366,19 +369,14 @@ impl<V: Clone> CachedRows<V> {
             if change.encoded.is_some() {
                 continue;
             }
-            let encoded: CommittedRow = match row {
-                Some(row) => {
-                    self.buffer.clear();
-                    row::begin(row.timestamp, &mut self.buffer);
-                    encoder.append(&row.value, &mut self.buffer)?;
-                    Some(Arc::from(self.buffer.as_slice()))
-                }
-                None => None,
-            };
-            // A key that came and went since the last commit is news to nobody.
-            let is_news = encoded.is_some() || change.base.is_some();
-            if logs_now && is_news {
-                let value = encoded.as_deref().and_then(row::split).map(|(_, value)| value);
+            let encoded = RowPlace::append(&mut self.prepared, key, |bytes| {
+                let Some(row) = row else { return Ok(false) };
+                row::begin(row.timestamp, bytes);
+                encoder.append(&row.value, bytes)?;
+                Ok::<_, StoreError>(true)
+            })?;
+            if logs_now && change.is_news(encoded) {
+                let value = encoded.row(&self.prepared).and_then(row::split).map(|(_, value)| value);
                 changelog.append(ChangelogEntry { store, key, value, timestamp: change.at });
             }
             change.encoded = Some(encoded);
@@ -388,21 +386,32 @@ impl<V: Clone> CachedRows<V> {
 
     fn commit(&mut self, position: &Arc<Position>) {
         let context = &self.context;
-        let rows = self.table.take_changes().filter_map(|(key, change)| {
+        let rows = self.table.take_changes().filter_map(|(hash, change)| {
             context.count_unchanged(change.bytes);
-            let is_news = change.base.is_some() || change.encoded.as_ref().is_some_and(Option::is_some);
-            is_news.then(|| (key, change.encoded.flatten()))
+            let encoded = change.encoded.filter(|encoded| change.is_news(*encoded))?;
+            Some((hash, encoded))
         });
-        self.committed.publish(rows, position);
+        let run = Run::of_rows(std::mem::take(&mut self.prepared), rows);
+        self.committed.publish(run, position);
         self.undo.clear();
-        if self.memory.must_shrink(self.table.bytes()) {
-            self.table.evict(self.table.slots());
+        self.shrink();
+    }
+
+    /// Evicts until the table is within its budget again. The first turn of the clock forgets what was read, the second need
+    /// not spare it.
+    fn shrink(&mut self) {
+        let mut steps = 2 * self.table.slots();
+        while steps > 0 && self.memory.must_shrink(self.table.bytes()) {
+            let some = steps.min(EVICTION_STRIDE);
+            self.table.evict(some);
+            steps -= some;
         }
     }
 
     fn roll_back(&mut self) {
         let context = &self.context;
         self.table.roll_back(|bytes| context.count_unchanged(bytes));
+        self.prepared.clear();
         self.undo.clear();
         self.is_poisoned = false;
     }
@@ -472,7 +481,7 @@ impl<V: Clone> ManagedStore for RefCell<CachedRows<V>> {
 
     fn stats(&self) -> StoreStats {
         let rows = self.borrow();
-        let (overlay_entries, overlay_bytes) = rows.committed.overlay_size();
+        let (overlay_entries, overlay_bytes) = rows.committed.uncheckpointed();
         StoreStats {
             store: rows.identity.name.clone(),
             cache_hits: rows.hits,

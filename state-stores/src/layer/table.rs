@@ -3,14 +3,11 @@
 //! It knows which rows changed since the last commit, in the order of their first change, and what they replaced. Rows that
 //! did not change can be evicted (CLOCK: a row read since the hand last passed gets another round).
 
-use std::hash::Hasher;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use hashbrown::HashTable;
-use rustc_hash::FxHasher;
 
-use crate::reader::CommittedRow;
+use crate::overlay::RowPlace;
 use crate::store::ValueAndTimestamp;
 use crate::types::Timestamp;
 
@@ -34,7 +31,7 @@ pub(super) struct Table<V> {
 
 struct Entry<V> {
     hash: u64,
-    key: Arc<[u8]>,
+    key: Box<[u8]>,
     row: TableRow<V>,
     /// One more than the place in `changes`, if the row changed since the last commit.
     change: Option<NonZeroU32>,
@@ -51,10 +48,17 @@ pub(super) struct ChangedRow<V> {
     pub(super) base: TableRow<V>,
     /// When it changed last, in event time.
     pub(super) at: Timestamp,
-    /// Its bytes, once they are ready to be published.
-    pub(super) encoded: Option<CommittedRow>,
+    /// Where its bytes are, once they are ready to be published.
+    pub(super) encoded: Option<RowPlace>,
     /// The bytes it was counted with.
     pub(super) bytes: usize,
+}
+
+impl<V> ChangedRow<V> {
+    /// Whether it is news to anybody that the row is `encoded` now: not if the key came and went since the last commit.
+    pub(super) fn is_news(&self, encoded: RowPlace) -> bool {
+        !encoded.is_deletion() || self.base.is_some()
+    }
 }
 
 impl<V> Table<V> {
@@ -82,7 +86,7 @@ impl<V> Table<V> {
         let bytes = size_of::<Entry<V>>() + size_of::<Slot>() + key.len() + row_bytes;
         let entry = Entry {
             hash,
-            key: Arc::from(key),
+            key: Box::from(key),
             row,
             change: None,
             was_read: false,
@@ -115,7 +119,7 @@ impl<V> Table<V> {
         &mut self.entries[slot.0 as usize].row
     }
 
-    pub(super) fn key(&self, slot: Slot) -> &Arc<[u8]> {
+    pub(super) fn key(&self, slot: Slot) -> &[u8] {
         &self.entries[slot.0 as usize].key
     }
 
@@ -148,21 +152,21 @@ impl<V> Table<V> {
     /// The same, with the rows themselves.
     pub(super) fn changes_and_rows(
         &mut self,
-    ) -> impl Iterator<Item = (&mut ChangedRow<V>, &Arc<[u8]>, &TableRow<V>)> {
+    ) -> impl Iterator<Item = (&mut ChangedRow<V>, &[u8], &TableRow<V>)> {
         let entries = &self.entries;
         self.changes.iter_mut().map(move |change| {
             let entry = &entries[change.slot.0 as usize];
-            (change, &entry.key, &entry.row)
+            (change, &*entry.key, &entry.row)
         })
     }
 
-    /// Makes every row unchanged, keeping the rows as they are, and hands out the changes.
-    pub(super) fn take_changes(&mut self) -> impl Iterator<Item = (Arc<[u8]>, ChangedRow<V>)> {
+    /// Makes every row unchanged, keeping the rows as they are, and hands out the changes with the hashes of their keys.
+    pub(super) fn take_changes(&mut self) -> impl Iterator<Item = (u64, ChangedRow<V>)> {
         let entries = &mut self.entries;
         self.changes.drain(..).map(move |change| {
             let entry = &mut entries[change.slot.0 as usize];
             entry.change = None;
-            (Arc::clone(&entry.key), change)
+            (entry.hash, change)
         })
     }
 
@@ -223,14 +227,7 @@ impl<V> Table<V> {
         self.bytes -= entry.bytes as usize;
         entry.is_vacant = true;
         entry.row = None;
-        entry.key = Arc::default();
+        entry.key = Box::default();
         self.vacant.push(slot);
     }
-}
-
-/// The hash of an encoded key in a table.
-pub(super) fn hash_of(key: &[u8]) -> u64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(key);
-    hasher.finish()
 }

@@ -1,5 +1,6 @@
 //! Tests of the stores of a task: the protocol of a commit, the errors of opening, and what readers see meanwhile.
 
+mod checkpoints;
 mod model;
 mod opening;
 mod readers;
@@ -29,9 +30,8 @@ fn stock_builder() -> KeyValueStoreBuilder<String, i64> {
 
 fn open_in_memory(builder: KeyValueStoreBuilder<String, i64>, undo: bool) -> (TaskStores, Stock) {
     let memory = StateMemory::new(16 << 20);
-    let stores =
-        TaskStores::open(TASK, "shop", None, memory, TaskStoresOptions { undo }, &[Arc::new(builder)])
-            .unwrap();
+    let options = TaskStoresOptions { undo, background: None };
+    let stores = TaskStores::open(TASK, "shop", None, memory, options, &[Arc::new(builder)]).unwrap();
     let stock = stores.key_value("stock").unwrap();
     (stores, stock)
 }
@@ -277,11 +277,12 @@ fn steps_out_of_order_are_refused_and_change_nothing() {
     refused(stores.restore(STOCK.index(), [].into_iter(), Offset::new(0)).map(|_| ()), "restore");
     stores.checkpoint(&[(STOCK.index(), Offset::new(2))]).unwrap();
     stores.restore(STOCK.index(), [].into_iter(), Offset::new(2)).unwrap();
+    stores.finish_restore(STOCK.index()).unwrap();
     assert_eq!(contents(&stock), [(text("apples"), 4)]);
 }
 
 #[test]
-fn a_restore_is_seen_at_once_and_a_wipe_too() {
+fn a_finished_restore_is_seen_at_once_and_a_wipe_too() {
     let (mut stores, stock) = open_in_memory(stock_builder(), false);
     let reader = stores.reader("stock").unwrap();
     assert_eq!(stores.stored_offset(STOCK.index()), None);
@@ -294,6 +295,7 @@ fn a_restore_is_seen_at_once_and_a_wipe_too() {
         RestoreRow { key: b"pears", value: None, timestamp: at(7) },
     ];
     assert_eq!(stores.restore(STOCK.index(), rows.into_iter(), Offset::new(9)).unwrap(), 3);
+    stores.finish_restore(STOCK.index()).unwrap();
     assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(9)));
     assert_eq!(stock.get(&text("apples")).unwrap(), row(3, 6));
     assert_eq!(contents(&stock), [(text("apples"), 3)]);

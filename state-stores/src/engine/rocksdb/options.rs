@@ -23,8 +23,12 @@ const MAX_OPEN_FILES: i32 = 512;
 const MAX_LOG_BYTES: usize = 1 << 20;
 
 /// Opens the database with these column families, creating what is missing.
-pub(super) fn open(path: &Path, column_families: Vec<String>, memory: &StateMemory) -> Result<DB, Error> {
-    let store_options = store_options(memory);
+pub(super) fn open(
+    path: &Path,
+    column_families: Vec<String>,
+    store_options: &Options,
+    memory: &StateMemory,
+) -> Result<DB, Error> {
     let descriptors =
         column_families.into_iter().map(|name| ColumnFamilyDescriptor::new(name, store_options.clone()));
     DB::open_cf_descriptors(&database_options(memory), path, descriptors)
@@ -61,7 +65,8 @@ fn database_options(memory: &StateMemory) -> Options {
     options
 }
 
-fn store_options(memory: &StateMemory) -> Options {
+/// How the rows of a store are kept.
+pub(super) fn of_stores(memory: &StateMemory) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(memory.block_cache());
     blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);

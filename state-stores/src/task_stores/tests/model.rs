@@ -1,7 +1,7 @@
 //! Any sequence of operations, on every combination of engine, cache, undo and budget, against a model of a few maps.
 //!
-//! The model knows what the task sees, what is committed, what is checkpointed and what would survive a crash. After every
-//! step the task's view, the readers' view and the changelog must agree with it.
+//! The model knows what the task sees, what is committed, what a checkpoint is about to write, and what would survive a crash.
+//! After every step the task's view, the readers' view and the changelog must agree with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::{fs, io};
 
 use proptest::prelude::*;
 
+use super::checkpoints::HeldBackground;
 use super::*;
 use crate::key_range::{Direction, KeyRange};
 
@@ -21,12 +22,16 @@ enum Step {
     FailedUpdate { key: u8 },
     /// Everything up to here is final.
     Commit,
-    /// A commit, and its rows go into the engine.
+    /// A commit, and its rows go into the engine before the task goes on.
     Checkpoint,
+    /// A commit, and its rows are handed to the background thread, which does not begin yet.
+    BeginCheckpoint,
+    /// The background thread does what it was given.
+    Write,
+    /// The task looks whether it has.
+    Poll,
     /// Back to the last commit.
     Rollback,
-    /// What is checkpointed goes to disk.
-    Flush,
     /// Close, open, restore the rest from the changelog.
     Reopen,
     /// Lose what only memory had, open what the disk has, restore the rest from the changelog.
@@ -60,9 +65,11 @@ fn step() -> impl Strategy<Value = Step> {
         8 => record.prop_map(|(writes, fails)| Step::Record { writes, fails }),
         1 => (0..6_u8).prop_map(|key| Step::FailedUpdate { key }),
         3 => Just(Step::Commit),
-        2 => Just(Step::Checkpoint),
+        1 => Just(Step::Checkpoint),
+        2 => Just(Step::BeginCheckpoint),
+        1 => Just(Step::Write),
+        1 => Just(Step::Poll),
         1 => Just(Step::Rollback),
-        1 => Just(Step::Flush),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
     ]
@@ -73,6 +80,8 @@ struct Variant {
     is_on_disk: bool,
     is_cached: bool,
     undo: bool,
+    /// Checkpoints are written by a background thread.
+    is_behind: bool,
     budget: usize,
 }
 
@@ -95,8 +104,10 @@ struct Subject {
     now: i64,
     current: Rows,
     committed: Rows,
-    checkpointed: Stored,
-    flushed: Stored,
+    durable: Stored,
+    /// What the background thread was given to write.
+    in_flight: Option<Stored>,
+    background: Option<HeldBackground>,
     /// Keys changed since the commit, in the order of their first change.
     changed: Vec<String>,
     topic: Vec<(String, Option<i64>, i64)>,
@@ -105,7 +116,8 @@ struct Subject {
 impl Subject {
     fn new(variant: Variant) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let stores = open(variant, root.path());
+        let background = variant.is_behind.then(HeldBackground::start);
+        let stores = open(variant, background.as_ref(), root.path());
         let stock = stores.key_value("stock").unwrap();
         Self {
             variant,
@@ -115,8 +127,9 @@ impl Subject {
             now: 0,
             current: Rows::new(),
             committed: Rows::new(),
-            checkpointed: Stored::default(),
-            flushed: Stored::default(),
+            durable: Stored::default(),
+            in_flight: None,
+            background,
             changed: Vec::new(),
             topic: Vec::new(),
         }
@@ -135,8 +148,13 @@ impl Subject {
                 self.commit();
                 self.checkpoint();
             }
+            Step::BeginCheckpoint => {
+                self.commit();
+                self.begin_checkpoint();
+            }
+            Step::Write => self.write(),
+            Step::Poll => self.poll(),
             Step::Rollback => self.rollback(),
-            Step::Flush => self.flush(),
             Step::Reopen => self.reopen(),
             Step::Crash => self.crash(),
         }
@@ -229,9 +247,51 @@ impl Subject {
     }
 
     fn checkpoint(&mut self) {
-        let next = Offset::new(self.topic.len() as i64);
+        self.write();
+        let committed = self.stored();
+        let next = committed.next.unwrap();
         self.stores().checkpoint(&[(STOCK.index(), next)]).unwrap();
-        self.checkpointed = Stored { rows: self.committed.clone(), next: Some(next) };
+        self.durable = committed;
+    }
+
+    fn begin_checkpoint(&mut self) {
+        let committed = self.stored();
+        let offsets = [(STOCK.index(), committed.next.unwrap())];
+        if self.stores().checkpoint_stats().is_in_flight {
+            let refused = self.stores().begin_checkpoint(&offsets);
+            assert!(matches!(refused, Err(StoreError::OutOfOrder { .. })));
+            return;
+        }
+        match &mut self.background {
+            Some(background) => {
+                background.hold();
+                self.in_flight = Some(committed);
+            }
+            None => self.durable = committed,
+        }
+        self.stores().begin_checkpoint(&offsets).unwrap();
+    }
+
+    /// What a checkpoint that begins now will write.
+    fn stored(&self) -> Stored {
+        Stored { rows: self.committed.clone(), next: Some(Offset::new(self.topic.len() as i64)) }
+    }
+
+    fn write(&mut self) {
+        if let Some(background) = &mut self.background {
+            background.release();
+        }
+        if let Some(written) = self.in_flight.take() {
+            self.durable = written;
+        }
+    }
+
+    fn poll(&mut self) {
+        self.stores().poll_checkpoint().unwrap();
+        if self.in_flight.is_none() {
+            let durable = self.durable.next;
+            assert_eq!(self.stores().stored_offset(STOCK.index()), durable);
+        }
     }
 
     fn rollback(&mut self) {
@@ -240,31 +300,28 @@ impl Subject {
         self.changed.clear();
     }
 
-    fn flush(&mut self) {
-        self.stores().flush().unwrap();
-        self.flushed = self.checkpointed.clone();
-    }
-
     fn reopen(&mut self) {
+        self.write();
         if let Some(stores) = self.stores.take() {
             stores.close().unwrap();
         }
-        let expected = if self.variant.is_on_disk { self.checkpointed.clone() } else { Stored::default() };
+        let expected = if self.variant.is_on_disk { self.durable.clone() } else { Stored::default() };
         self.open_again(expected);
     }
 
     fn crash(&mut self) {
-        let expected = if self.variant.is_on_disk { self.flushed.clone() } else { Stored::default() };
+        let expected = if self.variant.is_on_disk { self.durable.clone() } else { Stored::default() };
         let after_crash = tempfile::tempdir().unwrap();
         copy_directory(self.root.path(), after_crash.path());
         self.stores = None;
+        self.write();
         self.root = after_crash;
         self.open_again(expected);
     }
 
     /// Opens what the directory has, which is `expected`, and restores the rest.
     fn open_again(&mut self, expected: Stored) {
-        let mut stores = open(self.variant, self.root.path());
+        let mut stores = open(self.variant, self.background.as_ref(), self.root.path());
         self.stock = stores.key_value("stock").unwrap();
         let found = Stored { rows: rows_of(&self.stock), next: stores.stored_offset(STOCK.index()) };
         assert_eq!(found, expected);
@@ -281,12 +338,12 @@ impl Subject {
         let next = Offset::new(self.topic.len() as i64);
         let restored = stores.restore(STOCK.index(), rows, next).unwrap();
         assert_eq!(restored as usize, self.topic.len() - first);
+        stores.finish_restore(STOCK.index()).unwrap();
 
         self.stores = Some(stores);
         self.current = self.committed.clone();
         self.changed.clear();
-        self.checkpointed = Stored { rows: self.committed.clone(), next: Some(next) };
-        self.flushed = expected;
+        self.durable = self.stored();
     }
 
     fn check(&mut self) {
@@ -328,11 +385,13 @@ fn rows_of(stock: &Stock) -> Rows {
     stock.all().unwrap().map(Result::unwrap).collect()
 }
 
-fn open(variant: Variant, root: &Path) -> TaskStores {
+fn open(variant: Variant, background: Option<&HeldBackground>, root: &Path) -> TaskStores {
     let directory = StateDirectory::new(root, "shop");
     let locked = variant.is_on_disk.then(|| directory.lock_task(TASK).unwrap());
     let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder().with_caching(variant.is_cached));
-    let (memory, options) = (StateMemory::new(variant.budget), TaskStoresOptions { undo: variant.undo });
+    let background = background.map(|background| Arc::clone(&background.thread));
+    let options = TaskStoresOptions { undo: variant.undo, background };
+    let memory = StateMemory::new(variant.budget);
     TaskStores::open(TASK, "shop", locked, memory, options, &[builder]).unwrap()
 }
 
@@ -361,12 +420,15 @@ fn try_copy_directory(from: &Path, to: &Path) -> io::Result<()> {
 /// With a budget of nothing, every row that is not in use is evicted.
 fn variant(is_on_disk: bool) -> impl Strategy<Value = Variant> {
     let budget = prop_oneof![Just(0), Just(1 << 20)];
-    (any::<bool>(), any::<bool>(), budget).prop_map(move |(is_cached, undo, budget)| Variant {
-        is_on_disk,
-        is_cached,
-        undo,
-        budget,
-    })
+    (any::<bool>(), any::<bool>(), any::<bool>(), budget).prop_map(
+        move |(is_cached, undo, is_behind, budget)| Variant {
+            is_on_disk,
+            is_cached,
+            undo,
+            is_behind,
+            budget,
+        },
+    )
 }
 
 fn check_steps(variant: Variant, steps: &[Step]) {

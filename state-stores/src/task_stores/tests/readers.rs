@@ -104,7 +104,11 @@ fn a_scan_never_sees_half_a_commit() {
     const SCANS: u64 = 20;
     let root = tempfile::tempdir().unwrap();
     let directory = StateDirectory::new(root.path(), "shop");
-    let mut stores = open_on_disk(&directory, &[Arc::new(stock_builder().with_logging(false))]).unwrap();
+    let background = BackgroundThread::start("checkpoints", || Duration::ZERO).unwrap();
+    let options = TaskStoresOptions { background: Some(background), undo: false };
+    let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder().with_logging(false));
+    let (locked, memory) = (directory.lock_task(TASK).unwrap(), StateMemory::new(16 << 20));
+    let mut stores = TaskStores::open(TASK, "shop", Some(locked), memory, options, &[builder]).unwrap();
     let stock: Stock = stores.key_value("stock").unwrap();
     let shelf = |number: i64| format!("shelf-{:02}", number.rem_euclid(SHELVES));
     for number in 0..SHELVES {
@@ -136,8 +140,9 @@ fn a_scan_never_sees_half_a_commit() {
                 add(&stock, &shelf(round * 11 + number * 3), 1, round);
             }
             commit(&mut stores);
-            if round % 3 == 0 {
-                stores.checkpoint(&[]).unwrap();
+            stores.poll_checkpoint().unwrap();
+            if !stores.checkpoint_stats().is_in_flight {
+                stores.begin_checkpoint(&[]).unwrap();
             }
         }
         is_done.store(true, Ordering::Relaxed);

@@ -1,0 +1,119 @@
+//! A checkpoint on its way into the engines: frozen rows of all stores of a task, and the changelog offsets they reflect.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvError, TryRecvError, channel};
+use std::time::Duration;
+
+use crate::background::BackgroundThread;
+use crate::engine::Engine;
+use crate::error::StoreError;
+use crate::key_range::{Direction, KeyRange};
+use crate::overlay::Overlay;
+use crate::reader::StoreReader;
+use crate::types::{Offset, StoreIndex};
+
+/// The checkpoints of one task since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckpointStats {
+    /// How many were written.
+    pub written: u64,
+    /// How long that took, from the first byte to the end of the flush; zero without a background thread, which brings
+    /// the clock.
+    pub time: Duration,
+    /// Whether one is being written.
+    pub is_in_flight: bool,
+}
+
+/// The rows of one task that became part of a checkpoint. It owns all it needs: the task may go on, or end.
+pub(crate) struct Checkpoint {
+    /// In the order in which they are written.
+    pub(crate) engines: Vec<Arc<dyn Engine>>,
+    pub(crate) stores: Vec<FrozenStore>,
+}
+
+pub(crate) struct FrozenStore {
+    pub(crate) store: StoreIndex,
+    /// Which of the engines has its rows.
+    pub(crate) engine: usize,
+    pub(crate) rows: Overlay,
+    /// The changelog offset that the rows reflect, if it is known.
+    pub(crate) next: Option<Offset>,
+    pub(crate) reader: Arc<StoreReader>,
+}
+
+/// A checkpoint that was handed over, and where its outcome arrives.
+pub(crate) struct CheckpointInFlight {
+    outcome: Receiver<Outcome>,
+}
+
+type Outcome = Result<Duration, StoreError>;
+
+/// The checkpoint was dropped unwritten, because the thread that should have written it has ended.
+pub(crate) struct Abandoned;
+
+impl Checkpoint {
+    /// Has the checkpoint written: by the background thread, or here and now if there is none.
+    pub(crate) fn begin(self, background: Option<&BackgroundThread>) -> CheckpointInFlight {
+        let (sender, outcome) = channel();
+        // Nobody listens any more if the task was dropped meanwhile; what was written is right all the same.
+        let report = move |written: Outcome| drop(sender.send(written));
+        match background {
+            Some(background) => {
+                let clock = background.clock();
+                background.run(move || {
+                    let start = clock();
+                    let written = self.write();
+                    report(written.map(|()| clock().saturating_sub(start)));
+                });
+            }
+            None => report(self.write().map(|()| Duration::ZERO)),
+        }
+        CheckpointInFlight { outcome }
+    }
+
+    /// Writes rows and offsets, atomically per engine, and to the disk: without a write-ahead log, what is in RocksDB's
+    /// memory does not survive the process. Everything this holds on to, the directory's lock included, is let go of at the end.
+    fn write(self) -> Result<(), StoreError> {
+        let mut engines = self.engines.iter().enumerate();
+        let written = engines.try_for_each(|(number, engine)| self.write_to(number, &**engine));
+        for store in &self.stores {
+            match written {
+                Ok(()) => store.reader.forget_frozen(),
+                Err(_) => store.reader.thaw(),
+            }
+        }
+        written
+    }
+
+    fn write_to(&self, number: usize, engine: &dyn Engine) -> Result<(), StoreError> {
+        engine.write(&mut |batch| {
+            for frozen in self.stores.iter().filter(|frozen| frozen.engine == number) {
+                let mut rows = frozen.rows.scan(&KeyRange::all(), Direction::Forward);
+                while let Some((key, row)) = rows.next_row() {
+                    batch.set(frozen.store, key, row);
+                }
+                if let Some(next) = frozen.next {
+                    batch.put_offset(frozen.store, next);
+                }
+            }
+            Ok(())
+        })?;
+        engine.flush()
+    }
+}
+
+impl CheckpointInFlight {
+    /// How it ended, if it has.
+    pub(crate) fn poll(&self) -> Option<Result<Outcome, Abandoned>> {
+        match self.outcome.try_recv() {
+            Ok(outcome) => Some(Ok(outcome)),
+            Err(TryRecvError::Disconnected) => Some(Err(Abandoned)),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&self) -> Result<Outcome, Abandoned> {
+        self.outcome.recv().map_err(|RecvError| Abandoned)
+    }
+}

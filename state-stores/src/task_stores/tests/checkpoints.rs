@@ -1,0 +1,221 @@
+//! Checkpoints behind the task: what readers see meanwhile, what a crash or a failure leaves, and who holds the directory.
+
+use std::fs;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use super::model::copy_directory;
+use super::*;
+use crate::key_range::{Direction, KeyRange};
+
+/// A background thread that can be made to wait, so that a test knows how far it is.
+pub(super) struct HeldBackground {
+    // Declared, and so dropped, before the thread, which ends when it has done what it was given.
+    held: Option<Sender<()>>,
+    pub(super) thread: Arc<BackgroundThread>,
+}
+
+impl HeldBackground {
+    pub(super) fn start() -> Self {
+        let thread = BackgroundThread::start("held", || Duration::ZERO).unwrap();
+        Self { held: None, thread }
+    }
+
+    /// Nothing that it is given from now on is begun.
+    pub(super) fn hold(&mut self) {
+        let (release, is_released) = channel::<()>();
+        self.thread.run(move || assert!(is_released.recv().is_err(), "released by dropping the sender"));
+        self.held = Some(release);
+    }
+
+    /// Lets it do everything it was given, and waits until it has.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+        let (done, is_done) = channel();
+        self.thread.run(move || done.send(()).unwrap());
+        is_done.recv().unwrap();
+    }
+}
+
+fn open_behind(directory: &StateDirectory, background: &HeldBackground) -> (TaskStores, Stock) {
+    let locked = directory.lock_task(TASK).unwrap();
+    let options = TaskStoresOptions { background: Some(Arc::clone(&background.thread)), undo: false };
+    let memory = StateMemory::new(16 << 20);
+    let stores =
+        TaskStores::open(TASK, "shop", Some(locked), memory, options, &[Arc::new(stock_builder())]).unwrap();
+    let stock = stores.key_value("stock").unwrap();
+    (stores, stock)
+}
+
+fn begin_checkpoint(stores: &mut TaskStores, next: i64) {
+    stores.begin_checkpoint(&[(STOCK.index(), Offset::new(next))]).unwrap();
+}
+
+#[test]
+fn the_task_goes_on_while_a_checkpoint_is_written() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let mut background = HeldBackground::start();
+    let (mut stores, stock) = open_behind(&directory, &background);
+    let reader = stores.reader("stock").unwrap();
+    let seen = || -> Vec<_> {
+        let rows = reader.scan(KeyRange::all(), Direction::Forward).unwrap();
+        rows.map(|row| String::from_utf8(row.unwrap().0).unwrap()).collect()
+    };
+    add(&stock, "apples", 3, 10);
+    add(&stock, "pears", 3, 10);
+    commit(&mut stores);
+    background.hold();
+    begin_checkpoint(&mut stores, 2);
+    assert!(stores.checkpoint_stats().is_in_flight);
+    assert_eq!(stores.uncheckpointed_bytes(), 0, "it waits for no further checkpoint");
+
+    add(&stock, "apples", -3, 11);
+    add(&stock, "plums", 1, 11);
+    commit(&mut stores);
+    assert_eq!(seen(), ["pears", "plums"], "newer commits hide what is being written");
+    assert_eq!(reader.get(b"apples").unwrap(), None);
+    assert_eq!(reader.get(b"pears").unwrap(), Some((at(10), 3_i64.to_be_bytes().to_vec())));
+
+    background.release();
+    assert_eq!(seen(), ["pears", "plums"]);
+    assert_eq!(stores.stored_offset(STOCK.index()), None, "nobody looked yet");
+    stores.poll_checkpoint().unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(2)));
+    let stats = stores.checkpoint_stats();
+    assert_eq!((stats.written, stats.is_in_flight), (1, false));
+    assert_eq!(stores.stats()[0].overlay_entries, 2, "apples and plums");
+}
+
+#[test]
+fn a_close_waits_for_the_checkpoint_that_is_being_written() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let background = HeldBackground::start();
+    let (mut stores, stock) = open_behind(&directory, &background);
+    add(&stock, "apples", 3, 10);
+    commit(&mut stores);
+    begin_checkpoint(&mut stores, 1);
+    stores.close().unwrap();
+    let (stores, stock) = open_behind(&directory, &background);
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    assert_eq!(contents(&stock), [(text("apples"), 3)]);
+}
+
+#[test]
+fn a_dropped_task_keeps_its_directory_until_its_checkpoint_is_written() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let mut background = HeldBackground::start();
+    let (mut stores, stock) = open_behind(&directory, &background);
+    add(&stock, "apples", 3, 10);
+    commit(&mut stores);
+    background.hold();
+    begin_checkpoint(&mut stores, 1);
+    drop(stores);
+    assert!(matches!(directory.lock_task(TASK), Err(StoreError::Locked { .. })));
+    background.release();
+    let (stores, stock) = open_behind(&directory, &background);
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    assert_eq!(contents(&stock), [(text("apples"), 3)]);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_says_where_and_loses_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let mut background = HeldBackground::start();
+    let (mut stores, stock) = open_behind(&directory, &background);
+    let reader = stores.reader("stock").unwrap();
+    add(&stock, "apples", 3, 10);
+    commit(&mut stores);
+    let waiting = stores.uncheckpointed_bytes();
+    let database = directory.task(TASK).join("rocksdb");
+    fs::remove_dir_all(&database).unwrap();
+    begin_checkpoint(&mut stores, 1);
+    background.release();
+    let error = stores.poll_checkpoint().unwrap_err();
+    let StoreError::Engine { path, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*path, database);
+
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
+    assert_eq!(stores.checkpoint_stats(), CheckpointStats::default());
+    assert_eq!(stores.uncheckpointed_bytes(), waiting, "the rows wait for the next one");
+    assert_eq!(reader.get(b"apples").unwrap(), Some((at(10), 3_i64.to_be_bytes().to_vec())));
+}
+
+#[test]
+fn a_panic_in_the_background_is_an_error_of_the_task() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let background = HeldBackground::start();
+    let (mut stores, stock) = open_behind(&directory, &background);
+    background.thread.run(|| panic!("the disk is on fire"));
+    add(&stock, "apples", 3, 10);
+    commit(&mut stores);
+    begin_checkpoint(&mut stores, 1);
+    let error = stores.await_checkpoint().unwrap_err();
+    assert!(matches!(error, StoreError::BackgroundThreadEnded { task: TASK }), "{error}");
+    assert_eq!(contents(&stock), [(text("apples"), 3)]);
+}
+
+#[test]
+fn a_restore_that_dies_half_way_resumes_where_its_rows_are_on_disk() {
+    const ROWS: i64 = 60_000;
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let open = |directory: &StateDirectory| {
+        let locked = directory.lock_task(TASK).unwrap();
+        let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder());
+        // Without a budget, restored rows are written as soon as they are worth a file.
+        let memory = StateMemory::new(0);
+        TaskStores::open(TASK, "shop", Some(locked), memory, TaskStoresOptions::default(), &[builder])
+            .unwrap()
+    };
+    let restore = |stores: &mut TaskStores, numbers: std::ops::Range<i64>| {
+        for first in numbers.step_by(1_000) {
+            // Every key comes and is deleted again, but for the last thousand.
+            let keys: Vec<String> =
+                (first..first + 1_000).map(|number| format!("sku-{:06}", number % (ROWS / 2))).collect();
+            let value = first.to_be_bytes();
+            let is_deletion = (ROWS / 2..ROWS - 1_000).contains(&first);
+            let rows = keys.iter().map(|key| RestoreRow {
+                key: key.as_bytes(),
+                value: (!is_deletion).then_some(value.as_slice()),
+                timestamp: at(first),
+            });
+            stores.restore(STOCK.index(), rows, Offset::new(first + 1_000)).unwrap();
+        }
+    };
+    let mut stores = open(&directory);
+    restore(&mut stores, 0..ROWS / 2 + 5_000);
+    let stored = stores.stored_offset(STOCK.index()).unwrap();
+    assert!(stored > Offset::new(0) && stored < Offset::new(ROWS / 2 + 5_000), "{stored}");
+    let after_crash = tempfile::tempdir().unwrap();
+    copy_directory(root.path(), after_crash.path());
+
+    let mut stores = open(&StateDirectory::new(after_crash.path(), "shop"));
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(stored));
+    restore(&mut stores, stored.get()..ROWS);
+    stores.finish_restore(STOCK.index()).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(ROWS)));
+    let stock: Stock = stores.key_value("stock").unwrap();
+    let rows = contents(&stock);
+    assert_eq!(rows.len(), 1_000, "what was deleted stays deleted");
+    assert!(rows.iter().all(|(_, value)| *value == ROWS - 1_000));
+}
+
+#[test]
+fn a_restore_that_is_interrupted_by_a_close_keeps_what_it_has() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let mut stores = open_on_disk(&directory, &[Arc::new(stock_builder())]).unwrap();
+    let value = 3_i64.to_be_bytes();
+    let row = RestoreRow { key: b"apples", value: Some(&value), timestamp: at(5) };
+    stores.restore(STOCK.index(), [row].into_iter(), Offset::new(7)).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
+    stores.close().unwrap();
+    let stores = open_on_disk(&directory, &[Arc::new(stock_builder())]).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(7)));
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 3)]);
+}
