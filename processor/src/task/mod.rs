@@ -31,6 +31,7 @@ pub(crate) const BURST: usize = 1000;
 
 /// A record of the input, as whatever holds it. Kafka's messages on a cluster, owned bytes in tests.
 pub(crate) trait InputMessage {
+    fn offset(&self) -> Offset;
     fn raw(&self) -> RawRecord<'_>;
     fn headers(&self) -> Headers;
 }

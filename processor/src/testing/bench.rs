@@ -144,6 +144,10 @@ struct PreparedMessage {
 }
 
 impl InputMessage for PreparedMessage {
+    fn offset(&self) -> Offset {
+        self.offset
+    }
+
     fn raw(&self) -> RawRecord<'_> {
         RawRecord {
             offset: self.offset,

@@ -191,6 +191,10 @@ pub(super) struct OwnedMessage {
 }
 
 impl InputMessage for OwnedMessage {
+    fn offset(&self) -> Offset {
+        self.offset
+    }
+
     fn raw(&self) -> RawRecord<'_> {
         RawRecord {
             offset: self.offset,
