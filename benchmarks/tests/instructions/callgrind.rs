@@ -14,6 +14,9 @@ pub(crate) struct Counts {
     pub(crate) functions: BTreeMap<String, u64>,
 }
 
+const NO_VALGRIND: &str =
+    "valgrind cannot be run; install it: sudo apt-get install -y --no-install-recommends valgrind";
+
 /// Counts the instructions of one run of `engine-cost`.
 pub(crate) fn count(scenario: &str, records: u64) -> Result<Counts> {
     let folder = tempfile::tempdir()?;
@@ -24,9 +27,7 @@ pub(crate) fn count(scenario: &str, records: u64) -> Result<Counts> {
         .args(["--tool=callgrind", "--dump-line=no", "--compress-strings=no", "--compress-pos=no"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .args([program, scenario, &records.to_string()]);
-    let run = valgrind.output().context(
-        "valgrind cannot be run; install it: sudo apt-get install -y --no-install-recommends valgrind",
-    )?;
+    let run = valgrind.output().context(NO_VALGRIND)?;
     let errors = String::from_utf8_lossy(&run.stderr);
     ensure!(run.status.success(), "`engine-cost {scenario} {records}` failed under valgrind:\n{errors}");
     let text = std::fs::read_to_string(&out).context("callgrind left no counts")?;
@@ -35,12 +36,15 @@ pub(crate) fn count(scenario: &str, records: u64) -> Result<Counts> {
 
 /// Versions of what the counts depend on beside the program: valgrind and the C library. `rust-toolchain.toml` has the compiler.
 pub(crate) fn tools() -> Result<String> {
-    let first_line = |program: &str| -> Result<String> {
-        let output = Command::new(program).arg("--version").output();
-        let output = output.with_context(|| format!("`{program} --version` cannot be run"))?;
+    let first_line = |program: &str, otherwise: &'static str| -> Result<String> {
+        let output = Command::new(program).arg("--version").output().context(otherwise)?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_string())
     };
-    Ok(format!("{}, {}", first_line("valgrind")?, first_line("ldd")?))
+    let (valgrind, library) = (
+        first_line("valgrind", NO_VALGRIND)?,
+        first_line("ldd", "ldd, part of the C library, cannot be run")?,
+    );
+    Ok(format!("{valgrind}, {library}"))
 }
 
 /// Reads callgrind's profile format: `ob=` and `fn=` say whose cost lines follow, each `<position> <count>`; the one after a
