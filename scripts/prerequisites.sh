@@ -3,7 +3,7 @@
 # Where it does need one (or there is no apt-get), it prints the exact line to run and ends with status 1.
 #
 #   scripts/prerequisites.sh build   what `make demo` needs: Rust, a C++20 compiler, make, libclang
-#   scripts/prerequisites.sh test    that, and what `make test` needs: JDK 17+, Maven, Prometheus, docker compose
+#   scripts/prerequisites.sh test    that, and what `make test` needs: JDK 17+, Maven, Prometheus, valgrind, docker compose
 #
 # Not checked, because nothing needs it:
 #   cmake         librdkafka is built with its configure script (docs/adr/0001)
@@ -66,6 +66,9 @@ has_jdk_17() {
     [[ -n $version ]] && ((version >= 17))
 }
 
+# The only platform that benchmarks/instructions.json has figures for.
+counts_instructions() { [[ $(uname -sm) == "Linux x86_64" ]]; }
+
 has_compose() { docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1; }
 
 missing=()       # sentences for people
@@ -88,6 +91,8 @@ look_around() {
             "a JDK, 17 or newer, for the real Kafka of the tests"
         has mvn || require maven maven "Maven, which fetches the real Kafka of the tests"
         has prometheus || require prometheus prometheus "Prometheus, for the test that scrapes the demo with it"
+        ! counts_instructions || has valgrind ||
+            require valgrind valgrind "valgrind, for the test that counts the engine's instructions"
     fi
 }
 

@@ -116,6 +116,7 @@ impl TaskContext {
     }
 
     /// The outputs waiting to be produced.
+    #[inline]
     pub fn outputs(&mut self) -> &mut OutputBuffer {
         &mut self.outputs
     }
@@ -194,6 +195,7 @@ impl OutputBuffer {
     }
 
     /// Encodes a record and appends it. On an error nothing is appended.
+    #[inline]
     pub fn encode<K, V>(
         &mut self,
         topic: TopicIndex,

@@ -368,7 +368,7 @@ impl Consumer {
                 sink(assigned, Fetched::Message(message))
             }
             rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                let end = message.raw().offset;
+                let end = message.offset();
                 self.ends_fetched[assigned] = Some(end);
                 sink(assigned, Fetched::EndOfPartition(end))
             }

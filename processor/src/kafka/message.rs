@@ -58,12 +58,17 @@ impl KafkaMessage {
 
 impl InputMessage for KafkaMessage {
     #[inline]
+    fn offset(&self) -> Offset {
+        Offset::new(self.fields().offset)
+    }
+
+    #[inline]
     fn raw(&self) -> RawRecord<'_> {
         let fields = self.fields();
         // SAFETY: the message is valid; a null out-pointer for the timestamp type is allowed.
         let timestamp = unsafe { rdsys::rd_kafka_message_timestamp(self.0.as_ptr(), ptr::null_mut()) };
         RawRecord {
-            offset: Offset::new(fields.offset),
+            offset: self.offset(),
             timestamp: Timestamp::from_millis(timestamp),
             key: self.bytes(fields.key, fields.key_len),
             value: self.bytes(fields.payload, fields.len),

@@ -187,6 +187,12 @@ impl Producer {
         Ok(Topic { handle, name: name.into(), partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
     }
 
+    /// Whether there is time left for another try; the first call sets the deadline.
+    fn may_wait(&self, deadline: &mut Option<Duration>) -> bool {
+        let now = self.clock.monotonic();
+        now < *deadline.get_or_insert(now + PATIENCE)
+    }
+
     fn partition_of(&mut self, record: &OutgoingRecord<'_>, partitions: i32) -> i32 {
         match (record.partition, record.key) {
             (Some(partition), _) => partition,
@@ -225,7 +231,8 @@ impl RecordSender for Producer {
             (topic.handle, topic.partitions)
         };
         let partition = self.partition_of(record, partitions);
-        let deadline = self.clock.monotonic() + PATIENCE;
+        // Set when the queue is found full: no clock is read for a record that goes through.
+        let mut deadline = None;
         loop {
             match produce(self.client.client().native_ptr(), handle, partition, record) {
                 Ok(()) => {
@@ -234,7 +241,7 @@ impl RecordSender for Producer {
                         (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
                     return Ok(());
                 }
-                Err(RDKafkaErrorCode::QueueFull) if self.clock.monotonic() < deadline => {
+                Err(RDKafkaErrorCode::QueueFull) if self.may_wait(&mut deadline) => {
                     self.client.poll(Duration::from_millis(1));
                 }
                 Err(code) => {

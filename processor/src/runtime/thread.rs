@@ -20,12 +20,10 @@ use super::state::ThreadState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{Consumer, Fetched, GroupEvent, KafkaMessage, Producer};
 use crate::query::StoreStatus;
-use crate::task::{Task, TaskSite, TaskState};
+use crate::task::{BURST, Task, TaskSite, TaskState};
 
 /// Longest wait for records; bounds how late a rebalance or a request to end is noticed.
 const POLL: Duration = Duration::from_millis(100);
-/// Records a task processes before outputs are handed to the producer.
-const BURST: usize = 1000;
 /// How often the thread reports about itself.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 

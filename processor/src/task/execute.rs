@@ -92,12 +92,15 @@ impl<M: InputMessage> Task<M> {
             self.stores.begin_record();
         }
         let queue = &mut self.queues[input];
-        let processed = queue.process_head(event_time, &mut self.context);
-        if let Err(failure) = processed {
-            self.input_failed(input, failure, mark, now)?;
+        match queue.process_head(event_time, &mut self.context) {
+            Ok(()) => queue.pop(),
+            Err(failure) => {
+                self.input_failed(input, failure, mark, now)?;
+                self.queues[input].pop();
+            }
         }
         self.counters.processed += 1;
-        self.pass_over(input);
+        self.needs_commit = true;
         Ok(())
     }
 

@@ -26,8 +26,12 @@ use failure::FailureLog;
 pub(crate) use queue::PartitionQueue;
 pub use state::TaskState;
 
+/// Records a task processes before its outputs are handed to the producer.
+pub(crate) const BURST: usize = 1000;
+
 /// A record of the input, as whatever holds it. Kafka's messages on a cluster, owned bytes in tests.
 pub(crate) trait InputMessage {
+    fn offset(&self) -> Offset;
     fn raw(&self) -> RawRecord<'_>;
     fn headers(&self) -> Headers;
 }

@@ -74,12 +74,14 @@ impl<M: InputMessage> PartitionQueue<M> {
     }
 
     /// Event time of the head.
+    #[inline]
     pub(super) fn event_time_of_head(&mut self) -> Option<Result<Timestamp, Failure>> {
         let message = self.messages.front()?;
         Some(self.source.event_time(&message.raw()))
     }
 
     /// Passes the head through the topology; it stays at the head.
+    #[inline]
     pub(super) fn process_head(
         &mut self,
         event_time: Timestamp,
@@ -92,9 +94,10 @@ impl<M: InputMessage> PartitionQueue<M> {
     }
 
     /// Takes the head and moves the position past it.
+    #[inline]
     pub(super) fn pop(&mut self) {
         if let Some(message) = self.messages.pop_front() {
-            self.processed_to = Some(message.raw().offset.next());
+            self.processed_to = Some(message.offset().next());
             self.head_time = None;
         }
     }

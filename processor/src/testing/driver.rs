@@ -6,20 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{
-    KeyValueStore, Offset, RecordField, StateMemory, StoreName, TaskId, Timestamp,
-};
+use millstream_state_stores::{KeyValueStore, Offset, RecordField, StoreName, Timestamp};
 
+use super::tasks::DriverTasks;
 use super::topics::{TestInputTopic, TestOutputTopic};
 use crate::api::Headers;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::task::{
-    ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task, TaskPlan, TaskSite,
-    TaskState,
-};
-use crate::topology::{RawRecord, Topology, dead_letter_topic};
+use crate::task::{ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic};
+use crate::topology::{RawRecord, Topology};
 
 /// Runs a topology without Kafka, in controlled time (Kafka Streams' class of the same name).
 ///
@@ -90,36 +86,9 @@ impl TopologyTestDriverBuilder {
     /// # Errors
     /// `Invalid` if the topology is.
     pub fn build(self) -> Result<TopologyTestDriver> {
-        self.topology.validate()?;
-        let application_id: Arc<str> = self.application_id.into();
-        let topology = Arc::new(self.topology);
-        let memory = StateMemory::new(self.settings.state_memory);
-        let dead_letters =
-            self.settings.dead_letter_topic.unwrap_or_else(|| dead_letter_topic(&application_id));
-        let mut tasks = Vec::new();
-        let mut readers = BTreeMap::new();
-        for subtopology in topology.subtopologies() {
-            for topic in &subtopology.source_topics {
-                readers.insert(topic.in_application(&application_id), tasks.len());
-            }
-            let plan = TaskPlan {
-                application_id: Arc::clone(&application_id),
-                topology: Arc::clone(&topology),
-                subtopology,
-                handlers: self.settings.handlers.clone(),
-                dead_letter_topic: dead_letters.as_str().into(),
-                max_idle: self.settings.max_task_idle,
-            };
-            let id = TaskId { subtopology: plan.subtopology.id, partition: 0 };
-            let stores = plan.open_stores(id, None, &memory, None)?;
-            let mut task: Task<OwnedMessage> = plan.build(TaskSite { id, stores, owns: &|_| true })?;
-            task.become_state(TaskState::Restoring)?;
-            task.become_state(TaskState::Running)?;
-            tasks.push(task);
-        }
+        let tasks = DriverTasks::build(self.topology, &self.application_id, &self.settings)?;
         let core = Core {
             tasks,
-            readers,
             produced: Produced::default(),
             next_offsets: BTreeMap::new(),
             clock: ManualClock::at(self.start),
@@ -168,7 +137,7 @@ impl TopologyTestDriver {
         name: StoreName<K, V>,
     ) -> Result<KeyValueStore<K, V>> {
         let core = self.core.borrow();
-        let task = core.tasks.iter().find(|task| task.stores().index_of(name.name()).is_some());
+        let task = core.tasks.all.iter().find(|task| task.stores().index_of(name.name()).is_some());
         let task =
             task.ok_or_else(|| Error::invalid(format!("the topology has no store {}", name.name())))?;
         Ok(task.stores().key_value(name.name())?)
@@ -194,19 +163,17 @@ impl TopologyTestDriver {
 
     /// Records that operators dropped by their semantics, such as null keys in aggregations.
     pub fn dropped_records(&self) -> u64 {
-        self.core.borrow().tasks.iter().map(|task| task.counters().dropped).sum()
+        self.core.borrow().tasks.all.iter().map(|task| task.counters().dropped).sum()
     }
 
     /// Records that handlers skipped, in all stages.
     pub fn skipped_records(&self) -> u64 {
-        self.core.borrow().tasks.iter().flat_map(|task| task.counters().skipped).sum()
+        self.core.borrow().tasks.all.iter().flat_map(|task| task.counters().skipped).sum()
     }
 }
 
 pub(super) struct Core {
-    tasks: Vec<Task<OwnedMessage>>,
-    /// The task that reads a topic, by the topic's name in Kafka.
-    readers: BTreeMap<String, usize>,
+    tasks: DriverTasks<OwnedMessage>,
     produced: Produced,
     next_offsets: BTreeMap<String, i64>,
     clock: Arc<ManualClock>,
@@ -224,6 +191,10 @@ pub(super) struct OwnedMessage {
 }
 
 impl InputMessage for OwnedMessage {
+    fn offset(&self) -> Offset {
+        self.offset
+    }
+
     fn raw(&self) -> RawRecord<'_> {
         RawRecord {
             offset: self.offset,
@@ -252,24 +223,17 @@ impl Core {
     }
 
     pub(super) fn pipe(&mut self, topic: &str, message: OwnedMessage) -> Result<()> {
-        if !self.readers.contains_key(topic) {
-            let known: Vec<&str> = self.readers.keys().map(String::as_str).collect();
-            return Err(Error::invalid(format!(
-                "the topology does not read topic {topic}; it reads {}",
-                known.join(", ")
-            )));
-        }
-        self.enqueue(topic, message);
+        self.enqueue(topic, message)?;
         self.run()?;
         if self.commits_each_record { self.commit() } else { Ok(()) }
     }
 
-    fn enqueue(&mut self, topic: &str, mut message: OwnedMessage) {
-        let Some(task) = self.readers.get(topic) else { return };
+    fn enqueue(&mut self, topic: &str, mut message: OwnedMessage) -> Result<()> {
+        let task = self.tasks.reader(topic)?;
         let next = self.next_offsets.entry(topic.to_string()).or_default();
         message.offset = Offset::new(*next);
         *next += 1;
-        let task = &mut self.tasks[*task];
+        let task = &mut self.tasks.all[task];
         for input in 0..task.queues().len() {
             let queue = task.queue_mut(input);
             if **queue.topic() == *topic {
@@ -277,6 +241,7 @@ impl Core {
             }
             queue.reached_end();
         }
+        Ok(())
     }
 
     /// Processes until nothing is left, feeding repartition topics back.
@@ -284,34 +249,36 @@ impl Core {
         loop {
             let (wall_clock, now) = (self.clock.wall_clock(), self.clock.monotonic());
             let mut processed = 0;
-            for task in &mut self.tasks {
+            for task in &mut self.tasks.all {
                 processed += task.process(usize::MAX, wall_clock, now)?;
                 task.deliver(&mut self.produced, now)?;
             }
-            let fed_back = self.feed_back();
+            let fed_back = self.feed_back()?;
             if processed + fed_back == 0 {
                 return Ok(());
             }
         }
     }
 
-    fn feed_back(&mut self) -> usize {
-        let new = std::mem::take(&mut self.produced.new);
-        let readable: Vec<_> =
-            new.into_iter().filter(|(topic, _)| self.readers.contains_key(&**topic)).collect();
-        for (topic, message) in &readable {
-            self.enqueue(topic, message.clone());
+    /// Enqueues what was sent to topics that the topology reads, and says how many records.
+    fn feed_back(&mut self) -> Result<usize> {
+        let mut fed_back = 0;
+        for (topic, message) in std::mem::take(&mut self.produced.new) {
+            if self.tasks.reads(&topic) {
+                self.enqueue(&topic, message)?;
+                fed_back += 1;
+            }
         }
-        readable.len()
+        Ok(fed_back)
     }
 
     fn commit(&mut self) -> Result<()> {
         loop {
-            for task in &mut self.tasks {
+            for task in &mut self.tasks.all {
                 task.prepare_commit(&mut self.produced, self.clock.monotonic())?;
                 task.committed(&self.produced)?;
             }
-            if self.feed_back() == 0 {
+            if self.feed_back()? == 0 {
                 return Ok(());
             }
             self.run()?;

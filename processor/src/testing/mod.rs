@@ -1,8 +1,12 @@
-//! Ways to test a topology: [`TopologyTestDriver`] runs it without Kafka, [`EmbeddedKafka`] runs a Kafka inside the test.
+//! Ways to test a topology: [`TopologyTestDriver`] runs it without Kafka, [`TopologyBench`] shows what it costs, and
+//! [`EmbeddedKafka`] runs a Kafka inside the test.
 
+mod bench;
 mod driver;
+mod tasks;
 mod topics;
 
 pub use crate::kafka::{EmbeddedKafka, EmbeddedKafkaError};
+pub use bench::{Delivered, PreparedRecords, TopologyBench};
 pub use driver::{TopologyTestDriver, TopologyTestDriverBuilder};
 pub use topics::{TestInputTopic, TestOutputTopic};

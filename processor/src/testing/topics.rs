@@ -68,7 +68,7 @@ impl<K: RecordField, V: RecordField> TestInputTopic<K, V> {
     }
 }
 
-fn encode<T: RecordField>(field: &T) -> Result<Option<Vec<u8>>> {
+pub(super) fn encode<T: RecordField>(field: &T) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     Ok(match T::field_serde().encode(field, &mut bytes)? {
         Encoded::Bytes => Some(bytes),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_state_stores::{Offset, SerdeRef, Timestamp};
+use millstream_state_stores::{Offset, SerdeError, SerdeRef, Timestamp};
 
 use crate::api::{ErasedInput, Failure, FailureStage, Headers, Output, Record, TaskContext, typed_output};
 use crate::error::Result;
@@ -91,18 +91,24 @@ struct SourceNode<K, V> {
 }
 
 impl<K, V> SourceNode<K, V> {
+    // On the path of every record, and too large for the compiler to inline twice: key and value are built where they are used.
+    #[inline(always)]
     fn decode(&self, raw: &RawRecord<'_>) -> Result<(K, V), Failure> {
-        let field = |error| Failure::at_stage(FailureStage::Decode, error).in_node(&self.name);
-        let key = decode_field(&self.consumed.key_serde, raw.key).map_err(field)?;
-        let value = decode_field(&self.consumed.value_serde, raw.value).map_err(field)?;
+        let key = decode_field(&self.consumed.key_serde, raw.key);
+        let key = key.map_err(|error| self.undecodable(error))?;
+        let value = decode_field(&self.consumed.value_serde, raw.value);
+        let value = value.map_err(|error| self.undecodable(error))?;
         Ok((key, value))
+    }
+
+    #[cold]
+    fn undecodable(&self, error: SerdeError) -> Failure {
+        Failure::at_stage(FailureStage::Decode, error).in_node(&self.name)
     }
 }
 
-fn decode_field<T>(
-    serde: &SerdeRef<T>,
-    bytes: Option<&[u8]>,
-) -> Result<T, millstream_state_stores::SerdeError> {
+#[inline]
+fn decode_field<T>(serde: &SerdeRef<T>, bytes: Option<&[u8]>) -> Result<T, SerdeError> {
     match bytes {
         Some(bytes) => serde.decode(bytes),
         None => serde.decode_null(),

@@ -81,7 +81,7 @@ fn a_commit_that_is_tried_again_emits_and_logs_nothing_twice() -> Result<()> {
     driver.input_topic::<String, i64>("orders").pipe_input("apples", 5)?;
     {
         let core = &mut *driver.core.borrow_mut();
-        let task = &mut core.tasks[0];
+        let task = &mut core.tasks.all[0];
         for _failing in 0..3 {
             task.prepare_commit(&mut core.produced, Duration::ZERO)?;
             let processed = task.process(1, Timestamp::from_millis(0), Duration::ZERO)?;

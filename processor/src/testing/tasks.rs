@@ -1,0 +1,73 @@
+//! The tasks of a topology for the drivers: one for each sub-topology, all in the calling thread, stores in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_state_stores::{StateMemory, TaskId};
+
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::task::{InputMessage, Task, TaskPlan, TaskSite, TaskState};
+use crate::topology::{Topology, dead_letter_topic};
+
+/// Tasks that run, and who reads what.
+pub(super) struct DriverTasks<M> {
+    pub(super) all: Vec<Task<M>>,
+    /// The task that reads a topic, by the topic's name in Kafka.
+    readers: BTreeMap<String, usize>,
+}
+
+impl<M: InputMessage> DriverTasks<M> {
+    /// Builds the tasks. Topics have one partition.
+    ///
+    /// # Errors
+    /// `Invalid` if the topology is.
+    pub(super) fn build(topology: Topology, application_id: &str, settings: &Settings) -> Result<Self> {
+        topology.validate()?;
+        let application_id: Arc<str> = application_id.into();
+        let topology = Arc::new(topology);
+        let memory = StateMemory::new(settings.state_memory);
+        let dead_letters: Arc<str> = match &settings.dead_letter_topic {
+            Some(topic) => topic.as_str().into(),
+            None => dead_letter_topic(&application_id).into(),
+        };
+        let mut tasks = Vec::new();
+        let mut readers = BTreeMap::new();
+        for subtopology in topology.subtopologies() {
+            for topic in &subtopology.source_topics {
+                readers.insert(topic.in_application(&application_id), tasks.len());
+            }
+            let plan = TaskPlan {
+                application_id: Arc::clone(&application_id),
+                topology: Arc::clone(&topology),
+                subtopology,
+                handlers: settings.handlers.clone(),
+                dead_letter_topic: Arc::clone(&dead_letters),
+                max_idle: settings.max_task_idle,
+            };
+            let id = TaskId { subtopology: plan.subtopology.id, partition: 0 };
+            let stores = plan.open_stores(id, None, &memory, None)?;
+            let mut task: Task<M> = plan.build(TaskSite { id, stores, owns: &|_| true })?;
+            task.become_state(TaskState::Restoring)?;
+            task.become_state(TaskState::Running)?;
+            tasks.push(task);
+        }
+        Ok(DriverTasks { all: tasks, readers })
+    }
+
+    /// Whether any task reads the topic.
+    pub(super) fn reads(&self, topic: &str) -> bool {
+        self.readers.contains_key(topic)
+    }
+
+    /// Where the task that reads the topic stands among the tasks.
+    ///
+    /// # Errors
+    /// `Invalid` if none reads it.
+    pub(super) fn reader(&self, topic: &str) -> Result<usize> {
+        self.readers.get(topic).copied().ok_or_else(|| {
+            let known: Vec<&str> = self.readers.keys().map(String::as_str).collect();
+            Error::invalid(format!("the topology does not read topic {topic}; it reads {}", known.join(", ")))
+        })
+    }
+}
