@@ -22,7 +22,8 @@ demo: prerequisites ## run the order and inventory example; flags in ARGS=".."
 	$(BUILD) --bin order_inventory
 	@exec "$(CARGO_TARGET_DIR)/release/order_inventory" $(ARGS)
 
-bench: prerequisites ## pass and count against bare librdkafka on a real Kafka; flags in ARGS=".."
+bench: ## against Kafka Streams and the raw limit on a real Kafka; flags in ARGS="..", such as --quick
+	scripts/prerequisites.sh test
 	$(BUILD) --bin millstream-bench
 	@exec "$(CARGO_TARGET_DIR)/release/millstream-bench" $(ARGS)
 

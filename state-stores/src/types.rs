@@ -12,11 +12,13 @@ pub struct Offset(i64);
 
 impl Offset {
     /// The offset `value`, counted in records from the start of the partition.
+    #[inline]
     pub const fn new(value: i64) -> Self {
         Self(value)
     }
 
     /// The offset as Kafka counts it.
+    #[inline]
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -28,6 +30,7 @@ impl Offset {
     /// assert_eq!(Offset::new(41).next(), Offset::new(42));
     /// ```
     #[must_use]
+    #[inline]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
@@ -45,11 +48,13 @@ pub struct PartitionId(i32);
 
 impl PartitionId {
     /// The partition with this number.
+    #[inline]
     pub const fn new(value: i32) -> Self {
         Self(value)
     }
 
     /// The number of the partition, as Kafka counts it.
+    #[inline]
     pub const fn get(self) -> i32 {
         self.0
     }
@@ -67,11 +72,13 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// The timestamp `milliseconds` after 1970-01-01 00:00 UTC.
+    #[inline]
     pub const fn from_millis(milliseconds: i64) -> Self {
         Self(milliseconds)
     }
 
     /// Milliseconds since 1970-01-01 00:00 UTC.
+    #[inline]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
@@ -84,6 +91,7 @@ impl Timestamp {
     /// assert_eq!(ordered.max(shipped), shipped);
     /// ```
     #[must_use]
+    #[inline]
     pub const fn max(self, other: Self) -> Self {
         if self.0 >= other.0 { self } else { other }
     }
@@ -153,6 +161,7 @@ impl StoreIndex {
     }
 
     /// The place in the task's list of builders, counted from 0.
+    #[inline]
     pub const fn get(self) -> usize {
         self.0 as usize
     }
