@@ -78,18 +78,21 @@ impl Input {
             .create()?;
         let mut random = StdRng::seed_from_u64(7);
         let value = vec![b'x'; self.value_bytes];
-        #[allow(clippy::cast_precision_loss, reason = "a number of keys fits")]
-        let zipf = Zipf::new(self.distinct_keys() as f64, 1.0)?;
+        let zipf = match self.keys {
+            #[allow(clippy::cast_precision_loss, reason = "a number of keys fits")]
+            Keys::Zipf(keys) => Some(Zipf::new(keys as f64, 1.0)?),
+            Keys::Uniform(_) | Keys::Unique => None,
+        };
         for number in 0..self.records {
-            let key = match self.keys {
-                Keys::Uniform(keys) => random.random_range(0..keys),
+            let key = match (self.keys, &zipf) {
+                (Keys::Uniform(keys), _) => random.random_range(0..keys),
                 #[allow(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
                     reason = "between 1 and the number of keys"
                 )]
-                Keys::Zipf(_) => zipf.sample(&mut random) as u64 - 1,
-                Keys::Unique => number,
+                (_, Some(zipf)) => zipf.sample(&mut random) as u64 - 1,
+                (_, None) => number,
             };
             let key = key.to_be_bytes();
             let start = match self.time {

@@ -63,7 +63,9 @@ fn main() -> Result<()> {
         [] => !arguments.quick || row.is_in_quick_look(),
         only => only.iter().any(|prefix| row.name().starts_with(prefix.as_str())),
     };
-    let rows: Vec<_> = rows::all().into_iter().filter(|row| is_chosen(&**row)).collect();
+    let all = rows::all();
+    let order = all.iter().map(|row| row.name()).collect();
+    let rows: Vec<_> = all.into_iter().filter(|row| is_chosen(&**row)).collect();
     ensure!(!rows.is_empty(), "no row's name begins with {:?}; --list shows the names", arguments.only);
     if arguments.list {
         rows.iter().for_each(|row| println!("{:<28}{}", row.name(), row.title()));
@@ -73,7 +75,7 @@ fn main() -> Result<()> {
     let pairs = if arguments.quick { 1 } else { arguments.pairs };
     let mut bench = Bench::start(pairs, arguments.quick, rows.len())?;
     println!("{}", report::fairness_sheet(bench.has_peer()));
-    let mut results = report::Results::read(&arguments.results)?;
+    let mut results = report::Results::read(&arguments.results, order)?;
     let mut failed = Vec::new();
     for row in rows {
         bench.begin_row(&row.name());

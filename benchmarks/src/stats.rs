@@ -24,9 +24,9 @@ impl Spread {
         Some(Spread { median, min, max })
     }
 
-    /// Whether the pairs agree well enough for the median to say something: within a quarter of it.
+    /// Whether the pairs agree well enough for the median to say something: all within a quarter of it.
     pub(crate) fn is_tight(&self) -> bool {
-        self.max - self.min <= 0.5 * self.median
+        self.min >= 0.75 * self.median && self.max <= 1.25 * self.median
     }
 }
 

@@ -90,7 +90,7 @@ fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
     };
     let stretch = goal.stretch.map_or(String::new(), |stretch| format!(" (stretch {stretch:.2})"));
     let reached = match goal.reached(outcome) {
-        None => "not measured".to_owned(),
+        None => "no figure".to_owned(),
         Some(reached) if goal.is_met_by(reached) => format!("{reached:.2}"),
         Some(reached) => format!("**{reached:.2}, missed**"),
     };
@@ -100,8 +100,10 @@ fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
 fn spread(spread: Option<Spread>) -> String {
     spread.map_or_else(String::new, |spread| {
         let Spread { median, min, max } = spread;
-        let wide = if spread.is_tight() { "" } else { ", wide" };
-        format!("{median:.2} ({min:.2} to {max:.2}{wide})")
+        match spread.is_tight() {
+            true => format!("{median:.2} ({min:.2} to {max:.2})"),
+            false => format!("too far apart ({min:.2} to {max:.2})"),
+        }
     })
 }
 

@@ -149,16 +149,17 @@ impl Goal {
         Goal { figure, must, stretch: None }
     }
 
-    /// What was reached; `None` where it was not measured.
+    /// What was reached; `None` where it was not measured, or the rounds lie too far apart.
     pub(crate) fn reached(&self, outcome: &Outcome) -> Option<f64> {
         let ours = &outcome.ours;
         let (peer, limit) = (outcome.peer.as_ref(), outcome.limit.as_ref());
+        let median = |spread: Spread| spread.is_tight().then_some(spread.median);
         match self.figure {
-            Figure::Throughput => Some(outcome.ratio?.throughput.median),
-            Figure::Cpu => Some(outcome.ratio?.cpu.median),
-            Figure::Rss => Some(outcome.ratio?.rss.median),
-            Figure::CpuOfLimit => Some(outcome.cpu_of_limit?.median),
-            Figure::ThroughputOfLimit => Some(outcome.throughput_of_limit?.median),
+            Figure::Throughput => median(outcome.ratio?.throughput),
+            Figure::Cpu => median(outcome.ratio?.cpu),
+            Figure::Rss => median(outcome.ratio?.rss),
+            Figure::CpuOfLimit => median(outcome.cpu_of_limit?),
+            Figure::ThroughputOfLimit => median(outcome.throughput_of_limit?),
             Figure::P50 => Some(ours.p50_ms? / peer?.p50_ms?),
             Figure::P99 => Some(ours.p99_ms? / peer?.p99_ms?),
             Figure::P999 => Some(ours.p999_ms? / peer?.p999_ms?),
@@ -221,21 +222,23 @@ impl Outcome {
 /// The rows of `latest.json`: those of earlier runs, replaced one by one by those that are measured now.
 pub(crate) struct Results {
     outcomes: Vec<Outcome>,
+    /// The names of the rows, in the order in which they are shown.
+    order: Vec<String>,
 }
 
 impl Results {
     const FILE: &str = "latest.json";
 
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
+    pub(crate) fn read(folder: &Path, order: Vec<String>) -> Result<Self> {
         let path = folder.join(Self::FILE);
         if !path.exists() {
-            return Ok(Results { outcomes: Vec::new() });
+            return Ok(Results { outcomes: Vec::new(), order });
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let outcomes = serde_json::from_str(&text).with_context(|| {
             format!("{} is of another version of this program; remove it", path.display())
         })?;
-        Ok(Results { outcomes })
+        Ok(Results { outcomes, order })
     }
 
     pub(crate) fn put(&mut self, outcome: Outcome) {
@@ -245,6 +248,9 @@ impl Results {
             Some(found) => *found = outcome,
             None => self.outcomes.push(outcome),
         }
+        // Stable, so that the columns of a row stay as they came.
+        let order = &self.order;
+        self.outcomes.sort_by_key(|outcome| order.iter().position(|name| *name == outcome.workload));
     }
 
     pub(crate) fn outcomes(&self) -> &[Outcome] {

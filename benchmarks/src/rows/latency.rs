@@ -81,8 +81,9 @@ impl Row for Latency {
             }
         };
         let rate = most * f64::from(self.percent) / 100.0;
+        let rounds = self.rounds.min(bench.pairs());
         let mut all: Vec<(Side, Times)> = Vec::new();
-        for _ in 0..self.rounds.min(bench.pairs()) {
+        for _ in 0..rounds {
             for side in bench.sides(true) {
                 all.push((side, run(bench, side, rate)?));
             }
@@ -99,7 +100,7 @@ impl Row for Latency {
                 ..Figures::default()
             })
         };
-        let mut outcome = Outcome::new(self, Column::ShortLinger, self.rounds.min(bench.pairs()));
+        let mut outcome = Outcome::new(self, Column::ShortLinger, rounds);
         outcome.goals = self.goals.to_vec();
         outcome.ours = figures(Side::Ours).unwrap_or_default();
         outcome.peer = figures(Side::Peer);

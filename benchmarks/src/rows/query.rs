@@ -30,21 +30,17 @@ impl Row for Queries {
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
         let quiet = count::uniform();
         let queried = super::throughput::Throughput { query_threads: THREADS, ..count::uniform() };
-        let input = bench.sized(quiet.input);
-        let topic = bench.topic(input)?;
+        let topics = quiet.topics(bench)?;
         let mut times = Vec::new();
-        let rounds = bench.rounds(|_| {
+        let rounds = bench.rounds(|number| {
             let mut round = Round::new();
             for side in bench.sides(false) {
-                let run = queried.run(bench, side, Column::Matched, input, &topic, None, false)?;
+                let run = queried.run(bench, &topics, side, Column::Matched, number)?;
                 times.extend(run.queries.map(|queries| (side, queries)));
                 round.push((side, run));
             }
             // The limit of a writer under queries is the same writer without them.
-            round.push((
-                Side::Limit,
-                quiet.run(bench, Side::Ours, Column::Matched, input, &topic, None, false)?,
-            ));
+            round.push((Side::Limit, quiet.run(bench, &topics, Side::Ours, Column::Matched, number)?));
             Ok(round)
         })?;
         let goals = [

@@ -58,21 +58,12 @@ impl Row for Throughput {
     }
 
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
-        let input = bench.sized(self.input);
-        let topic = bench.topic(input)?;
-        let table = match self.table {
-            Some(table) => Some(bench.topic(table)?),
-            None => None,
-        };
+        let topics = self.topics(bench)?;
         let mut outcomes = Vec::new();
         for column in self.columns {
             let sides = if self.is_compared { bench.sides(self.has_limit) } else { vec![Side::Ours] };
             let rounds = bench.rounds(|round| {
-                let one = |side: &Side| {
-                    let measured =
-                        self.run(bench, *side, *column, input, &topic, table.as_deref(), round == 0)?;
-                    Ok((*side, measured))
-                };
+                let one = |side: &Side| Ok((*side, self.run(bench, &topics, *side, *column, round)?));
                 sides.iter().map(one).collect::<Result<Round>>()
             })?;
             outcomes.push(outcome(self, self.goals, *column, &rounds));
@@ -81,20 +72,31 @@ impl Row for Throughput {
     }
 }
 
+/// What the runs of a row read.
+pub(super) struct Topics {
+    input: Input,
+    stream: String,
+    table: Option<String>,
+}
+
 impl Throughput {
-    #[allow(clippy::too_many_arguments, reason = "what makes up one run")]
+    pub(super) fn topics(&self, bench: &mut Bench) -> Result<Topics> {
+        let input = bench.sized(self.input);
+        let table = self.table.map(|table| bench.topic(table)).transpose()?;
+        Ok(Topics { input, stream: bench.topic(input)?, table })
+    }
+
     pub(super) fn run(
         &self,
         bench: &Bench,
+        topics: &Topics,
         side: Side,
         column: Column,
-        input: Input,
-        topic: &str,
-        table: Option<&str>,
-        with_digest: bool,
+        round: usize,
     ) -> Result<Measured> {
-        let mut scene = bench.scene(side, self.workload, topic, input.partitions)?;
-        scene.run.table = table.map(str::to_owned);
+        let input = topics.input;
+        let mut scene = bench.scene(side, self.workload, &topics.stream, input.partitions)?;
+        scene.run.table.clone_from(&topics.table);
         scene.run.emission_cache = self.emission == Emission::Cached;
         scene.run.properties = self.properties(side);
         scene.run.threads = self.threads;
@@ -113,9 +115,9 @@ impl Throughput {
             }
             Emission::Cached => Digest::NewestByKey,
         };
-        let digest = match with_digest {
-            true => Some(watch.digest(&scene.run.output, input.partitions, what)?),
-            false => None,
+        let digest = match round {
+            0 => Some(watch.digest(&scene.run.output, input.partitions, what)?),
+            _ => None,
         };
         let queries = if self.query_threads > 0 { Some(child.query_times()?) } else { None };
         scene.end(child)?;
