@@ -10,7 +10,6 @@ use super::{COUNTS, Workload};
 use crate::child::OneRun;
 use crate::input::{Input, Keys};
 use crate::report::Goal;
-use crate::settings::Column;
 use crate::sides::{Limit, Message};
 
 const IN_MEMORY: &[Goal] = &[Goal::throughput(3.0, 4.5), Goal::cpu(1.0 / 3.0), Goal::rss(0.25)];
@@ -63,22 +62,8 @@ pub(super) fn uniform() -> Throughput {
 
 fn count(name: &'static str, title: &'static str, keys: Keys) -> Throughput {
     Throughput {
-        name,
-        title,
-        workload: Workload::Count,
-        input: Input::stream(2_000_000, keys),
-        table: None,
-        columns: &[Column::Matched],
-        emission: Emission::EveryUpdate,
-        outputs_per_thousand: 1000,
-        has_limit: true,
-        is_compared: true,
-        threads: 1,
-        query_threads: 0,
-        ours: &[],
-        peer: &[],
-        goals: IN_MEMORY,
         is_in_quick_look: false,
+        ..Throughput::new(name, title, Workload::Count, Input::stream(2_000_000, keys), IN_MEMORY)
     }
 }
 

@@ -3,32 +3,19 @@
 use anyhow::Result;
 use millstream::StreamsBuilder;
 
-use super::throughput::{Emission, Throughput};
+use super::throughput::Throughput;
 use super::{Workload, pass, reversed};
 use crate::child::OneRun;
 use crate::input::{Input, Keys};
-use crate::settings::Column;
 use crate::sides::Limit;
 
 pub(super) fn rows() -> Vec<Throughput> {
+    // No key twice, and every other one even: exactly half of the records come out.
+    let input = Input::stream(6_000_000, Keys::Unique);
+    let title = "filter half of the 100-byte records, map their values";
     vec![Throughput {
-        name: "filter-map",
-        title: "filter half of the 100-byte records, map their values",
-        workload: Workload::FilterMap,
-        // Every key as often as every other, and half of them even: exactly half of the records come out.
-        input: Input::stream(6_000_000, Keys::Unique),
-        table: None,
-        columns: &[Column::Matched],
-        emission: Emission::EveryUpdate,
         outputs_per_thousand: 500,
-        has_limit: true,
-        is_compared: true,
-        threads: 1,
-        query_threads: 0,
-        ours: &[],
-        peer: &[],
-        goals: pass::STATELESS,
-        is_in_quick_look: true,
+        ..Throughput::new("filter-map", title, Workload::FilterMap, input, pass::STATELESS)
     }]
 }
 

@@ -4,35 +4,22 @@ use anyhow::Result;
 use millstream::StreamsBuilder;
 use rustc_hash::FxHashMap;
 
-use super::throughput::{Emission, Throughput};
+use super::throughput::Throughput;
 use super::{Workload, table_of};
 use crate::child::OneRun;
 use crate::input::{EventTime, Input, Keys};
 use crate::report::Goal;
-use crate::settings::Column;
 use crate::sides::Limit;
 
 const GOALS: &[Goal] = &[Goal::throughput(2.5, 3.5), Goal::cpu(1.0 / 3.0), Goal::rss(0.25)];
 
 pub(super) fn rows() -> Vec<Throughput> {
     const ROWS: u64 = 200_000;
+    let input = Input::stream(3_000_000, Keys::Uniform(ROWS));
+    let title = "join 100-byte records with a table of 200 k rows";
     vec![Throughput {
-        name: "join",
-        title: "join 100-byte records with a table of 200 k rows",
-        workload: Workload::Join,
-        input: Input::stream(3_000_000, Keys::Uniform(ROWS)),
         table: Some(Input { time: EventTime::Table, value_bytes: 20, ..Input::stream(ROWS, Keys::Unique) }),
-        columns: &[Column::Matched],
-        emission: Emission::EveryUpdate,
-        outputs_per_thousand: 1000,
-        has_limit: true,
-        is_compared: true,
-        threads: 1,
-        query_threads: 0,
-        ours: &[],
-        peer: &[],
-        goals: GOALS,
-        is_in_quick_look: true,
+        ..Throughput::new("join", title, Workload::Join, input, GOALS)
     }]
 }
 

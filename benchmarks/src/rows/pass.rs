@@ -4,7 +4,7 @@ use anyhow::Result;
 use millstream::StreamsBuilder;
 
 use super::Workload;
-use super::throughput::{Emission, Throughput};
+use super::throughput::Throughput;
 use crate::child::OneRun;
 use crate::input::{Input, Keys};
 use crate::report::Goal;
@@ -22,29 +22,17 @@ pub(super) fn rows() -> Vec<Throughput> {
         input: Input { value_bytes: 1000, ..Input::stream(1_200_000, Keys::Uniform(100_000)) },
         columns: &[Column::Matched],
         is_in_quick_look: false,
-        ..pass()
+        ..small()
     };
-    vec![pass(), large]
+    vec![small(), large]
 }
 
-fn pass() -> Throughput {
+/// The pass that other rows are about, too.
+pub(super) fn small() -> Throughput {
+    let input = Input::stream(5_000_000, Keys::Uniform(100_000));
     Throughput {
-        name: "pass-100b",
-        title: "pass on 100-byte records",
-        workload: Workload::Pass,
-        input: Input::stream(5_000_000, Keys::Uniform(100_000)),
-        table: None,
         columns: &[Column::Matched, Column::Defaults],
-        emission: Emission::EveryUpdate,
-        outputs_per_thousand: 1000,
-        has_limit: true,
-        is_compared: true,
-        threads: 1,
-        query_threads: 0,
-        ours: &[],
-        peer: &[],
-        goals: STATELESS,
-        is_in_quick_look: true,
+        ..Throughput::new("pass-100b", "pass on 100-byte records", Workload::Pass, input, STATELESS)
     }
 }
 

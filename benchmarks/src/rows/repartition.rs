@@ -5,35 +5,19 @@ use millstream::StreamsBuilder;
 use millstream::prelude::*;
 
 use super::count::Counter;
-use super::throughput::{Emission, Throughput};
+use super::throughput::Throughput;
 use super::{COUNTS, Workload, reversed};
 use crate::child::OneRun;
 use crate::input::{Input, Keys};
 use crate::report::Goal;
-use crate::settings::Column;
 use crate::sides::Limit;
 
 const GOALS: &[Goal] = &[Goal::throughput(2.0, 2.5), Goal::cpu(0.5), Goal::rss(0.25)];
 
 pub(super) fn rows() -> Vec<Throughput> {
-    vec![Throughput {
-        name: "repartition",
-        title: "select another key, repartition, count, every update emitted",
-        workload: Workload::Repartition,
-        input: Input::stream(2_000_000, Keys::Uniform(100_000)),
-        table: None,
-        columns: &[Column::Matched],
-        emission: Emission::EveryUpdate,
-        outputs_per_thousand: 1000,
-        has_limit: true,
-        is_compared: true,
-        threads: 1,
-        query_threads: 0,
-        ours: &[],
-        peer: &[],
-        goals: GOALS,
-        is_in_quick_look: true,
-    }]
+    let input = Input::stream(2_000_000, Keys::Uniform(100_000));
+    let title = "select another key, repartition, count, every update emitted";
+    vec![Throughput::new("repartition", title, Workload::Repartition, input, GOALS)]
 }
 
 pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {

@@ -13,7 +13,7 @@ pub(super) fn rows() -> Vec<Box<dyn Row>> {
         ..count::uniform()
     };
     let keys = |name, title, input| Throughput { name, title, input, ..count::uniform() };
-    let commits = |name, title, ours| Throughput { name, title, ours, ..pass::rows().remove(0) };
+    let commits = |name, title, ours| Throughput { name, title, ours, ..pass::small() };
     let threads = |name, title, threads| Throughput { name, title, threads, ..count::uniform() };
     let rows = [
         partitions("scale-partitions-1", "count-uniform in 1 partition", 1),

@@ -29,9 +29,8 @@ pub(crate) struct Throughput {
     pub(super) is_compared: bool,
     pub(super) threads: usize,
     pub(super) query_threads: usize,
-    /// Further settings, `name=value`.
+    /// Further settings of ours, `name=value`.
     pub(super) ours: &'static [&'static str],
-    pub(super) peer: &'static [&'static str],
     pub(super) goals: &'static [Goal],
     pub(super) is_in_quick_look: bool,
 }
@@ -80,6 +79,33 @@ pub(super) struct Topics {
 }
 
 impl Throughput {
+    /// A row in the quick look, against Kafka Streams and the limit with matched settings on one thread, that emits every update.
+    pub(super) const fn new(
+        name: &'static str,
+        title: &'static str,
+        workload: Workload,
+        input: Input,
+        goals: &'static [Goal],
+    ) -> Self {
+        Throughput {
+            name,
+            title,
+            workload,
+            input,
+            table: None,
+            columns: &[Column::Matched],
+            emission: Emission::EveryUpdate,
+            outputs_per_thousand: 1000,
+            has_limit: true,
+            is_compared: true,
+            threads: 1,
+            query_threads: 0,
+            ours: &[],
+            goals,
+            is_in_quick_look: true,
+        }
+    }
+
     pub(super) fn topics(&self, bench: &mut Bench) -> Result<Topics> {
         let input = bench.sized(self.input);
         let table = self.table.map(|table| bench.topic(table)).transpose()?;
@@ -125,17 +151,13 @@ impl Throughput {
     }
 
     fn properties(&self, side: Side) -> Vec<String> {
-        let further = match side {
-            Side::Ours => self.ours,
-            Side::Peer => self.peer,
-            Side::Limit => &[],
+        let properties = match (side, self.emission) {
+            (Side::Ours, _) => self.ours,
+            (Side::Peer, Emission::EveryUpdate) => &["statestore.cache.max.bytes=0"],
+            (Side::Peer, Emission::Cached) => &["statestore.cache.max.bytes=67108864"],
+            (Side::Limit, _) => &[],
         };
-        let cache = match (side, self.emission) {
-            (Side::Peer, Emission::EveryUpdate) => Some("statestore.cache.max.bytes=0"),
-            (Side::Peer, Emission::Cached) => Some("statestore.cache.max.bytes=67108864"),
-            (Side::Ours | Side::Limit, _) => None,
-        };
-        further.iter().copied().chain(cache).map(str::to_owned).collect()
+        properties.iter().map(|property| (*property).to_owned()).collect()
     }
 
     /// What comes out of this many records if every update is emitted.
