@@ -9,6 +9,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use crate::clock::clock;
+
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Reads how far topics and groups are, with one request a look.
@@ -32,7 +34,17 @@ impl Watch {
     pub(crate) fn records(&self, topic: &str, partitions: i32) -> Result<u64> {
         let ends = self.at(topic, partitions, Offset::End)?;
         // A request for times answers with offsets; the end is a time of its own in the protocol.
-        sum(&self.consumer.offsets_for_times(ends, DEADLINE)?)
+        let ask = || sum(&self.consumer.offsets_for_times(ends.clone(), DEADLINE)?);
+        // Partitions that were just made may not have a leader yet.
+        let mut answer = ask();
+        for _ in 0..20 {
+            if answer.is_ok() {
+                break;
+            }
+            clock().sleep(Duration::from_millis(100));
+            answer = ask();
+        }
+        answer
     }
 
     /// Records of a topic that the group has committed.
