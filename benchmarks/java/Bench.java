@@ -1,3 +1,5 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -31,14 +33,24 @@ import org.apache.kafka.streams.state.QueryableStoreTypes;
 import org.apache.kafka.streams.state.ReadOnlyKeyValueStore;
 
 /**
- * The workloads of the benchmarks on Kafka Streams. Takes the flags of the Rust side (see {@code child.rs}) and prints the same
- * lines: {@code restoring}, {@code restored N}, {@code running}, and, asked for {@code queries} on stdin, the query times.
- * Closes and leaves the group when stdin ends.
+ * The workloads of the benchmarks on Kafka Streams, one run after the other in a JVM that stays warm. A line on stdin, the flags of
+ * the Rust side (see {@code child.rs}) with tabs between them, begins a run, the line {@code end} ends it: the group is left and
+ * {@code ended} printed. In between it prints the lines of the Rust side: {@code restoring}, {@code restored N}, {@code running},
+ * and, asked with an empty line, the query times. It ends when stdin ends.
  */
 public final class Bench {
     private static final String STORE = "counts";
 
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] none) throws Exception {
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            run(line.split("\t"), lines);
+            System.out.println("ended");
+        }
+        System.exit(0);
+    }
+
+    private static void run(String[] arguments, BufferedReader lines) throws Exception {
         Map<String, String> flags = new HashMap<>();
         Properties settings = new Properties();
         for (int i = 0; i + 1 < arguments.length; i += 2) {
@@ -76,15 +88,14 @@ public final class Bench {
             running.await();
             queries = new Queries(streams, queryThreads, Long.parseLong(flags.get("keys")));
         }
-        for (int next = System.in.read(); next >= 0; next = System.in.read()) {
-            if (next == '\n' && queries != null) {
+        for (String line = lines.readLine(); line != null && !line.equals("end"); line = lines.readLine()) {
+            if (queries != null) {
                 System.out.println(queries.report());
             }
         }
         // Leaves the group, so that the next run need not wait for the session to end.
         streams.close(CloseOptions.timeout(Duration.ofSeconds(60))
                 .withGroupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP));
-        System.exit(0);
     }
 
     private static Topology topology(Map<String, String> flags) {

@@ -1,5 +1,6 @@
 //! What every row needs: the broker, the JVM if there is one, the input topics, and a bar that says how far it is.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const QUICK_DIVISOR: u64 = 10;
 pub(crate) struct Bench {
     kafka: RealKafka,
     java: Option<JavaPrograms>,
+    /// The JVM of the row and its column, between two runs.
+    warm_jvm: RefCell<Option<(Column, Child)>>,
     inputs: HashMap<Input, String>,
     pairs: usize,
     is_quick: bool,
@@ -52,7 +55,8 @@ impl Bench {
         )?);
         bar.enable_steady_tick(Duration::from_millis(500));
         let inputs = HashMap::new();
-        Ok(Bench { kafka, java, inputs, pairs, is_quick, bar, peer_maximum: None })
+        let warm_jvm = RefCell::new(None);
+        Ok(Bench { kafka, java, warm_jvm, inputs, pairs, is_quick, bar, peer_maximum: None })
     }
 
     pub(crate) fn has_peer(&self) -> bool {
@@ -83,7 +87,20 @@ impl Bench {
     }
 
     pub(crate) fn end_row(&self) {
+        self.cool_down();
         self.bar.inc(1);
+    }
+
+    /// Ends the JVM, so that the next run of Kafka Streams begins cold.
+    pub(crate) fn cool_down(&self) {
+        self.warm_jvm.take();
+    }
+
+    fn jvm(&self, column: Column) -> Result<Child> {
+        match self.warm_jvm.take() {
+            Some((warm_for, jvm)) if warm_for == column => Ok(jvm),
+            _ => Child::start_jvm(self.java.as_ref().context("Kafka Streams needs a JVM")?, column.heap()),
+        }
     }
 
     pub(crate) fn message(&self, message: String) {
@@ -157,12 +174,13 @@ impl Bench {
         Ok(Scene { bench: self, run, _state: state })
     }
 
-    /// Does `round` as often as there are pairs. A round in which the machine changed its speed is done again, twice as
-    /// often as there are pairs at most.
-    pub(crate) fn rounds<T>(&self, mut round: impl FnMut(usize) -> Result<T>) -> Result<Vec<T>> {
+    /// Does `round` as often as there are pairs, and at most `most` times. A round in which the machine changed its speed is done
+    /// again, unless half of all rounds were.
+    pub(crate) fn rounds<T>(&self, most: usize, mut round: impl FnMut(usize) -> Result<T>) -> Result<Vec<T>> {
+        let wanted = self.pairs.min(most);
         let mut results = Vec::new();
         let mut before = machine::look();
-        for attempt in 1..=2 * self.pairs {
+        for attempt in 1..=2 * wanted {
             let result = round(results.len())?;
             let after = machine::look();
             let is_steady = machine::is_steady(before, after);
@@ -174,7 +192,7 @@ impl Bench {
                     "round {attempt} is dropped: the machine was not as fast after it as before"
                 ));
             }
-            if results.len() == self.pairs {
+            if results.len() == wanted {
                 break;
             }
         }
@@ -192,7 +210,14 @@ impl Scene<'_> {
         self.bench.message(format!("{}, {}", self.run.side.name(), column.name()));
         let mut run = self.run.clone();
         run.properties.splice(0..0, column.properties(run.side));
-        Child::start(&run, self.bench.java.as_ref(), column.heap())
+        match run.side {
+            Side::Ours | Side::Limit => Child::start(&run),
+            Side::Peer => {
+                let mut jvm = self.bench.jvm(column)?;
+                jvm.begin(&run)?;
+                Ok(jvm)
+            }
+        }
     }
 
     /// Looks again and again until `look` finds that it is done.
@@ -206,9 +231,15 @@ impl Scene<'_> {
         done.with_context(|| format!("it printed {:?}", child.lines()))?
     }
 
-    /// Ends the process and removes every topic that was made for it.
-    pub(crate) fn end(self, child: Child) -> Result<()> {
-        child.close().with_context(|| format!("{} did not end well", self.run.side.name()))?;
+    /// Ends the run and removes every topic that was made for it. A JVM stays for the next run with these settings.
+    pub(crate) fn end(self, mut child: Child, column: Column) -> Result<()> {
+        let ended = match self.run.side {
+            Side::Ours | Side::Limit => child.close(),
+            Side::Peer => child.end().map(|()| {
+                self.bench.warm_jvm.replace(Some((column, child)));
+            }),
+        };
+        ended.with_context(|| format!("{} did not end well", self.run.side.name()))?;
         for topic in self.bench.kafka.topics()? {
             if topic.starts_with(&self.run.id) {
                 self.bench.kafka.delete_topic(&topic)?;

@@ -2,7 +2,8 @@
 //!
 //! All sides take the same flags and print the same lines: `restoring` when the first restore begins, `restored N` when none is
 //! open any more, `running` when records are processed; asked with an empty line on stdin, `queries {..}` with the times
-//! of the queries. They close, and leave the group, when stdin ends.
+//! of the queries. They close, and leave the group, when stdin ends. The JVM takes one run after the other, so that it is
+//! warm from the second on: the flags come as a line, and the line `end` ends the run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -87,6 +88,7 @@ impl OneRun {
 }
 
 /// A side at work.
+#[derive(Debug)]
 pub(crate) struct Child {
     program: RunningProgram,
 }
@@ -108,27 +110,34 @@ pub(crate) struct QueryTimes {
 }
 
 impl Child {
-    /// Starts the process. `heap` is the JVM's, where there is one; `None` leaves it to the JVM.
-    pub(crate) fn start(run: &OneRun, java: Option<&JavaPrograms>, heap: Option<&str>) -> Result<Self> {
-        let mut command = match run.side {
-            Side::Ours | Side::Limit => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["one", "--side", run.side.name()]);
-                if run.emission_cache {
-                    command.arg("--emission-cache");
-                }
-                command
-            }
-            Side::Peer => {
-                let java = java.context("Kafka Streams needs a JVM")?;
-                let heap = heap.map(|heap| [format!("-Xms{heap}"), format!("-Xmx{heap}")]);
-                let mut options = vec!["-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
-                options.extend(heap.iter().flatten().map(String::as_str));
-                java.command("Bench", &options)
-            }
-        };
+    /// Starts ours or the limit on its run.
+    pub(crate) fn start(run: &OneRun) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["one", "--side", run.side.name()]);
+        if run.emission_cache {
+            command.arg("--emission-cache");
+        }
         command.args(run.arguments());
         Ok(Child { program: RunningProgram::start(run.side.name(), command)? })
+    }
+
+    /// Starts a JVM that waits for runs. Without a heap it takes what it takes.
+    pub(crate) fn start_jvm(java: &JavaPrograms, heap: Option<&str>) -> Result<Self> {
+        let heap = heap.map(|heap| [format!("-Xms{heap}"), format!("-Xmx{heap}")]);
+        let mut options = vec!["-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
+        options.extend(heap.iter().flatten().map(String::as_str));
+        Ok(Child { program: RunningProgram::start(Side::Peer.name(), java.command("Bench", &options))? })
+    }
+
+    /// Begins a run in a JVM that has none.
+    pub(crate) fn begin(&mut self, run: &OneRun) -> Result<()> {
+        self.program.send_line(&run.arguments().join("\t"))
+    }
+
+    /// Ends the run of a JVM as its operator would, so that it leaves the group.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.program.send_line("end")?;
+        self.await_line("ended").map(drop)
     }
 
     /// Waits for a line that begins with `word`, and returns what follows.

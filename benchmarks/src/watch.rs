@@ -25,6 +25,7 @@ impl Watch {
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            .set("fetch.queue.backoff.ms", "5")
             .create()?;
         Ok(Self { consumer })
     }

@@ -69,7 +69,7 @@ fn count(name: &'static str, title: &'static str, keys: Keys) -> Throughput {
 
 fn cached(name: &'static str, title: &'static str, keys: Keys) -> Throughput {
     Throughput {
-        input: Input::stream(5_000_000, keys),
+        input: Input::stream(3_000_000, keys),
         emission: Emission::Cached,
         has_limit: false,
         // Kafka Streams takes about five times as long, so this gives both as many commits, and outputs, a record.

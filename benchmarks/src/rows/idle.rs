@@ -76,6 +76,6 @@ fn run(bench: &Bench, side: Side, topic: &str, input: Input) -> Result<(f64, f64
     let to = child.usage()?;
     let busy = to.cpu.saturating_sub(from.cpu).as_secs_f64() / to.at.saturating_sub(from.at).as_secs_f64();
     let rss_mb = child.peak_resident_megabytes()?;
-    scene.end(child)?;
+    scene.end(child, Column::Matched)?;
     Ok((busy * 100.0, rss_mb))
 }

@@ -21,9 +21,10 @@ use crate::settings::Column;
 use crate::sides::Side;
 use crate::stats::median;
 
-/// Records whose time is not taken: the JVM warms up.
-const WARM_UP: Duration = Duration::from_secs(15);
-const MEASURED: Duration = Duration::from_secs(20);
+/// Records whose time is not taken: the JVM warms up, in the first round from its start.
+const FIRST_WARM_UP: Duration = Duration::from_secs(15);
+const WARM_UP: Duration = Duration::from_secs(3);
+const MEASURED: Duration = Duration::from_secs(10);
 const UNDER_WAY: Duration = Duration::from_millis(500);
 /// Without Kafka Streams there is nothing to take a fraction of.
 const RATE_WITHOUT_PEER: f64 = 100_000.0;
@@ -42,7 +43,7 @@ const HALF: &[Goal] =
 pub(super) fn rows() -> Vec<Box<dyn Row>> {
     vec![
         Box::new(Latency { percent: 25, rounds: 1, goals: &[] }),
-        Box::new(Latency { percent: 50, rounds: 3, goals: HALF }),
+        Box::new(Latency { percent: 50, rounds: 5, goals: HALF }),
         Box::new(Latency { percent: 75, rounds: 1, goals: &[] }),
     ]
 }
@@ -75,7 +76,7 @@ impl Row for Latency {
             Some(most) => most,
             None if !bench.has_peer() => RATE_WITHOUT_PEER,
             None => {
-                let most = run(bench, Side::Peer, TOO_MUCH)?.received_per_s;
+                let most = run(bench, Side::Peer, TOO_MUCH, FIRST_WARM_UP)?.received_per_s;
                 bench.remember_peer_maximum(most);
                 most
             }
@@ -83,9 +84,10 @@ impl Row for Latency {
         let rate = most * f64::from(self.percent) / 100.0;
         let rounds = self.rounds.min(bench.pairs());
         let mut all: Vec<(Side, Times)> = Vec::new();
-        for _ in 0..rounds {
+        for round in 0..rounds {
             for side in bench.sides(true) {
-                all.push((side, run(bench, side, rate)?));
+                let is_cold = side == Side::Peer && round == 0;
+                all.push((side, run(bench, side, rate, if is_cold { FIRST_WARM_UP } else { WARM_UP })?));
             }
         }
         let figures = |side: Side| {
@@ -125,20 +127,20 @@ impl Row for Latency {
     }
 }
 
-fn run(bench: &Bench, side: Side, rate: f64) -> Result<Times> {
+fn run(bench: &Bench, side: Side, rate: f64, warm_up: Duration) -> Result<Times> {
     let partitions = Input::stream(0, Keys::Unique).partitions;
     let topic = unique_name("bench-latency");
     bench.kafka().create_topic(&topic, usize::try_from(partitions)?, &[])?;
     let scene = bench.scene(side, Workload::Pass, &topic, partitions)?;
     let child = scene.start(Column::ShortLinger)?;
-    let (warm_up, measured) = (bench.scaled(WARM_UP), bench.scaled(MEASURED));
+    let (warm_up, measured) = (bench.scaled(warm_up), bench.scaled(MEASURED));
 
     let (is_warm, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (servers, output) = (bench.bootstrap_servers(), scene.run.output.as_str());
     let (times, received) = thread::scope(|scope| {
-        let receiver = scope
-            .spawn(|| receive(bench.bootstrap_servers(), &scene.run.output, partitions, &is_warm, &ended));
-        let sent = send_until_seen(bench, &topic, partitions, &scene.run.output)
-            .and_then(|()| send(bench.bootstrap_servers(), &topic, rate, warm_up, measured, &is_warm));
+        let receiver = scope.spawn(|| receive(servers, output, partitions, &is_warm, &ended));
+        let sent = send_until_seen(servers, &topic, partitions, output)
+            .and_then(|()| send(servers, &topic, rate, warm_up, measured, &is_warm));
         // What is under way may still arrive.
         clock().sleep(UNDER_WAY);
         ended.store(true, Ordering::Relaxed);
@@ -146,7 +148,7 @@ fn run(bench: &Bench, side: Side, rate: f64) -> Result<Times> {
         sent.and(received)
     })?;
     let rss_mb = child.peak_resident_megabytes()?;
-    scene.end(child)?;
+    scene.end(child, Column::ShortLinger)?;
     bench.kafka().delete_topic(&topic)?;
     #[allow(clippy::cast_precision_loss, reason = "microseconds of a record fit")]
     let millis = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
@@ -162,9 +164,9 @@ fn producer(bootstrap_servers: &str) -> Result<BaseProducer> {
 }
 
 /// Records that nobody times, until one comes out: the group has met.
-fn send_until_seen(bench: &Bench, topic: &str, partitions: i32, output: &str) -> Result<()> {
-    let producer = producer(bench.bootstrap_servers())?;
-    let watch = crate::watch::Watch::new(bench.bootstrap_servers(), topic)?;
+fn send_until_seen(bootstrap_servers: &str, topic: &str, partitions: i32, output: &str) -> Result<()> {
+    let producer = producer(bootstrap_servers)?;
+    let watch = crate::watch::Watch::new(bootstrap_servers, topic)?;
     while watch.records(output, partitions)? == 0 {
         input::send(&producer, BaseRecord::to(topic).key(&[0; 8]).payload(&value(NOT_TIMED)))?;
         producer.flush(Duration::from_secs(10))?;

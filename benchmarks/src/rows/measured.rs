@@ -21,8 +21,8 @@ pub(super) struct Measured {
     pub(super) records_per_s: f64,
     pub(super) cpu_ns_per_record: f64,
     pub(super) rss_mb: f64,
-    /// Records written to the output.
-    pub(super) outputs: u64,
+    /// Records written to the output, if all of the input was read.
+    pub(super) outputs: Option<u64>,
     /// Of the output; only taken in the first round, as reading everything back takes longer than writing it.
     pub(super) digest: Option<u64>,
     pub(super) queries: Option<QueryTimes>,
@@ -39,7 +39,7 @@ impl Measured {
             records_per_s: records / to.usage.at.saturating_sub(from.usage.at).as_secs_f64(),
             cpu_ns_per_record: to.usage.cpu.saturating_sub(from.usage.cpu).as_secs_f64() * 1e9 / records,
             rss_mb,
-            outputs: 0,
+            outputs: None,
             digest: None,
             queries: None,
         }
@@ -76,12 +76,12 @@ pub(super) fn outcome(row: &dyn Row, goals: &[Goal], column: Column, rounds: &[R
 fn figures(runs: &[Measured]) -> Option<Figures> {
     let of = |value: fn(&Measured) -> f64| median(runs.iter().map(value));
     #[allow(clippy::cast_precision_loss, reason = "a count of records fits")]
-    let outputs = of(|run| run.outputs as f64)?;
+    let outputs = median(runs.iter().filter_map(|run| run.outputs).map(|outputs| outputs as f64));
     Some(Figures {
-        records_per_s: of(|run| run.records_per_s),
+        records_per_s: Some(of(|run| run.records_per_s)?),
         cpu_ns_per_record: of(|run| run.cpu_ns_per_record),
         rss_mb: of(|run| run.rss_mb),
-        outputs: (outputs > 0.0).then_some(outputs),
+        outputs,
         ..Figures::default()
     })
 }

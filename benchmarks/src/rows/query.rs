@@ -32,7 +32,7 @@ impl Row for Queries {
         let queried = super::throughput::Throughput { query_threads: THREADS, ..count::uniform() };
         let topics = quiet.topics(bench)?;
         let mut times = Vec::new();
-        let rounds = bench.rounds(|number| {
+        let rounds = bench.rounds(usize::MAX, |number| {
             let mut round = Round::new();
             for side in bench.sides(false) {
                 let run = queried.run(bench, &topics, side, Column::Matched, number)?;

@@ -75,7 +75,7 @@ impl Row for Restore {
             )?;
             changelog.write_to(bench.bootstrap_servers(), &topic)?;
         }
-        let rounds = bench.rounds(|_| {
+        let rounds = bench.rounds(usize::MAX, |_| {
             let one = |(side, id): &(Side, String)| Ok((*side, run(bench, *side, id, &empty, changelog)?));
             sides.iter().map(one).collect::<Result<Round>>()
         })?;
@@ -100,7 +100,7 @@ fn run(bench: &Bench, side: Side, id: &str, input: &str, changelog: Input) -> Re
     ensure!(records == changelog.records, "{} restored {records} records", side.name());
     let rss_mb = child.peak_resident_megabytes()?;
     scene.run.id = topics_of_scene;
-    scene.end(child)?;
+    scene.end(child, Column::Matched)?;
     Ok(Measured::between(from, Mark { usage, records }, rss_mb))
 }
 

@@ -36,7 +36,7 @@ impl Row for Start {
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
         let input = Input::stream(1000, Keys::Unique);
         let topic = bench.topic(input)?;
-        let rounds = bench.rounds(|_| {
+        let rounds = bench.rounds(usize::MAX, |_| {
             let one = |side: Side| Ok((side, run(bench, side, &topic, input.partitions)?));
             bench.sides(true).into_iter().map(one).collect::<Result<Vec<_>>>()
         })?;
@@ -67,6 +67,7 @@ fn run(bench: &Bench, side: Side, topic: &str, partitions: i32) -> Result<Durati
     let scene = bench.scene(side, Workload::Start, topic, partitions)?;
     let watch = Watch::new(bench.bootstrap_servers(), &scene.run.id)?;
     watch.records(&scene.run.output, partitions)?;
+    bench.cool_down();
     let clock = clock();
     let start = clock.monotonic();
     let child = scene.start(Column::Matched)?;
@@ -80,7 +81,7 @@ fn run(bench: &Bench, side: Side, topic: &str, partitions: i32) -> Result<Durati
         }
         clock.sleep(Duration::from_millis(2));
     };
-    scene.end(child)?;
+    scene.end(child, Column::Matched)?;
     Ok(time)
 }
 

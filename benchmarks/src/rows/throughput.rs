@@ -1,5 +1,7 @@
 //! Rows that ask how many records per second a topology takes, and how much CPU time each costs.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::measured::{Mark, Measured, Round, outcome};
@@ -60,8 +62,11 @@ impl Row for Throughput {
         let topics = self.topics(bench)?;
         let mut outcomes = Vec::new();
         for column in self.columns {
-            let sides = if self.is_compared { bench.sides(self.has_limit) } else { vec![Side::Ours] };
-            let rounds = bench.rounds(|round| {
+            let (sides, most) = match self.is_compared {
+                true => (bench.sides(self.has_limit), usize::MAX),
+                false => (vec![Side::Ours], ROUNDS_ALONE),
+            };
+            let rounds = bench.rounds(most, |round| {
                 let one = |side: &Side| Ok((*side, self.run(bench, &topics, *side, *column, round)?));
                 sides.iter().map(one).collect::<Result<Round>>()
             })?;
@@ -70,6 +75,16 @@ impl Row for Throughput {
             outcomes.push(outcome);
         }
         Ok(outcomes)
+    }
+}
+
+impl Emission {
+    /// What of the output must be the same on all sides.
+    fn digest(self) -> Digest {
+        match self {
+            Emission::EveryUpdate => Digest::AllRecords,
+            Emission::Cached => Digest::NewestByKey,
+        }
     }
 }
 
@@ -132,24 +147,32 @@ impl Throughput {
         scene.run.keys = input.distinct_keys();
         let mut child = scene.start(column)?;
         let watch = Watch::new(bench.bootstrap_servers(), &scene.run.id)?;
-        let (from, to) = self.await_done(&scene, &child, &watch, input)?;
+        let part = if side == Side::Peer && round > 0 { Part::Window } else { Part::Whole };
+        let (from, to) = self.await_done(&scene, &child, &watch, input, part)?;
         let rss_mb = child.peak_resident_megabytes()?;
-        let outputs = watch.records(&scene.run.output, input.partitions)?;
-        let what = match self.emission {
-            Emission::EveryUpdate => {
-                let expected = self.outputs(input.records);
-                ensure!(outputs == expected, "{} wrote {outputs} records instead of {expected}", side.name());
-                Digest::AllRecords
-            }
-            Emission::Cached => Digest::NewestByKey,
+        let outputs = match part {
+            Part::Whole => Some(self.checked_outputs(&scene, &watch, input)?),
+            Part::Window => None,
         };
         let digest = match round {
-            0 => Some(watch.digest(&scene.run.output, input.partitions, what)?),
+            0 => Some(watch.digest(&scene.run.output, input.partitions, self.emission.digest())?),
             _ => None,
         };
         let queries = if self.query_threads > 0 { Some(child.query_times()?) } else { None };
-        scene.end(child)?;
+        scene.end(child, column)?;
         Ok(Measured { outputs, digest, queries, ..Measured::between(from, to, rss_mb) })
+    }
+
+    /// Records in the output. Where every update is emitted it is known how many there must be.
+    fn checked_outputs(&self, scene: &Scene<'_>, watch: &Watch, input: Input) -> Result<u64> {
+        let outputs = watch.records(&scene.run.output, input.partitions)?;
+        let expected = self.outputs(input.records);
+        ensure!(
+            self.emission == Emission::Cached || outputs == expected,
+            "{} wrote {outputs} records instead of {expected}",
+            scene.run.side.name()
+        );
+        Ok(outputs)
     }
 
     fn properties(&self, side: Side) -> Vec<String> {
@@ -167,15 +190,17 @@ impl Throughput {
         records * self.outputs_per_thousand / 1000
     }
 
-    /// The second half of the run, so that the JVM is warm: the mark at its beginning and the mark at its end. Where every
-    /// update is emitted, outputs on the broker are counted; else commits, from one to another.
+    /// The marks at the beginning and at the end of what is measured. Where every update is emitted, outputs on the broker are
+    /// counted; else commits, from one to another.
     fn await_done(
         &self,
         scene: &Scene<'_>,
         child: &Child,
         watch: &Watch,
         input: Input,
+        part: Part,
     ) -> Result<(Mark, Mark)> {
+        let begin = input.records / part.skipped();
         let mut marks: Vec<Mark> = Vec::new();
         scene.watch(child, || {
             let records = match self.emission {
@@ -187,14 +212,16 @@ impl Throughput {
             if records > marks.last().map_or(0, |last| last.records) {
                 marks.push(Mark { usage: child.usage()?, records });
             }
-            Ok(self.is_done(records, input))
+            let measured = marks.iter().find(|mark| mark.records >= begin).zip(marks.last());
+            let time = measured.map(|(first, last)| last.usage.at.saturating_sub(first.usage.at));
+            Ok(self.is_done(records, input) || part == Part::Window && time >= Some(WINDOW))
         })?;
         if self.emission == Emission::Cached && marks.len() > 2 {
             // The last commit waits for its interval although there is nothing left to do.
             marks.pop();
         }
         let last = marks.pop().context("the run had no output")?;
-        let first = marks.iter().find(|mark| mark.records >= input.records / 2).or(marks.last());
+        let first = marks.iter().find(|mark| mark.records >= begin).or(marks.last());
         Ok((*first.context("the run was too short to be measured: give it more records")?, last))
     }
 
@@ -202,6 +229,32 @@ impl Throughput {
         match self.emission {
             Emission::EveryUpdate => self.outputs(records) >= self.outputs(input.records),
             Emission::Cached => records >= input.records,
+        }
+    }
+}
+
+/// Rounds of a row that is not compared: its figures are medians, not ratios.
+const ROUNDS_ALONE: usize = 3;
+
+/// How long a warm Kafka Streams is measured.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// How much of its input a run reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// All of it; the second half is measured, so that a JVM that was cold at the start is warm.
+    Whole,
+    /// As much as a warm JVM reads in [`WINDOW`], after a tenth: it takes so much longer than the others that the rest of the
+    /// input would only cost time. Stores are smaller then, which is to its favour.
+    Window,
+}
+
+impl Part {
+    /// One part of so many is read before anything is measured.
+    fn skipped(self) -> u64 {
+        match self {
+            Part::Whole => 2,
+            Part::Window => 10,
         }
     }
 }

@@ -66,6 +66,7 @@ impl<'run> Limit<'run> {
             .set("enable.idempotence", "true")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "500000")
+            .set("queue.buffering.max.kbytes", "16384")
             .create()?;
         let queue = assign_to_queue(&consumer, inputs, run.partitions)?;
         let topics = outputs.iter().map(|topic| topic_handle(&producer, topic)).collect::<Result<_>>()?;

@@ -65,7 +65,8 @@ impl Producer {
             ("batch.size", "1000000"),
             ("batch.num.messages", "10000"),
             ("queue.buffering.max.messages", "500000"),
-            ("queue.buffering.max.kbytes", "262144"),
+            // What waits longer than the linger time keeps librdkafka's thread spinning until the brokers have taken it.
+            ("queue.buffering.max.kbytes", "16384"),
         ];
         let fixed = [("enable.idempotence", "true"), ("acks", "all")];
         let config = client_config(settings, client_id, &["producer."], &defaults, &fixed);
