@@ -168,6 +168,7 @@ impl Bench {
             threads: 1,
             emission_cache: false,
             query_threads: 0,
+            idle_query_threads: false,
             keys: 1,
             properties: Vec::new(),
         };

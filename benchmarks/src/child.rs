@@ -54,6 +54,9 @@ pub(crate) struct OneRun {
     /// Threads that query the store.
     #[arg(long, default_value_t = 0)]
     pub(crate) query_threads: usize,
+    /// These threads wake up as often, but do not query.
+    #[arg(long)]
+    pub(crate) idle_query_threads: bool,
     /// Keys `0..keys` are queried.
     #[arg(long, default_value_t = 1)]
     pub(crate) keys: u64,
@@ -116,6 +119,9 @@ impl Child {
         command.args(["one", "--side", run.side.name()]);
         if run.emission_cache {
             command.arg("--emission-cache");
+        }
+        if run.idle_query_threads {
+            command.arg("--idle-query-threads");
         }
         command.args(run.arguments());
         Ok(Child { program: RunningProgram::start(run.side.name(), command)? })

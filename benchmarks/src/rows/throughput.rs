@@ -31,6 +31,8 @@ pub(crate) struct Throughput {
     pub(super) is_compared: bool,
     pub(super) threads: usize,
     pub(super) query_threads: usize,
+    /// Whether these threads only wake up as often as if they queried.
+    pub(super) idle_query_threads: bool,
     /// Further settings of ours, `name=value`.
     pub(super) ours: &'static [&'static str],
     pub(super) goals: &'static [Goal],
@@ -117,6 +119,7 @@ impl Throughput {
             is_compared: true,
             threads: 1,
             query_threads: 0,
+            idle_query_threads: false,
             ours: &[],
             goals,
             is_in_quick_look: true,
@@ -144,6 +147,7 @@ impl Throughput {
         scene.run.properties = self.properties(side);
         scene.run.threads = self.threads;
         scene.run.query_threads = self.query_threads;
+        scene.run.idle_query_threads = self.idle_query_threads;
         scene.run.keys = input.distinct_keys();
         let mut child = scene.start(column)?;
         let watch = Watch::new(bench.bootstrap_servers(), &scene.run.id)?;

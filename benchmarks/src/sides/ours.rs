@@ -72,7 +72,8 @@ fn settings(run: &OneRun) -> Result<Settings> {
     Ok(settings)
 }
 
-/// Threads that ask for random keys, with a pause between two questions, and remember how long each answer took.
+/// Threads that ask for random keys, with a pause between two questions, and remember how long each answer took. Idle ones do all
+/// that but ask.
 struct Queries {
     done: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Result<Histogram<u64>>>>,
@@ -84,8 +85,9 @@ impl Queries {
     fn start(store: &ReadOnlyKeyValueStore<Vec<u8>, u64>, run: &OneRun) -> Self {
         let done = Arc::new(AtomicBool::new(false));
         let ask = |seed: usize| {
-            let (store, done, keys) = (store.clone(), Arc::clone(&done), run.keys);
-            std::thread::spawn(move || ask(&store, &done, StdRng::seed_from_u64(seed as u64), keys))
+            let store = (!run.idle_query_threads).then(|| store.clone());
+            let (done, keys) = (Arc::clone(&done), run.keys);
+            std::thread::spawn(move || ask(store.as_ref(), &done, StdRng::seed_from_u64(seed as u64), keys))
         };
         let threads = (0..run.query_threads).map(ask).collect();
         Queries { done, threads }
@@ -107,7 +109,7 @@ impl Queries {
 }
 
 fn ask(
-    store: &ReadOnlyKeyValueStore<Vec<u8>, u64>,
+    store: Option<&ReadOnlyKeyValueStore<Vec<u8>, u64>>,
     done: &AtomicBool,
     mut random: StdRng,
     keys: u64,
@@ -117,7 +119,9 @@ fn ask(
     while !done.load(Ordering::Relaxed) {
         let key = random.random_range(0..keys).to_be_bytes().to_vec();
         let start = clock.monotonic();
-        store.get(&key)?;
+        if let Some(store) = store {
+            store.get(&key)?;
+        }
         nanos.record(u64::try_from(clock.monotonic().saturating_sub(start).as_nanos())?)?;
         clock.sleep(Queries::PAUSE);
     }
