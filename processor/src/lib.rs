@@ -3,6 +3,7 @@
 //! This crate runs a [`Topology`]; it does not know the DSL that usually writes one. Only `kafka/` knows the Kafka client.
 
 pub mod api;
+mod clients;
 pub mod clock;
 pub mod config;
 pub mod error;

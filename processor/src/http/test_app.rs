@@ -55,21 +55,18 @@ impl TestApp {
         let topology = Arc::new(topology().unwrap());
         let settings = Settings { num_stream_threads: 2, ..Settings::new("nowhere:9092") };
         let movements = TopicName::External("stock-movements".into());
-        let shared = Arc::new(
-            Shared::new(SharedParts {
-                application_id: "shop".into(),
-                topology: Arc::clone(&topology),
-                settings,
-                clock: ManualClock::at(Timestamp::from_millis(0)),
-                admin: Arc::new(NoCluster),
-                plans: Vec::new(),
-                readers: BTreeMap::new(),
-                partition_counts: BTreeMap::from([(movements, 2)]),
-                restore_listener: None,
-                state_listener: None,
-            })
-            .unwrap(),
-        );
+        let shared = Arc::new(Shared::new(SharedParts {
+            application_id: "shop".into(),
+            topology: Arc::clone(&topology),
+            settings,
+            clock: ManualClock::at(Timestamp::from_millis(0)),
+            admin: Arc::new(NoCluster),
+            plans: Vec::new(),
+            background: None,
+            partition_counts: BTreeMap::from([(movements, 2)]),
+            restore_listener: None,
+            state_listener: None,
+        }));
         let stores = TASKS.map(|task| open_stores(&shared, task)).into();
         let metrics = Arc::new(Metrics::new(Arc::clone(&shared)).unwrap());
         TestApp { shared, metrics, stores }

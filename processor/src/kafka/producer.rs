@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 
 use super::client::{client_config, kafka_error, log};
 use crate::api::{Header, Headers};
+use crate::clients::{Producer, Traffic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +27,7 @@ use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, Sen
 /// How long a record may wait for the brokers before the thread gives up; as long as commits may fail.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub(crate) struct Producer {
+pub(crate) struct KafkaProducer {
     // Declared, and so dropped, before the client.
     topics: Vec<Topic>,
     topic_indexes: FxHashMap<String, SenderTopic>,
@@ -35,14 +36,7 @@ pub(crate) struct Producer {
     timeout: Duration,
     /// Where the next record without a key goes.
     round_robin: i32,
-    counters: ProducerCounters,
-}
-
-/// What a producer counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ProducerCounters {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
+    traffic: Traffic,
 }
 
 struct Topic {
@@ -58,7 +52,7 @@ impl Drop for Topic {
     }
 }
 
-impl Producer {
+impl KafkaProducer {
     pub(crate) fn create(settings: &Settings, client_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
         let defaults = [
             ("linger.ms", "20"),
@@ -72,88 +66,15 @@ impl Producer {
         let client = config
             .create_with_context(Deliveries::default())
             .map_err(|error| kafka_error(format!("cannot create producer {client_id}"), error))?;
-        Ok(Producer {
+        Ok(KafkaProducer {
             topics: Vec::new(),
             topic_indexes: FxHashMap::default(),
             client,
             clock,
             timeout: settings.request_timeout,
             round_robin: 0,
-            counters: ProducerCounters::default(),
+            traffic: Traffic::default(),
         })
-    }
-
-    pub(crate) fn counters(&self) -> ProducerCounters {
-        self.counters
-    }
-
-    /// Serves delivery reports. Does not wait.
-    pub(crate) fn poll(&self) {
-        self.client.poll(Duration::ZERO);
-    }
-
-    /// Waits until every record is acknowledged or has failed; see [`Producer::take_failed`].
-    ///
-    /// # Errors
-    /// `Retry` if the brokers do not answer in time, `Fatal` if the producer cannot go on.
-    pub(crate) fn flush(&self) -> Result<()> {
-        let deadline = self.clock.monotonic() + self.timeout;
-        // The crate's flush waits 100 ms at a time; this one returns as soon as the last report is served.
-        loop {
-            self.client.poll(Duration::ZERO);
-            // SAFETY: the native client is valid.
-            let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
-            if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                self.client.poll(Duration::ZERO);
-                return Ok(());
-            }
-            if let Some((code, reason)) = self.client.client().fatal_error() {
-                return Err(Error::fatal(format!("the producer cannot go on: {reason} ({code})")));
-            }
-            if self.clock.monotonic() > deadline {
-                return Err(Error::new(
-                    ErrorKind::Retry,
-                    format!(
-                        "{} records were not acknowledged within {:?}",
-                        self.client.in_flight_count(),
-                        self.timeout
-                    ),
-                ));
-            }
-        }
-    }
-
-    /// The records that could not be delivered since the last call.
-    pub(crate) fn take_failed(&self) -> Vec<FailedOutput> {
-        std::mem::take(&mut *self.client.context().failed.lock())
-    }
-
-    /// Sends the records again that may have failed for a neighbour in their batch, each alone, and returns those that no one but
-    /// themselves can be blamed for.
-    ///
-    /// # Errors
-    /// As [`Producer::flush`].
-    pub(crate) fn send_alone(&mut self, failed: Vec<FailedOutput>) -> Result<Vec<FailedOutput>> {
-        let mut refused = Vec::new();
-        for output in failed {
-            if !output.may_pass_alone {
-                refused.push(output);
-                continue;
-            }
-            let topic = self.resolve(&output.topic)?;
-            self.send(&OutgoingRecord {
-                topic,
-                partition: output.partition,
-                key: output.key.as_deref(),
-                value: output.value.as_deref(),
-                timestamp: output.timestamp,
-                headers: &output.headers,
-                changelog: None,
-            })?;
-            self.flush()?;
-            refused.extend(self.take_failed());
-        }
-        Ok(refused)
     }
 
     fn open_topic(&mut self, name: &str) -> Result<Topic> {
@@ -205,7 +126,7 @@ impl Producer {
     }
 }
 
-impl RecordSender for Producer {
+impl RecordSender for KafkaProducer {
     fn resolve(&mut self, topic: &str) -> Result<SenderTopic> {
         if let Some(index) = self.topic_indexes.get(topic) {
             return Ok(*index);
@@ -236,8 +157,8 @@ impl RecordSender for Producer {
         loop {
             match produce(self.client.client().native_ptr(), handle, partition, record) {
                 Ok(()) => {
-                    self.counters.records += 1;
-                    self.counters.bytes +=
+                    self.traffic.records += 1;
+                    self.traffic.bytes +=
                         (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
                     return Ok(());
                 }
@@ -265,6 +186,70 @@ impl RecordSender for Producer {
         let acknowledged = self.client.context().acknowledged.read();
         let next = acknowledged.get(slot.0 as usize)?.load(Ordering::Relaxed);
         (next != NOTHING_YET).then(|| Offset::new(next))
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn poll(&self) {
+        self.client.poll(Duration::ZERO);
+    }
+
+    fn flush(&self) -> Result<()> {
+        let deadline = self.clock.monotonic() + self.timeout;
+        // The crate's flush waits 100 ms at a time; this one returns as soon as the last report is served.
+        loop {
+            self.client.poll(Duration::ZERO);
+            // SAFETY: the native client is valid.
+            let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
+            if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                self.client.poll(Duration::ZERO);
+                return Ok(());
+            }
+            if let Some((code, reason)) = self.client.client().fatal_error() {
+                return Err(Error::fatal(format!("the producer cannot go on: {reason} ({code})")));
+            }
+            if self.clock.monotonic() > deadline {
+                return Err(Error::new(
+                    ErrorKind::Retry,
+                    format!(
+                        "{} records were not acknowledged within {:?}",
+                        self.client.in_flight_count(),
+                        self.timeout
+                    ),
+                ));
+            }
+        }
+    }
+
+    fn take_failed(&self) -> Vec<FailedOutput> {
+        std::mem::take(&mut *self.client.context().failed.lock())
+    }
+
+    fn send_alone(&mut self, failed: Vec<FailedOutput>) -> Result<Vec<FailedOutput>> {
+        let mut refused = Vec::new();
+        for output in failed {
+            if !output.may_pass_alone {
+                refused.push(output);
+                continue;
+            }
+            let topic = self.resolve(&output.topic)?;
+            self.send(&OutgoingRecord {
+                topic,
+                partition: output.partition,
+                key: output.key.as_deref(),
+                value: output.value.as_deref(),
+                timestamp: output.timestamp,
+                headers: &output.headers,
+                changelog: None,
+            })?;
+            self.flush()?;
+            refused.extend(self.take_failed());
+        }
+        Ok(refused)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
     }
 }
 

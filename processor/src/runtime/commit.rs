@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::shared::GIVE_UP_AFTER;
+use crate::clients::{Consumer, PartitionOffset, Producer};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kafka::{Consumer, KafkaMessage, PartitionOffset, Producer};
-use crate::task::{RecordSender, Task, TaskState};
+use crate::task::{InputMessage, Task, TaskState};
 
 /// How many times `checkpoint_bytes` may wait while a checkpoint is being written; beyond that, the loop waits for it.
 const MOST_WAITING: usize = 2;
@@ -36,7 +36,12 @@ impl CommitClock {
         (self.last_commit + settings.commit_interval).saturating_sub(now)
     }
 
-    pub(crate) fn is_due(&self, now: Duration, settings: &Settings, tasks: &[Task<KafkaMessage>]) -> bool {
+    pub(crate) fn is_due(
+        &self,
+        now: Duration,
+        settings: &Settings,
+        tasks: &[Task<impl InputMessage>],
+    ) -> bool {
         let is_failing = self.failing_since.is_some();
         now.saturating_sub(self.last_commit) >= settings.commit_interval
             || !is_failing
@@ -48,17 +53,16 @@ impl CommitClock {
     ///
     /// # Errors
     /// What cannot be tried again, or was tried for too long.
-    pub(crate) fn commit(
+    pub(crate) fn commit<M: InputMessage>(
         &mut self,
-        tasks: &mut [Task<KafkaMessage>],
-        consumer: &Consumer,
-        producer: &mut Producer,
+        tasks: &mut [Task<M>],
+        consumer: &impl Consumer,
+        producer: &mut impl Producer,
         settings: &Settings,
         clock: &dyn Clock,
     ) -> Result<()> {
         let start = clock.monotonic();
-        let mut dirty: Vec<&mut Task<KafkaMessage>> =
-            tasks.iter_mut().filter(|task| task.needs_commit()).collect();
+        let mut dirty: Vec<&mut Task<M>> = tasks.iter_mut().filter(|task| task.needs_commit()).collect();
         if !dirty.is_empty() {
             commit_tasks(&mut dirty, consumer, producer, start)?;
             self.commits += 1;
@@ -72,7 +76,7 @@ impl CommitClock {
 
     fn checkpoint(
         &mut self,
-        tasks: &mut [Task<KafkaMessage>],
+        tasks: &mut [Task<impl InputMessage>],
         settings: &Settings,
         clock: &dyn Clock,
     ) -> Result<()> {
@@ -109,9 +113,9 @@ impl CommitClock {
 }
 
 fn commit_tasks(
-    tasks: &mut [&mut Task<KafkaMessage>],
-    consumer: &Consumer,
-    producer: &mut Producer,
+    tasks: &mut [&mut Task<impl InputMessage>],
+    consumer: &impl Consumer,
+    producer: &mut impl Producer,
     now: Duration,
 ) -> Result<()> {
     for task in tasks.iter_mut() {
@@ -144,7 +148,7 @@ fn commit_tasks(
         .collect();
     consumer.commit(&offsets)?;
     for task in tasks.iter_mut() {
-        task.committed(producer as &dyn RecordSender)?;
+        task.committed(producer)?;
     }
     Ok(())
 }

@@ -38,8 +38,8 @@ pub(crate) struct Shared {
     /// Topics read, by name in Kafka: the sub-topology that reads them.
     pub(crate) readers: BTreeMap<String, u32>,
     pub(crate) memory: Arc<StateMemory>,
-    /// Writes the checkpoints of all tasks. Ends with the application.
-    pub(crate) background: Arc<BackgroundThread>,
+    /// Writes the checkpoints of all tasks, and ends with the application. Without one, each thread writes its own.
+    pub(crate) background: Option<Arc<BackgroundThread>>,
     pub(crate) directory: StateDirectory,
     pub(crate) stores: Arc<StoreRegistry>,
     pub(crate) restore_listener: Option<RestoreListener>,
@@ -64,27 +64,19 @@ pub(crate) struct SharedParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) admin: Arc<dyn ClusterAdmin>,
     pub(crate) plans: Vec<TaskPlan>,
-    pub(crate) readers: BTreeMap<String, u32>,
+    pub(crate) background: Option<Arc<BackgroundThread>>,
     pub(crate) partition_counts: BTreeMap<TopicName, i32>,
     pub(crate) restore_listener: Option<RestoreListener>,
     pub(crate) state_listener: Option<StateListener>,
 }
 
 impl Shared {
-    /// # Errors
-    /// If the background thread cannot be started.
-    pub(crate) fn new(parts: SharedParts) -> Result<Self> {
-        let SharedParts { application_id, topology, settings, clock, admin, plans, readers, .. } = parts;
+    pub(crate) fn new(parts: SharedParts) -> Self {
+        let SharedParts { application_id, topology, settings, clock, admin, plans, background, .. } = parts;
         let threads = settings.num_stream_threads;
         let snapshot =
             |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
-        let background_name = format!("{application_id}-CheckpointThread");
-        let background_clock = Arc::clone(&clock);
-        let background = BackgroundThread::start(&background_name, move || background_clock.monotonic())
-            .map_err(|error| {
-                Error::fatal("cannot start the thread that writes checkpoints").with_source(error)
-            })?;
-        Ok(Shared {
+        Shared {
             background,
             snapshots: (0..threads).map(snapshot).collect(),
             memory: StateMemory::new(settings.state_memory),
@@ -104,9 +96,9 @@ impl Shared {
             settings,
             clock,
             admin,
+            readers: readers(&plans),
             plans,
-            readers,
-        })
+        }
     }
 
     pub(crate) fn state(&self) -> ClientState {
@@ -205,6 +197,16 @@ impl Shared {
         let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
         !result.timed_out()
     }
+}
+
+fn readers(plans: &[TaskPlan]) -> BTreeMap<String, u32> {
+    let of_plan = |plan: &TaskPlan| {
+        let id = plan.subtopology.id;
+        let application_id = Arc::clone(&plan.application_id);
+        let topics = plan.subtopology.source_topics.clone();
+        topics.into_iter().map(move |topic| (topic.in_application(&application_id), id))
+    };
+    plans.iter().flat_map(of_plan).collect()
 }
 
 pub(crate) fn thread_name(application_id: &str, index: usize) -> Arc<str> {

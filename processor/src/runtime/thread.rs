@@ -17,8 +17,8 @@ use super::restore::Restorer;
 use super::shared::{GIVE_UP_AFTER, Shared, thread_name};
 use super::snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
 use super::state::ThreadState;
+use crate::clients::{Clients, Consumer, Fetched, GroupEvent, Producer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kafka::{Consumer, Fetched, GroupEvent, KafkaMessage, Producer};
 use crate::query::StoreStatus;
 use crate::task::{BURST, Task, TaskSite, TaskState};
 
@@ -27,14 +27,15 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often the thread reports about itself.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
-pub(crate) struct StreamThread {
+pub(crate) struct StreamThread<C: Clients> {
     // Declared, and so dropped, before the clients: queues hold messages of the consumer.
-    tasks: Vec<Task<KafkaMessage>>,
+    tasks: Vec<Task<C::Message>>,
     /// For each assigned partition, in the order of the assignment: task and input. Made anew after each change.
     routes: Vec<Option<(usize, usize)>>,
-    restorer: Restorer,
-    consumer: Consumer,
-    producer: Producer,
+    restorer: Restorer<C>,
+    consumer: C::Consumer,
+    producer: C::Producer,
+    clients: C,
     shared: Arc<Shared>,
     index: usize,
     name: Arc<str>,
@@ -53,9 +54,9 @@ struct LoopCounters {
 }
 
 /// The body of a stream thread.
-pub(crate) fn run(shared: Arc<Shared>, index: usize) {
+pub(crate) fn run(clients: impl Clients, shared: Arc<Shared>, index: usize) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut thread = StreamThread::create(Arc::clone(&shared), index)?;
+        let mut thread = StreamThread::create(clients, Arc::clone(&shared), index)?;
         let ran = thread.run();
         let closed = thread.close(ran.is_ok());
         ran.and(closed)
@@ -74,12 +75,13 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-impl StreamThread {
-    fn create(shared: Arc<Shared>, index: usize) -> Result<Self> {
+impl<C: Clients> StreamThread<C> {
+    pub(crate) fn create(clients: C, shared: Arc<Shared>, index: usize) -> Result<Self> {
         let name = thread_name(&shared.application_id, index);
         let settings = &shared.settings;
-        let consumer = Consumer::in_group(settings, &shared.application_id, &format!("{name}-consumer"))?;
-        let producer = Producer::create(settings, &format!("{name}-producer"), Arc::clone(&shared.clock))?;
+        let consumer =
+            clients.group_consumer(settings, &shared.application_id, &format!("{name}-consumer"))?;
+        let producer = clients.producer(settings, &format!("{name}-producer"), &shared.clock)?;
         let restorer = Restorer::new(format!("{name}-restore-consumer"), shared.restore_listener.clone());
         let now = shared.clock.monotonic();
         Ok(StreamThread {
@@ -88,6 +90,7 @@ impl StreamThread {
             restorer,
             consumer,
             producer,
+            clients,
             index,
             name,
             state: ThreadState::Rebalancing,
@@ -99,8 +102,7 @@ impl StreamThread {
     }
 
     fn run(&mut self) -> Result<()> {
-        let topics: Vec<&str> = self.shared.readers.keys().map(String::as_str).collect();
-        self.consumer.subscribe(&topics)?;
+        self.join_group()?;
         let mut busy = false;
         while !self.shared.is_stopping() {
             match self.round(busy) {
@@ -115,8 +117,13 @@ impl StreamThread {
         Ok(())
     }
 
-    /// One round of the loop; says whether there was anything to do.
-    fn round(&mut self, busy: bool) -> Result<bool> {
+    pub(crate) fn join_group(&self) -> Result<()> {
+        let topics: Vec<&str> = self.shared.readers.keys().map(String::as_str).collect();
+        self.consumer.subscribe(&topics)
+    }
+
+    /// One round of the loop; says whether there was anything to do. `busy`: there was in the round before, so do not wait for records.
+    pub(crate) fn round(&mut self, busy: bool) -> Result<bool> {
         self.serve_group()?;
         let fetched = self.fetch(busy)?;
         let restored = self.restore()?;
@@ -161,7 +168,7 @@ impl StreamThread {
             self.tasks.push(task);
         }
         let shared = Arc::clone(&self.shared);
-        self.restorer.begin(self.tasks[first_new..].iter_mut(), &shared)?;
+        self.restorer.begin(&self.clients, self.tasks[first_new..].iter_mut(), &shared)?;
         let starts = shared
             .patiently(GIVE_UP_AFTER, || self.consumer.starts(partitions, |topic| shared.reset_of(topic)))?;
         self.consumer.assign(&starts)?;
@@ -174,7 +181,7 @@ impl StreamThread {
         let plan = &shared.plans[id.subtopology as usize];
         shared.patiently(shared.settings.session_timeout, || {
             let opened =
-                plan.open_stores(id, Some(&shared.directory), &shared.memory, Some(&shared.background));
+                plan.open_stores(id, Some(&shared.directory), &shared.memory, shared.background.as_ref());
             opened.map_err(|error| Error::from(error).in_task(id))
         })
     }
@@ -182,7 +189,7 @@ impl StreamThread {
     fn give_up(&mut self, partitions: &[(Arc<str>, i32)], lost: bool) -> Result<()> {
         info!(thread = %self.name, ?partitions, lost, "revoked");
         self.report_state(ThreadState::Rebalancing);
-        let is_revoked = |task: &Task<KafkaMessage>| {
+        let is_revoked = |task: &Task<C::Message>| {
             let mut queues = task.queues().iter();
             queues.any(|queue| {
                 partitions
@@ -220,7 +227,7 @@ impl StreamThread {
         }
     }
 
-    fn close_task(&mut self, mut task: Task<KafkaMessage>, checkpoint: bool) -> Result<()> {
+    fn close_task(&mut self, mut task: Task<C::Message>, checkpoint: bool) -> Result<()> {
         let id = task.id();
         if checkpoint && task.state() == TaskState::Running {
             task.checkpoint()?;
@@ -352,7 +359,7 @@ impl StreamThread {
     }
 
     /// Ends the thread: commits and checkpoints if all is well, closes stores, leaves the group.
-    fn close(mut self, is_well: bool) -> Result<()> {
+    pub(crate) fn close(mut self, is_well: bool) -> Result<()> {
         let committed = if is_well { self.commit_before_closing() } else { Ok(false) };
         let (committed, mut outcome) = match committed {
             Ok(committed) => (committed, Ok(())),
@@ -383,7 +390,7 @@ impl StreamThread {
     }
 
     fn report(&self) {
-        let (consumed, produced) = (self.consumer.counters(), self.producer.counters());
+        let (consumed, produced) = (self.consumer.traffic(), self.producer.traffic());
         self.shared.snapshots[self.index].store(Arc::new(ThreadSnapshot {
             name: Arc::clone(&self.name),
             state: self.state,
@@ -403,7 +410,7 @@ impl StreamThread {
         }));
     }
 
-    fn task_snapshot(&self, task: &Task<KafkaMessage>) -> TaskSnapshot {
+    fn task_snapshot(&self, task: &Task<C::Message>) -> TaskSnapshot {
         let counters = task.counters();
         let partitions = task.queues().iter().map(|queue| {
             let end = self.consumer.last_seen_end(queue.topic(), queue.partition());
