@@ -17,7 +17,7 @@ mod task;
 pub mod testing;
 pub mod topology;
 
-pub use config::{OffsetReset, Settings};
+pub use config::{OffsetReset, ProcessingGuarantee, Settings};
 pub use error::{BoxError, Error, ErrorKind, RecordLocation, Result};
 pub use millstream_state_stores::*;
 pub use runtime::{ClientState, Streams};
