@@ -122,6 +122,22 @@ impl RunningProgram {
         self.process.signal(Signal::INT).with_context(|| format!("cannot interrupt {}", self.name))
     }
 
+    /// Sends `SIGSTOP`: the program stands still, and is neither gone nor there.
+    ///
+    /// # Errors
+    /// If the program has ended.
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.signal(Signal::STOP).with_context(|| format!("cannot pause {}", self.name))
+    }
+
+    /// Sends `SIGCONT` to a paused program.
+    ///
+    /// # Errors
+    /// If the program has ended.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process.signal(Signal::CONT).with_context(|| format!("cannot resume {}", self.name))
+    }
+
     /// Sends `SIGKILL` (`kill -9`) and waits until the program is gone. Ending one that has ended is no error.
     ///
     /// # Errors

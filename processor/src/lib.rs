@@ -3,6 +3,7 @@
 //! This crate runs a [`Topology`]; it does not know the DSL that usually writes one. Only `kafka/` knows the Kafka client.
 
 pub mod api;
+mod clients;
 pub mod clock;
 pub mod config;
 pub mod error;
@@ -16,7 +17,7 @@ mod task;
 pub mod testing;
 pub mod topology;
 
-pub use config::{OffsetReset, Settings};
+pub use config::{OffsetReset, ProcessingGuarantee, Settings};
 pub use error::{BoxError, Error, ErrorKind, RecordLocation, Result};
 pub use millstream_state_stores::*;
 pub use runtime::{ClientState, Streams};

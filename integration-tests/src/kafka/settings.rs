@@ -17,6 +17,8 @@ const COMMON: &[(&str, &str)] = &[
     ("transaction.state.log.replication.factor", "1"),
     ("transaction.state.log.min.isr", "1"),
     ("transaction.state.log.num.partitions", "4"),
+    // How often the broker looks for transactions that took too long; ten seconds by default.
+    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
     ("share.coordinator.state.topic.replication.factor", "1"),
     ("share.coordinator.state.topic.min.isr", "1"),
     ("share.coordinator.state.topic.num.partitions", "4"),

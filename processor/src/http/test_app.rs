@@ -55,21 +55,20 @@ impl TestApp {
         let topology = Arc::new(topology().unwrap());
         let settings = Settings { num_stream_threads: 2, ..Settings::new("nowhere:9092") };
         let movements = TopicName::External("stock-movements".into());
-        let shared = Arc::new(
-            Shared::new(SharedParts {
-                application_id: "shop".into(),
-                topology: Arc::clone(&topology),
-                settings,
-                clock: ManualClock::at(Timestamp::from_millis(0)),
-                admin: Arc::new(NoCluster),
-                plans: Vec::new(),
-                readers: BTreeMap::new(),
-                partition_counts: BTreeMap::from([(movements, 2)]),
-                restore_listener: None,
-                state_listener: None,
-            })
-            .unwrap(),
-        );
+        let shared = Arc::new(Shared::new(SharedParts {
+            application_id: "shop".into(),
+            topology: Arc::clone(&topology),
+            settings,
+            clock: ManualClock::at(Timestamp::from_millis(0)),
+            admin: Arc::new(NoCluster),
+            plans: Vec::new(),
+            background: None,
+            partition_counts: BTreeMap::from([(movements, 2)]),
+            restore_listener: None,
+            state_listener: None,
+            failure_handler: None,
+            process_id: None,
+        }));
         let stores = TASKS.map(|task| open_stores(&shared, task)).into();
         let metrics = Arc::new(Metrics::new(Arc::clone(&shared)).unwrap());
         TestApp { shared, metrics, stores }
@@ -185,6 +184,10 @@ fn thread_snapshot(name: &Arc<str>) -> ThreadSnapshot {
         last_commit_time: Duration::from_millis(40),
         rebalances: 2,
         failures: 1,
+        transactions_committed: 11,
+        transactions_aborted: 2,
+        transaction_time: Duration::from_millis(125),
+        restarts: 1,
         ..ThreadSnapshot::before_start(Arc::clone(name))
     }
 }

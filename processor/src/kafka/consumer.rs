@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 use rdkafka::bindings as rdsys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
@@ -24,43 +26,21 @@ use rustc_hash::FxHashMap;
 
 use super::client::{client_config, kafka_error, log, millis};
 use super::message::KafkaMessage;
+use crate::clients::{Consumer, Fetched, GroupEvent, PartitionOffset, Traffic};
 use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::InputMessage;
 
+const RESTORE_PREFIXES: &[&str] = &["consumer.", "restore.consumer."];
 /// Messages taken from the client at once.
 const BATCH: usize = 1000;
 
-/// A partition, and an offset in it if one is to be named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionOffset {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
-    pub(crate) offset: Option<Offset>,
-}
-
-/// What the group decided. The consumer waits until it is carried out with `assign` or `unassign`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum GroupEvent {
-    Assigned(Vec<(Arc<str>, i32)>),
-    /// `lost`: they may have another owner already, so nothing may be committed.
-    Revoked {
-        partitions: Vec<(Arc<str>, i32)>,
-        lost: bool,
-    },
-}
-
-/// What a fetch brought for one partition, in order.
-pub(crate) enum Fetched {
-    Message(KafkaMessage),
-    /// The broker has nothing more for now: this is the offset of what comes next.
-    EndOfPartition(Offset),
-}
-
-pub(crate) struct Consumer {
+pub(crate) struct KafkaConsumer {
     // Declared, and so dropped, before the client: the queue holds a reference to it.
     queue: OwnQueue,
     client: BaseConsumer<GroupContext>,
+    /// Sees open transactions, to find the end of a changelog; only where a store is restored.
+    log: Option<BaseConsumer>,
     /// Index into `assigned` by topic handle and partition, so that no name is compared on the path.
     routes: FxHashMap<(usize, i32), usize>,
     assigned: Vec<(Arc<str>, i32)>,
@@ -70,17 +50,10 @@ pub(crate) struct Consumer {
     batch: Vec<KafkaMessage>,
     buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
     timeout: Duration,
-    counters: ConsumerCounters,
+    traffic: Traffic,
 }
 
-/// What a consumer counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ConsumerCounters {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Consumer {
+impl KafkaConsumer {
     /// A member of the application's group.
     pub(crate) fn in_group(settings: &Settings, group: &str, client_id: &str) -> Result<Self> {
         let reset = match settings.offset_reset {
@@ -90,16 +63,34 @@ impl Consumer {
         let session_timeout = millis(settings.session_timeout).to_string();
         let heartbeat = millis(settings.session_timeout / 10).clamp(100, 3000).to_string();
         let defaults = [("session.timeout.ms", &*session_timeout), ("heartbeat.interval.ms", &*heartbeat)];
-        let fixed =
-            [("group.id", group), ("auto.offset.reset", reset), ("partition.assignment.strategy", "range")];
-        Consumer::create(settings, client_id, &["consumer."], &defaults, &fixed)
+        let mut fixed = vec![
+            ("group.id", group),
+            ("auto.offset.reset", reset),
+            ("partition.assignment.strategy", "range"),
+        ];
+        if settings.is_exactly_once() {
+            fixed.push(("isolation.level", "read_committed"));
+        }
+        KafkaConsumer::create(settings, client_id, &["consumer."], &defaults, &fixed)
     }
 
-    /// A consumer outside of any group, which reads what it is assigned.
+    /// As [`KafkaConsumer::alone`], and able to tell where a log ends whose last transaction is open.
     pub(crate) fn for_restore(settings: &Settings, client_id: &str) -> Result<Self> {
+        let fixed = [("group.id", client_id), ("isolation.level", "read_uncommitted")];
+        let log = client_config(settings, &format!("{client_id}-log"), RESTORE_PREFIXES, &[], &fixed)
+            .create()
+            .map_err(|error| kafka_error(format!("cannot create consumer {client_id}-log"), error))?;
+        let mut consumer = KafkaConsumer::alone(settings, client_id)?;
+        consumer.log = Some(log);
+        Ok(consumer)
+    }
+
+    /// A consumer outside of any group, which reads what is committed of what it is assigned.
+    pub(crate) fn alone(settings: &Settings, client_id: &str) -> Result<Self> {
         // librdkafka has no group-less consumer; nothing is ever committed under this name.
-        let fixed = [("group.id", client_id), ("auto.offset.reset", "error")];
-        Consumer::create(settings, client_id, &["consumer.", "restore.consumer."], &[], &fixed)
+        let fixed =
+            [("group.id", client_id), ("auto.offset.reset", "error"), ("isolation.level", "read_committed")];
+        KafkaConsumer::create(settings, client_id, RESTORE_PREFIXES, &[], &fixed)
     }
 
     fn create(
@@ -130,34 +121,126 @@ impl Consumer {
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
         // SAFETY: the native client is valid; the queue is destroyed before it by field order.
         let queue = OwnQueue(unsafe { rdsys::rd_kafka_queue_new(client.client().native_ptr()) });
-        Ok(Consumer {
+        Ok(KafkaConsumer {
             queue,
             client,
+            log: None,
             routes: FxHashMap::default(),
             assigned: Vec::new(),
             ends_fetched: Vec::new(),
             batch: Vec::with_capacity(BATCH),
             buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]),
             timeout: settings.request_timeout,
-            counters: ConsumerCounters::default(),
+            traffic: Traffic::default(),
         })
     }
 
-    pub(crate) fn subscribe(&self, topics: &[&str]) -> Result<()> {
+    /// The offsets that a reader gets to see: of the oldest record, and after the newest one that is committed.
+    pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
+        bounds(&self.client, topic, partition, self.timeout)
+    }
+
+    fn forward_all(&self) -> Result<()> {
+        for (topic, partition) in &self.assigned {
+            self.forward(topic, *partition, self.queue.0)?;
+        }
+        Ok(())
+    }
+
+    fn is_cooperative(&self) -> bool {
+        matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
+    }
+
+    fn forward(&self, topic: &str, partition: i32, to: *mut rdsys::rd_kafka_queue_t) -> Result<()> {
+        let name = CString::new(topic)
+            .map_err(|error| Error::invalid(format!("{topic:?} is not a topic name")).with_source(error))?;
+        // SAFETY: the client and the target queue are valid; the partition's queue is released right after.
+        unsafe {
+            let from = rdsys::rd_kafka_queue_get_partition(
+                self.client.client().native_ptr(),
+                name.as_ptr(),
+                partition,
+            );
+            if !from.is_null() {
+                rdsys::rd_kafka_queue_forward(from, to);
+                rdsys::rd_kafka_queue_destroy(from);
+            }
+        }
+        Ok(())
+    }
+
+    fn consume(&mut self, wait: Duration, most: usize) -> Result<usize> {
+        // SAFETY: the queue is valid and the buffer has room for `most` pointers.
+        let count = unsafe {
+            rdsys::rd_kafka_consume_batch_queue(
+                self.queue.0,
+                millis(wait),
+                self.buffer.as_mut_ptr().cast(),
+                most,
+            )
+        };
+        usize::try_from(count).map_err(|_| Error::fatal("the consumer's queue cannot be read"))
+    }
+
+    fn route(
+        &mut self,
+        message: KafkaMessage,
+        sink: &mut impl FnMut(usize, Fetched<KafkaMessage>) -> Result<()>,
+    ) -> Result<()> {
+        let handle = (message.topic_handle() as usize, message.partition());
+        let assigned = match self.routes.get(&handle) {
+            Some(index) => *index,
+            None => {
+                let name = message.topic_name();
+                let found = self
+                    .assigned
+                    .iter()
+                    .position(|(topic, partition)| **topic == *name && *partition == handle.1);
+                // Left over from a partition that was given up.
+                let Some(index) = found else { return Ok(()) };
+                self.routes.insert(handle, index);
+                index
+            }
+        };
+        match message.error_code() {
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                self.traffic.records += 1;
+                self.traffic.bytes += message.size() as u64;
+                self.ends_fetched[assigned] = None;
+                sink(assigned, Fetched::Message(message))
+            }
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                let end = message.offset();
+                self.ends_fetched[assigned] = Some(end);
+                sink(assigned, Fetched::EndOfPartition(end))
+            }
+            code => {
+                let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));
+                let (topic, partition) = &self.assigned[assigned];
+                let error =
+                    kafka_error(format!("partition {partition} of topic {topic} cannot be read"), error);
+                if error.kind() != ErrorKind::Retry {
+                    return Err(error);
+                }
+                // The client tries again by itself.
+                tracing::warn!(%error, "the consumer reports a problem");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Consumer for KafkaConsumer {
+    type Message = KafkaMessage;
+    type GroupMetadata = ConsumerGroupMetadata;
+
+    fn subscribe(&self, topics: &[&str]) -> Result<()> {
         self.client
             .subscribe(topics)
             .map_err(|error| kafka_error(format!("cannot subscribe to {topics:?}"), error))
     }
 
-    pub(crate) fn counters(&self) -> ConsumerCounters {
-        self.counters
-    }
-
-    /// Serves the client and returns the next decision of the group, if there is one. Does not wait.
-    ///
-    /// # Errors
-    /// `Fatal` if the client can never work again, such as after being fenced.
-    pub(crate) fn poll_group(&mut self) -> Result<Option<GroupEvent>> {
+    fn poll_group(&mut self) -> Result<Option<GroupEvent>> {
         loop {
             if let Some(event) = self.client.context().events.lock().pop_front() {
                 return Ok(Some(event));
@@ -185,8 +268,7 @@ impl Consumer {
         }
     }
 
-    /// Reads these partitions, besides those already read under the cooperative protocol, else instead of them.
-    pub(crate) fn assign(&mut self, partitions: &[PartitionOffset]) -> Result<()> {
+    fn assign(&mut self, partitions: &[PartitionOffset]) -> Result<()> {
         let list = partition_list(partitions)?;
         // Before: so that not one record goes to the consumer's own queue. After: because the end of an earlier assignment
         // of the same partition takes the forwarding back.
@@ -209,18 +291,33 @@ impl Consumer {
         self.forward_all()
     }
 
-    fn forward_all(&self) -> Result<()> {
-        for (topic, partition) in &self.assigned {
-            self.forward(topic, *partition, self.queue.0)?;
+    fn unassign(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
+        // A pause outlives the assignment in the client; the next owner of the partition may be this consumer again.
+        let plain: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
+        let resumed = self.client.resume(&partition_list(&plain)?);
+        resumed.map_err(|error| kafka_error("cannot resume the revoked partitions", error))?;
+        for (topic, partition) in partitions {
+            self.forward(topic, *partition, std::ptr::null_mut())?;
         }
-        Ok(())
+        let unassigned = if self.is_cooperative() {
+            self.client.incremental_unassign(&partition_list(&plain)?)
+        } else {
+            self.client.unassign()
+        };
+        (self.assigned, self.ends_fetched) = std::mem::take(&mut self.assigned)
+            .into_iter()
+            .zip(std::mem::take(&mut self.ends_fetched))
+            .filter(|(assigned, _)| !partitions.contains(assigned))
+            .unzip();
+        self.routes.clear();
+        unassigned.map_err(|error| kafka_error("cannot give up the revoked partitions", error))
     }
 
-    /// Where to start in these partitions: at the committed offset, else where `reset` says for the topic.
-    ///
-    /// # Errors
-    /// `Retry` if the brokers do not answer.
-    pub(crate) fn starts(
+    fn assigned(&self) -> &[(Arc<str>, i32)] {
+        &self.assigned
+    }
+
+    fn starts(
         &self,
         partitions: &[(Arc<str>, i32)],
         reset: impl Fn(&str) -> OffsetReset,
@@ -252,60 +349,10 @@ impl Consumer {
         Ok(starts)
     }
 
-    /// Stops reading these partitions.
-    pub(crate) fn unassign(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
-        // A pause outlives the assignment in the client; the next owner of the partition may be this consumer again.
-        let plain: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
-        let resumed = self.client.resume(&partition_list(&plain)?);
-        resumed.map_err(|error| kafka_error("cannot resume the revoked partitions", error))?;
-        for (topic, partition) in partitions {
-            self.forward(topic, *partition, std::ptr::null_mut())?;
-        }
-        let unassigned = if self.is_cooperative() {
-            self.client.incremental_unassign(&partition_list(&plain)?)
-        } else {
-            self.client.unassign()
-        };
-        (self.assigned, self.ends_fetched) = std::mem::take(&mut self.assigned)
-            .into_iter()
-            .zip(std::mem::take(&mut self.ends_fetched))
-            .filter(|(assigned, _)| !partitions.contains(assigned))
-            .unzip();
-        self.routes.clear();
-        unassigned.map_err(|error| kafka_error("cannot give up the revoked partitions", error))
-    }
-
-    fn is_cooperative(&self) -> bool {
-        matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
-    }
-
-    fn forward(&self, topic: &str, partition: i32, to: *mut rdsys::rd_kafka_queue_t) -> Result<()> {
-        let name = CString::new(topic)
-            .map_err(|error| Error::invalid(format!("{topic:?} is not a topic name")).with_source(error))?;
-        // SAFETY: the client and the target queue are valid; the partition's queue is released right after.
-        unsafe {
-            let from = rdsys::rd_kafka_queue_get_partition(
-                self.client.client().native_ptr(),
-                name.as_ptr(),
-                partition,
-            );
-            if !from.is_null() {
-                rdsys::rd_kafka_queue_forward(from, to);
-                rdsys::rd_kafka_queue_destroy(from);
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands what was fetched to `sink`, with the partition's index in [`Consumer::assigned`]. Waits up to `wait` for the first message.
-    /// Returns how many messages there were.
-    ///
-    /// # Errors
-    /// A partition that cannot be read, or whatever `sink` fails with.
-    pub(crate) fn fetch(
+    fn fetch(
         &mut self,
         wait: Duration,
-        mut sink: impl FnMut(usize, Fetched) -> Result<()>,
+        mut sink: impl FnMut(usize, Fetched<KafkaMessage>) -> Result<()>,
     ) -> Result<usize> {
         let mut count = self.consume(Duration::ZERO, BATCH)?;
         if count == 0 && !wait.is_zero() {
@@ -327,68 +374,7 @@ impl Consumer {
         outcome.map(|()| count)
     }
 
-    fn consume(&mut self, wait: Duration, most: usize) -> Result<usize> {
-        // SAFETY: the queue is valid and the buffer has room for `most` pointers.
-        let count = unsafe {
-            rdsys::rd_kafka_consume_batch_queue(
-                self.queue.0,
-                millis(wait),
-                self.buffer.as_mut_ptr().cast(),
-                most,
-            )
-        };
-        usize::try_from(count).map_err(|_| Error::fatal("the consumer's queue cannot be read"))
-    }
-
-    fn route(
-        &mut self,
-        message: KafkaMessage,
-        sink: &mut impl FnMut(usize, Fetched) -> Result<()>,
-    ) -> Result<()> {
-        let handle = (message.topic_handle() as usize, message.partition());
-        let assigned = match self.routes.get(&handle) {
-            Some(index) => *index,
-            None => {
-                let name = message.topic_name();
-                let found = self
-                    .assigned
-                    .iter()
-                    .position(|(topic, partition)| **topic == *name && *partition == handle.1);
-                // Left over from a partition that was given up.
-                let Some(index) = found else { return Ok(()) };
-                self.routes.insert(handle, index);
-                index
-            }
-        };
-        match message.error_code() {
-            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
-                self.counters.records += 1;
-                self.counters.bytes += message.size() as u64;
-                self.ends_fetched[assigned] = None;
-                sink(assigned, Fetched::Message(message))
-            }
-            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                let end = message.offset();
-                self.ends_fetched[assigned] = Some(end);
-                sink(assigned, Fetched::EndOfPartition(end))
-            }
-            code => {
-                let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));
-                let (topic, partition) = &self.assigned[assigned];
-                let error =
-                    kafka_error(format!("partition {partition} of topic {topic} cannot be read"), error);
-                if error.kind() != ErrorKind::Retry {
-                    return Err(error);
-                }
-                // The client tries again by itself.
-                tracing::warn!(%error, "the consumer reports a problem");
-                Ok(())
-            }
-        }
-    }
-
-    /// Stops or resumes fetching an assigned partition.
-    pub(crate) fn pause(&self, assigned: usize, pause: bool) -> Result<()> {
+    fn pause(&self, assigned: usize, pause: bool) -> Result<()> {
         let partition = &self.assigned[assigned];
         let list = partition_list(&[without_offset(partition)])?;
         let done = if pause { self.client.pause(&list) } else { self.client.resume(&list) };
@@ -402,8 +388,7 @@ impl Consumer {
         done.map_err(|error| kafka_error(format!("cannot pause or resume topic {}", partition.0), error))
     }
 
-    /// Commits input offsets and waits for the broker's answer.
-    pub(crate) fn commit(&self, offsets: &[PartitionOffset]) -> Result<()> {
+    fn commit(&self, offsets: &[PartitionOffset]) -> Result<()> {
         if offsets.is_empty() {
             return Ok(());
         }
@@ -412,13 +397,28 @@ impl Consumer {
             .map_err(|error| kafka_error("cannot commit offsets", error))
     }
 
-    /// The partitions being read.
-    pub(crate) fn assigned(&self) -> &[(Arc<str>, i32)] {
-        &self.assigned
+    fn seek(&mut self, positions: &[PartitionOffset]) -> Result<()> {
+        let sought = self.client.seek_partitions(partition_list(positions)?, self.timeout);
+        let sought = sought.map_err(|error| kafka_error("cannot seek", error))?;
+        for partition in sought.elements() {
+            partition.error().map_err(|error| {
+                let place = format!("partition {} of topic {}", partition.partition(), partition.topic());
+                kafka_error(format!("cannot seek in {place}"), error)
+            })?;
+        }
+        for (assigned, end) in self.assigned.iter().zip(&mut self.ends_fetched) {
+            if positions.iter().any(|sought| (&sought.topic, sought.partition) == (&assigned.0, assigned.1)) {
+                *end = None;
+            }
+        }
+        Ok(())
     }
 
-    /// The end of a partition as of the last fetch; asks nobody.
-    pub(crate) fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset> {
+    fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
+        self.client.group_metadata().ok_or_else(|| Error::fatal("the consumer is not in a group"))
+    }
+
+    fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset> {
         let name = CString::new(topic).ok()?;
         let (mut low, mut high) = (0, 0);
         // SAFETY: the client is valid and the out-pointers are too.
@@ -435,16 +435,19 @@ impl Consumer {
         known.then(|| Offset::new(high))
     }
 
-    /// The offsets that exist in a partition: of the oldest record, and after the newest one.
-    pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
-        let (low, high) = self.client.fetch_watermarks(topic, partition, self.timeout).map_err(|error| {
-            kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
-        })?;
-        Ok((Offset::new(low), Offset::new(high)))
+    fn log_bounds(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
+        match &self.log {
+            Some(log) => bounds(log, topic, partition, self.timeout),
+            None => self.watermarks(topic, partition),
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
     }
 }
 
-impl Drop for Consumer {
+impl Drop for KafkaConsumer {
     fn drop(&mut self) {
         // From here on the client closes itself, and nobody is left to carry out its events.
         self.client.context().closing.store(true, Ordering::Relaxed);
@@ -455,11 +458,23 @@ impl Drop for Consumer {
     }
 }
 
+fn bounds<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    timeout: Duration,
+) -> Result<(Offset, Offset)> {
+    let (low, high) = client.fetch_watermarks(topic, partition, timeout).map_err(|error| {
+        kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
+    })?;
+    Ok((Offset::new(low), Offset::new(high)))
+}
+
 fn without_offset((topic, partition): &(Arc<str>, i32)) -> PartitionOffset {
     PartitionOffset { topic: Arc::clone(topic), partition: *partition, offset: None }
 }
 
-fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPartitionList> {
+pub(super) fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for PartitionOffset { topic, partition, offset } in partitions {
         let offset = offset.map_or(NativeOffset::Invalid, |offset| NativeOffset::Offset(offset.get()));

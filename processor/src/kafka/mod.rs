@@ -5,6 +5,7 @@
 
 mod admin;
 mod client;
+mod clients;
 mod consumer;
 mod embedded;
 mod embedded_admin;
@@ -12,11 +13,10 @@ mod message;
 mod producer;
 mod topic_reader;
 mod topic_writer;
+mod transactions;
 
 pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
-pub(crate) use consumer::{Consumer, Fetched, GroupEvent, PartitionOffset};
+pub(crate) use clients::KafkaClients;
 pub use embedded::{EmbeddedKafka, EmbeddedKafkaError};
-pub(crate) use message::KafkaMessage;
-pub(crate) use producer::Producer;
 pub use topic_reader::{TopicReader, TopicRecord};
 pub use topic_writer::TopicWriter;

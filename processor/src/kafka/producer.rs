@@ -11,13 +11,16 @@ use parking_lot::{Mutex, RwLock};
 use rdkafka::bindings as rdsys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rustc_hash::FxHashMap;
 
-use super::client::{client_config, kafka_error, log};
+use super::client::{client_config, kafka_error, log, millis};
+use super::transactions::TransactionState;
 use crate::api::{Header, Headers};
+use crate::clients::{PartitionOffset, Producer, Traffic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,23 +29,17 @@ use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, Sen
 /// How long a record may wait for the brokers before the thread gives up; as long as commits may fail.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub(crate) struct Producer {
+pub(crate) struct KafkaProducer {
     // Declared, and so dropped, before the client.
     topics: Vec<Topic>,
     topic_indexes: FxHashMap<String, SenderTopic>,
-    client: BaseProducer<Deliveries>,
-    clock: Arc<dyn Clock>,
-    timeout: Duration,
+    pub(super) client: BaseProducer<Deliveries>,
+    pub(super) transaction: TransactionState,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) timeout: Duration,
     /// Where the next record without a key goes.
     round_robin: i32,
-    counters: ProducerCounters,
-}
-
-/// What a producer counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ProducerCounters {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
+    traffic: Traffic,
 }
 
 struct Topic {
@@ -58,8 +55,34 @@ impl Drop for Topic {
     }
 }
 
-impl Producer {
-    pub(crate) fn create(settings: &Settings, client_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+impl KafkaProducer {
+    pub(crate) fn idempotent(settings: &Settings, client_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        KafkaProducer::create(settings, client_id, clock, &[])
+    }
+
+    /// With transactions, which are ready when this returns.
+    ///
+    /// # Errors
+    /// `Retry` if the brokers do not answer in time.
+    pub(crate) fn transactional(
+        settings: &Settings,
+        client_id: &str,
+        transactional_id: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let timeout = millis(settings.transaction_timeout).to_string();
+        let fixed = [("transactional.id", transactional_id), ("transaction.timeout.ms", &timeout)];
+        let mut producer = KafkaProducer::create(settings, client_id, clock, &fixed)?;
+        producer.init_transactions()?;
+        Ok(producer)
+    }
+
+    fn create(
+        settings: &Settings,
+        client_id: &str,
+        clock: Arc<dyn Clock>,
+        fixed: &[(&str, &str)],
+    ) -> Result<Self> {
         let defaults = [
             ("linger.ms", "20"),
             ("batch.size", "1000000"),
@@ -68,93 +91,21 @@ impl Producer {
             // What waits longer than the linger time keeps librdkafka's thread spinning until the brokers have taken it.
             ("queue.buffering.max.kbytes", "16384"),
         ];
-        let fixed = [("enable.idempotence", "true"), ("acks", "all")];
+        let fixed = [&[("enable.idempotence", "true"), ("acks", "all")], fixed].concat();
         let config = client_config(settings, client_id, &["producer."], &defaults, &fixed);
         let client = config
             .create_with_context(Deliveries::default())
             .map_err(|error| kafka_error(format!("cannot create producer {client_id}"), error))?;
-        Ok(Producer {
+        Ok(KafkaProducer {
             topics: Vec::new(),
             topic_indexes: FxHashMap::default(),
             client,
+            transaction: TransactionState::Never,
             clock,
             timeout: settings.request_timeout,
             round_robin: 0,
-            counters: ProducerCounters::default(),
+            traffic: Traffic::default(),
         })
-    }
-
-    pub(crate) fn counters(&self) -> ProducerCounters {
-        self.counters
-    }
-
-    /// Serves delivery reports. Does not wait.
-    pub(crate) fn poll(&self) {
-        self.client.poll(Duration::ZERO);
-    }
-
-    /// Waits until every record is acknowledged or has failed; see [`Producer::take_failed`].
-    ///
-    /// # Errors
-    /// `Retry` if the brokers do not answer in time, `Fatal` if the producer cannot go on.
-    pub(crate) fn flush(&self) -> Result<()> {
-        let deadline = self.clock.monotonic() + self.timeout;
-        // The crate's flush waits 100 ms at a time; this one returns as soon as the last report is served.
-        loop {
-            self.client.poll(Duration::ZERO);
-            // SAFETY: the native client is valid.
-            let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
-            if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                self.client.poll(Duration::ZERO);
-                return Ok(());
-            }
-            if let Some((code, reason)) = self.client.client().fatal_error() {
-                return Err(Error::fatal(format!("the producer cannot go on: {reason} ({code})")));
-            }
-            if self.clock.monotonic() > deadline {
-                return Err(Error::new(
-                    ErrorKind::Retry,
-                    format!(
-                        "{} records were not acknowledged within {:?}",
-                        self.client.in_flight_count(),
-                        self.timeout
-                    ),
-                ));
-            }
-        }
-    }
-
-    /// The records that could not be delivered since the last call.
-    pub(crate) fn take_failed(&self) -> Vec<FailedOutput> {
-        std::mem::take(&mut *self.client.context().failed.lock())
-    }
-
-    /// Sends the records again that may have failed for a neighbour in their batch, each alone, and returns those that no one but
-    /// themselves can be blamed for.
-    ///
-    /// # Errors
-    /// As [`Producer::flush`].
-    pub(crate) fn send_alone(&mut self, failed: Vec<FailedOutput>) -> Result<Vec<FailedOutput>> {
-        let mut refused = Vec::new();
-        for output in failed {
-            if !output.may_pass_alone {
-                refused.push(output);
-                continue;
-            }
-            let topic = self.resolve(&output.topic)?;
-            self.send(&OutgoingRecord {
-                topic,
-                partition: output.partition,
-                key: output.key.as_deref(),
-                value: output.value.as_deref(),
-                timestamp: output.timestamp,
-                headers: &output.headers,
-                changelog: None,
-            })?;
-            self.flush()?;
-            refused.extend(self.take_failed());
-        }
-        Ok(refused)
     }
 
     fn open_topic(&mut self, name: &str) -> Result<Topic> {
@@ -206,7 +157,7 @@ impl Producer {
     }
 }
 
-impl RecordSender for Producer {
+impl RecordSender for KafkaProducer {
     fn resolve(&mut self, topic: &str) -> Result<SenderTopic> {
         if let Some(index) = self.topic_indexes.get(topic) {
             return Ok(*index);
@@ -227,6 +178,9 @@ impl RecordSender for Producer {
     }
 
     fn send(&mut self, record: &OutgoingRecord<'_>) -> Result<()> {
+        if self.transaction == TransactionState::Between {
+            self.begin_transaction()?;
+        }
         let (handle, partitions) = {
             let topic = &self.topics[record.topic.0 as usize];
             (topic.handle, topic.partitions)
@@ -237,8 +191,8 @@ impl RecordSender for Producer {
         loop {
             match produce(self.client.client().native_ptr(), handle, partition, record) {
                 Ok(()) => {
-                    self.counters.records += 1;
-                    self.counters.bytes +=
+                    self.traffic.records += 1;
+                    self.traffic.bytes +=
                         (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
                     return Ok(());
                 }
@@ -246,11 +200,12 @@ impl RecordSender for Producer {
                     self.client.poll(Duration::from_millis(1));
                 }
                 Err(code) => {
-                    let topic = &self.topics[record.topic.0 as usize].name;
-                    return Err(kafka_error(
-                        format!("cannot produce to topic {topic}"),
-                        KafkaError::MessageProduction(code),
-                    ));
+                    let doing =
+                        format!("cannot produce to topic {}", self.topics[record.topic.0 as usize].name);
+                    return Err(match self.transaction {
+                        TransactionState::Never => kafka_error(doing, KafkaError::MessageProduction(code)),
+                        _ => self.not_taken(doing, code),
+                    });
                 }
             }
         }
@@ -266,6 +221,105 @@ impl RecordSender for Producer {
         let acknowledged = self.client.context().acknowledged.read();
         let next = acknowledged.get(slot.0 as usize)?.load(Ordering::Relaxed);
         (next != NOTHING_YET).then(|| Offset::new(next))
+    }
+}
+
+impl Producer for KafkaProducer {
+    type GroupMetadata = ConsumerGroupMetadata;
+
+    fn poll(&self) {
+        self.client.poll(Duration::ZERO);
+    }
+
+    fn flush(&self) -> Result<()> {
+        let deadline = self.clock.monotonic() + self.timeout;
+        // The crate's flush waits 100 ms at a time; this one returns as soon as the last report is served.
+        loop {
+            self.client.poll(Duration::ZERO);
+            // SAFETY: the native client is valid.
+            let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
+            if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                self.client.poll(Duration::ZERO);
+                return Ok(());
+            }
+            if let Some((code, reason)) = self.client.client().fatal_error() {
+                let kind = match self.transaction {
+                    TransactionState::Never => ErrorKind::Fatal,
+                    _ => ErrorKind::Migrated,
+                };
+                return Err(Error::new(kind, format!("the producer cannot go on: {reason} ({code})")));
+            }
+            if self.clock.monotonic() > deadline {
+                let kind = match self.transaction {
+                    TransactionState::Never => ErrorKind::Retry,
+                    _ => ErrorKind::Abortable,
+                };
+                return Err(Error::new(
+                    kind,
+                    format!(
+                        "{} records were not acknowledged within {:?}",
+                        self.client.in_flight_count(),
+                        self.timeout
+                    ),
+                ));
+            }
+        }
+    }
+
+    fn take_failed(&self) -> Vec<FailedOutput> {
+        std::mem::take(&mut *self.client.context().failed.lock())
+    }
+
+    fn send_alone(&mut self, failed: Vec<FailedOutput>) -> Result<Vec<FailedOutput>> {
+        let mut refused = Vec::new();
+        for output in failed {
+            if !output.may_pass_alone {
+                refused.push(output);
+                continue;
+            }
+            let topic = self.resolve(&output.topic)?;
+            self.send(&OutgoingRecord {
+                topic,
+                partition: output.partition,
+                key: output.key.as_deref(),
+                value: output.value.as_deref(),
+                timestamp: output.timestamp,
+                headers: &output.headers,
+                changelog: None,
+            })?;
+            self.flush()?;
+            refused.extend(self.take_failed());
+        }
+        Ok(refused)
+    }
+
+    fn commit_transaction(
+        &mut self,
+        offsets: &[PartitionOffset],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<()> {
+        match self.transaction {
+            TransactionState::Lost => return Err(KafkaProducer::lost()),
+            TransactionState::Between if offsets.is_empty() => return Ok(()),
+            TransactionState::Between => self.begin_transaction()?,
+            TransactionState::Open | TransactionState::Never => {}
+        }
+        if !offsets.is_empty() {
+            self.send_offsets(offsets, group)?;
+        }
+        self.end_with_commit()
+    }
+
+    fn abort_transaction(&mut self) -> Result<()> {
+        match self.transaction {
+            TransactionState::Lost => Err(KafkaProducer::lost()),
+            TransactionState::Open => self.end_with_abort(),
+            TransactionState::Between | TransactionState::Never => Ok(()),
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
     }
 }
 
@@ -355,9 +409,17 @@ fn opaque_of(slot: u32) -> *mut c_void {
 }
 
 #[derive(Default)]
-struct Deliveries {
+pub(super) struct Deliveries {
     acknowledged: RwLock<Vec<AtomicI64>>,
     failed: Mutex<Vec<FailedOutput>>,
+}
+
+impl Deliveries {
+    /// After an abort: what was acknowledged never came to be, and what failed is of no interest.
+    pub(super) fn forget(&self) {
+        self.acknowledged.read().iter().for_each(|next| next.store(NOTHING_YET, Ordering::Relaxed));
+        self.failed.lock().clear();
+    }
 }
 
 impl ClientContext for Deliveries {
@@ -374,6 +436,10 @@ impl ClientContext for Deliveries {
 fn is_settling(error: Option<rdsys::rd_kafka_resp_err_t>) -> bool {
     use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
     error == Some(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+}
+
+fn is_purged(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
 /// The broker judges whole batches: a record of these fails all of its batch.
@@ -394,6 +460,8 @@ impl ProducerContext for Deliveries {
                     next.store(message.offset() + 1, Ordering::Relaxed);
                 }
             }
+            // Taken out of the queue by an abort.
+            Err((error, _)) if is_purged(error.rdkafka_error_code()) => {}
             Err((error, message)) => self.failed.lock().push(FailedOutput {
                 topic: message.topic().into(),
                 partition: Some(message.partition()),

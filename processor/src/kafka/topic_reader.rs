@@ -7,7 +7,8 @@ use std::time::Duration;
 use millstream_state_stores::{Offset, RecordField, SerdeError, Timestamp};
 
 use super::admin::{ClusterAdmin, KafkaAdmin};
-use super::consumer::{Consumer, Fetched, PartitionOffset};
+use super::consumer::KafkaConsumer;
+use crate::clients::{Consumer, Fetched, PartitionOffset};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::error::{Error, RecordLocation, Result};
@@ -35,7 +36,7 @@ const PATIENCE_WITH_NEW_TOPICS: Duration = Duration::from_secs(5);
 /// # Ok::<(), millstream_processor::Error>(())
 /// ```
 pub struct TopicReader {
-    consumer: Consumer,
+    consumer: KafkaConsumer,
     /// By partition, in the consumer's order.
     partitions: Vec<Progress>,
 }
@@ -55,7 +56,7 @@ impl TopicReader {
     pub fn from_beginning(settings: &Settings, client_id: &str, topics: &[&str]) -> Result<Self> {
         let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
         let counts = partition_counts(settings, client_id, &names)?;
-        let mut consumer = Consumer::for_restore(settings, client_id)?;
+        let mut consumer = KafkaConsumer::alone(settings, client_id)?;
         let (mut starts, mut partitions) = (Vec::new(), Vec::new());
         for name in &names {
             for partition in 0..counts[name] {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use millstream_state_stores::{Encoded, RecordField, Timestamp};
 
-use super::producer::Producer;
+use super::producer::KafkaProducer;
 use crate::api::Headers;
+use crate::clients::Producer;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -24,7 +25,7 @@ use crate::task::{OutgoingRecord, RecordSender};
 /// # Ok::<(), millstream_processor::Error>(())
 /// ```
 pub struct TopicWriter {
-    producer: Producer,
+    producer: KafkaProducer,
     clock: Arc<dyn Clock>,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -37,7 +38,7 @@ impl TopicWriter {
     /// `Invalid` if a property of the settings is not accepted.
     pub fn new(settings: &Settings, client_id: &str) -> Result<Self> {
         let clock = SystemClock::shared();
-        let producer = Producer::create(settings, client_id, Arc::clone(&clock))?;
+        let producer = KafkaProducer::idempotent(settings, client_id, Arc::clone(&clock))?;
         Ok(TopicWriter { producer, clock, key: Vec::new(), value: Vec::new() })
     }
 

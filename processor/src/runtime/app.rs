@@ -7,23 +7,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use millstream_state_stores::{KeyValueStoreBuilder, StoreName};
+use millstream_state_stores::{BackgroundThread, KeyValueStoreBuilder, StateDirectory, StoreName};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
+use uuid::Uuid;
 
 use super::internal_topics::ensure_internal_topics;
+use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
 use super::restore::{RestoreListener, RestoreProgress};
 use super::shared::{Shared, SharedParts, StateListener, thread_name};
 use super::snapshot::ThreadSnapshot;
 use super::state::ClientState;
-use super::thread;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Settings;
+use crate::config::{ProcessingGuarantee, Settings};
 use crate::error::{Error, Result};
 use crate::http::HttpServer;
-use crate::kafka::{ClusterAdmin, KafkaAdmin, NewTopic};
+use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
 use crate::metrics::Metrics;
 use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
 use crate::task::TaskPlan;
@@ -38,6 +39,7 @@ pub struct AppBuilder {
     admin: Option<Arc<dyn ClusterAdmin>>,
     state_listener: Option<StateListener>,
     restore_listener: Option<RestoreListener>,
+    failure_handler: Option<ThreadFailureHandler>,
 }
 
 impl AppBuilder {
@@ -79,6 +81,17 @@ impl AppBuilder {
         self
     }
 
+    /// Asked what to do when a stream thread has failed, panics included; it runs on that thread. Without it, the instance shuts down.
+    #[doc(alias = "setUncaughtExceptionHandler")]
+    #[must_use]
+    pub fn on_thread_failure(
+        mut self,
+        handler: impl Fn(&Error) -> ThreadFailureResponse + Send + Sync + 'static,
+    ) -> Self {
+        self.failure_handler = Some(Arc::new(handler));
+        self
+    }
+
     /// Checks the topology against the cluster, makes internal topics, starts the threads and the HTTP server, and returns.
     ///
     /// # Errors
@@ -98,19 +111,29 @@ impl AppBuilder {
         };
         let partition_counts = prepare_topics(&self.topology, &application_id, &settings, &*admin)?;
         let topology = Arc::new(self.topology);
-        let plans = task_plans(&topology, &application_id, &settings);
+        let plans = TaskPlan::all(&topology, &application_id, &settings);
+        let process_id = match settings.processing_guarantee {
+            ProcessingGuarantee::AtLeastOnce => None,
+            ProcessingGuarantee::ExactlyOnce => Some(
+                StateDirectory::new(settings.state_dir.clone(), &application_id)
+                    .claim_process_id(|| Uuid::new_v4().to_string())?,
+            ),
+        };
+        let background = checkpoint_thread(&application_id, &self.clock)?;
         let shared = Arc::new(Shared::new(SharedParts {
-            readers: readers(&plans),
             application_id,
             topology,
             settings,
             clock: self.clock,
             admin,
             plans,
+            background: Some(background),
             partition_counts,
             restore_listener: self.restore_listener,
             state_listener: self.state_listener,
-        })?);
+            failure_handler: self.failure_handler,
+            process_id,
+        }));
         Streams::spawn(shared)
     }
 }
@@ -141,30 +164,10 @@ fn prepare_topics(
     Ok(counts)
 }
 
-fn task_plans(topology: &Arc<Topology>, application_id: &Arc<str>, settings: &Settings) -> Vec<TaskPlan> {
-    let dead_letters: Arc<str> = match &settings.dead_letter_topic {
-        Some(topic) => topic.as_str().into(),
-        None => dead_letter_topic(application_id).into(),
-    };
-    let plan = |subtopology| TaskPlan {
-        application_id: Arc::clone(application_id),
-        topology: Arc::clone(topology),
-        subtopology,
-        handlers: settings.handlers.clone(),
-        dead_letter_topic: Arc::clone(&dead_letters),
-        max_idle: settings.max_task_idle,
-    };
-    topology.subtopologies().into_iter().map(plan).collect()
-}
-
-fn readers(plans: &[TaskPlan]) -> BTreeMap<String, u32> {
-    let of_plan = |plan: &TaskPlan| {
-        let id = plan.subtopology.id;
-        let application_id = Arc::clone(&plan.application_id);
-        let topics = plan.subtopology.source_topics.clone();
-        topics.into_iter().map(move |topic| (topic.in_application(&application_id), id))
-    };
-    plans.iter().flat_map(of_plan).collect()
+fn checkpoint_thread(application_id: &str, clock: &Arc<dyn Clock>) -> Result<Arc<BackgroundThread>> {
+    let clock = Arc::clone(clock);
+    BackgroundThread::start(&format!("{application_id}-CheckpointThread"), move || clock.monotonic())
+        .map_err(|error| Error::fatal("cannot start the thread that writes checkpoints").with_source(error))
 }
 
 /// A running application instance. Dropping it closes it.
@@ -186,6 +189,7 @@ impl Streams {
             admin: None,
             state_listener: None,
             restore_listener: None,
+            failure_handler: None,
         }
     }
 
@@ -202,7 +206,7 @@ impl Streams {
             let name = thread_name(&shared.application_id, index).to_string();
             let thread = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || thread::run(shared, index))
+                .spawn(move || life::run(&KafkaClients, &shared, index))
                 .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
             streams.threads.push(thread);
         }

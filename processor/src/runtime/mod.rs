@@ -3,6 +3,7 @@
 mod app;
 mod commit;
 mod internal_topics;
+mod life;
 mod purge;
 mod restore;
 mod shared;
@@ -11,6 +12,7 @@ mod state;
 mod thread;
 
 pub use app::{AppBuilder, Streams};
+pub use life::ThreadFailureResponse;
 pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
 #[cfg(test)]

@@ -7,10 +7,10 @@ use millstream_state_stores::{Offset, RestoreRow, StoreIndex, TaskId};
 use tracing::{info, warn};
 
 use super::shared::{GIVE_UP_AFTER, Shared};
+use crate::clients::{Clients, Consumer, Fetched, PartitionOffset};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::kafka::{Consumer, Fetched, KafkaMessage, PartitionOffset};
 use crate::task::{InputMessage, Task};
 
 /// How far a store is on its way to the end of its changelog.
@@ -24,7 +24,7 @@ pub struct RestoreProgress {
     pub from: Offset,
     /// The next offset to be restored.
     pub next: Offset,
-    /// The end of the changelog when the restore began.
+    /// The end of the changelog when the restore began. A transaction that a former owner left open before it is waited for.
     pub end: Offset,
     /// Records applied so far.
     pub records: u64,
@@ -84,23 +84,23 @@ pub(crate) fn decide(stored: Option<Offset>, log_start: Offset, log_end: Offset)
 }
 
 /// The restores of one thread.
-pub(crate) struct Restorer {
+pub(crate) struct Restorer<C: Clients> {
     // Declared, and so dropped, before the consumer: batches hold its messages.
-    restores: Vec<Restore>,
-    consumer: Option<Consumer>,
+    restores: Vec<Restore<C::Message>>,
+    consumer: Option<C::Consumer>,
     client_id: String,
     listener: Option<RestoreListener>,
     last_log: Duration,
 }
 
-struct Restore {
+struct Restore<M> {
     progress: RestoreProgress,
     store: StoreIndex,
     topic: Arc<str>,
-    batch: Vec<KafkaMessage>,
+    batch: Vec<M>,
 }
 
-impl Restorer {
+impl<C: Clients> Restorer<C> {
     const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
     pub(crate) fn new(client_id: String, listener: Option<RestoreListener>) -> Self {
@@ -124,29 +124,33 @@ impl Restorer {
     /// Finds out what the stores of new tasks need and starts to read it.
     pub(crate) fn begin<'a>(
         &mut self,
-        tasks: impl Iterator<Item = &'a mut Task<KafkaMessage>>,
+        clients: &C,
+        tasks: impl Iterator<Item = &'a mut Task<C::Message>>,
         shared: &Shared,
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        C::Message: 'a,
+    {
         let before = self.restores.len();
         for task in tasks {
-            self.plan(task, shared)?;
+            self.plan(clients, task, shared)?;
         }
         if self.restores.len() > before {
-            self.read_all(&shared.settings)?;
+            self.read_all(clients, &shared.settings)?;
         }
         Ok(())
     }
 
-    fn plan(&mut self, task: &mut Task<KafkaMessage>, shared: &Shared) -> Result<()> {
+    fn plan(&mut self, clients: &C, task: &mut Task<C::Message>, shared: &Shared) -> Result<()> {
         let id = task.id();
         let names: Vec<Arc<str>> = task.stores().names().map(Arc::from).collect();
         let changelogs: Vec<(StoreIndex, Arc<str>)> =
             task.changelogs().map(|(store, changelog)| (store, Arc::clone(&changelog.topic))).collect();
         for (store, topic) in changelogs {
             let name = Arc::clone(&names[store.get()]);
-            let consumer = self.consumer(&shared.settings)?;
+            let consumer = self.consumer(clients, &shared.settings)?;
             let (log_start, log_end) =
-                shared.patiently(GIVE_UP_AFTER, || consumer.watermarks(&topic, id.partition))?;
+                shared.patiently(GIVE_UP_AFTER, || consumer.log_bounds(&topic, id.partition))?;
             let from = match decide(task.stores().stored_offset(store), log_start, log_end) {
                 RestoreDecision::UpToDate => {
                     task.restored_to(store, log_end);
@@ -168,16 +172,16 @@ impl Restorer {
         Ok(())
     }
 
-    fn consumer(&mut self, settings: &Settings) -> Result<&mut Consumer> {
+    fn consumer(&mut self, clients: &C, settings: &Settings) -> Result<&mut C::Consumer> {
         let consumer = match self.consumer.take() {
             Some(consumer) => consumer,
-            None => Consumer::for_restore(settings, &self.client_id)?,
+            None => clients.restore_consumer(settings, &self.client_id)?,
         };
         Ok(self.consumer.insert(consumer))
     }
 
     /// Points the consumer at everything that is not complete.
-    fn read_all(&mut self, settings: &Settings) -> Result<()> {
+    fn read_all(&mut self, clients: &C, settings: &Settings) -> Result<()> {
         let open: Vec<PartitionOffset> = self
             .restores
             .iter()
@@ -188,13 +192,13 @@ impl Restorer {
                 offset: Some(restore.progress.next),
             })
             .collect();
-        self.consumer(settings)?.assign(&open)
+        self.consumer(clients, settings)?.assign(&open)
     }
 
     /// Fetches and applies one batch. Returns how many records there were.
     pub(crate) fn step(
         &mut self,
-        tasks: &mut [Task<KafkaMessage>],
+        tasks: &mut [Task<C::Message>],
         wait: Duration,
         clock: &dyn Clock,
     ) -> Result<usize> {
@@ -218,22 +222,22 @@ impl Restorer {
             if let Some(Some(position)) = positions.get(assigned) {
                 match fetched {
                     Fetched::Message(message) => restores[*position].batch.push(message),
-                    Fetched::EndOfPartition(_) => reached_end.push(*position),
+                    Fetched::EndOfPartition(end) => reached_end.push((*position, end)),
                 }
             }
             Ok(())
         })?;
         for index in 0..self.restores.len() {
-            let at_end = reached_end.contains(&index);
+            let end = reached_end.iter().rev().find(|(position, _)| *position == index).map(|(_, end)| *end);
             let restore = &mut self.restores[index];
-            if restore.progress.is_complete() || (restore.batch.is_empty() && !at_end) {
+            if restore.progress.is_complete() || (restore.batch.is_empty() && end.is_none()) {
                 restore.batch.clear();
                 continue;
             }
             let Some(task) = tasks.iter_mut().find(|task| task.id() == restore.progress.task) else {
                 continue;
             };
-            restore.apply(task, at_end)?;
+            restore.apply(task, end)?;
             let progress = &self.restores[index].progress;
             self.tell(progress);
             if progress.is_complete() {
@@ -280,14 +284,16 @@ impl Restorer {
     }
 }
 
-impl Restore {
-    fn apply(&mut self, task: &mut Task<KafkaMessage>, at_end: bool) -> Result<()> {
+impl<M: InputMessage> Restore<M> {
+    /// Applies the batch. `end`: where the consumer found nothing more, which is past what only the brokers see: aborted records, and the
+    /// marks that end transactions.
+    fn apply(&mut self, task: &mut Task<M>, end: Option<Offset>) -> Result<()> {
         let progress = &mut self.progress;
         if let Some(last) = self.batch.last() {
             progress.next = last.raw().offset.next();
         }
-        if at_end {
-            progress.next = progress.next.max(progress.end);
+        if let Some(end) = end {
+            progress.next = progress.next.max(end);
         }
         let rows = self.batch.iter().filter_map(|message| {
             let raw = message.raw();

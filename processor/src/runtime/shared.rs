@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_state_stores::{BackgroundThread, StateDirectory, StateMemory};
+use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory};
 use parking_lot::{Condvar, Mutex};
 use tracing::{debug, error, info};
 
+use super::life::{ThreadFailureHandler, ThreadFailureResponse};
 use super::restore::RestoreListener;
 use super::snapshot::ThreadSnapshot;
 use super::state::{ClientState, ThreadState};
@@ -38,11 +39,16 @@ pub(crate) struct Shared {
     /// Topics read, by name in Kafka: the sub-topology that reads them.
     pub(crate) readers: BTreeMap<String, u32>,
     pub(crate) memory: Arc<StateMemory>,
-    /// Writes the checkpoints of all tasks. Ends with the application.
-    pub(crate) background: Arc<BackgroundThread>,
+    /// Writes the checkpoints of all tasks, and ends with the application. Without one, each thread writes its own.
+    pub(crate) background: Option<Arc<BackgroundThread>>,
     pub(crate) directory: StateDirectory,
     pub(crate) stores: Arc<StoreRegistry>,
     pub(crate) restore_listener: Option<RestoreListener>,
+    failure_handler: Option<ThreadFailureHandler>,
+    /// Exactly-once: what the transactional ids of this process begin with.
+    process_id: Option<ProcessId>,
+    /// By thread: how often it began anew.
+    restarts: Vec<AtomicU64>,
     pub(crate) snapshots: Vec<ArcSwap<ThreadSnapshot>>,
     stopping: AtomicBool,
     states: Mutex<States>,
@@ -64,33 +70,30 @@ pub(crate) struct SharedParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) admin: Arc<dyn ClusterAdmin>,
     pub(crate) plans: Vec<TaskPlan>,
-    pub(crate) readers: BTreeMap<String, u32>,
+    pub(crate) background: Option<Arc<BackgroundThread>>,
     pub(crate) partition_counts: BTreeMap<TopicName, i32>,
     pub(crate) restore_listener: Option<RestoreListener>,
     pub(crate) state_listener: Option<StateListener>,
+    pub(crate) failure_handler: Option<ThreadFailureHandler>,
+    pub(crate) process_id: Option<ProcessId>,
 }
 
 impl Shared {
-    /// # Errors
-    /// If the background thread cannot be started.
-    pub(crate) fn new(parts: SharedParts) -> Result<Self> {
-        let SharedParts { application_id, topology, settings, clock, admin, plans, readers, .. } = parts;
+    pub(crate) fn new(parts: SharedParts) -> Self {
+        let SharedParts { application_id, topology, settings, clock, admin, plans, background, .. } = parts;
         let threads = settings.num_stream_threads;
         let snapshot =
             |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
-        let background_name = format!("{application_id}-CheckpointThread");
-        let background_clock = Arc::clone(&clock);
-        let background = BackgroundThread::start(&background_name, move || background_clock.monotonic())
-            .map_err(|error| {
-                Error::fatal("cannot start the thread that writes checkpoints").with_source(error)
-            })?;
-        Ok(Shared {
+        Shared {
             background,
             snapshots: (0..threads).map(snapshot).collect(),
             memory: StateMemory::new(settings.state_memory),
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
             stores: Arc::new(StoreRegistry::new(&topology, &parts.partition_counts)),
             restore_listener: parts.restore_listener,
+            failure_handler: parts.failure_handler,
+            process_id: parts.process_id,
+            restarts: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             stopping: AtomicBool::new(false),
             states: Mutex::new(States {
                 client: ClientState::Created,
@@ -104,9 +107,9 @@ impl Shared {
             settings,
             clock,
             admin,
+            readers: readers(&plans),
             plans,
-            readers,
-        })
+        }
     }
 
     pub(crate) fn state(&self) -> ClientState {
@@ -172,6 +175,26 @@ impl Shared {
         }
     }
 
+    /// As Kafka Streams names them; none at-least-once.
+    pub(crate) fn transactional_id(&self, thread: usize) -> Option<String> {
+        let process_id = self.process_id.as_ref()?.as_str();
+        Some(format!("{}-{process_id}-{}", self.application_id, thread + 1))
+    }
+
+    pub(crate) fn response_to(&self, failure: &Error) -> ThreadFailureResponse {
+        self.failure_handler.as_ref().map_or_else(ThreadFailureResponse::default, |handler| handler(failure))
+    }
+
+    /// A thread begins anew: all of its tasks are to be assigned and restored again.
+    pub(crate) fn thread_restarts(&self, thread: usize) {
+        self.restarts[thread].fetch_add(1, Ordering::Relaxed);
+        self.thread_is(thread, ThreadState::Rebalancing);
+    }
+
+    pub(crate) fn restarts_of(&self, thread: usize) -> u64 {
+        self.restarts[thread].load(Ordering::Relaxed)
+    }
+
     /// A thread's last word. The first error is the application's.
     pub(crate) fn thread_failed(&self, thread: usize, failure: Error) {
         error!(thread = %thread_name(&self.application_id, thread), error = %failure, kind = ?failure.kind(), "a stream thread failed; the application stops");
@@ -205,6 +228,16 @@ impl Shared {
         let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
         !result.timed_out()
     }
+}
+
+fn readers(plans: &[TaskPlan]) -> BTreeMap<String, u32> {
+    let of_plan = |plan: &TaskPlan| {
+        let id = plan.subtopology.id;
+        let application_id = Arc::clone(&plan.application_id);
+        let topics = plan.subtopology.source_topics.clone();
+        topics.into_iter().map(move |topic| (topic.in_application(&application_id), id))
+    };
+    plans.iter().flat_map(of_plan).collect()
 }
 
 pub(crate) fn thread_name(application_id: &str, index: usize) -> Arc<str> {

@@ -16,9 +16,10 @@ use super::queue::PartitionQueue;
 use super::state::TaskState;
 use super::{Changelog, InputMessage, Task, TaskCounters};
 use crate::api::{ErasedInput, Lifecycle, TaskContext, Wiring};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
-use crate::topology::{NodeKind, Site, Subtopology, Topology, changelog_topic};
+use crate::topology::{NodeKind, Site, Subtopology, Topology, changelog_topic, dead_letter_topic};
 
 /// What all tasks of a sub-topology have in common.
 #[derive(Clone)]
@@ -40,6 +41,23 @@ pub(crate) struct TaskSite<'a> {
 }
 
 impl TaskPlan {
+    /// The plans of an application, by sub-topology id.
+    pub(crate) fn all(topology: &Arc<Topology>, application_id: &Arc<str>, settings: &Settings) -> Vec<Self> {
+        let dead_letters: Arc<str> = match &settings.dead_letter_topic {
+            Some(topic) => topic.as_str().into(),
+            None => dead_letter_topic(application_id).into(),
+        };
+        let plan = |subtopology| TaskPlan {
+            application_id: Arc::clone(application_id),
+            topology: Arc::clone(topology),
+            subtopology,
+            handlers: settings.handlers.clone(),
+            dead_letter_topic: Arc::clone(&dead_letters),
+            max_idle: settings.max_task_idle,
+        };
+        topology.subtopologies().into_iter().map(plan).collect()
+    }
+
     /// Opens the stores of a task: in its locked directory if any of them is persistent, or in memory if there is no directory.
     pub(crate) fn open_stores(
         &self,
@@ -143,5 +161,22 @@ impl TaskPlan {
             needs_commit: false,
             is_prepared: false,
         })
+    }
+
+    /// The task as it was at its last commit: stores rolled back, nodes without memory, nothing queued in or out. Its input is to be
+    /// read again from [`PartitionQueue::resume_at`].
+    ///
+    /// # Errors
+    /// As [`TaskPlan::build`].
+    pub(crate) fn rebuild<M: InputMessage>(&self, before: Task<M>) -> Result<Task<M>> {
+        let counters = before.counters();
+        let Task { id, state, queues, mut stores, changelogs, failure_log, .. } = before;
+        stores.rollback();
+        let owns = |topic: &str| queues.iter().any(|queue| **queue.topic() == *topic);
+        let mut task = self.build(TaskSite { id, stores, owns: &owns })?;
+        for (queue, before) in task.queues.iter_mut().zip(&queues) {
+            queue.resume(before);
+        }
+        Ok(Task { state, counters, changelogs, failure_log, ..task })
     }
 }

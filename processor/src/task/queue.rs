@@ -20,8 +20,10 @@ pub(crate) struct PartitionQueue<M> {
     /// The offset after the last record processed, skipped or dead-lettered.
     processed_to: Option<Offset>,
     committed_to: Option<Offset>,
-    /// Whether the broker had nothing more at the last fetch.
-    caught_up: bool,
+    /// Where its task began.
+    start: Option<Offset>,
+    /// Where the partition ended at the last fetch, if the broker had nothing more.
+    end: Option<Offset>,
     paused: bool,
 }
 
@@ -35,7 +37,8 @@ impl<M: InputMessage> PartitionQueue<M> {
             head_time: None,
             processed_to: None,
             committed_to: None,
-            caught_up: false,
+            start: None,
+            end: None,
             paused: false,
         }
     }
@@ -49,16 +52,41 @@ impl<M: InputMessage> PartitionQueue<M> {
     }
 
     pub(crate) fn push(&mut self, message: M) {
-        self.caught_up = false;
+        self.end = None;
         self.messages.push_back(message);
     }
 
-    pub(crate) fn reached_end(&mut self) {
-        self.caught_up = true;
+    pub(crate) fn reached_end(&mut self, end: Offset) {
+        self.end = Some(end);
+        self.pass_to_end();
+    }
+
+    /// Moves the position past what only the broker sees after the last record: aborted records, and the marks that end transactions.
+    fn pass_to_end(&mut self) {
+        if self.messages.is_empty() && self.processed_to < self.end {
+            self.processed_to = self.processed_to.and(self.end);
+        }
     }
 
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.caught_up
+        self.end.is_some()
+    }
+
+    /// Says where the first record will come from.
+    pub(crate) fn starts_at(&mut self, start: Offset) {
+        self.start = Some(start);
+    }
+
+    /// Where to read from if everything since the last commit never happened.
+    pub(crate) fn resume_at(&self) -> Option<Offset> {
+        self.committed_to.or(self.start)
+    }
+
+    /// Takes the place that another queue of the same partition had at its last commit.
+    pub(super) fn resume(&mut self, before: &Self) {
+        self.start = before.start;
+        self.committed_to = before.committed_to;
+        self.processed_to = before.committed_to;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -99,6 +127,7 @@ impl<M: InputMessage> PartitionQueue<M> {
         if let Some(message) = self.messages.pop_front() {
             self.processed_to = Some(message.offset().next());
             self.head_time = None;
+            self.pass_to_end();
         }
     }
 
@@ -127,5 +156,84 @@ impl<M: InputMessage> PartitionQueue<M> {
             self.paused = should_pause;
             should_pause
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{FailureStage, Headers};
+    use crate::topology::RawRecord;
+
+    struct At(i64);
+
+    impl InputMessage for At {
+        fn offset(&self) -> Offset {
+            Offset::new(self.0)
+        }
+
+        fn raw(&self) -> RawRecord<'_> {
+            RawRecord { offset: self.offset(), timestamp: Timestamp::from_millis(0), key: None, value: None }
+        }
+
+        fn headers(&self) -> Headers {
+            Headers::default()
+        }
+    }
+
+    struct NoSource;
+
+    impl SourceEntry for NoSource {
+        fn event_time(&mut self, _raw: &RawRecord<'_>) -> Result<Timestamp, Failure> {
+            Err(Failure::at_stage(FailureStage::Decode, "not asked"))
+        }
+
+        fn process(
+            &mut self,
+            _raw: &RawRecord<'_>,
+            _headers: Headers,
+            _event_time: Timestamp,
+            _context: &mut TaskContext,
+        ) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    fn queue() -> PartitionQueue<At> {
+        PartitionQueue::new("orders".into(), 0, Box::new(NoSource))
+    }
+
+    #[test]
+    fn the_position_passes_the_marks_of_transactions_only_with_the_records_before_them() {
+        let mut queue = queue();
+        queue.reached_end(Offset::new(0));
+        assert_eq!(queue.to_commit(), None, "nothing was processed");
+        queue.push(At(0));
+        queue.push(At(1));
+        queue.reached_end(Offset::new(3));
+        queue.pop();
+        assert_eq!(queue.processed_to(), Some(Offset::new(1)));
+        queue.pop();
+        assert_eq!(queue.processed_to(), Some(Offset::new(3)));
+        queue.committed();
+        queue.reached_end(Offset::new(5));
+        assert_eq!(queue.processed_to(), Some(Offset::new(5)), "one more, of an aborted transaction");
+    }
+
+    #[test]
+    fn an_abort_goes_back_to_the_last_commit_or_to_the_start() {
+        let mut before = queue();
+        before.starts_at(Offset::new(7));
+        before.push(At(7));
+        before.push(At(8));
+        before.pop();
+        let mut again = queue();
+        again.resume(&before);
+        assert_eq!((again.resume_at(), again.processed_to(), again.len()), (Some(Offset::new(7)), None, 0));
+
+        before.committed();
+        before.pop();
+        again.resume(&before);
+        assert_eq!((again.resume_at(), again.to_commit()), (Some(Offset::new(8)), None));
     }
 }

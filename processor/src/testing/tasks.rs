@@ -8,7 +8,7 @@ use millstream_state_stores::{StateMemory, TaskId};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::task::{InputMessage, Task, TaskPlan, TaskSite, TaskState};
-use crate::topology::{Topology, dead_letter_topic};
+use crate::topology::Topology;
 
 /// Tasks that run, and who reads what.
 pub(super) struct DriverTasks<M> {
@@ -27,24 +27,12 @@ impl<M: InputMessage> DriverTasks<M> {
         let application_id: Arc<str> = application_id.into();
         let topology = Arc::new(topology);
         let memory = StateMemory::new(settings.state_memory);
-        let dead_letters: Arc<str> = match &settings.dead_letter_topic {
-            Some(topic) => topic.as_str().into(),
-            None => dead_letter_topic(&application_id).into(),
-        };
         let mut tasks = Vec::new();
         let mut readers = BTreeMap::new();
-        for subtopology in topology.subtopologies() {
-            for topic in &subtopology.source_topics {
+        for plan in TaskPlan::all(&topology, &application_id, settings) {
+            for topic in &plan.subtopology.source_topics {
                 readers.insert(topic.in_application(&application_id), tasks.len());
             }
-            let plan = TaskPlan {
-                application_id: Arc::clone(&application_id),
-                topology: Arc::clone(&topology),
-                subtopology,
-                handlers: settings.handlers.clone(),
-                dead_letter_topic: Arc::clone(&dead_letters),
-                max_idle: settings.max_task_idle,
-            };
             let id = TaskId { subtopology: plan.subtopology.id, partition: 0 };
             let stores = plan.open_stores(id, None, &memory, None)?;
             let mut task: Task<M> = plan.build(TaskSite { id, stores, owns: &|_| true })?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Consumer, Fetched, PartitionOffset};
+use super::KafkaConsumer;
+use crate::clients::{Consumer, Fetched, PartitionOffset};
 use crate::clock::SystemClock;
 use crate::error::Result;
 use crate::kafka::{EmbeddedKafka, TopicWriter};
@@ -19,7 +20,7 @@ fn write(writer: &mut TopicWriter, records: std::ops::Range<i64>) -> Result<()> 
 }
 
 /// Offsets fetched until the wanted one has come, and whether the end was seen after it.
-fn fetch_to(consumer: &mut Consumer, next: i64) -> Result<Vec<i64>> {
+fn fetch_to(consumer: &mut KafkaConsumer, next: i64) -> Result<Vec<i64>> {
     let clock = SystemClock::shared();
     let (mut offsets, mut at_end) = (Vec::new(), false);
     while !(at_end && offsets.last().is_some_and(|last| last + 1 >= next)) {
@@ -46,7 +47,7 @@ fn a_pause_at_the_end_of_a_partition_leaves_no_record_out() -> Result<()> {
     let settings = kafka.settings();
     let mut writer = TopicWriter::new(&settings, "writer")?;
     write(&mut writer, 0..10)?;
-    let mut consumer = Consumer::for_restore(&settings, "reader")?;
+    let mut consumer = KafkaConsumer::alone(&settings, "reader")?;
     consumer.assign(&[PartitionOffset {
         topic: TOPIC.into(),
         partition: 0,
@@ -68,7 +69,7 @@ fn a_pause_does_not_outlive_the_assignment() -> Result<()> {
     let settings = kafka.settings();
     let mut writer = TopicWriter::new(&settings, "writer")?;
     write(&mut writer, 0..10)?;
-    let mut consumer = Consumer::for_restore(&settings, "reader")?;
+    let mut consumer = KafkaConsumer::alone(&settings, "reader")?;
     let from =
         |offset| [PartitionOffset { topic: TOPIC.into(), partition: 0, offset: Some(Offset::new(offset)) }];
     consumer.assign(&from(0))?;
