@@ -1,6 +1,7 @@
 //! The rows of the result, a file each: what is run, on which input, what is to be reached.
 
 mod count;
+mod exactly_once;
 mod filter_map;
 mod idle;
 mod join;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     add(join::rows());
     add(repartition::rows());
     rows.extend(restore::rows());
+    rows.extend(exactly_once::rows());
     rows.extend(latency::rows());
     rows.push(Box::new(query::Queries));
     rows.push(Box::new(start::Start));

@@ -15,9 +15,14 @@ use crate::sides::Limit;
 const GOALS: &[Goal] = &[Goal::throughput(2.0, 2.5), Goal::cpu(0.5), Goal::rss(0.25)];
 
 pub(super) fn rows() -> Vec<Throughput> {
+    vec![uniform()]
+}
+
+/// The repartition that other rows are about, too.
+pub(super) fn uniform() -> Throughput {
     let input = Input::stream(2_000_000, Keys::Uniform(100_000));
     let title = "select another key, repartition, count, every update emitted";
-    vec![Throughput::new("repartition", title, Workload::Repartition, input, GOALS)]
+    Throughput::new("repartition", title, Workload::Repartition, input, GOALS)
 }
 
 pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {

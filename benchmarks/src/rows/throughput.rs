@@ -35,6 +35,8 @@ pub(crate) struct Throughput {
     pub(super) idle_query_threads: bool,
     /// Further settings of ours, `name=value`.
     pub(super) ours: &'static [&'static str],
+    /// The interval of commits under exactly-once, on both sides; none is at-least-once.
+    pub(super) exactly_once: Option<Duration>,
     pub(super) goals: &'static [Goal],
     pub(super) is_in_quick_look: bool,
 }
@@ -121,6 +123,7 @@ impl Throughput {
             query_threads: 0,
             idle_query_threads: false,
             ours: &[],
+            exactly_once: None,
             goals,
             is_in_quick_look: true,
         }
@@ -167,12 +170,12 @@ impl Throughput {
         Ok(Measured { outputs, digest, queries, ..Measured::between(from, to, rss_mb) })
     }
 
-    /// Records in the output. Where every update is emitted it is known how many there must be.
+    /// Records in the output. Where every update is emitted it is known how many there must be; the ends of transactions count, too.
     fn checked_outputs(&self, scene: &Scene<'_>, watch: &Watch, input: Input) -> Result<u64> {
         let outputs = watch.records(&scene.run.output, input.partitions)?;
         let expected = self.outputs(input.records);
         ensure!(
-            self.emission == Emission::Cached || outputs == expected,
+            self.counts_commits() || outputs == expected,
             "{} wrote {outputs} records instead of {expected}",
             scene.run.side.name()
         );
@@ -186,7 +189,18 @@ impl Throughput {
             (Side::Peer, Emission::Cached) => &["statestore.cache.max.bytes=67108864"],
             (Side::Limit, _) => &[],
         };
-        properties.iter().map(|property| (*property).to_owned()).collect()
+        let mut properties: Vec<String> = properties.iter().map(|property| (*property).to_owned()).collect();
+        if let Some(interval) = self.exactly_once {
+            properties.push("processing.guarantee=exactly_once_v2".to_owned());
+            properties.push(format!("commit.interval.ms={}", interval.as_millis()));
+        }
+        properties
+    }
+
+    /// Whether the records that the group has committed are counted, because the output does not have one for each: an emission
+    /// cache leaves some out, transactions add their ends.
+    fn counts_commits(&self) -> bool {
+        self.emission == Emission::Cached || self.exactly_once.is_some()
     }
 
     /// What comes out of this many records if every update is emitted.
@@ -194,8 +208,7 @@ impl Throughput {
         records * self.outputs_per_thousand / 1000
     }
 
-    /// The marks at the beginning and at the end of what is measured. Where every update is emitted, outputs on the broker are
-    /// counted; else commits, from one to another.
+    /// The marks at the beginning and at the end of what is measured: outputs on the broker, or commits, from one to another.
     fn await_done(
         &self,
         scene: &Scene<'_>,
@@ -207,11 +220,11 @@ impl Throughput {
         let begin = input.records / part.skipped();
         let mut marks: Vec<Mark> = Vec::new();
         scene.watch(child, || {
-            let records = match self.emission {
-                Emission::EveryUpdate => {
+            let records = match self.counts_commits() {
+                true => watch.committed(&scene.run.input, input.partitions)?,
+                false => {
                     watch.records(&scene.run.output, input.partitions)? * 1000 / self.outputs_per_thousand
                 }
-                Emission::Cached => watch.committed(&scene.run.input, input.partitions)?,
             };
             if records > marks.last().map_or(0, |last| last.records) {
                 marks.push(Mark { usage: child.usage()?, records });
@@ -220,7 +233,7 @@ impl Throughput {
             let time = measured.map(|(first, last)| last.usage.at.saturating_sub(first.usage.at));
             Ok(self.is_done(records, input) || part == Part::Window && time >= Some(WINDOW))
         })?;
-        if self.emission == Emission::Cached && marks.len() > 2 {
+        if self.counts_commits() && marks.len() > 2 {
             // The last commit waits for its interval although there is nothing left to do.
             marks.pop();
         }
@@ -230,9 +243,9 @@ impl Throughput {
     }
 
     fn is_done(&self, records: u64, input: Input) -> bool {
-        match self.emission {
-            Emission::EveryUpdate => self.outputs(records) >= self.outputs(input.records),
-            Emission::Cached => records >= input.records,
+        match self.counts_commits() {
+            true => records >= input.records,
+            false => self.outputs(records) >= self.outputs(input.records),
         }
     }
 }

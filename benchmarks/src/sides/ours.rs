@@ -64,6 +64,7 @@ fn settings(run: &OneRun) -> Result<Settings> {
         let millis = || value.parse().map(Duration::from_millis);
         match name {
             "commit.interval.ms" => settings.commit_interval = Some(millis()?),
+            "processing.guarantee" => settings.processing_guarantee = value.parse()?,
             "checkpoint.interval.ms" => settings.checkpoint_interval = millis()?,
             "state.memory" => settings.state_memory = value.parse()?,
             _ => drop(settings.kafka_properties.insert(name.to_owned(), value.to_owned())),
