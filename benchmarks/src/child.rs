@@ -2,7 +2,7 @@
 //!
 //! All sides take the same flags and print the same lines: `restoring` when the first restore begins, `restored N` when none is
 //! open any more, `running` when records are processed; asked with an empty line on stdin, `queries {..}` with the times
-//! of the queries. They close, and leave the group, when stdin ends.
+//! of the queries, and ours `commits {..}` with those of the commits. They close, and leave the group, when stdin ends.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use millstream_integration_tests::java::JavaPrograms;
 use millstream_integration_tests::process::RunningProgram;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::clock;
 use crate::rows::Workload;
@@ -107,6 +107,15 @@ pub(crate) struct QueryTimes {
     pub(crate) p99_us: f64,
 }
 
+/// The commits of a run of ours.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CommitTimes {
+    pub(crate) commits: f64,
+    pub(crate) longest_ms: f64,
+    pub(crate) longest_in_stores_ms: f64,
+    pub(crate) longest_for_kafka_ms: f64,
+}
+
 impl Child {
     /// Starts the process. `heap` is the JVM's, where there is one; `None` leaves it to the JVM.
     pub(crate) fn start(run: &OneRun, java: Option<&JavaPrograms>, heap: Option<&str>) -> Result<Self> {
@@ -146,6 +155,11 @@ impl Child {
     pub(crate) fn query_times(&mut self) -> Result<QueryTimes> {
         self.program.send_line("")?;
         Ok(serde_json::from_str(&self.await_line("queries")?)?)
+    }
+
+    pub(crate) fn commit_times(&mut self) -> Result<CommitTimes> {
+        self.program.send_line("")?;
+        Ok(serde_json::from_str(&self.await_line("commits")?)?)
     }
 
     /// # Errors

@@ -3,32 +3,48 @@
 
 use std::time::Duration;
 
+use millstream_state_stores::RowLimits;
+
+use super::checkpoint::{CheckpointStep, Uncheckpointed, next_step};
 use super::shared::GIVE_UP_AFTER;
+use super::snapshot::TimeSpent;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{Consumer, KafkaMessage, PartitionOffset, Producer};
 use crate::task::{RecordSender, Task, TaskState};
 
-/// How many times `checkpoint_bytes` may wait while a checkpoint is being written; beyond that, the loop waits for it.
-const MOST_WAITING: usize = 2;
-
 /// When the last commit and the last checkpoint were, and what they cost.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitClock {
+    limits: RowLimits,
     last_commit: Duration,
     last_checkpoint: Duration,
     /// Since when commits fail, if they do.
     failing_since: Option<Duration>,
     pub(crate) commits: u64,
     pub(crate) failures: u64,
-    pub(crate) time: Duration,
+    pub(crate) time: TimeSpent,
+    pub(crate) time_in_stores: TimeSpent,
+    pub(crate) time_for_kafka: TimeSpent,
     pub(crate) last_time: Duration,
 }
 
 impl CommitClock {
-    pub(crate) fn starting_at(now: Duration) -> Self {
-        CommitClock { last_commit: now, last_checkpoint: now, ..CommitClock::default() }
+    /// Commits and checkpoints begin to be due `now`; `limits` are the memory of this thread.
+    pub(crate) fn starting_at(now: Duration, limits: RowLimits) -> Self {
+        CommitClock {
+            limits,
+            last_commit: now,
+            last_checkpoint: now,
+            failing_since: None,
+            commits: 0,
+            failures: 0,
+            time: TimeSpent::default(),
+            time_in_stores: TimeSpent::default(),
+            time_for_kafka: TimeSpent::default(),
+            last_time: Duration::ZERO,
+        }
     }
 
     /// How long the loop may wait for records before the next commit.
@@ -39,8 +55,15 @@ impl CommitClock {
     pub(crate) fn is_due(&self, now: Duration, settings: &Settings, tasks: &[Task<KafkaMessage>]) -> bool {
         let is_failing = self.failing_since.is_some();
         now.saturating_sub(self.last_commit) >= settings.commit_interval
-            || !is_failing
-                && tasks.iter().any(|task| task.stores().uncommitted_bytes() > settings.max_uncommitted_bytes)
+            || !is_failing && self.holds_too_much(settings, tasks)
+    }
+
+    fn holds_too_much(&self, settings: &Settings, tasks: &[Task<KafkaMessage>]) -> bool {
+        let mut bytes = 0;
+        tasks.iter().map(|task| task.stores().uncommitted_bytes()).any(|of_task| {
+            bytes += of_task;
+            of_task > settings.max_uncommitted_bytes || bytes > self.limits.uncommitted
+        })
     }
 
     /// Commits the tasks, and checkpoints those that are due. After a `Migrated` or `Retry` error the tasks wait, prepared, for the
@@ -59,36 +82,48 @@ impl CommitClock {
         let start = clock.monotonic();
         let mut dirty: Vec<&mut Task<KafkaMessage>> =
             tasks.iter_mut().filter(|task| task.needs_commit()).collect();
+        let mut for_kafka = Duration::ZERO;
         if !dirty.is_empty() {
-            commit_tasks(&mut dirty, consumer, producer, start)?;
+            for_kafka = commit_tasks(&mut dirty, consumer, producer, clock)?;
             self.commits += 1;
         }
         self.failing_since = None;
         self.last_commit = clock.monotonic();
-        self.last_time = self.last_commit.saturating_sub(start);
-        self.time += self.last_time;
-        self.checkpoint(tasks, settings, clock)
+        self.checkpoint(tasks, settings, self.last_commit)?;
+        self.last_time = clock.monotonic().saturating_sub(start);
+        self.time.add(self.last_time);
+        self.time_for_kafka.add(for_kafka);
+        self.time_in_stores.add(self.last_time.saturating_sub(for_kafka));
+        Ok(())
     }
 
     fn checkpoint(
         &mut self,
         tasks: &mut [Task<KafkaMessage>],
         settings: &Settings,
-        clock: &dyn Clock,
+        now: Duration,
     ) -> Result<()> {
-        let now = clock.monotonic();
+        let mut running: Vec<&mut Task<KafkaMessage>> =
+            tasks.iter_mut().filter(|task| task.state() == TaskState::Running).collect();
         let all = now.saturating_sub(self.last_checkpoint) >= settings.checkpoint_interval;
-        for task in tasks.iter_mut().filter(|task| task.state() == TaskState::Running) {
+        for task in &mut running {
             task.poll_checkpoint()?;
-            let waiting = task.stores().uncheckpointed_bytes();
-            if waiting > settings.checkpoint_bytes || (all && waiting > 0) {
-                task.begin_checkpoint(settings.checkpoint_bytes.saturating_mul(MOST_WAITING))?;
+            let Uncheckpointed { waiting, is_in_flight, .. } = uncheckpointed(task);
+            if !is_in_flight && (waiting > settings.checkpoint_bytes || all && waiting > 0) {
+                task.begin_checkpoint()?;
             }
         }
         if all {
             self.last_checkpoint = now;
         }
-        Ok(())
+        loop {
+            let held: Vec<Uncheckpointed> = running.iter().map(|task| uncheckpointed(task)).collect();
+            match next_step(&held, self.limits.uncheckpointed) {
+                Some(CheckpointStep::Begin(place)) => running[place].begin_checkpoint()?,
+                Some(CheckpointStep::Await(place)) => running[place].await_checkpoint()?,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Decides about a commit that failed: `Ok` to go on and try again.
@@ -108,14 +143,28 @@ impl CommitClock {
     }
 }
 
+fn uncheckpointed(task: &Task<KafkaMessage>) -> Uncheckpointed {
+    let stores = task.stores();
+    Uncheckpointed {
+        waiting: stores.uncheckpointed_bytes(),
+        being_written: stores.checkpointing_bytes(),
+        is_in_flight: stores.checkpoint_stats().is_in_flight,
+    }
+}
+
+/// Returns how much of the time went to Kafka.
 fn commit_tasks(
     tasks: &mut [&mut Task<KafkaMessage>],
     consumer: &Consumer,
     producer: &mut Producer,
-    now: Duration,
-) -> Result<()> {
+    clock: &dyn Clock,
+) -> Result<Duration> {
     for task in tasks.iter_mut() {
-        task.prepare_commit(producer, now)?;
+        task.prepare_commit()?;
+    }
+    let now = clock.monotonic();
+    for task in tasks.iter_mut() {
+        task.deliver(producer, now)?;
     }
     loop {
         producer.flush()?;
@@ -143,8 +192,9 @@ fn commit_tasks(
         })
         .collect();
     consumer.commit(&offsets)?;
+    let for_kafka = clock.monotonic().saturating_sub(now);
     for task in tasks.iter_mut() {
         task.committed(producer as &dyn RecordSender)?;
     }
-    Ok(())
+    Ok(for_kafka)
 }
