@@ -2,8 +2,8 @@
 //!
 //! All sides take the same flags and print the same lines: `restoring` when the first restore begins, `restored N` when none is
 //! open any more, `running` when records are processed; asked with an empty line on stdin, `queries {..}` with the times
-//! of the queries. They close, and leave the group, when stdin ends. The JVM takes one run after the other, so that it is
-//! warm from the second on: the flags come as a line, and the line `end` ends the run.
+//! of the queries, and ours `commits {..}` with those of the commits. They close, and leave the group, when stdin ends. The
+//! JVM takes one run after the other, so that it is warm from the second on: the flags come as a line, and the line `end` ends the run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use millstream_integration_tests::java::JavaPrograms;
 use millstream_integration_tests::process::RunningProgram;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::clock;
 use crate::rows::Workload;
@@ -112,6 +112,15 @@ pub(crate) struct QueryTimes {
     pub(crate) p99_us: f64,
 }
 
+/// The commits of a run of ours.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CommitTimes {
+    pub(crate) commits: f64,
+    pub(crate) longest_ms: f64,
+    pub(crate) longest_in_stores_ms: f64,
+    pub(crate) longest_for_kafka_ms: f64,
+}
+
 impl Child {
     /// Starts ours or the limit on its run.
     pub(crate) fn start(run: &OneRun) -> Result<Self> {
@@ -161,6 +170,11 @@ impl Child {
     pub(crate) fn query_times(&mut self) -> Result<QueryTimes> {
         self.program.send_line("")?;
         Ok(serde_json::from_str(&self.await_line("queries")?)?)
+    }
+
+    pub(crate) fn commit_times(&mut self) -> Result<CommitTimes> {
+        self.program.send_line("")?;
+        Ok(serde_json::from_str(&self.await_line("commits")?)?)
     }
 
     /// # Errors

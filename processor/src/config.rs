@@ -29,12 +29,13 @@ pub struct Settings {
     pub transaction_timeout: Duration,
     /// How often committed state is written to RocksDB with its changelog offset. After a crash, the changelog since the last checkpoint is replayed.
     pub checkpoint_interval: Duration,
-    /// Committed bytes of a task's state that may wait for a checkpoint; more makes one at the next commit. It is written in the background; if
-    /// twice as much waits before it is, the stream thread waits too.
+    /// Committed bytes of a task's state that may wait for a checkpoint; more makes one at the next commit. So does an eighth of `state_memory`
+    /// in the tasks of all stream threads. It is written in the background; the stream thread waits for it only if a quarter is not written.
     pub checkpoint_bytes: usize,
-    /// Uncommitted bytes of a task's state that make an early commit.
+    /// Uncommitted bytes of a task's state that make an early commit. So does a quarter of `state_memory` in the tasks of all stream threads.
     pub max_uncommitted_bytes: usize,
-    /// Memory for all state of this process, in bytes: write-back caches, RocksDB's block cache and write buffers together.
+    /// Memory for all state of this process, in bytes: rows in write-back caches, rows on their way to Kafka and to RocksDB, RocksDB's block cache.
+    /// The allocator and RocksDB's files need some more: see `docs/performance.md`.
     pub state_memory: usize,
     /// Records a task holds for each partition; above it the partition is paused.
     pub buffered_records_per_partition: usize,
@@ -223,7 +224,7 @@ impl Settings {
         {
             "group.protocol=consumer (KIP-848) is not supported yet: leave the property out"
         } else if self.state_memory < 1 << 20 {
-            "state_memory is below 1 MiB: that leaves no room for RocksDB's write buffers"
+            "state_memory is below 1 MiB: that leaves no room for RocksDB's indexes and filters"
         } else {
             return Ok(());
         };

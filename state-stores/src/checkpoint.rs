@@ -5,9 +5,8 @@ use std::sync::mpsc::{Receiver, RecvError, TryRecvError, channel};
 use std::time::Duration;
 
 use crate::background::BackgroundThread;
-use crate::engine::Engine;
+use crate::engine::{Engine, StoreRows};
 use crate::error::StoreError;
-use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::reader::StoreReader;
 use crate::types::{Offset, StoreIndex};
@@ -71,11 +70,14 @@ impl Checkpoint {
         CheckpointInFlight { outcome }
     }
 
-    /// Writes rows and offsets, atomically per engine, and to the disk: without a write-ahead log, what is in RocksDB's
-    /// memory does not survive the process. Everything this holds on to, the directory's lock included, is let go of at the end.
+    /// Writes rows and offsets to the disk. Everything this holds on to, the directory's lock included, is let go of at the
+    /// end.
     fn write(self) -> Result<(), StoreError> {
         let mut engines = self.engines.iter().enumerate();
-        let written = engines.try_for_each(|(number, engine)| self.write_to(number, &**engine));
+        let written = engines.try_for_each(|(number, engine)| {
+            let stores = self.stores.iter().filter(|frozen| frozen.engine == number);
+            engine.write(&stores.map(FrozenStore::rows).collect::<Vec<_>>())
+        });
         for store in &self.stores {
             match written {
                 Ok(()) => store.reader.forget_frozen(),
@@ -84,21 +86,11 @@ impl Checkpoint {
         }
         written
     }
+}
 
-    fn write_to(&self, number: usize, engine: &dyn Engine) -> Result<(), StoreError> {
-        engine.write(&mut |batch| {
-            for frozen in self.stores.iter().filter(|frozen| frozen.engine == number) {
-                let mut rows = frozen.rows.scan(&KeyRange::all(), Direction::Forward);
-                while let Some((key, row)) = rows.next_row() {
-                    batch.set(frozen.store, key, row);
-                }
-                if let Some(next) = frozen.next {
-                    batch.put_offset(frozen.store, next);
-                }
-            }
-            Ok(())
-        })?;
-        engine.flush()
+impl FrozenStore {
+    fn rows(&self) -> StoreRows<'_> {
+        StoreRows { store: self.store, rows: &self.rows, next: self.next }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::types::TaskId;
 const PROCESS_FILE: &str = "process-";
 const LOCK_FILE: &str = ".lock";
 const ROCKSDB_DIRECTORY: &str = "rocksdb";
-const RESTORE_FILE: &str = "restore.sst";
+const INGEST_FILE: &str = "ingest.sst";
 
 /// The state directory of one application on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,10 +174,10 @@ impl TaskDirectory {
         self.path.join(ROCKSDB_DIRECTORY)
     }
 
-    /// The file in which restored rows are sorted before they become part of the database. What a crash left there is
-    /// overwritten by the next restore.
-    pub(crate) fn restore_path(&self) -> PathBuf {
-        self.path.join(RESTORE_FILE)
+    /// The file in which rows are written before they become part of the database. What a crash left there is overwritten by
+    /// the next checkpoint or restore.
+    pub(crate) fn ingest_path(&self) -> PathBuf {
+        self.path.join(INGEST_FILE)
     }
 
     /// Removes the directory with everything in it; the lock is released last.

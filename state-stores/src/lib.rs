@@ -33,7 +33,7 @@ pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{ChangeSerde, changelog_topic, murmur2, partition_for_key, repartition_topic};
 pub use key_range::{Direction, KeyRange};
 pub use layer::{ChangelogEntry, StoreStats};
-pub use memory::StateMemory;
+pub use memory::{RowLimits, StateMemory};
 pub use position::Position;
 pub use reader::{ScannedRow, StoreReader, StoreScan};
 pub use serde::{Encoded, HasSerde, JsonSerde, OptionSerde, RecordField, Serde, SerdeError, SerdeRef};

@@ -24,6 +24,7 @@ use crate::engine::{Engine, EngineScan};
 use crate::error::StoreError;
 use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
+use crate::memory::StateMemory;
 use crate::merge::MergedScan;
 use crate::overlay::{MergeableRuns, Overlay, Run, hash_of};
 use crate::position::Position;
@@ -38,6 +39,7 @@ pub struct StoreReader {
     view: ArcSwap<View>,
     /// Runs of the overlay are on their way into one; others wait until that is done.
     is_merging: AtomicBool,
+    memory: Arc<StateMemory>,
 }
 
 /// What readers see from one commit to the next.
@@ -64,7 +66,12 @@ pub struct StoreScan {
 }
 
 impl StoreReader {
-    pub(crate) fn new(name: &str, store: StoreIndex, engine: Arc<dyn Engine>) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        store: StoreIndex,
+        engine: Arc<dyn Engine>,
+        memory: Arc<StateMemory>,
+    ) -> Self {
         let view = View {
             overlay: Overlay::default(),
             frozen: Overlay::default(),
@@ -73,7 +80,7 @@ impl StoreReader {
             engine: Some(engine),
         };
         let is_merging = AtomicBool::new(false);
-        Self { name: name.to_owned(), store, view: ArcSwap::from_pointee(view), is_merging }
+        Self { name: name.to_owned(), store, view: ArcSwap::from_pointee(view), is_merging, memory }
     }
 
     /// The name of the store.
@@ -150,7 +157,7 @@ impl StoreReader {
 
     /// Lets readers see the rows of a commit and the position they reflect, at once.
     pub(crate) fn publish(&self, rows: Run, position: &Arc<Position>) {
-        let run = (!rows.is_empty()).then(|| Arc::new(rows));
+        let run = (!rows.is_empty()).then(|| rows.reserve(&self.memory));
         self.change(|view| {
             view.overlay.extend(run.clone());
             view.position = Arc::clone(position);
@@ -169,7 +176,7 @@ impl StoreReader {
 
     /// Makes one run of several; for readers nothing changes.
     pub(crate) fn merge(&self, runs: &MergeableRuns) {
-        let merged = runs.merge();
+        let merged = runs.merge().reserve(&self.memory);
         self.change(|view| view.overlay.replace(runs, &merged));
         self.is_merging.store(false, Ordering::Release);
     }
@@ -213,15 +220,20 @@ impl StoreReader {
         });
     }
 
-    /// Rows and estimated bytes that no checkpoint has written yet, those that one is writing included.
+    /// Rows and their bytes that no checkpoint has written yet, those that one is writing included.
     pub(crate) fn uncheckpointed(&self) -> (usize, usize) {
         let view = self.view.load();
         (view.overlay.rows() + view.frozen.rows(), view.overlay.bytes() + view.frozen.bytes())
     }
 
-    /// Estimated bytes that no checkpoint has begun to write.
+    /// Bytes that no checkpoint has begun to write.
     pub(crate) fn overlay_bytes(&self) -> usize {
         self.view.load().overlay.bytes()
+    }
+
+    /// Bytes that a checkpoint is writing.
+    pub(crate) fn frozen_bytes(&self) -> usize {
+        self.view.load().frozen.bytes()
     }
 
     /// Replaces the view by a changed one. `change` is done again if another thread was faster.
@@ -274,7 +286,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::engine::{EngineBatch, EngineSizes, MemoryEngine};
+    use crate::engine::{EngineSizes, MemoryEngine, StoreRows};
     use crate::types::Offset;
 
     const STORE: usize = 0;
@@ -292,15 +304,9 @@ mod tests {
             let mut run = Run::default();
             keys.iter().for_each(|key| run.put(key.as_bytes(), Some(&[0; 8])));
             reader.publish(run, &Arc::new(Position::new()));
+            let rows = &reader.freeze();
             let store = StoreIndex::new(STORE);
-            let mut frozen = reader.freeze().scan(&KeyRange::all(), Direction::Forward);
-            self.write(&mut |batch| {
-                while let Some((key, row)) = frozen.next_row() {
-                    batch.set(store, key, row);
-                }
-                Ok(())
-            })
-            .unwrap();
+            self.write(&[StoreRows { store, rows, next: None }]).unwrap();
             reader.forget_frozen();
         }
     }
@@ -322,23 +328,16 @@ mod tests {
             Arc::clone(&self.inner).scan(store, range, direction)
         }
 
-        fn write(
-            &self,
-            fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
-        ) -> Result<(), StoreError> {
-            self.inner.write(fill)
+        fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError> {
+            self.inner.write(stores)
         }
 
-        fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError> {
-            self.inner.restore(store, rows, next)
+        fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
+            self.inner.clear(store)
         }
 
         fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
             self.inner.offset(store)
-        }
-
-        fn flush(&self) -> Result<(), StoreError> {
-            self.inner.flush()
         }
 
         fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
@@ -358,7 +357,8 @@ mod tests {
             scans: AtomicU32::new(0),
         });
         let dyn_engine: Arc<dyn Engine> = engine.clone();
-        let reader = Arc::new(StoreReader::new("stock", StoreIndex::new(STORE), dyn_engine));
+        let reader =
+            Arc::new(StoreReader::new("stock", StoreIndex::new(STORE), dyn_engine, StateMemory::new(0)));
         engine.reader.set(Arc::clone(&reader)).expect("set once");
         let mut before = Run::default();
         before.put(b"apples", None);

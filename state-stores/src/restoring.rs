@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use crate::format::row;
 use crate::memory::{StateMemory, TableMemory};
-use crate::overlay::Run;
+use crate::overlay::{Overlay, Run};
 use crate::task_stores::RestoreRow;
 use crate::types::Offset;
 
 /// What was restored of one store and is not in the engine yet.
 pub(crate) struct Restoring {
     rows: Run,
+    /// How many rows were given since the last were taken, those replaced by newer ones included.
+    received: u64,
     next: Offset,
     /// Restored rows use the memory of tables: their own table is empty until the restore is done.
     memory: TableMemory,
@@ -25,14 +27,18 @@ const MOST_BYTES: usize = 64 << 20;
 /// Smaller files are not worth their syncs and their merging later, however small the budget is.
 const LEAST_BYTES: usize = 1 << 20;
 
+/// After how many rows it is known whether their keys repeat.
+const PROBED: u64 = 64 << 10;
+
 impl Restoring {
     pub(crate) fn new(memory: &Arc<StateMemory>, next: Offset) -> Self {
         let memory = TableMemory::new(Arc::clone(memory));
-        Self { rows: Run::default(), next, memory, buffer: Vec::new() }
+        Self { rows: Run::default(), received: 0, next, memory, buffer: Vec::new() }
     }
 
     /// Adds a batch that ends before `next`. Returns the number of rows.
     pub(crate) fn add<'a>(&mut self, rows: impl Iterator<Item = RestoreRow<'a>>, next: Offset) -> u64 {
+        let keys_repeat = self.keys_repeat();
         let mut count = 0;
         for row in rows {
             let encoded = row.value.map(|value| {
@@ -41,11 +47,21 @@ impl Restoring {
                 self.buffer.extend_from_slice(value);
                 self.buffer.as_slice()
             });
-            self.rows.put(row.key, encoded);
+            if keys_repeat {
+                self.rows.put(row.key, encoded);
+            } else {
+                self.rows.append(row.key, encoded);
+            }
             count += 1;
         }
+        self.received += count;
         self.next = next;
         count
+    }
+
+    /// Whether older rows of the same keys are worth looking for: not once it is seen that there are hardly any.
+    fn keys_repeat(&self) -> bool {
+        self.received < PROBED || (self.rows.len() as u64) < self.received / 8 * 7
     }
 
     /// Whether the rows use all the memory they may.
@@ -54,8 +70,14 @@ impl Restoring {
         bytes > MOST_BYTES || self.memory.must_shrink(bytes) && bytes > LEAST_BYTES
     }
 
-    pub(crate) fn rows(&self) -> &Run {
-        &self.rows
+    /// Hands the rows over, to be written into the engine.
+    pub(crate) fn take(&mut self) -> Overlay {
+        self.received = 0;
+        let mut rows = Overlay::default();
+        if !self.rows.is_empty() {
+            rows.extend([Arc::new(std::mem::take(&mut self.rows))]);
+        }
+        rows
     }
 
     /// The changelog offset after the last row.
@@ -63,9 +85,8 @@ impl Restoring {
         self.next
     }
 
-    /// Forgets the rows: they are in the engine.
-    pub(crate) fn clear(&mut self) {
-        self.rows = Run::default();
+    /// The rows that were taken are in the engine.
+    pub(crate) fn is_written(&mut self) {
         self.memory.must_shrink(0);
     }
 }

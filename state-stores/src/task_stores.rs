@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::background::BackgroundThread;
 use crate::checkpoint::{Abandoned, Checkpoint, CheckpointInFlight, CheckpointStats, FrozenStore};
 use crate::directory::TaskDirectory;
-use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore};
+use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore, StoreRows};
 use crate::error::StoreError;
 use crate::format::metadata;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
@@ -157,7 +157,12 @@ impl TaskStores {
         let stores = builders.iter().enumerate().map(|(place, builder)| {
             let store = StoreIndex::new(place);
             let engine = if on_disk[place] { 0 } else { engines.len() - 1 };
-            let reader = Arc::new(StoreReader::new(builder.name(), store, Arc::clone(&engines[engine])));
+            let reader = Arc::new(StoreReader::new(
+                builder.name(),
+                store,
+                Arc::clone(&engines[engine]),
+                Arc::clone(&memory),
+            ));
             let BuiltStore { rows, handle } = builder.build(StoreParts {
                 store,
                 context: Rc::clone(&context),
@@ -271,9 +276,10 @@ impl TaskStores {
         let engine = Arc::clone(self.engine(store));
         let restored = &mut self.stores[store.get()];
         if let Some(restoring) = &mut restored.restoring {
-            engine.restore(store, restoring.rows(), restoring.next())?;
-            restored.stored_offset = Some(restoring.next());
-            restoring.clear();
+            let next = Some(restoring.next());
+            engine.write(&[StoreRows { store, rows: &restoring.take(), next }])?;
+            restored.stored_offset = next;
+            restoring.is_written();
         }
         Ok(())
     }
@@ -285,7 +291,7 @@ impl TaskStores {
     pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
         self.check_all_committed("wipe")?;
         self.await_checkpoint()?;
-        self.engine(store).write(&mut |batch| batch.clear(store))?;
+        self.engine(store).clear(store)?;
         let store = &mut self.stores[store.get()];
         store.reader.forget_overlay();
         store.rows.forget_unchanged();
@@ -335,12 +341,14 @@ impl TaskStores {
 
     /// Whether anything changed since the last commit.
     pub fn has_uncommitted(&self) -> bool {
-        self.context.uncommitted_rows.get() > 0 || self.has_changelog()
+        self.stores.iter().any(|store| store.rows.uncommitted().rows > 0) || self.has_changelog()
     }
 
-    /// Estimated bytes that only a commit or a rollback frees: changed rows and waiting changelog entries.
+    /// Estimated bytes that only a commit or a rollback frees: changed rows, what committing them takes, and waiting changelog
+    /// entries.
     pub fn uncommitted_bytes(&self) -> usize {
-        self.context.uncommitted_bytes.get() + self.context.changelog.borrow().bytes()
+        let rows: usize = self.stores.iter().map(|store| store.rows.uncommitted().bytes).sum();
+        rows + self.context.changelog.borrow().bytes()
     }
 
     /// Encodes everything that changed; cached stores add theirs to the changelog. To be called after their emissions were
@@ -383,14 +391,18 @@ impl TaskStores {
         self.context.changelog.borrow_mut().clear();
     }
 
-    /// Estimated bytes of committed rows that wait for the next checkpoint; those that one is writing do not count.
+    /// Bytes of committed rows that wait for the next checkpoint; those that one is writing do not count.
     pub fn uncheckpointed_bytes(&self) -> usize {
         self.stores.iter().map(|store| store.reader.overlay_bytes()).sum()
     }
 
-    /// Begins to move the committed rows into the engine, in one atomic batch with the changelog offsets they reflect (for each
-    /// logged store, the offset after its last entry of the last commit), and to the disk. Only right after a commit, and
-    /// one at a time.
+    /// Bytes of committed rows that a checkpoint is writing.
+    pub fn checkpointing_bytes(&self) -> usize {
+        self.stores.iter().map(|store| store.reader.frozen_bytes()).sum()
+    }
+
+    /// Begins to move the committed rows into the engine, followed by the changelog offsets they reflect (for each logged store,
+    /// the offset after its last entry of the last commit), and to the disk. Only right after a commit, and one at a time.
     ///
     /// # Errors
     /// [`StoreError::OutOfOrder`] if something changed since the commit, or while a checkpoint is being written. Whether this

@@ -82,6 +82,8 @@ fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
         Figure::Start => "start without the group's join, of Kafka Streams'",
         Figure::StartMs => "start without the group's join, ms",
         Figure::IdleCpuPercent => "idle CPU, % of a core",
+        Figure::StoreStallMs => "longest store stall at 100 k dirty keys, ms",
+        Figure::RssOfBudget => "peak RSS above that of tiny state, of state_memory",
     };
     let bound = match goal.figure {
         Figure::Throughput | Figure::ThroughputOfLimit => "at least",

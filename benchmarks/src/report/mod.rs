@@ -65,6 +65,12 @@ pub(crate) struct Figures {
     /// Share of one core while there is nothing to do, in percent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) idle_cpu_percent: Option<f64>,
+    /// The longest a commit spent in operators and stores.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) store_stall_ms: Option<f64>,
+    /// Peak memory above that of the same program with hardly any state, in parts of `state_memory`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) rss_of_budget: Option<f64>,
 }
 
 /// Ours divided by Kafka Streams', round by round.
@@ -122,6 +128,10 @@ pub(crate) enum Figure {
     StartMs,
     /// Ours, in percent of a core; at most.
     IdleCpuPercent,
+    /// Ours, in milliseconds; at most.
+    StoreStallMs,
+    /// Ours; at most.
+    RssOfBudget,
 }
 
 impl Goal {
@@ -169,6 +179,8 @@ impl Goal {
             Figure::Start => Some((ours.start_ms? - limit?.start_ms?) / (peer?.start_ms? - limit?.start_ms?)),
             Figure::StartMs => Some(ours.start_ms? - limit?.start_ms?),
             Figure::IdleCpuPercent => ours.idle_cpu_percent,
+            Figure::StoreStallMs => ours.store_stall_ms,
+            Figure::RssOfBudget => ours.rss_of_budget,
         }
     }
 

@@ -16,17 +16,15 @@ const IN_MEMORY: &[Goal] = &[Goal::throughput(3.0, 4.5), Goal::cpu(1.0 / 3.0), G
 const CACHED: &[Goal] = &[Goal::throughput(5.0, 9.0), Goal::cpu(1.0 / 6.0), Goal::rss(0.25)];
 const ON_DISK: &[Goal] = &[Goal::throughput(1.3, 1.7), Goal::cpu(0.6), Goal::rss(0.25)];
 
+/// The state memory of the counts whose state exceeds it.
+pub(super) const SMALL_STATE_MEMORY_MIB: f64 = 16.0;
+
 pub(super) fn rows() -> Vec<Throughput> {
     vec![
         uniform(),
         count("count-zipf", "count 1 M keys by Zipf's law, every update emitted", Keys::Zipf(1_000_000)),
         count("count-unique", "count keys that come once, every update emitted", Keys::Unique),
-        Throughput {
-            input: Input::stream(2_400_000, Keys::Uniform(1_200_000)),
-            ours: &["state.memory=16777216"],
-            goals: ON_DISK,
-            ..count("count-10x-cache", "count uniform keys, ten times what the cache holds", Keys::Unique)
-        },
+        on_disk(1_200_000),
         Throughput {
             is_in_quick_look: true,
             ..cached(
@@ -58,6 +56,21 @@ pub(super) fn uniform() -> Throughput {
         is_in_quick_look: true,
         ..count("count-uniform", "count 100 k uniform keys, every update emitted", Keys::Uniform(100_000))
     }
+}
+
+/// With [`SMALL_STATE_MEMORY_MIB`], which 1.2 M keys exceed tenfold.
+fn on_disk(keys: u64) -> Throughput {
+    Throughput {
+        input: Input::stream(2_400_000, Keys::Uniform(keys)),
+        ours: &["state.memory=16777216"],
+        goals: ON_DISK,
+        ..count("count-10x-cache", "count uniform keys, ten times what the cache holds", Keys::Unique)
+    }
+}
+
+/// The same count with next to no state, and with ten times what it may keep in memory.
+pub(super) fn of_tiny_and_large_state() -> (Throughput, Throughput) {
+    (on_disk(1_000), on_disk(1_200_000))
 }
 
 fn count(name: &'static str, title: &'static str, keys: Keys) -> Throughput {

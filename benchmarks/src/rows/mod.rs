@@ -1,5 +1,6 @@
 //! The rows of the result, a file each: what is run, on which input, what is to be reached.
 
+mod commit_stall;
 mod count;
 mod exactly_once;
 mod filter_map;
@@ -13,6 +14,7 @@ mod repartition;
 mod restore;
 mod scale;
 mod start;
+mod state_memory;
 mod throughput;
 
 use anyhow::{Result, bail};
@@ -62,6 +64,8 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     rows.push(Box::new(query::Queries));
     rows.push(Box::new(start::Start));
     rows.push(Box::new(idle::Idle));
+    rows.push(Box::new(commit_stall::CommitStall));
+    rows.push(Box::new(state_memory::StateMemory));
     rows.extend(scale::rows());
     rows
 }

@@ -251,7 +251,7 @@ impl Throughput {
 }
 
 /// Rounds of a row that is not compared: its figures are medians, not ratios.
-const ROUNDS_ALONE: usize = 3;
+pub(super) const ROUNDS_ALONE: usize = 3;
 
 /// How long a warm Kafka Streams is measured.
 const WINDOW: Duration = Duration::from_secs(5);

@@ -10,12 +10,12 @@ use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use millstream::prelude::*;
 use millstream::query::ReadOnlyKeyValueStore;
-use millstream::runtime::RestoreProgress;
+use millstream::runtime::{RestoreProgress, ThreadSnapshot, TimeSpent};
 use millstream::{ClientState, Streams};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::child::OneRun;
+use crate::child::{CommitTimes, OneRun};
 use crate::clock::clock;
 use crate::rows::COUNTS;
 
@@ -50,9 +50,26 @@ pub(crate) fn run(run: &OneRun) -> Result<()> {
         if let Some(queries) = queries.take() {
             println!("{}", queries.report()?);
         }
+        println!("commits {}", serde_json::to_string(&commit_times(&app))?);
     }
     ensure!(app.state() != ClientState::Error, "the application failed");
     Ok(app.close()?)
+}
+
+/// Of the thread whose commits took longest.
+fn commit_times(app: &Streams) -> CommitTimes {
+    let threads = app.threads();
+    let longest = |part: fn(&ThreadSnapshot) -> TimeSpent| {
+        let times = threads.iter().map(|thread| part(thread).longest.as_secs_f64() * 1e3);
+        times.fold(0.0, f64::max)
+    };
+    #[allow(clippy::cast_precision_loss, reason = "a count of commits fits")]
+    CommitTimes {
+        commits: threads.iter().map(|thread| thread.commits).sum::<u64>() as f64,
+        longest_ms: longest(|thread| thread.commit_time),
+        longest_in_stores_ms: longest(|thread| thread.commit_time_in_stores),
+        longest_for_kafka_ms: longest(|thread| thread.commit_time_for_kafka),
+    }
 }
 
 fn settings(run: &OneRun) -> Result<Settings> {

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::query::StoreStatus;
 use crate::runtime::{
     ClientState, PartitionSnapshot, RestoreProgress, Shared, SharedParts, TaskSnapshot, ThreadSnapshot,
-    ThreadState,
+    ThreadState, TimeSpent,
 };
 use crate::task::TaskState;
 use crate::topology::{Consumed, SinkTopic, TopicName, Topology};
@@ -180,7 +180,9 @@ fn thread_snapshot(name: &Arc<str>) -> ThreadSnapshot {
         poll_time: Duration::from_millis(7_500),
         process_time: Duration::from_millis(1_250),
         commits: 12,
-        commit_time: Duration::from_millis(480),
+        commit_time: spent(480, 95),
+        commit_time_in_stores: spent(120, 15),
+        commit_time_for_kafka: spent(360, 80),
         last_commit_time: Duration::from_millis(40),
         rebalances: 2,
         failures: 1,
@@ -190,6 +192,10 @@ fn thread_snapshot(name: &Arc<str>) -> ThreadSnapshot {
         restarts: 1,
         ..ThreadSnapshot::before_start(Arc::clone(name))
     }
+}
+
+fn spent(total_millis: u64, longest_millis: u64) -> TimeSpent {
+    TimeSpent { total: Duration::from_millis(total_millis), longest: Duration::from_millis(longest_millis) }
 }
 
 fn task_snapshot(id: TaskId) -> TaskSnapshot {

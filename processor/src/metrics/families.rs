@@ -68,8 +68,38 @@ pub(super) const FAMILIES: &[Family] = &[
         of_threads(scrape, series, |thread| thread.commits)
     }),
     counter("millstream_thread_commit_seconds_total", THREAD, "Time spent committing.", |scrape, series| {
-        of_threads(scrape, series, |thread| thread.commit_time)
+        of_threads(scrape, series, |thread| thread.commit_time.total)
     }),
+    gauge(
+        "millstream_thread_commit_latency_max_seconds",
+        THREAD,
+        "Duration of the longest commit.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.commit_time.longest),
+    ),
+    counter(
+        "millstream_thread_commit_stores_seconds_total",
+        THREAD,
+        "Time of commits spent in operators and stores.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.commit_time_in_stores.total),
+    ),
+    gauge(
+        "millstream_thread_commit_stores_latency_max_seconds",
+        THREAD,
+        "The longest time of a commit in operators and stores.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.commit_time_in_stores.longest),
+    ),
+    counter(
+        "millstream_thread_commit_kafka_seconds_total",
+        THREAD,
+        "Time of commits spent for Kafka.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.commit_time_for_kafka.total),
+    ),
+    gauge(
+        "millstream_thread_commit_kafka_latency_max_seconds",
+        THREAD,
+        "The longest time of a commit spent for Kafka.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.commit_time_for_kafka.longest),
+    ),
     gauge(
         "millstream_thread_commit_last_seconds",
         THREAD,
@@ -242,7 +272,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "millstream_state_memory_used_bytes",
         &[],
-        "Memory of all caches and memtables of this application.",
+        "Memory of all rows and of the block cache of this application.",
         |scrape, series| series.add(&[], scrape.shared.memory.used()),
     ),
     gauge("millstream_state_memory_budget_bytes", &[], "The setting state_memory.", |scrape, series| {

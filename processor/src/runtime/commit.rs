@@ -4,26 +4,30 @@
 
 use std::time::Duration;
 
+use millstream_state_stores::RowLimits;
+
+use super::checkpoint::{CheckpointStep, Uncheckpointed, next_step};
 use super::shared::GIVE_UP_AFTER;
+use super::snapshot::TimeSpent;
 use crate::clients::{Consumer, PartitionOffset, Producer};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::{FailedOutput, InputMessage, Task, TaskState};
 
-/// How many times `checkpoint_bytes` may wait while a checkpoint is being written; beyond that, the loop waits for it.
-const MOST_WAITING: usize = 2;
-
 /// When the last commit and the last checkpoint were, and what they cost.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitClock {
+    limits: RowLimits,
     last_commit: Duration,
     last_checkpoint: Duration,
     /// Since when commits fail, if they do.
     failing_since: Option<Duration>,
     pub(crate) commits: u64,
     pub(crate) failures: u64,
-    pub(crate) time: Duration,
+    pub(crate) time: TimeSpent,
+    pub(crate) time_in_stores: TimeSpent,
+    pub(crate) time_for_kafka: TimeSpent,
     pub(crate) last_time: Duration,
     pub(crate) transactions: TransactionCounters,
 }
@@ -38,8 +42,21 @@ pub(crate) struct TransactionCounters {
 }
 
 impl CommitClock {
-    pub(crate) fn starting_at(now: Duration) -> Self {
-        CommitClock { last_commit: now, last_checkpoint: now, ..CommitClock::default() }
+    /// Commits and checkpoints begin to be due `now`; `limits` are the memory of this thread.
+    pub(crate) fn starting_at(now: Duration, limits: RowLimits) -> Self {
+        CommitClock {
+            limits,
+            last_commit: now,
+            last_checkpoint: now,
+            failing_since: None,
+            commits: 0,
+            failures: 0,
+            time: TimeSpent::default(),
+            time_in_stores: TimeSpent::default(),
+            time_for_kafka: TimeSpent::default(),
+            last_time: Duration::ZERO,
+            transactions: TransactionCounters::default(),
+        }
     }
 
     /// How long the loop may wait for records before the next commit.
@@ -55,8 +72,15 @@ impl CommitClock {
     ) -> bool {
         let is_failing = self.failing_since.is_some();
         now.saturating_sub(self.last_commit) >= settings.effective_commit_interval()
-            || !is_failing
-                && tasks.iter().any(|task| task.stores().uncommitted_bytes() > settings.max_uncommitted_bytes)
+            || !is_failing && self.holds_too_much(settings, tasks)
+    }
+
+    fn holds_too_much(&self, settings: &Settings, tasks: &[Task<impl InputMessage>]) -> bool {
+        let mut bytes = 0;
+        tasks.iter().map(|task| task.stores().uncommitted_bytes()).any(|of_task| {
+            bytes += of_task;
+            of_task > settings.max_uncommitted_bytes || bytes > self.limits.uncommitted
+        })
     }
 
     /// Commits the tasks, and checkpoints those that are due. After a `Retry` error, and at-least-once after a `Migrated` one, the tasks
@@ -74,60 +98,77 @@ impl CommitClock {
     ) -> Result<()> {
         let start = clock.monotonic();
         let mut dirty: Vec<&mut Task<M>> = tasks.iter_mut().filter(|task| task.needs_commit()).collect();
+        let mut for_kafka = Duration::ZERO;
         if !dirty.is_empty() {
-            if settings.is_exactly_once() {
-                self.commit_in_transaction(&mut dirty, consumer, producer, clock)?;
-            } else {
-                commit_one_after_the_other(&mut dirty, consumer, producer, start)?;
+            for task in &mut dirty {
+                task.prepare_commit()?;
             }
+            let prepared = clock.monotonic();
+            for task in &mut dirty {
+                task.deliver(producer, prepared)?;
+            }
+            if settings.is_exactly_once() {
+                self.commit_in_transaction(&dirty, consumer, producer, clock)?;
+            } else {
+                commit_one_after_the_other(&mut dirty, consumer, producer, prepared)?;
+            }
+            for_kafka = clock.monotonic().saturating_sub(prepared);
+            dirty.iter_mut().try_for_each(|task| task.committed(producer))?;
             self.commits += 1;
             self.failing_since = None;
         }
         self.last_commit = clock.monotonic();
-        self.last_time = self.last_commit.saturating_sub(start);
-        self.time += self.last_time;
-        self.checkpoint(tasks, settings, clock)
+        self.checkpoint(tasks, settings, self.last_commit)?;
+        self.last_time = clock.monotonic().saturating_sub(start);
+        self.time.add(self.last_time);
+        self.time_for_kafka.add(for_kafka);
+        self.time_in_stores.add(self.last_time.saturating_sub(for_kafka));
+        Ok(())
     }
 
     fn commit_in_transaction<C: Consumer>(
         &mut self,
-        tasks: &mut [&mut Task<impl InputMessage>],
+        tasks: &[&mut Task<impl InputMessage>],
         consumer: &C,
         producer: &mut impl Producer<GroupMetadata = C::GroupMetadata>,
         clock: &dyn Clock,
     ) -> Result<()> {
-        let start = clock.monotonic();
-        for task in tasks.iter_mut() {
-            task.prepare_commit(producer, start)?;
-        }
         producer.flush()?;
         check_all_delivered(&producer.take_failed())?;
         let acknowledged = clock.monotonic();
         producer.commit_transaction(&offsets_of(tasks), &consumer.group_metadata()?)?;
         self.transactions.committed += 1;
         self.transactions.time += clock.monotonic().saturating_sub(acknowledged);
-        tasks.iter_mut().try_for_each(|task| task.committed(producer))
+        Ok(())
     }
 
     fn checkpoint(
         &mut self,
         tasks: &mut [Task<impl InputMessage>],
         settings: &Settings,
-        clock: &dyn Clock,
+        now: Duration,
     ) -> Result<()> {
-        let now = clock.monotonic();
+        let mut running: Vec<_> =
+            tasks.iter_mut().filter(|task| task.state() == TaskState::Running).collect();
         let all = now.saturating_sub(self.last_checkpoint) >= settings.checkpoint_interval;
-        for task in tasks.iter_mut().filter(|task| task.state() == TaskState::Running) {
+        for task in &mut running {
             task.poll_checkpoint()?;
-            let waiting = task.stores().uncheckpointed_bytes();
-            if waiting > settings.checkpoint_bytes || (all && waiting > 0) {
-                task.begin_checkpoint(settings.checkpoint_bytes.saturating_mul(MOST_WAITING))?;
+            let Uncheckpointed { waiting, is_in_flight, .. } = uncheckpointed(task);
+            if !is_in_flight && (waiting > settings.checkpoint_bytes || all && waiting > 0) {
+                task.begin_checkpoint()?;
             }
         }
         if all {
             self.last_checkpoint = now;
         }
-        Ok(())
+        loop {
+            let held: Vec<Uncheckpointed> = running.iter().map(|task| uncheckpointed(task)).collect();
+            match next_step(&held, self.limits.uncheckpointed) {
+                Some(CheckpointStep::Begin(place)) => running[place].begin_checkpoint()?,
+                Some(CheckpointStep::Await(place)) => running[place].await_checkpoint()?,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Decides about a commit that failed: `Ok` to go on and try again.
@@ -168,6 +209,15 @@ impl CommitClock {
     }
 }
 
+fn uncheckpointed(task: &Task<impl InputMessage>) -> Uncheckpointed {
+    let stores = task.stores();
+    Uncheckpointed {
+        waiting: stores.uncheckpointed_bytes(),
+        being_written: stores.checkpointing_bytes(),
+        is_in_flight: stores.checkpoint_stats().is_in_flight,
+    }
+}
+
 /// At-least-once: input offsets follow what they led to.
 fn commit_one_after_the_other(
     tasks: &mut [&mut Task<impl InputMessage>],
@@ -175,9 +225,6 @@ fn commit_one_after_the_other(
     producer: &mut impl Producer,
     now: Duration,
 ) -> Result<()> {
-    for task in tasks.iter_mut() {
-        task.prepare_commit(producer, now)?;
-    }
     loop {
         producer.flush()?;
         let failed = producer.take_failed();
@@ -194,8 +241,7 @@ fn commit_one_after_the_other(
             task.deliver(producer, now)?;
         }
     }
-    consumer.commit(&offsets_of(tasks))?;
-    tasks.iter_mut().try_for_each(|task| task.committed(producer))
+    consumer.commit(&offsets_of(tasks))
 }
 
 /// The input offsets that changed since the last commit.
@@ -240,6 +286,13 @@ mod tests {
     use super::*;
     use crate::api::Headers;
 
+    fn clock() -> CommitClock {
+        CommitClock::starting_at(
+            Duration::ZERO,
+            RowLimits { uncommitted: usize::MAX, uncheckpointed: usize::MAX },
+        )
+    }
+
     fn failed(topic: &str, kind: ErrorKind) -> FailedOutput {
         FailedOutput {
             topic: topic.into(),
@@ -277,7 +330,7 @@ mod tests {
         let (at_least_once, mut exactly_once) = (Settings::new("b:1"), Settings::new("b:1"));
         exactly_once.processing_guarantee = crate::config::ProcessingGuarantee::ExactlyOnce;
         let goes_on = |kind, settings: &Settings| {
-            CommitClock::default().failed(Error::new(kind, "no"), settings, Duration::ZERO).is_ok()
+            clock().failed(Error::new(kind, "no"), settings, Duration::ZERO).is_ok()
         };
         for (kind, expected) in [
             (ErrorKind::Retry, [true, true]),
@@ -291,7 +344,7 @@ mod tests {
 
     #[test]
     fn aborts_without_an_end_are_an_error() {
-        let mut clock = CommitClock::default();
+        let mut clock = clock();
         let cause = || Error::new(ErrorKind::Abortable, "again");
         assert!(clock.aborted(cause(), Duration::ZERO).is_ok());
         assert!(clock.aborted(cause(), GIVE_UP_AFTER).is_ok());

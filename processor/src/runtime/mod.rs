@@ -1,6 +1,7 @@
 //! Runs a topology: threads with a consumer, a producer and tasks each; their life from start to a clean end.
 
 mod app;
+mod checkpoint;
 mod commit;
 mod internal_topics;
 mod life;
@@ -17,5 +18,5 @@ pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
 #[cfg(test)]
 pub(crate) use shared::SharedParts;
-pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
+pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};
 pub use state::{ClientState, ThreadState};

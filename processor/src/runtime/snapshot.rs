@@ -10,6 +10,23 @@ use super::state::ThreadState;
 use crate::clients::{Clients, Consumer};
 use crate::task::{Task, TaskState};
 
+/// Time spent on something that happens again and again, since the thread started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeSpent {
+    /// All of it.
+    pub total: Duration,
+    /// The longest at once.
+    pub longest: Duration,
+}
+
+impl TimeSpent {
+    /// Adds one time it happened.
+    pub(crate) fn add(&mut self, time: Duration) {
+        self.total += time;
+        self.longest = self.longest.max(time);
+    }
+}
+
 /// A stream thread as of its last report.
 #[derive(Clone, Debug)]
 pub struct ThreadSnapshot {
@@ -33,8 +50,12 @@ pub struct ThreadSnapshot {
     pub process_time: Duration,
     /// Commits made.
     pub commits: u64,
-    /// Time spent committing.
-    pub commit_time: Duration,
+    /// Time spent committing, checkpoints begun or waited for included.
+    pub commit_time: TimeSpent,
+    /// Of it, in operators and stores: emitting what caches hold back, encoding, publishing, checkpoints.
+    pub commit_time_in_stores: TimeSpent,
+    /// Of it, for Kafka: handing records to the producer, waiting until they are acknowledged, committing offsets.
+    pub commit_time_for_kafka: TimeSpent,
     /// Time the last commit took.
     pub last_commit_time: Duration,
     /// Exactly-once: transactions committed.
@@ -67,7 +88,9 @@ impl ThreadSnapshot {
             poll_time: Duration::ZERO,
             process_time: Duration::ZERO,
             commits: 0,
-            commit_time: Duration::ZERO,
+            commit_time: TimeSpent::default(),
+            commit_time_in_stores: TimeSpent::default(),
+            commit_time_for_kafka: TimeSpent::default(),
             last_commit_time: Duration::ZERO,
             transactions_committed: 0,
             transactions_aborted: 0,

@@ -174,14 +174,14 @@ impl<M: InputMessage> Task<M> {
         sent.map_err(|error: Error| error.in_task(self.id))
     }
 
-    /// First half of a commit: nodes emit what they hold back, stores hand out their changes, all is handed to the sender.
-    /// From here until [`Task::committed`] the task processes nothing. Called again, it only delivers what is left.
+    /// First half of a commit: nodes emit what they hold back, stores hand out their changes; all is then to be delivered. From
+    /// here until [`Task::committed`] the task processes nothing. Called again, it does nothing.
     ///
     /// # Errors
-    /// As [`Task::deliver`]; and a node that fails on what is emitted, for which no single record could be left out.
-    pub(crate) fn prepare_commit(&mut self, sender: &mut dyn RecordSender, now: Duration) -> Result<()> {
+    /// A node that fails on what is emitted, for which no single record could be left out; a store that failed.
+    pub(crate) fn prepare_commit(&mut self) -> Result<()> {
         if self.is_prepared {
-            return self.deliver(sender, now);
+            return Ok(());
         }
         self.context.leave_record();
         for node in &self.nodes {
@@ -196,7 +196,7 @@ impl<M: InputMessage> Task<M> {
         }
         self.stores.prepare_commit()?;
         self.is_prepared = true;
-        self.deliver(sender, now)
+        Ok(())
     }
 
     /// The input offsets that changed since the last commit: topic, partition, next offset.
@@ -226,21 +226,21 @@ impl<M: InputMessage> Task<M> {
     }
 
     /// Begins to write the committed state to RocksDB and to the disk, together with the changelog offsets it reflects. Only right
-    /// after a commit. If the checkpoint before is still being written, this one is left for later; unless more than
-    /// `most_waiting` bytes wait: then the task waits too, because memory is bounded and time is not.
+    /// after a commit, and while no other checkpoint is in flight.
     ///
     /// # Errors
-    /// A store that failed, now or in the checkpoint before.
-    pub(crate) fn begin_checkpoint(&mut self, most_waiting: usize) -> Result<()> {
+    /// A store that failed.
+    pub(crate) fn begin_checkpoint(&mut self) -> Result<()> {
         let offsets = self.reflected_offsets();
-        let stores = &mut self.stores;
-        if stores.checkpoint_stats().is_in_flight {
-            if stores.uncheckpointed_bytes() <= most_waiting {
-                return Ok(());
-            }
-            stores.await_checkpoint().map_err(|error| Error::from(error).in_task(self.id))?;
-        }
-        stores.begin_checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))
+        self.stores.begin_checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))
+    }
+
+    /// Waits for the checkpoint that is in flight, if there is one.
+    ///
+    /// # Errors
+    /// Why it could not be written.
+    pub(crate) fn await_checkpoint(&mut self) -> Result<()> {
+        self.stores.await_checkpoint().map_err(|error| Error::from(error).in_task(self.id))
     }
 
     /// Takes note of a checkpoint that has ended.

@@ -119,7 +119,8 @@ impl TopologyBench {
     /// As [`TopologyBench::process`].
     pub fn commit(&mut self) -> Result<()> {
         for task in &mut self.tasks.all {
-            task.prepare_commit(&mut self.delivered, Duration::ZERO)?;
+            task.prepare_commit()?;
+            task.deliver(&mut self.delivered, Duration::ZERO)?;
             task.committed(&self.delivered)?;
         }
         Ok(())

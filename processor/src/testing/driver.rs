@@ -276,7 +276,8 @@ impl Core {
     fn commit(&mut self) -> Result<()> {
         loop {
             for task in &mut self.tasks.all {
-                task.prepare_commit(&mut self.produced, self.clock.monotonic())?;
+                task.prepare_commit()?;
+                task.deliver(&mut self.produced, self.clock.monotonic())?;
                 task.committed(&self.produced)?;
             }
             if self.feed_back()? == 0 {

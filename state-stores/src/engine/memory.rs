@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Engine, EngineBatch, EngineScan, EngineSizes};
+use super::{Engine, EngineScan, EngineSizes, StoreRows};
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
-use crate::overlay::Run;
 use crate::snapshot_map::{self, SnapshotMap};
 use crate::types::{Offset, StoreIndex};
 
@@ -51,30 +50,31 @@ impl Engine for MemoryEngine {
         Ok(Box::new(rows.map(|(key, row)| Ok((key.to_vec(), row.to_vec())))))
     }
 
-    fn write(
-        &self,
-        fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut batch = MemoryBatch { stores: self.stores.lock().clone() };
-        fill(&mut batch)?;
-        *self.stores.lock() = batch.stores;
+    fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError> {
+        // Readers see none of it or all. Writes come one at a time, so nothing changes in between.
+        let mut next = self.stores.lock().clone();
+        for written in stores {
+            let store = &mut next[written.store.get()];
+            let mut rows = written.rows.scan(&KeyRange::all(), Direction::Forward);
+            while let Some((key, row)) = rows.next_row() {
+                match row {
+                    Some(row) => drop(store.rows.insert(Arc::from(key), Arc::from(row))),
+                    None => drop(store.rows.remove(key)),
+                }
+            }
+            store.offset = written.next.or(store.offset);
+        }
+        *self.stores.lock() = next;
         Ok(())
     }
 
-    fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError> {
-        self.write(&mut |batch| {
-            rows.sorted_rows().for_each(|(key, row)| batch.set(store, key, row));
-            batch.put_offset(store, next);
-            Ok(())
-        })
+    fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
+        self.stores.lock()[store.get()] = MemoryStore::default();
+        Ok(())
     }
 
     fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
         Ok(self.stores.lock()[store.get()].offset)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
@@ -84,29 +84,5 @@ impl Engine for MemoryEngine {
     fn sizes(&self) -> Result<EngineSizes, StoreError> {
         let estimated_keys = self.stores.lock().iter().map(|store| store.rows.len() as u64).sum();
         Ok(EngineSizes { estimated_keys, ..EngineSizes::default() })
-    }
-}
-
-/// The stores as they will be once the batch is applied. Writes come one at a time, so nothing changes in between.
-struct MemoryBatch {
-    stores: Vec<MemoryStore>,
-}
-
-impl EngineBatch for MemoryBatch {
-    fn put(&mut self, store: StoreIndex, key: &[u8], row: &[u8]) {
-        self.stores[store.get()].rows.insert(Arc::from(key), Arc::from(row));
-    }
-
-    fn delete(&mut self, store: StoreIndex, key: &[u8]) {
-        self.stores[store.get()].rows.remove(key);
-    }
-
-    fn put_offset(&mut self, store: StoreIndex, next: Offset) {
-        self.stores[store.get()].offset = Some(next);
-    }
-
-    fn clear(&mut self, store: StoreIndex) -> Result<(), StoreError> {
-        self.stores[store.get()] = MemoryStore::default();
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Where checkpointed rows rest: RocksDB on disk, or memory.
 //!
 //! An engine holds encoded rows and the changelog offsets they reflect, and knows nothing of commits, caches or types.
-//! One engine serves all stores of a task; each write is one atomic batch.
+//! One engine serves all stores of a task. Rows come sorted, and in bulk: from a checkpoint or from a restore.
 
 mod memory;
 mod rocksdb;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
-use crate::overlay::Run;
+use crate::overlay::Overlay;
 use crate::types::{Offset, StoreIndex};
 
 pub(crate) use memory::MemoryEngine;
@@ -35,21 +35,15 @@ pub(crate) trait Engine: Send + Sync {
         direction: Direction,
     ) -> Result<EngineScan, StoreError>;
 
-    /// Applies everything that `fill` puts into the batch at once; nothing if `fill` fails.
-    fn write(
-        &self,
-        fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError>;
+    /// Puts rows over those of their stores, then sets the changelog offsets they reflect, and makes both survive a crash. A
+    /// crash in between leaves rows with older offsets: what is restored from there ends at the same rows.
+    fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError>;
 
-    /// Puts rows over those of a store, then sets its changelog offset, and makes both survive a crash. A crash in between
-    /// leaves the rows with an older offset: what is restored from there ends at the same rows.
-    fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError>;
+    /// Removes all rows of a store, and its changelog offset.
+    fn clear(&self, store: StoreIndex) -> Result<(), StoreError>;
 
     /// The changelog offset that was last written for a store.
     fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError>;
-
-    /// Makes everything written so far survive a crash.
-    fn flush(&self) -> Result<(), StoreError>;
 
     /// How many rows a store has, roughly.
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError>;
@@ -58,27 +52,12 @@ pub(crate) trait Engine: Send + Sync {
     fn sizes(&self) -> Result<EngineSizes, StoreError>;
 }
 
-/// What one atomic write consists of; later entries win over earlier ones.
-pub(crate) trait EngineBatch {
-    /// Sets the row of a key.
-    fn put(&mut self, store: StoreIndex, key: &[u8], row: &[u8]);
-
-    /// Removes the row of a key.
-    fn delete(&mut self, store: StoreIndex, key: &[u8]);
-
-    /// Sets the row of a key, or removes it.
-    fn set(&mut self, store: StoreIndex, key: &[u8], row: Option<&[u8]>) {
-        match row {
-            Some(row) => self.put(store, key, row),
-            None => self.delete(store, key),
-        }
-    }
-
-    /// Sets the changelog offset of a store.
-    fn put_offset(&mut self, store: StoreIndex, next: Offset);
-
-    /// Removes all rows that were there before this batch, and the changelog offset.
-    fn clear(&mut self, store: StoreIndex) -> Result<(), StoreError>;
+/// Committed rows of a store on their way into the engine.
+pub(crate) struct StoreRows<'a> {
+    pub(crate) store: StoreIndex,
+    pub(crate) rows: &'a Overlay,
+    /// The changelog offset that they reflect, if it is known.
+    pub(crate) next: Option<Offset>,
 }
 
 /// Memory and disk used by the stores of a task, in bytes, and their rows.

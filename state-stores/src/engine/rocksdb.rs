@@ -1,23 +1,23 @@
 //! Rows on disk: one RocksDB per task, one column family per store, metadata and changelog offsets in the default one.
 //!
-//! There is no write-ahead log: the changelog is the log. All column families are flushed together (`atomic_flush`), so
-//! that what a crash leaves behind is exactly some earlier batch boundary, offsets included.
+//! Rows come in as finished files; write buffers hold offsets and metadata alone, and are flushed after the rows. There is no
+//! write-ahead log: the changelog is the log. All column families are flushed together (`atomic_flush`), so that a store
+//! that was cleared does not come back without its offset.
 
+mod ingest;
 mod options;
-mod restore;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, Options, WriteBatch, properties};
 
-use super::{EncodedEntry, Engine, EngineBatch, EngineScan, EngineSizes};
+use super::{EncodedEntry, Engine, EngineScan, EngineSizes, StoreRows};
 use crate::directory::TaskDirectory;
 use crate::error::{EngineFailure, StoreError};
 use crate::format::metadata;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
-use crate::overlay::Run;
 use crate::types::{Offset, StoreIndex, TaskId};
 
 /// A store of the task as the engine sees it.
@@ -35,8 +35,8 @@ pub(crate) struct RocksDbEngine {
     database: DB,
     /// Per store, in the order of the task: its name and column family, if its rows are kept here.
     stores: Vec<Option<StoreColumn>>,
-    /// The options of their column families, for files written beside the database.
-    store_options: Options,
+    /// For files that are written beside the database.
+    file_options: Options,
     path: PathBuf,
     /// Dropped after the database: the lock outlives the files' use.
     directory: TaskDirectory,
@@ -78,7 +78,7 @@ impl RocksDbEngine {
 
         let store_options = options::of_stores(memory);
         let mut database =
-            options::open(&path, column_families, &store_options, memory).map_err(|e| failure(&path, e))?;
+            options::open(&path, column_families, &store_options).map_err(|e| failure(&path, e))?;
         check_identity(&database, &path, application_id, task)?;
         let mut batch = WriteBatch::default();
         for store in &dropped {
@@ -100,7 +100,7 @@ impl RocksDbEngine {
                 })
             })
             .collect();
-        Ok(Self { database, stores, store_options, path, directory })
+        Ok(Self { database, stores, file_options: options::of_files(memory), path, directory })
     }
 
     fn column(&self, store: StoreIndex) -> (&StoreColumn, &ColumnFamily) {
@@ -155,24 +155,33 @@ impl Engine for RocksDbEngine {
         Ok(Box::new(RocksDbScan { cursor: Some(cursor), direction }))
     }
 
-    fn write(
-        &self,
-        fill: &mut dyn FnMut(&mut dyn EngineBatch) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut batch = RocksDbBatch { engine: self, batch: WriteBatch::default() };
-        fill(&mut batch)?;
-        self.database.write_without_wal(batch.batch).map_err(|e| self.failure(e))
+    fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError> {
+        let mut offsets = WriteBatch::default();
+        for StoreRows { store, rows, next } in stores {
+            if !rows.is_empty() {
+                self.ingest(*store, rows).map_err(|e| self.failure(e))?;
+            }
+            if let Some(next) = next {
+                let (column, _) = self.column(*store);
+                offsets.put(metadata::offset_key(&column.name), metadata::encode_offset(*next));
+            }
+        }
+        self.database.write_without_wal(offsets).map_err(|e| self.failure(e))?;
+        options::flush(&self.database, &self.families()).map_err(|e| self.failure(e))
     }
 
-    fn restore(&self, store: StoreIndex, rows: &Run, next: Offset) -> Result<(), StoreError> {
-        if !rows.is_empty() {
-            self.ingest(store, rows).map_err(|e| self.failure(e))?;
+    fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
+        let (column, family) = self.column(store);
+        let mut batch = WriteBatch::default();
+        let mut rows = self.database.raw_iterator_cf(family);
+        rows.seek_to_last();
+        if let Some(last) = rows.key() {
+            batch.delete_range_cf(family, [].as_slice(), last);
+            batch.delete_cf(family, last);
         }
-        self.write(&mut |batch| {
-            batch.put_offset(store, next);
-            Ok(())
-        })?;
-        self.flush()
+        rows.status().map_err(|e| self.failure(e))?;
+        batch.delete(metadata::offset_key(&column.name));
+        self.database.write_without_wal(batch).map_err(|e| self.failure(e))
     }
 
     fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
@@ -187,10 +196,6 @@ impl Engine for RocksDbEngine {
             source: EngineFailure::new(format!("the offset of `{}` has {} bytes", column.name, row.len())),
         };
         metadata::decode_offset(&row).ok_or_else(corrupt).map(Some)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        options::flush(&self.database, &self.families()).map_err(|e| self.failure(e))
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
@@ -213,41 +218,6 @@ impl Engine for RocksDbEngine {
             };
         }
         Ok(sizes)
-    }
-}
-
-struct RocksDbBatch<'engine> {
-    engine: &'engine RocksDbEngine,
-    batch: WriteBatch,
-}
-
-impl EngineBatch for RocksDbBatch<'_> {
-    fn put(&mut self, store: StoreIndex, key: &[u8], row: &[u8]) {
-        let (_, family) = self.engine.column(store);
-        self.batch.put_cf(family, key, row);
-    }
-
-    fn delete(&mut self, store: StoreIndex, key: &[u8]) {
-        let (_, family) = self.engine.column(store);
-        self.batch.delete_cf(family, key);
-    }
-
-    fn put_offset(&mut self, store: StoreIndex, next: Offset) {
-        let (column, _) = self.engine.column(store);
-        self.batch.put(metadata::offset_key(&column.name), metadata::encode_offset(next));
-    }
-
-    fn clear(&mut self, store: StoreIndex) -> Result<(), StoreError> {
-        let (column, family) = self.engine.column(store);
-        let mut rows = self.engine.database.raw_iterator_cf(family);
-        rows.seek_to_last();
-        if let Some(last) = rows.key() {
-            self.batch.delete_range_cf(family, [].as_slice(), last);
-            self.batch.delete_cf(family, last);
-        }
-        rows.status().map_err(|e| self.engine.failure(e))?;
-        self.batch.delete(metadata::offset_key(&column.name));
-        Ok(())
     }
 }
 

@@ -4,7 +4,8 @@
 
 use crate::types::Timestamp;
 
-const TIMESTAMP_BYTES: usize = size_of::<i64>();
+/// What a row has before its value.
+pub(crate) const TIMESTAMP_BYTES: usize = size_of::<i64>();
 
 /// Starts a row in `out`, which may hold other bytes; the value is to be appended.
 pub(crate) fn begin(timestamp: Timestamp, out: &mut Vec<u8>) {

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::changelog::ChangelogBuffer;
 use super::table::{ChangedRow, Slot, Table, TableRow};
 use super::{ChangelogEntry, TaskContext};
 use crate::error::{RowPart, StoreError};
@@ -56,6 +57,14 @@ pub struct StoreStats {
     pub overlay_bytes: usize,
 }
 
+/// Rows that changed since the last commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Uncommitted {
+    pub(crate) rows: usize,
+    /// Estimated: of the rows, which cannot be evicted, of the values they replaced, and of what committing them takes.
+    pub(crate) bytes: usize,
+}
+
 /// Which parts of a change the caller of an update will look at; the others are not cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChangeParts {
@@ -70,6 +79,8 @@ pub(crate) trait ManagedStore {
     fn undo_record(&self);
     /// Encodes what changed; logs it, if that was not done per update.
     fn prepare_commit(&self) -> Result<(), StoreError>;
+    /// What changed since the last commit.
+    fn uncommitted(&self) -> Uncommitted;
     /// Whether every change is encoded.
     fn is_prepared(&self) -> bool;
     /// Publishes what changed, and the position it reflects.
@@ -290,14 +301,22 @@ impl<V: Clone> CachedRows<V> {
             }
             return false;
         }
-        let bytes = size_of::<ChangedRow<V>>() + self.table.key(slot).len() + self.typical_value_bytes;
-        self.context.count_changed(bytes);
+        let bytes = self.bytes_of_change(slot);
         let base = self.table.row(slot).clone();
         self.table.push_change(ChangedRow { slot, base, at, encoded: None, bytes });
         if can_undo {
             self.undo.push(UndoStep::FirstChange);
         }
         true
+    }
+
+    /// Estimated bytes of a change: the value it replaces, its place in the run of the commit, and in the changelog if it is
+    /// logged then.
+    fn bytes_of_change(&self, slot: Slot) -> usize {
+        let (key, value) = (self.table.key(slot).len(), self.typical_value_bytes);
+        let logged = self.identity.is_cached && self.identity.is_logged;
+        let entry = if logged { ChangelogBuffer::bytes_of_entry(key + value) } else { 0 };
+        size_of::<ChangedRow<V>>() + value + Run::bytes_of_row(key + row::TIMESTAMP_BYTES + value) + entry
     }
 
     /// Takes the update back that [`Self::mark_changed`] began, so that the row is what it was; without undo, a row that was
@@ -330,7 +349,6 @@ impl<V: Clone> CachedRows<V> {
     /// First changes are reverted in reverse order, so the one to revert is the last one pushed.
     fn revert_first_change(&mut self) {
         if let Some(change) = self.table.pop_change() {
-            self.context.count_unchanged(change.bytes);
             *self.table.row_mut(change.slot) = change.base;
         }
     }
@@ -385,9 +403,7 @@ impl<V: Clone> CachedRows<V> {
     }
 
     fn commit(&mut self, position: &Arc<Position>) {
-        let context = &self.context;
         let rows = self.table.take_changes().filter_map(|(hash, change)| {
-            context.count_unchanged(change.bytes);
             let encoded = change.encoded.filter(|encoded| change.is_news(*encoded))?;
             Some((hash, encoded))
         });
@@ -406,11 +422,11 @@ impl<V: Clone> CachedRows<V> {
             self.table.evict(some);
             steps -= some;
         }
+        self.table.give_room_back();
     }
 
     fn roll_back(&mut self) {
-        let context = &self.context;
-        self.table.roll_back(|bytes| context.count_unchanged(bytes));
+        self.table.roll_back();
         self.prepared.clear();
         self.undo.clear();
         self.is_poisoned = false;
@@ -461,6 +477,10 @@ impl<V: Clone> ManagedStore for RefCell<CachedRows<V>> {
 
     fn prepare_commit(&self) -> Result<(), StoreError> {
         self.borrow_mut().prepare_commit()
+    }
+
+    fn uncommitted(&self) -> Uncommitted {
+        self.borrow().table.uncommitted()
     }
 
     fn is_prepared(&self) -> bool {

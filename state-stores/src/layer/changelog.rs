@@ -79,15 +79,23 @@ impl ChangelogBuffer {
         self.entries.len() == self.sent
     }
 
-    /// Bytes of keys and values in the buffer.
+    /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
-    /// Forgets everything, sent or not.
+    /// What an entry with a key and a value of together `length` bytes takes.
+    pub(crate) fn bytes_of_entry(length: usize) -> usize {
+        length + size_of::<Entry>()
+    }
+
+    /// Forgets everything, sent or not. What a large commit needed is given back, what a small one needs is kept.
     pub(crate) fn clear(&mut self) {
+        const KEPT_BYTES: usize = 64 << 10;
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
         self.entries.clear();
+        self.entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
         self.sent = 0;
         self.record = Mark::default();
     }

@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use changelog::ChangelogBuffer;
 
 pub use cached_rows::StoreStats;
-pub(crate) use cached_rows::{CachedRows, ChangeParts, ManagedStore, StoreIdentity};
+pub(crate) use cached_rows::{CachedRows, ChangeParts, ManagedStore, StoreIdentity, Uncommitted};
 pub use changelog::ChangelogEntry;
 
 /// What the stores of one task have in common. The record path updates it in place, so that asking costs nothing.
@@ -23,32 +23,10 @@ pub(crate) struct TaskContext {
     pub(crate) record: Cell<u64>,
     /// What waits to be sent to the changelog topics.
     pub(crate) changelog: RefCell<ChangelogBuffer>,
-    /// Rows changed since the last commit, in all stores.
-    pub(crate) uncommitted_rows: Cell<usize>,
-    /// Their estimated bytes.
-    pub(crate) uncommitted_bytes: Cell<usize>,
 }
 
 impl TaskContext {
     pub(crate) fn new(can_undo: bool) -> Self {
-        Self {
-            can_undo,
-            record: Cell::new(0),
-            changelog: RefCell::new(ChangelogBuffer::default()),
-            uncommitted_rows: Cell::new(0),
-            uncommitted_bytes: Cell::new(0),
-        }
-    }
-
-    /// Counts a row that was not changed before.
-    fn count_changed(&self, bytes: usize) {
-        self.uncommitted_rows.set(self.uncommitted_rows.get() + 1);
-        self.uncommitted_bytes.set(self.uncommitted_bytes.get() + bytes);
-    }
-
-    /// Takes a changed row out of the count: it was undone, committed or rolled back.
-    fn count_unchanged(&self, bytes: usize) {
-        self.uncommitted_rows.set(self.uncommitted_rows.get() - 1);
-        self.uncommitted_bytes.set(self.uncommitted_bytes.get() - bytes);
+        Self { can_undo, record: Cell::new(0), changelog: RefCell::new(ChangelogBuffer::default()) }
     }
 }

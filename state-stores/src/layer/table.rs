@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::Uncommitted;
 use crate::overlay::RowPlace;
 use crate::store::ValueAndTimestamp;
 use crate::types::Timestamp;
@@ -27,7 +28,10 @@ pub(super) struct Table<V> {
     changes: Vec<ChangedRow<V>>,
     /// Where the hand of the clock stands.
     hand: usize,
-    bytes: usize,
+    row_bytes: usize,
+    changed: Uncommitted,
+    /// What the changes take besides their rows.
+    change_bytes: usize,
 }
 
 struct Entry<V> {
@@ -52,7 +56,7 @@ pub(super) struct ChangedRow<V> {
     pub(super) at: Timestamp,
     /// Where its bytes are, once they are ready to be published.
     pub(super) encoded: Option<RowPlace>,
-    /// The bytes it was counted with.
+    /// Estimated bytes of the change, and of what committing it takes.
     pub(super) bytes: usize,
 }
 
@@ -71,7 +75,9 @@ impl<V> Table<V> {
             vacant: Vec::new(),
             changes: Vec::new(),
             hand: 0,
-            bytes: 0,
+            row_bytes: 0,
+            changed: Uncommitted::default(),
+            change_bytes: 0,
         }
     }
 
@@ -85,7 +91,10 @@ impl<V> Table<V> {
 
     /// Adds what is known about a key that the table does not have, estimated at `row_bytes`.
     pub(super) fn insert(&mut self, hash: u64, key: &[u8], row: TableRow<V>, row_bytes: usize) -> Slot {
-        let bytes = size_of::<Entry<V>>() + size_of::<Slot>() + key.len() + row_bytes;
+        // The index is between half and seven eighths full; small keys take more of the allocator than of themselves.
+        const LEAST_ALLOCATION: usize = 32;
+        let bytes =
+            size_of::<Entry<V>>() + 2 * size_of::<Slot>() + key.len().max(LEAST_ALLOCATION) + row_bytes;
         let entry = Entry {
             hash,
             key: SmallVec::from_slice(key),
@@ -95,7 +104,7 @@ impl<V> Table<V> {
             is_vacant: false,
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
         };
-        self.bytes += entry.bytes as usize;
+        self.row_bytes += entry.bytes as usize;
         let slot = match self.vacant.pop() {
             Some(slot) => {
                 self.entries[slot.0 as usize] = entry;
@@ -104,7 +113,7 @@ impl<V> Table<V> {
             None => {
                 let slot =
                     Slot(u32::try_from(self.entries.len()).expect("memory ends before four billion rows"));
-                self.entries.push(entry);
+                push_within_a_quarter(&mut self.entries, entry);
                 slot
             }
         };
@@ -133,16 +142,23 @@ impl<V> Table<V> {
 
     /// Marks a row as changed; it was not before.
     pub(super) fn push_change(&mut self, change: ChangedRow<V>) {
-        let slot = change.slot;
-        self.changes.push(change);
+        let entry = &mut self.entries[change.slot.0 as usize];
+        self.changed.rows += 1;
+        self.changed.bytes += change.bytes + entry.bytes as usize;
+        self.change_bytes += change.bytes;
+        push_within_a_quarter(&mut self.changes, change);
         let place = u32::try_from(self.changes.len()).ok().and_then(NonZeroU32::new);
-        self.entries[slot.0 as usize].change = Some(place.expect("just pushed, and fewer than rows"));
+        entry.change = Some(place.expect("just pushed, and fewer than rows"));
     }
 
     /// Takes back the change that was pushed last; the row itself is left to the caller.
     pub(super) fn pop_change(&mut self) -> Option<ChangedRow<V>> {
         let change = self.changes.pop()?;
-        self.entries[change.slot.0 as usize].change = None;
+        let entry = &mut self.entries[change.slot.0 as usize];
+        self.changed.rows -= 1;
+        self.changed.bytes -= change.bytes + entry.bytes as usize;
+        self.change_bytes -= change.bytes;
+        entry.change = None;
         Some(change)
     }
 
@@ -164,6 +180,8 @@ impl<V> Table<V> {
 
     /// Makes every row unchanged, keeping the rows as they are, and hands out the changes with the hashes of their keys.
     pub(super) fn take_changes(&mut self) -> impl Iterator<Item = (u64, ChangedRow<V>)> {
+        self.changed = Uncommitted::default();
+        self.change_bytes = 0;
         let entries = &mut self.entries;
         self.changes.drain(..).map(move |change| {
             let entry = &mut entries[change.slot.0 as usize];
@@ -172,10 +190,9 @@ impl<V> Table<V> {
         })
     }
 
-    /// Gives every changed row its committed value back, and hands out the bytes each was counted with.
-    pub(super) fn roll_back(&mut self, mut uncount: impl FnMut(usize)) {
+    /// Gives every changed row its committed value back.
+    pub(super) fn roll_back(&mut self) {
         while let Some(change) = self.pop_change() {
-            uncount(change.bytes);
             self.entries[change.slot.0 as usize].row = change.base;
         }
     }
@@ -216,9 +233,31 @@ impl<V> Table<V> {
         self.entries.len()
     }
 
-    /// Estimated bytes of the rows in the table.
+    /// Estimated bytes of the rows in the table and of their changes, with the room that earlier changes left.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        let spare = self.changes.capacity() - self.changes.len();
+        self.row_bytes + self.change_bytes + spare * size_of::<ChangedRow<V>>()
+    }
+
+    /// The changed rows.
+    pub(super) fn uncommitted(&self) -> Uncommitted {
+        self.changed
+    }
+
+    /// Gives the slots of evicted rows back once they are more than half of those in use. Nothing may have changed since the
+    /// last commit: changes know their rows by their slots.
+    pub(super) fn give_room_back(&mut self) {
+        if self.vacant.len() <= self.len() / 2 || !self.changes.is_empty() {
+            return;
+        }
+        self.entries.retain(|entry| !entry.is_vacant);
+        self.entries.shrink_to_fit();
+        self.vacant = Vec::new();
+        self.changes = Vec::new();
+        self.index = HashTable::with_capacity(self.entries.len());
+        for (slot, entry) in (0..).map(Slot).zip(&self.entries) {
+            self.index.insert_unique(entry.hash, slot, |slot| self.entries[slot.0 as usize].hash);
+        }
     }
 
     fn remove(&mut self, slot: Slot) {
@@ -226,10 +265,89 @@ impl<V> Table<V> {
         if let Ok(found) = self.index.find_entry(entry.hash, |found| *found == slot) {
             found.remove();
         }
-        self.bytes -= entry.bytes as usize;
+        self.row_bytes -= entry.bytes as usize;
         entry.is_vacant = true;
         entry.row = None;
         entry.key = SmallVec::new();
         self.vacant.push(slot);
+    }
+}
+
+/// Pushes, and makes room for a quarter more where it is needed: room for twice as much would be uncounted memory.
+fn push_within_a_quarter<T>(items: &mut Vec<T>, item: T) {
+    const LEAST: usize = 16;
+    if items.len() == items.capacity() {
+        items.reserve_exact((items.len() / 4).max(LEAST));
+    }
+    items.push(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overlay::hash_of;
+
+    const ROW_BYTES: usize = 16;
+
+    fn insert(table: &mut Table<u64>, number: u64) -> Slot {
+        let key = number.to_be_bytes();
+        table.insert(hash_of(&key), &key, Some(ValueAndTimestamp::new(number, at())), ROW_BYTES)
+    }
+
+    fn find(table: &mut Table<u64>, number: u64) -> Option<u64> {
+        let key = number.to_be_bytes();
+        let slot = table.find(hash_of(&key), &key)?;
+        table.row(slot).as_ref().map(|row| row.value)
+    }
+
+    fn at() -> Timestamp {
+        Timestamp::from_millis(1)
+    }
+
+    #[test]
+    fn slots_of_evicted_rows_are_given_back_and_the_rest_is_still_found() {
+        let mut table = Table::new();
+        let slots: Vec<Slot> = (0..100).map(|number| insert(&mut table, number)).collect();
+        let bytes_of_all = table.bytes();
+        for slot in &slots[..30] {
+            table.remove(*slot);
+        }
+        table.give_room_back();
+        assert_eq!(table.slots(), 100, "not worth the work yet");
+        for slot in &slots[30..60] {
+            table.remove(*slot);
+        }
+        table.give_room_back();
+        assert_eq!((table.slots(), table.len()), (40, 40));
+        assert_eq!(table.bytes(), bytes_of_all / 100 * 40);
+        for number in 0..100 {
+            assert_eq!(find(&mut table, number), (number >= 60).then_some(number));
+        }
+        insert(&mut table, 7);
+        assert_eq!(find(&mut table, 7), Some(7));
+    }
+
+    #[test]
+    fn a_change_keeps_its_slot_and_is_counted_until_it_is_committed_or_taken_back() {
+        let mut table = Table::new();
+        let slots: Vec<Slot> = (0..10).map(|number| insert(&mut table, number)).collect();
+        let (row, unchanged) = (table.bytes() / 10, table.bytes());
+        let change = |slot| ChangedRow { slot, base: None, at: at(), encoded: None, bytes: 50 };
+        table.push_change(change(slots[9]));
+        table.push_change(change(slots[8]));
+        assert_eq!(table.uncommitted(), Uncommitted { rows: 2, bytes: 2 * (row + 50) });
+        assert_eq!(table.bytes(), unchanged + 2 * 50);
+        slots[..8].iter().for_each(|slot| table.remove(*slot));
+        table.give_room_back();
+        assert_eq!(table.slots(), 10, "changes know their rows by their slots");
+
+        table.pop_change();
+        assert_eq!(table.uncommitted(), Uncommitted { rows: 1, bytes: row + 50 });
+        assert_eq!(table.take_changes().count(), 1);
+        assert_eq!(table.uncommitted(), Uncommitted::default());
+        assert_eq!(table.bytes(), 2 * row);
+        table.give_room_back();
+        assert_eq!(table.slots(), 2);
+        assert_eq!(find(&mut table, 9), Some(9));
     }
 }

@@ -65,12 +65,16 @@ impl Overlay {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// Rows in all runs: an upper bound of the keys.
     pub(crate) fn rows(&self) -> usize {
         self.runs.iter().map(|run| run.len()).sum()
     }
 
-    /// Estimated bytes in memory.
+    /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.runs.iter().map(|run| run.bytes()).sum()
     }
@@ -88,8 +92,8 @@ impl MergeableRuns {
         self.rows
     }
 
-    pub(crate) fn merge(&self) -> Arc<Run> {
-        Arc::new(Run::merged(self.runs.iter().map(|run| &**run)))
+    pub(crate) fn merge(&self) -> Run {
+        Run::merged(self.runs.iter().map(|run| &**run))
     }
 }
 
@@ -115,7 +119,7 @@ mod tests {
 
     fn merge(overlay: &mut Overlay) {
         while let Some(runs) = overlay.to_merge() {
-            overlay.replace(&runs, &runs.merge());
+            overlay.replace(&runs, &Arc::new(runs.merge()));
         }
     }
 
@@ -173,7 +177,7 @@ mod tests {
         overlay.extend([run_of(0..1)]);
         overlay.extend([run_of(1..2)]);
         let runs = overlay.to_merge().unwrap();
-        let merged = runs.merge();
+        let merged = Arc::new(runs.merge());
         let mut frozen = std::mem::take(&mut overlay);
         overlay.extend([run_of(2..3)]);
         overlay.replace(&runs, &merged);

@@ -3,12 +3,15 @@
 //! Keys and rows lie one after the other in one buffer, found by the hash of the key. Their order is worked out by the
 //! first who asks for it: a commit does not pay for scans that nobody makes.
 
+use std::convert::Infallible;
 use std::hash::Hasher;
-use std::num::NonZeroUsize;
-use std::sync::OnceLock;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
+
+use crate::memory::{Reservation, StateMemory};
 
 /// Encoded rows by encoded key, each key once. A row that is `None` says that the key was deleted.
 #[derive(Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Run {
     index: HashTable<IndexEntry>,
     /// Places in `entries`, in the order of the keys.
     sorted: OnceLock<Box<[u32]>>,
+    /// Set once the run is filled and shared.
+    reservation: Option<Reservation>,
 }
 
 /// A row by the hash of its key. The hash is kept, so that growing and most comparisons need no look at the keys.
@@ -38,13 +43,13 @@ impl IndexEntry {
     }
 }
 
-/// Where a key and its row lie in a buffer.
+/// Where a key and, right behind it, its row lie in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowPlace {
     start: usize,
-    key_end: usize,
-    /// `None` if the key was deleted.
-    end: Option<NonZeroUsize>,
+    key_length: u32,
+    /// `None` if the key was deleted. No row is empty: each begins with its timestamp.
+    row_length: Option<NonZeroU32>,
 }
 
 impl RowPlace {
@@ -54,23 +59,39 @@ impl RowPlace {
         key: &[u8],
         append_row: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     ) -> Result<Self, E> {
+        let length = |from: usize, to: usize| u32::try_from(to - from).expect("Kafka's records end at 2 GiB");
         let start = bytes.len();
         bytes.extend_from_slice(key);
         let key_end = bytes.len();
-        let end = if append_row(bytes)? { NonZeroUsize::new(bytes.len()) } else { None };
-        Ok(Self { start, key_end, end })
+        let row_length =
+            if append_row(bytes)? { NonZeroU32::new(length(key_end, bytes.len())) } else { None };
+        Ok(Self { start, key_length: length(start, key_end), row_length })
+    }
+
+    /// Appends `key` and `row` to `bytes`.
+    pub(crate) fn of(bytes: &mut Vec<u8>, key: &[u8], row: Option<&[u8]>) -> Self {
+        let appended = Self::append(bytes, key, |bytes| {
+            bytes.extend_from_slice(row.unwrap_or_default());
+            Ok::<_, Infallible>(row.is_some())
+        });
+        let Ok(place) = appended;
+        place
     }
 
     pub(crate) fn is_deletion(self) -> bool {
-        self.end.is_none()
+        self.row_length.is_none()
     }
 
     pub(crate) fn row(self, bytes: &[u8]) -> Option<&[u8]> {
-        self.end.map(|end| &bytes[self.key_end..end.get()])
+        self.row_length.map(|length| &bytes[self.key_end()..][..length.get() as usize])
     }
 
-    fn key(self, bytes: &[u8]) -> &[u8] {
-        &bytes[self.start..self.key_end]
+    pub(crate) fn key(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start..self.key_end()]
+    }
+
+    fn key_end(self) -> usize {
+        self.start + self.key_length as usize
     }
 }
 
@@ -89,6 +110,7 @@ impl Run {
     /// The rows of several runs, the oldest first: newer rows win.
     pub(crate) fn merged<'runs>(runs: impl DoubleEndedIterator<Item = &'runs Self> + Clone) -> Self {
         let mut merged = Self::with_capacity(runs.clone().map(Self::len).max().unwrap_or_default());
+        merged.bytes.reserve_exact(runs.clone().map(|run| run.bytes.len()).sum());
         for run in runs.rev() {
             for (key, row) in run.rows() {
                 let hash = hash_of(key);
@@ -97,6 +119,8 @@ impl Run {
                 }
             }
         }
+        merged.bytes.shrink_to_fit();
+        merged.entries.shrink_to_fit();
         merged
     }
 
@@ -109,18 +133,25 @@ impl Run {
         let hash = hash_of(key);
         let Some(place) = self.find(hash, key) else { return self.push(hash, key, row) };
         let entry = &mut self.entries[place as usize];
-        match (row, entry.end) {
-            (None, _) => entry.end = None,
+        match (row, entry.row_length) {
+            (None, _) => entry.row_length = None,
             // Most values keep their length: a run that counts the same keys again and again does not grow.
-            (Some(row), Some(end)) if end.get() - entry.key_end == row.len() => {
-                self.bytes[entry.key_end..end.get()].copy_from_slice(row);
+            (Some(row), Some(length)) if length.get() as usize == row.len() => {
+                self.bytes[entry.key_end()..][..row.len()].copy_from_slice(row);
             }
-            (Some(_), _) => *entry = append(&mut self.bytes, key, row),
+            (Some(_), _) => *entry = RowPlace::of(&mut self.bytes, key, row),
         }
     }
 
+    /// Adds a row without looking for an older one of its key, which [`Self::sorted`] leaves out. A run that was filled so can be
+    /// walked over in order; it has no index to find keys by.
+    pub(crate) fn append(&mut self, key: &[u8], row: Option<&[u8]>) {
+        self.sorted.take();
+        self.entries.push(RowPlace::of(&mut self.bytes, key, row));
+    }
+
     fn push(&mut self, hash: u64, key: &[u8], row: Option<&[u8]>) {
-        let place = append(&mut self.bytes, key, row);
+        let place = RowPlace::of(&mut self.bytes, key, row);
         self.insert(hash, place);
     }
 
@@ -149,25 +180,35 @@ impl Run {
         self.entries.iter().map(|entry| (entry.key(&self.bytes), entry.row(&self.bytes)))
     }
 
-    /// The rows in the order of their keys.
-    pub(crate) fn sorted_rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.sorted().iter().map(|place| (self.key(*place), self.row(*place)))
-    }
-
-    /// The places of the rows, in the order of their keys.
+    /// The places of the rows in the order of their keys; of a key that was appended again the newest.
     pub(super) fn sorted(&self) -> &[u32] {
         self.sorted.get_or_init(|| {
             let shared = self.shared_prefix();
-            // The next bytes of the keys decide most comparisons without a look at the keys themselves.
-            let mut places: Vec<(u64, u32)> = (0..)
-                .zip(&self.entries)
-                .map(|(place, entry)| (word(&entry.key(&self.bytes)[shared..]), place))
-                .collect();
-            places.sort_unstable_by(|(one_word, one), (other_word, other)| {
-                one_word.cmp(other_word).then_with(|| self.key(*one).cmp(self.key(*other)))
-            });
-            places.into_iter().map(|(_, place)| place).collect()
+            // The next bytes of a key above its place, in one number: most keys are told apart without a look at them.
+            let word_and_place = |(place, entry): (u32, &RowPlace)| {
+                u128::from(word(&entry.key(&self.bytes)[shared..])) << u32::BITS | u128::from(place)
+            };
+            let mut rows: Vec<u128> = (0..).zip(&self.entries).map(word_and_place).collect();
+            rows.sort_unstable();
+            let mut sorted: Vec<u32> = Vec::with_capacity(rows.len());
+            for alike in rows.chunk_by(|one, other| one >> u32::BITS == other >> u32::BITS) {
+                let first = sorted.len();
+                #[allow(clippy::cast_possible_truncation, reason = "the lower half is the place")]
+                sorted.extend(alike.iter().map(|row| *row as u32));
+                if alike.len() > 1 {
+                    sorted[first..].sort_by(|one, other| self.key(*one).cmp(self.key(*other)));
+                    let newest = self.newest(&sorted[first..]);
+                    sorted.splice(first.., newest);
+                }
+            }
+            sorted.into_boxed_slice()
         })
+    }
+
+    /// Of neighbours with the same key the last.
+    fn newest(&self, places: &[u32]) -> Vec<u32> {
+        let same_key = |one: &u32, other: &u32| self.key(*one) == self.key(*other);
+        places.chunk_by(same_key).filter_map(|same| same.last().copied()).collect()
     }
 
     /// How many bytes all keys begin with in common.
@@ -196,20 +237,24 @@ impl Run {
         self.entries.is_empty()
     }
 
-    /// Estimated bytes in memory.
+    /// Bytes in memory, with what the first sorted walk adds.
     pub(crate) fn bytes(&self) -> usize {
-        const PER_ROW: usize = size_of::<RowPlace>() + 2 * size_of::<IndexEntry>();
-        self.bytes.len() + self.entries.len() * PER_ROW
+        self.bytes.capacity()
+            + self.entries.capacity() * (size_of::<RowPlace>() + size_of::<u32>())
+            + self.index.allocation_size()
     }
-}
 
-fn append(bytes: &mut Vec<u8>, key: &[u8], row: Option<&[u8]>) -> RowPlace {
-    let start = bytes.len();
-    bytes.extend_from_slice(key);
-    let key_end = bytes.len();
-    bytes.extend_from_slice(row.unwrap_or_default());
-    let end = row.and_then(|_| NonZeroUsize::new(bytes.len()));
-    RowPlace { start, key_end, end }
+    /// About how many bytes a row of `length` bytes, its key included, adds to a run.
+    pub(crate) fn bytes_of_row(length: usize) -> usize {
+        // The index is between half and seven eighths full.
+        length + size_of::<RowPlace>() + size_of::<u32>() + 2 * size_of::<IndexEntry>()
+    }
+
+    /// Counts the run against `memory` until it is dropped. It is filled, and about to be shared.
+    pub(crate) fn reserve(mut self, memory: &Arc<StateMemory>) -> Arc<Self> {
+        self.reservation = Some(memory.reserve(self.bytes()));
+        Arc::new(self)
+    }
 }
 
 /// The first eight bytes as a number that orders as they do; missing ones count as zero.
@@ -251,7 +296,8 @@ mod tests {
     }
 
     fn contents(run: &Run) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        run.sorted_rows().map(|(key, row)| (key.to_vec(), row.map(<[u8]>::to_vec))).collect()
+        let owned = |place: &u32| (run.key(*place).to_vec(), run.row(*place).map(<[u8]>::to_vec));
+        run.sorted().iter().map(owned).collect()
     }
 
     proptest! {
@@ -277,11 +323,11 @@ mod tests {
     #[test]
     fn rows_that_keep_their_length_take_no_more_room() {
         let mut counts = run(&[(b"apples".to_vec(), Some(vec![1; 16]))]);
-        let bytes = counts.bytes();
+        let length = counts.bytes.len();
         counts.put(b"apples", Some(&[2; 16]));
-        assert_eq!(counts.bytes(), bytes);
+        assert_eq!(counts.bytes.len(), length);
         counts.put(b"apples", Some(&[3; 17]));
-        assert!(counts.bytes() > bytes);
+        assert!(counts.bytes.len() > length);
         assert_eq!(contents(&counts), [(b"apples".to_vec(), Some(vec![3; 17]))]);
     }
 }

@@ -83,7 +83,8 @@ fn a_commit_that_is_tried_again_emits_and_logs_nothing_twice() -> Result<()> {
         let core = &mut *driver.core.borrow_mut();
         let task = &mut core.tasks.all[0];
         for _failing in 0..3 {
-            task.prepare_commit(&mut core.produced, Duration::ZERO)?;
+            task.prepare_commit()?;
+            task.deliver(&mut core.produced, Duration::ZERO)?;
             let processed = task.process(1, Timestamp::from_millis(0), Duration::ZERO)?;
             assert_eq!(processed, 0, "a prepared task processes nothing");
         }

@@ -1,6 +1,6 @@
 //! How RocksDB is configured, and why.
 //!
-//! The write-back cache above absorbs hot keys, so that RocksDB sees one large batch per checkpoint, and point reads
+//! The write-back cache above absorbs hot keys, so that RocksDB sees one file of sorted rows per checkpoint, and point reads
 //! of cold keys in between. Hence *level* compaction, where Kafka Streams has *universal*: a read touches one file per level
 //! and the space used stays close to the data, without the twofold disk space that universal needs while it compacts;
 //! its higher write amplification applies only to what the cache lets through.
@@ -8,30 +8,25 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, Error,
-    FlushOptions, LogLevel, Options, ReadOptions,
+    BlockBasedIndexType, BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle,
+    DBCompressionType, Error, FlushOptions, LogLevel, Options, ReadOptions,
 };
 
 use crate::key_range::KeyRange;
 use crate::memory::StateMemory;
 
-/// Bytes of one write buffer; the shared budget flushes earlier when there are many stores.
-const WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Rows do not pass through write buffers; offsets and metadata are few.
+const WRITE_BUFFER_BYTES: usize = 64 << 10;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const MAX_BACKGROUND_JOBS: i32 = 2;
 const MAX_OPEN_FILES: i32 = 512;
 const MAX_LOG_BYTES: usize = 1 << 20;
 
 /// Opens the database with these column families, creating what is missing.
-pub(super) fn open(
-    path: &Path,
-    column_families: Vec<String>,
-    store_options: &Options,
-    memory: &StateMemory,
-) -> Result<DB, Error> {
+pub(super) fn open(path: &Path, column_families: Vec<String>, store_options: &Options) -> Result<DB, Error> {
     let descriptors =
         column_families.into_iter().map(|name| ColumnFamilyDescriptor::new(name, store_options.clone()));
-    DB::open_cf_descriptors(&database_options(memory), path, descriptors)
+    DB::open_cf_descriptors(&database_options(), path, descriptors)
 }
 
 /// Writes the memory of these column families to disk, all or nothing.
@@ -51,12 +46,11 @@ pub(super) fn scan(range: &KeyRange) -> ReadOptions {
     options
 }
 
-fn database_options(memory: &StateMemory) -> Options {
+fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_atomic_flush(true);
-    options.set_write_buffer_manager(memory.write_buffers());
     options.set_max_background_jobs(MAX_BACKGROUND_JOBS);
     options.set_max_open_files(MAX_OPEN_FILES);
     options.set_log_level(LogLevel::Error);
@@ -70,8 +64,11 @@ pub(super) fn of_stores(memory: &StateMemory) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(memory.block_cache());
     blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-    // Indexes and filters count against the budget too.
+    // Indexes and filters count against the budget too, in pieces: one that is evicted is read back with a page, not with the
+    // filter of a whole file.
     blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
 
     let mut options = Options::default();
@@ -79,8 +76,15 @@ pub(super) fn of_stores(memory: &StateMemory) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_compaction_style(DBCompactionStyle::Level);
     options.set_level_compaction_dynamic_level_bytes(true);
-    // The youngest files live too briefly to be worth compressing.
     let (none, lz4) = (DBCompressionType::None, DBCompressionType::Lz4);
     options.set_compression_per_level(&[none, none, lz4, lz4, lz4, lz4, lz4]);
+    options
+}
+
+/// How a file is written that becomes part of a store: as above, but most live too briefly to be worth compressing. Compactions
+/// compress what lasts.
+pub(super) fn of_files(memory: &StateMemory) -> Options {
+    let mut options = of_stores(memory);
+    options.set_compression_per_level(&[DBCompressionType::None]);
     options
 }
