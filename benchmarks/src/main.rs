@@ -60,7 +60,8 @@ fn main() -> Result<()> {
         return sides::run(run);
     }
     let is_chosen = |row: &dyn Row| match arguments.only.as_slice() {
-        [] => !arguments.quick || row.is_in_quick_look(),
+        [] if arguments.quick => row.is_in_quick_look(),
+        [] => arguments.list || row.is_in_full_look(),
         only => only.iter().any(|prefix| row.name().starts_with(prefix.as_str())),
     };
     let all = rows::all();

@@ -159,6 +159,11 @@ impl Goal {
         Goal { figure, must, stretch: None }
     }
 
+    /// Whether it is about a ratio to the limit, round by round.
+    pub(crate) fn is_of_limit(&self) -> bool {
+        matches!(self.figure, Figure::CpuOfLimit | Figure::ThroughputOfLimit)
+    }
+
     /// What was reached; `None` where it was not measured, or the rounds lie too far apart.
     pub(crate) fn reached(&self, outcome: &Outcome) -> Option<f64> {
         let ours = &outcome.ours;

@@ -47,6 +47,10 @@ impl Row for ExactlyOnce {
         false
     }
 
+    fn is_in_full_look(&self) -> bool {
+        self.interval < Duration::from_secs(1)
+    }
+
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
         let exactly_once = Throughput { exactly_once: Some(self.interval), ..self.at_least_once };
         let topics = exactly_once.topics(bench)?;

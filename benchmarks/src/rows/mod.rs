@@ -40,6 +40,11 @@ pub(crate) trait Row {
     /// Whether it is one of the few that a look in three minutes has time for.
     fn is_in_quick_look(&self) -> bool;
 
+    /// Whether it is measured although nobody asks for it by name.
+    fn is_in_full_look(&self) -> bool {
+        true
+    }
+
     /// Runs all sides. One outcome for each column of settings.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ pub(super) fn rows() -> Vec<Throughput> {
         name: "pass-1kb",
         title: "pass on 1,000-byte records",
         input: Input { value_bytes: 1000, ..Input::stream(1_200_000, Keys::Uniform(100_000)) },
+        columns: &[Column::Matched],
         is_in_quick_look: false,
         ..small()
     };

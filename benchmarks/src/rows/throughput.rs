@@ -70,9 +70,11 @@ impl Row for Throughput {
                 true => (bench.sides(self.has_limit), usize::MAX),
                 false => (vec![Side::Ours], ROUNDS_ALONE),
             };
+            let limit_rounds = if self.goals.iter().any(Goal::is_of_limit) { most } else { ROUNDS_TO_SHOW };
             let rounds = bench.rounds(most, |round| {
+                let takes_part = |side: &&Side| **side != Side::Limit || round < limit_rounds;
                 let one = |side: &Side| Ok((*side, self.run(bench, &topics, *side, *column, round)?));
-                sides.iter().map(one).collect::<Result<Round>>()
+                sides.iter().filter(takes_part).map(one).collect::<Result<Round>>()
             })?;
             let outcome = outcome(self, self.goals, *column, &rounds);
             ensure!(outcome.outputs_agree, "the sides wrote different records: the row is void");
@@ -249,6 +251,9 @@ impl Throughput {
         }
     }
 }
+
+/// Rounds in which the limit runs where it is shown and no goal is about it.
+const ROUNDS_TO_SHOW: usize = 2;
 
 /// Rounds of a row that is not compared: its figures are medians, not ratios.
 pub(super) const ROUNDS_ALONE: usize = 3;
