@@ -122,6 +122,30 @@ impl RunningProgram {
         self.process.signal(Signal::INT).with_context(|| format!("cannot interrupt {}", self.name))
     }
 
+    /// Stops it in its tracks (`SIGSTOP`) until [`RunningProgram::resume`].
+    ///
+    /// # Errors
+    /// If the program has ended.
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.signal(Signal::STOP).with_context(|| format!("cannot pause {}", self.name))
+    }
+
+    /// Lets it go on after a [`RunningProgram::pause`].
+    ///
+    /// # Errors
+    /// If the program has ended.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process.signal(Signal::CONT).with_context(|| format!("cannot resume {}", self.name))
+    }
+
+    /// Whether it has not ended yet.
+    ///
+    /// # Errors
+    /// If the operating system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.is_running()
+    }
+
     /// Sends `SIGKILL` (`kill -9`) and waits until the program is gone. Ending one that has ended is no error.
     ///
     /// # Errors

@@ -24,11 +24,46 @@ pub struct CheckpointStats {
     pub is_in_flight: bool,
 }
 
+/// How far a checkpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckpointStep {
+    /// Its rows are frozen, and none of them is written.
+    Frozen,
+    /// The engine has all of them, and nothing of it is sure to be on the disk.
+    Written,
+    /// They are on the disk.
+    Flushed,
+}
+
+/// Told about each step of a checkpoint, on the thread that makes it. By default nobody is.
+#[derive(Clone, Default)]
+pub struct CheckpointListener(Option<Arc<dyn Fn(CheckpointStep) + Send + Sync>>);
+
+impl CheckpointListener {
+    /// One that calls `listener`, which must return soon: the checkpoint waits.
+    pub fn new(listener: impl Fn(CheckpointStep) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    fn tell(&self, step: CheckpointStep) {
+        if let Some(listener) = &self.0 {
+            listener(step);
+        }
+    }
+}
+
+impl std::fmt::Debug for CheckpointListener {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("CheckpointListener").field(&self.0.is_some()).finish()
+    }
+}
+
 /// The rows of one task that became part of a checkpoint. It owns all it needs: the task may go on, or end.
 pub(crate) struct Checkpoint {
     /// In the order in which they are written.
     pub(crate) engines: Vec<Arc<dyn Engine>>,
     pub(crate) stores: Vec<FrozenStore>,
+    pub(crate) listener: CheckpointListener,
 }
 
 pub(crate) struct FrozenStore {
@@ -74,6 +109,7 @@ impl Checkpoint {
     /// Writes rows and offsets, atomically per engine, and to the disk: without a write-ahead log, what is in RocksDB's
     /// memory does not survive the process. Everything this holds on to, the directory's lock included, is let go of at the end.
     fn write(self) -> Result<(), StoreError> {
+        self.listener.tell(CheckpointStep::Frozen);
         let mut engines = self.engines.iter().enumerate();
         let written = engines.try_for_each(|(number, engine)| self.write_to(number, &**engine));
         for store in &self.stores {
@@ -98,7 +134,10 @@ impl Checkpoint {
             }
             Ok(())
         })?;
-        engine.flush()
+        self.listener.tell(CheckpointStep::Written);
+        engine.flush()?;
+        self.listener.tell(CheckpointStep::Flushed);
+        Ok(())
     }
 }
 

@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::background::BackgroundThread;
-use crate::checkpoint::{Abandoned, Checkpoint, CheckpointInFlight, CheckpointStats, FrozenStore};
+use crate::checkpoint::{
+    Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
+};
 use crate::directory::TaskDirectory;
 use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore};
 use crate::error::StoreError;
@@ -42,6 +44,8 @@ pub struct TaskStoresOptions {
     pub undo: bool,
     /// Who writes checkpoints. Without one, [`TaskStores::begin_checkpoint`] returns when it is written.
     pub background: Option<Arc<BackgroundThread>>,
+    /// Who is told about the steps of checkpoints.
+    pub on_checkpoint: CheckpointListener,
 }
 
 /// One record of a changelog topic, on its way back into its store.
@@ -95,6 +99,7 @@ pub struct TaskStores {
     engines: Vec<Arc<dyn Engine>>,
     memory: Arc<StateMemory>,
     background: Option<Arc<BackgroundThread>>,
+    on_checkpoint: CheckpointListener,
     checkpoint: Option<TaskCheckpoint>,
     checkpoint_stats: CheckpointStats,
     /// Held here if no store needs the disk; else the engine holds it.
@@ -176,6 +181,7 @@ impl TaskStores {
             engines,
             memory,
             background: options.background,
+            on_checkpoint: options.on_checkpoint,
             checkpoint: None,
             checkpoint_stats: CheckpointStats::default(),
             _directory: directory,
@@ -410,7 +416,11 @@ impl TaskStores {
             next: next_of(StoreIndex::new(place)),
             reader: Arc::clone(&store.reader),
         });
-        let checkpoint = Checkpoint { engines: self.engines.clone(), stores: frozen.collect() };
+        let checkpoint = Checkpoint {
+            engines: self.engines.clone(),
+            stores: frozen.collect(),
+            listener: self.on_checkpoint.clone(),
+        };
         let written = checkpoint.begin(self.background.as_deref());
         self.checkpoint = Some(TaskCheckpoint { written, offsets: offsets.to_vec() });
         Ok(())

@@ -3,6 +3,7 @@
 
 mod back_pressure;
 mod count;
+mod faults;
 mod harness_works;
 mod idle;
 mod in_process;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::shared::GIVE_UP_AFTER;
+use super::step::{Step, StepListener};
 use crate::clients::{Consumer, PartitionOffset, Producer};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -64,7 +65,7 @@ impl CommitClock {
         let start = clock.monotonic();
         let mut dirty: Vec<&mut Task<M>> = tasks.iter_mut().filter(|task| task.needs_commit()).collect();
         if !dirty.is_empty() {
-            commit_tasks(&mut dirty, consumer, producer, start)?;
+            commit_tasks(&mut dirty, consumer, producer, &settings.on_step, start)?;
             self.commits += 1;
         }
         self.failing_since = None;
@@ -116,11 +117,14 @@ fn commit_tasks(
     tasks: &mut [&mut Task<impl InputMessage>],
     consumer: &impl Consumer,
     producer: &mut impl Producer,
+    on_step: &StepListener,
     now: Duration,
 ) -> Result<()> {
+    on_step.tell(Step::CommitBegun);
     for task in tasks.iter_mut() {
         task.prepare_commit(producer, now)?;
     }
+    on_step.tell(Step::OutputsSent);
     loop {
         producer.flush()?;
         let failed = producer.take_failed();
@@ -146,9 +150,12 @@ fn commit_tasks(
             offset: Some(next),
         })
         .collect();
+    on_step.tell(Step::OutputsAcknowledged);
     consumer.commit(&offsets)?;
+    on_step.tell(Step::OffsetsCommitted);
     for task in tasks.iter_mut() {
         task.committed(producer)?;
     }
+    on_step.tell(Step::StatePublished);
     Ok(())
 }

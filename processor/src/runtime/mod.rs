@@ -8,6 +8,7 @@ mod restore;
 mod shared;
 mod snapshot;
 mod state;
+mod step;
 mod thread;
 
 pub use app::{AppBuilder, Streams};
@@ -17,3 +18,4 @@ pub(crate) use shared::Shared;
 pub(crate) use shared::SharedParts;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
 pub use state::{ClientState, ThreadState};
+pub use step::{Step, StepListener};
