@@ -122,7 +122,7 @@ impl RunningProgram {
         self.process.signal(Signal::INT).with_context(|| format!("cannot interrupt {}", self.name))
     }
 
-    /// Stops it in its tracks (`SIGSTOP`) until [`RunningProgram::resume`].
+    /// Sends `SIGSTOP`: the program stands still, and is neither gone nor there.
     ///
     /// # Errors
     /// If the program has ended.
@@ -130,7 +130,7 @@ impl RunningProgram {
         self.process.signal(Signal::STOP).with_context(|| format!("cannot pause {}", self.name))
     }
 
-    /// Lets it go on after a [`RunningProgram::pause`].
+    /// Sends `SIGCONT` to a paused program.
     ///
     /// # Errors
     /// If the program has ended.

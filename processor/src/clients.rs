@@ -15,18 +15,24 @@ use crate::task::{FailedOutput, InputMessage, RecordSender};
 pub(crate) trait Clients {
     type Message: InputMessage;
     type Consumer: Consumer<Message = Self::Message>;
-    type Producer: Producer;
+    type Producer: Producer<GroupMetadata = <Self::Consumer as Consumer>::GroupMetadata>;
 
     /// A member of the application's group.
     fn group_consumer(&self, settings: &Settings, group: &str, client_id: &str) -> Result<Self::Consumer>;
 
-    /// A consumer outside of any group, which reads what it is assigned.
+    /// A consumer outside of any group, which reads what is committed of the partitions it is assigned.
     fn restore_consumer(&self, settings: &Settings, client_id: &str) -> Result<Self::Consumer>;
 
+    /// With a transactional id, a producer whose transactions are ready: whatever an earlier producer of this id left open is aborted or, if
+    /// its commit had begun, committed.
+    ///
+    /// # Errors
+    /// `Retry` if the brokers do not answer in time.
     fn producer(
         &self,
         settings: &Settings,
         client_id: &str,
+        transactional_id: Option<&str>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self::Producer>;
 }
@@ -34,6 +40,8 @@ pub(crate) trait Clients {
 /// A consumer that hands out messages in batches and group events one by one, both on the thread that asks.
 pub(crate) trait Consumer {
     type Message;
+    /// What the group's coordinator needs to know to tell a member from a former one.
+    type GroupMetadata;
 
     fn subscribe(&self, topics: &[&str]) -> Result<()>;
 
@@ -79,17 +87,25 @@ pub(crate) trait Consumer {
     /// Commits input offsets and waits for the broker's answer.
     fn commit(&self, offsets: &[PartitionOffset]) -> Result<()>;
 
+    /// Reads these assigned partitions again from these offsets; what was fetched of them and not handed out is dropped.
+    fn seek(&mut self, positions: &[PartitionOffset]) -> Result<()>;
+
+    fn group_metadata(&self) -> Result<Self::GroupMetadata>;
+
     /// The end of a partition as of the last fetch; asks nobody.
     fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset>;
 
-    /// The offsets that exist in a partition: of the oldest record, and after the newest one.
-    fn watermarks(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)>;
+    /// The offsets that exist in a partition: of the oldest record, and after the newest one, even if its transaction is open.
+    fn log_bounds(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)>;
 
     fn traffic(&self) -> Traffic;
 }
 
-/// A producer: takes the tasks' records, and says when the brokers have them.
+/// A producer: takes the tasks' records, and says when the brokers have them. One with a transactional id begins a transaction at the first
+/// record after the last one ended.
 pub(crate) trait Producer: RecordSender {
+    type GroupMetadata;
+
     /// Serves delivery reports. Does not wait.
     fn poll(&self);
 
@@ -108,6 +124,19 @@ pub(crate) trait Producer: RecordSender {
     /// # Errors
     /// As [`Producer::flush`].
     fn send_alone(&mut self, failed: Vec<FailedOutput>) -> Result<Vec<FailedOutput>>;
+
+    /// Commits what was sent and these input offsets as one; does nothing if there is neither. Everything must be acknowledged.
+    ///
+    /// # Errors
+    /// `Abortable` if the transaction must be aborted. `Migrated` if the producer was fenced, or if it cannot be told whether the transaction
+    /// was committed: the producer is of no more use, and what its successor finds in Kafka is the truth.
+    fn commit_transaction(&mut self, offsets: &[PartitionOffset], group: &Self::GroupMetadata) -> Result<()>;
+
+    /// Takes back what was sent since the last commit; does nothing if nothing was.
+    ///
+    /// # Errors
+    /// `Migrated` if the producer is of no more use; its successor aborts what it left.
+    fn abort_transaction(&mut self) -> Result<()>;
 
     fn traffic(&self) -> Traffic;
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
-use crate::runtime::StepListener;
+use crate::step::StepListener;
 
 /// How an application runs. Start from [`Settings::new`] or [`Settings::from_env`] and change fields.
 #[derive(Clone, Debug)]
@@ -19,9 +19,15 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Stream threads of this instance. Each has a consumer, a producer and its share of the tasks. More than tasks are idle.
     pub num_stream_threads: usize,
-    /// How often outputs, changelogs and input offsets are committed. Queries see committed state, so this is also their delay;
-    /// after a crash under at-least-once, input of at most this span is processed again.
-    pub commit_interval: Duration,
+    /// What a crash may do to results; see `docs/guide/guarantees.md`.
+    pub processing_guarantee: ProcessingGuarantee,
+    /// How often outputs, changelogs and input offsets are committed; `None` is one second, or 100 ms under exactly-once. Queries see
+    /// committed state, so this is also their delay, and under exactly-once that of whoever reads the outputs;
+    /// after a crash, input of at most this span is processed again.
+    pub commit_interval: Option<Duration>,
+    /// Exactly-once: how long the brokers keep a transaction open for a thread that does not end it. What a process leaves open when it dies
+    /// hides what follows it in the output topics for this long, unless the process comes back sooner.
+    pub transaction_timeout: Duration,
     /// How often committed state is written to RocksDB with its changelog offset. After a crash, the changelog since the last checkpoint is replayed.
     pub checkpoint_interval: Duration,
     /// Committed bytes of a task's state that may wait for a checkpoint; more makes one at the next commit. It is written in the background; if
@@ -57,6 +63,31 @@ pub struct Settings {
     pub kafka_properties: BTreeMap<String, String>,
 }
 
+/// What a crash may do to results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ProcessingGuarantee {
+    /// No record is lost. What was processed since the last commit is processed again, so its results may come twice.
+    #[default]
+    AtLeastOnce,
+    /// Results, state and input offsets of a commit become visible together or not at all: one Kafka transaction for each commit of a thread
+    /// (Kafka Streams' `exactly_once_v2`, KIP-447). Readers of the outputs must set `isolation.level=read_committed`.
+    ExactlyOnce,
+}
+
+impl FromStr for ProcessingGuarantee {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "at_least_once" => Ok(ProcessingGuarantee::AtLeastOnce),
+            "exactly_once" | "exactly_once_v2" => Ok(ProcessingGuarantee::ExactlyOnce),
+            other => Err(Error::invalid(format!(
+                "{other:?} is no processing guarantee: choose at_least_once or exactly_once"
+            ))),
+        }
+    }
+}
+
 /// Where a source starts in a partition of which the application has no committed offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OffsetReset {
@@ -74,7 +105,9 @@ impl Settings {
             bootstrap_servers: bootstrap_servers.into(),
             state_dir: env::temp_dir().join("millstream"),
             num_stream_threads: 1,
-            commit_interval: Duration::from_secs(1),
+            processing_guarantee: ProcessingGuarantee::AtLeastOnce,
+            commit_interval: None,
+            transaction_timeout: Duration::from_secs(10),
             checkpoint_interval: Duration::from_secs(5),
             checkpoint_bytes: 32 << 20,
             max_uncommitted_bytes: 64 << 20,
@@ -94,7 +127,7 @@ impl Settings {
     }
 
     /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_NUM_STREAM_THREADS`,
-    /// `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
+    /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
     /// `MILLSTREAM_DEAD_LETTER_TOPIC`, and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
     ///
     /// # Errors
@@ -127,7 +160,12 @@ impl Settings {
                 "BOOTSTRAP_SERVERS" => settings.bootstrap_servers = value,
                 "STATE_DIR" => settings.state_dir = value.into(),
                 "NUM_STREAM_THREADS" => settings.num_stream_threads = parse(&name, &value)?,
-                "COMMIT_INTERVAL_MS" => settings.commit_interval = millis(&name, &value)?,
+                "PROCESSING_GUARANTEE" => {
+                    settings.processing_guarantee =
+                        value.parse().map_err(|error: Error| Error::invalid(format!("{name}: {error}")))?;
+                }
+                "COMMIT_INTERVAL_MS" => settings.commit_interval = Some(millis(&name, &value)?),
+                "TRANSACTION_TIMEOUT_MS" => settings.transaction_timeout = millis(&name, &value)?,
                 "CHECKPOINT_INTERVAL_MS" => settings.checkpoint_interval = millis(&name, &value)?,
                 "STATE_MEMORY" => settings.state_memory = parse(&name, &value)?,
                 "HTTP_ADDRESS" => settings.http_address = Some(value),
@@ -148,15 +186,38 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The commit interval in force: the one that is set, else the guarantee's.
+    pub fn effective_commit_interval(&self) -> Duration {
+        self.commit_interval.unwrap_or(match self.processing_guarantee {
+            ProcessingGuarantee::AtLeastOnce => Duration::from_secs(1),
+            ProcessingGuarantee::ExactlyOnce => Duration::from_millis(100),
+        })
+    }
+
+    pub(crate) fn is_exactly_once(&self) -> bool {
+        self.processing_guarantee == ProcessingGuarantee::ExactlyOnce
+    }
+
     /// # Errors
     /// `Invalid`, with the setting, if a value makes no sense.
     pub(crate) fn validate(&self) -> Result<()> {
+        let (commit_interval, transaction_timeout) =
+            (self.effective_commit_interval(), self.transaction_timeout);
+        if self.is_exactly_once() && transaction_timeout <= commit_interval {
+            return Err(Error::invalid(format!(
+                "transaction_timeout is {transaction_timeout:?} and commit_interval is {commit_interval:?}: the brokers would abort every \
+                 transaction before it is committed. Raise transaction_timeout (the brokers' transaction.max.timeout.ms is the most) or \
+                 lower commit_interval"
+            )));
+        }
         let problem = if self.bootstrap_servers.trim().is_empty() {
             "bootstrap_servers is empty: name the brokers, such as localhost:9092"
         } else if self.num_stream_threads == 0 {
             "num_stream_threads is 0: at least one thread is needed"
-        } else if self.commit_interval.is_zero() {
+        } else if commit_interval.is_zero() {
             "commit_interval is 0: the least is one millisecond"
+        } else if self.is_exactly_once() && transaction_timeout < Duration::from_secs(1) {
+            "transaction_timeout is below one second, which is the least the client takes"
         } else if self.buffered_records_per_partition == 0 {
             "buffered_records_per_partition is 0: the least is 1"
         } else if self
@@ -220,6 +281,38 @@ mod tests {
         assert!(message.contains("MILLSTREAM_COMMIT_INTERVAL_MS") && message.contains("soon"), "{message}");
         let message = from(&[]).expect_err("brokers are required").to_string();
         assert!(message.contains("MILLSTREAM_BOOTSTRAP_SERVERS"), "{message}");
+    }
+
+    #[test]
+    fn the_guarantee_decides_the_commit_interval_unless_it_is_set() -> Result<()> {
+        let brokers = ("MILLSTREAM_BOOTSTRAP_SERVERS", "b:1");
+        let interval =
+            |pairs: &[_]| from(pairs).map(|settings| settings.effective_commit_interval().as_millis());
+        assert_eq!(interval(&[brokers])?, 1000);
+        for name in ["exactly_once", "exactly_once_v2"] {
+            let guarantee = ("MILLSTREAM_PROCESSING_GUARANTEE", name);
+            assert_eq!(interval(&[brokers, guarantee])?, 100);
+            assert_eq!(interval(&[("MILLSTREAM_COMMIT_INTERVAL_MS", "7"), guarantee, brokers])?, 7);
+        }
+        let message =
+            from(&[brokers, ("MILLSTREAM_PROCESSING_GUARANTEE", "twice")]).expect_err("unknown").to_string();
+        assert!(
+            message.contains("MILLSTREAM_PROCESSING_GUARANTEE") && message.contains("exactly_once"),
+            "{message}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_transaction_must_outlive_a_commit_interval() {
+        let mut settings = Settings::new("b:1");
+        settings.commit_interval = Some(Duration::from_secs(10));
+        assert!(settings.validate().is_ok(), "there are no transactions");
+        settings.processing_guarantee = ProcessingGuarantee::ExactlyOnce;
+        let message = settings.validate().expect_err("both are ten seconds").to_string();
+        assert!(message.contains("transaction_timeout") && message.contains("commit_interval"), "{message}");
+        settings.transaction_timeout = Duration::from_secs(11);
+        assert!(settings.validate().is_ok());
     }
 
     #[test]

@@ -17,7 +17,11 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 pub enum ErrorKind {
     /// Kafka or the disk is away for the moment. The framework tries again within its timeouts; nothing is asked of the user.
     Retry,
-    /// The task now belongs to another member of the group. The framework drops it without committing and rejoins.
+    /// The transaction cannot be committed. The framework aborts it, takes state back to the last commit and processes its records
+    /// again; nothing is asked of the user.
+    Abortable,
+    /// The tasks belong to another member of the group, or the producer was fenced, or nobody can tell whether the last transaction was
+    /// committed. The framework drops the tasks as they are and joins the group anew, with what Kafka says is committed.
     Migrated,
     /// Local state cannot be read. The message names the directory to remove; it is rebuilt from the changelog.
     Corrupted,

@@ -13,11 +13,12 @@ pub mod kafka;
 pub mod metrics;
 pub mod query;
 pub mod runtime;
+mod step;
 mod task;
 pub mod testing;
 pub mod topology;
 
-pub use config::{OffsetReset, Settings};
+pub use config::{OffsetReset, ProcessingGuarantee, Settings};
 pub use error::{BoxError, Error, ErrorKind, RecordLocation, Result};
 pub use millstream_state_stores::*;
 pub use runtime::{ClientState, Streams};

@@ -1,6 +1,7 @@
 //! Where the state of an application lies, and who may touch it.
 //!
 //! ```text
+//! <root>/<application id>/process-<n>         the id of a process, held, exclusively, by that process
 //! <root>/<application id>/<task>/.lock        held, exclusively, by whoever runs the task
 //! <root>/<application id>/<task>/rocksdb/     the stores of the task
 //! <root>/<application id>/<task>/restore.sst  rows being restored, until they are moved into `rocksdb/`
@@ -8,12 +9,13 @@
 //! All paths are built here.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
 use crate::types::TaskId;
 
+const PROCESS_FILE: &str = "process-";
 const LOCK_FILE: &str = ".lock";
 const ROCKSDB_DIRECTORY: &str = "rocksdb";
 const RESTORE_FILE: &str = "restore.sst";
@@ -75,6 +77,37 @@ impl StateDirectory {
         }
     }
 
+    /// The id of this process, which it finds again after a restart: that of the first file `process-<n>` that nobody holds. A new
+    /// one comes from `new_id`. Processes that share the directory have different ones.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn claim_process_id(&self, new_id: impl FnOnce() -> String) -> Result<ProcessId, StoreError> {
+        fs::create_dir_all(&self.path).map_err(|source| failed("create", &self.path, source))?;
+        let mut number = 0;
+        loop {
+            let path = self.path.join(format!("{PROCESS_FILE}{number}"));
+            number += 1;
+            let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            let mut file = opened.map_err(|source| failed("create", &path, source))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &path, error)),
+            }
+            let mut id = String::new();
+            file.read_to_string(&mut id).map_err(|source| failed("read", &path, source))?;
+            // A crash may have come between making the file and writing the whole line.
+            if !id.ends_with('\n') {
+                id = new_id() + "\n";
+                let written =
+                    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
+                written.and_then(|()| file.sync_all()).map_err(|source| failed("write", &path, source))?;
+            }
+            return Ok(ProcessId { id: id.trim_end().to_owned(), _lock: file });
+        }
+    }
+
     /// The tasks that have a directory here, sorted.
     ///
     /// # Errors
@@ -106,6 +139,20 @@ impl StateDirectory {
             return Ok(());
         }
         self.lock_task(task)?.remove()
+    }
+}
+
+/// The id of a process that uses a state directory; its own until it is dropped.
+#[derive(Debug)]
+pub struct ProcessId {
+    id: String,
+    _lock: File,
+}
+
+impl ProcessId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.id
     }
 }
 
@@ -197,6 +244,23 @@ mod tests {
         assert!(error.to_string().contains("give every process its own `state_dir`"), "{error}");
         drop(held);
         directory.lock_task(TASK).unwrap();
+    }
+
+    #[test]
+    fn a_process_finds_its_id_again_and_shares_it_with_nobody() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::new(root.path(), "shop");
+        let first = directory.claim_process_id(|| "first".to_owned()).unwrap();
+        let second = directory.claim_process_id(|| "second".to_owned()).unwrap();
+        assert_eq!((first.as_str(), second.as_str()), ("first", "second"));
+        drop(first);
+        let again = directory.claim_process_id(|| unreachable!("it has an id")).unwrap();
+        assert_eq!(again.as_str(), "first");
+        drop(again);
+        fs::write(directory.path().join("process-0"), "fir").unwrap();
+        let after_a_crash = directory.claim_process_id(|| "third".to_owned()).unwrap();
+        assert_eq!(after_a_crash.as_str(), "third", "half a line is no id");
+        assert_eq!(directory.list().unwrap(), [], "they are no tasks");
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod types;
 
 pub use background::BackgroundThread;
 pub use checkpoint::{CheckpointListener, CheckpointStats, CheckpointStep};
-pub use directory::{StateDirectory, TaskDirectory};
+pub use directory::{ProcessId, StateDirectory, TaskDirectory};
 pub use engine::EngineSizes;
 pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{ChangeSerde, changelog_topic, murmur2, partition_for_key, repartition_topic};

@@ -63,7 +63,7 @@ fn settings(run: &OneRun) -> Result<Settings> {
         let (name, value) = property.split_once('=').context("--property takes name=value")?;
         let millis = || value.parse().map(Duration::from_millis);
         match name {
-            "commit.interval.ms" => settings.commit_interval = millis()?,
+            "commit.interval.ms" => settings.commit_interval = Some(millis()?),
             "checkpoint.interval.ms" => settings.checkpoint_interval = millis()?,
             "state.memory" => settings.state_memory = value.parse()?,
             _ => drop(settings.kafka_properties.insert(name.to_owned(), value.to_owned())),

@@ -1,7 +1,8 @@
-//! An application to kill: counts the records of each key, tells in lines what happens to it, and answers on stdin.
+//! An application to kill: counts records, tells in lines what happens to it, and answers on stdin.
 //!
 //! Arguments: bootstrap servers, application id, input topic, output topic, state directory, session timeout in
-//! milliseconds, threads. Prints `state NAME` at each change of state and `restored STORE TASK from X to Y records N` for each
+//! milliseconds, threads, and what to count by: `key`, or `value`, which goes through a repartition topic. The environment may say
+//! more, as [`Settings::from_env`] reads it, such as `MILLSTREAM_PROCESSING_GUARANTEE`. Prints `state NAME` at each change of state and `restored STORE TASK from X to Y records N` for each
 //! store that had something to restore. Answers `counts` with `counts {"key":1,..}` of the partitions it has, and
 //! `coverage` with `coverage OPEN of ALL`. Ends on SIGINT.
 
@@ -13,27 +14,30 @@ use anyhow::{Context, Result, bail};
 use millstream::prelude::*;
 use millstream::query::ReadOnlyKeyValueStore;
 use millstream::runtime::RestoreProgress;
-use millstream::{ClientState, Streams};
+use millstream::{ClientState, ProcessingGuarantee, Streams};
 
 const COUNTS: StoreName<String, u64> = StoreName::new("counts");
 
 fn main() -> Result<()> {
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [bootstrap_servers, application_id, input, output, state_dir, session_timeout, threads] =
+    let [bootstrap_servers, application_id, input, output, state_dir, session_timeout, threads, count_by] =
         arguments.as_slice()
     else {
-        bail!("seven arguments are needed; the head of this program's source names them");
+        bail!("eight arguments are needed; the head of this program's source names them");
     };
-    let mut settings = Settings::new(bootstrap_servers.as_str());
+    let brokers = ("MILLSTREAM_BOOTSTRAP_SERVERS".to_owned(), bootstrap_servers.clone());
+    let mut settings = Settings::from_variables(std::env::vars().chain([brokers]))?;
     settings.state_dir = PathBuf::from(state_dir);
     settings.session_timeout = Duration::from_millis(session_timeout.parse()?);
     settings.num_stream_threads = threads.parse()?;
     // Long, so that a kill under load is likely to meet an uncommitted interval on a slow machine, too.
-    settings.commit_interval = Duration::from_secs(2);
+    if settings.processing_guarantee == ProcessingGuarantee::AtLeastOnce {
+        settings.commit_interval = Some(Duration::from_secs(2));
+    }
     settings.checkpoint_interval = Duration::from_secs(2);
 
-    let app = Streams::builder(application_id.as_str(), topology(input, output)?)
+    let app = Streams::builder(application_id.as_str(), topology(input, output, count_by)?)
         .settings(settings)
         .on_state_change(|_before, now: ClientState| say(&format!("state {now}")))
         .on_restore(|progress: &RestoreProgress| {
@@ -61,15 +65,16 @@ fn main() -> Result<()> {
 }
 
 /// Without the emission cache, so that the changelog runs ahead of the commits and a kill leaves something to restore.
-fn topology(input: &str, output: &str) -> Result<Topology, millstream::Error> {
+fn topology(input: &str, output: &str, count_by: &str) -> Result<Topology> {
     let builder = StreamsBuilder::new();
-    builder
-        .stream::<String, String>(input)
-        .group_by_key()
-        .count(COUNTS.without_caching())
-        .to_stream()
-        .to(output);
-    builder.build()
+    let records = builder.stream::<String, String>(input);
+    let grouped = match count_by {
+        "key" => records.group_by_key(),
+        "value" => records.select_key(|_, value| value.clone()).group_by_key().named("by-value"),
+        other => bail!("count by key or by value, not by {other}"),
+    };
+    grouped.count(COUNTS.without_caching()).to_stream().to(output);
+    Ok(builder.build()?)
 }
 
 fn answer(counts: &ReadOnlyKeyValueStore<String, u64>) -> Result<String> {

@@ -13,6 +13,8 @@ use crate::process::{RunningProgram, workspace_binary};
 pub(super) const SESSION_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long a stream thread may be away, while its client's own threads answer for it.
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(4000);
+/// As short, so that a pause outlasts it, too.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(4000);
 /// Several commits and a checkpoint fall into each second.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(150);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(400);
@@ -64,6 +66,7 @@ impl Worker {
             .env("MILLSTREAM_PROCESSING_GUARANTEE", application.guarantee.setting())
             .env("MILLSTREAM_COMMIT_INTERVAL_MS", millis(COMMIT_INTERVAL))
             .env("MILLSTREAM_CHECKPOINT_INTERVAL_MS", millis(CHECKPOINT_INTERVAL))
+            .env("MILLSTREAM_TRANSACTION_TIMEOUT_MS", millis(TRANSACTION_TIMEOUT))
             .env("MILLSTREAM_KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", millis(MAX_POLL_INTERVAL))
             // Of the restore consumer too, which else would have a session longer than its poll interval, and be refused.
             .env("MILLSTREAM_KAFKA_CONSUMER_SESSION_TIMEOUT_MS", millis(SESSION_TIMEOUT))

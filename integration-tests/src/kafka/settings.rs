@@ -12,7 +12,7 @@ const COMMON: &[(&str, &str)] = &[
     ("auto.create.topics.enable", "false"),
     ("offsets.topic.num.partitions", "4"),
     ("transaction.state.log.num.partitions", "4"),
-    // A transaction whose producer was killed hides what follows it until it is aborted.
+    // How often the broker looks for transactions that took too long; ten seconds by default.
     ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
     ("share.coordinator.state.topic.num.partitions", "4"),
     ("group.initial.rebalance.delay.ms", "0"),

@@ -45,7 +45,7 @@ impl Scene {
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.kafka.bootstrap_servers());
         settings.state_dir = self.state_dir.path().into();
-        settings.commit_interval = Duration::from_millis(100);
+        settings.commit_interval = Some(Duration::from_millis(100));
         settings.checkpoint_interval = Duration::from_millis(200);
         settings.session_timeout = Duration::from_secs(6);
         settings.state_memory = 64 << 20;

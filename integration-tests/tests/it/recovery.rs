@@ -24,17 +24,29 @@ pub(crate) struct Worker {
 /// What a worker has restored of the store of one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Restored {
-    partition: i32,
-    from: i64,
-    to: i64,
+    pub(crate) partition: i32,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
     records: i64,
 }
 
 impl Worker {
     pub(crate) fn start(scene: &Scene, state_dir: &Path, threads: usize) -> Result<Self> {
+        Worker::start_as(scene, state_dir, threads, "key", &[])
+    }
+
+    /// With what it counts by, and more of its environment.
+    pub(crate) fn start_as(
+        scene: &Scene,
+        state_dir: &Path,
+        threads: usize,
+        count_by: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_count-worker"));
         command.args([scene.kafka.bootstrap_servers(), &scene.application_id, &scene.input, &scene.output]);
-        command.arg(state_dir).args(["6000", &threads.to_string()]);
+        command.arg(state_dir).args(["6000", &threads.to_string(), count_by]);
+        command.envs(environment.iter().copied());
         Ok(Worker { program: RunningProgram::start("count-worker", command)? })
     }
 
@@ -94,7 +106,7 @@ pub(crate) fn orders(first: usize, count: usize) -> impl Iterator<Item = (String
     (first..first + count).map(|number| (format!("sku-{}", number % 40), number.to_string()))
 }
 
-fn keys_of(records: &[ReadRecord]) -> impl Iterator<Item = String> {
+pub(crate) fn keys_of(records: &[ReadRecord]) -> impl Iterator<Item = String> {
     records.iter().filter_map(ReadRecord::key_text)
 }
 

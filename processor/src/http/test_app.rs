@@ -66,6 +66,8 @@ impl TestApp {
             partition_counts: BTreeMap::from([(movements, 2)]),
             restore_listener: None,
             state_listener: None,
+            failure_handler: None,
+            process_id: None,
         }));
         let stores = TASKS.map(|task| open_stores(&shared, task)).into();
         let metrics = Arc::new(Metrics::new(Arc::clone(&shared)).unwrap());
@@ -182,6 +184,10 @@ fn thread_snapshot(name: &Arc<str>) -> ThreadSnapshot {
         last_commit_time: Duration::from_millis(40),
         rebalances: 2,
         failures: 1,
+        transactions_committed: 11,
+        transactions_aborted: 2,
+        transaction_time: Duration::from_millis(125),
+        restarts: 1,
         ..ThreadSnapshot::before_start(Arc::clone(name))
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn kafka_error(doing: impl Into<String>, error: KafkaError) -> Error 
     Error::new(kind_of(error.rdkafka_error_code()), doing).with_source(error)
 }
 
-fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
+pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
     use RDKafkaErrorCode as Code;
     match code {
         Some(
@@ -62,7 +62,10 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             | Code::AssignmentLost
             | Code::MemberIdRequired
             | Code::StaleMemberEpoch
-            | Code::FencedMemberEpoch,
+            | Code::FencedMemberEpoch
+            | Code::Fenced
+            | Code::ProducerFenced
+            | Code::InvalidProducerEpoch,
         ) => ErrorKind::Migrated,
         Some(
             Code::BrokerTransportFailure
@@ -79,7 +82,9 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             | Code::NetworkException
             | Code::NotEnoughReplicas
             | Code::NotEnoughReplicasAfterAppend
-            | Code::QueueFull,
+            | Code::QueueFull
+            | Code::UnstableOffsetCommit
+            | Code::ConcurrentTransactions,
         ) => ErrorKind::Retry,
         Some(
             Code::MessageSizeTooLarge
@@ -93,6 +98,8 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::InvalidTransactionTimeout
             | Code::SaslAuthenticationFailed
             | Code::Authentication
             | Code::UnknownTopic

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
 
+#[derive(Clone, Copy)]
 pub(crate) struct KafkaClients;
 
 impl Clients for KafkaClients {
@@ -22,15 +23,19 @@ impl Clients for KafkaClients {
     }
 
     fn restore_consumer(&self, settings: &Settings, client_id: &str) -> Result<KafkaConsumer> {
-        KafkaConsumer::alone(settings, client_id)
+        KafkaConsumer::for_restore(settings, client_id)
     }
 
     fn producer(
         &self,
         settings: &Settings,
         client_id: &str,
+        transactional_id: Option<&str>,
         clock: &Arc<dyn Clock>,
     ) -> Result<KafkaProducer> {
-        KafkaProducer::create(settings, client_id, Arc::clone(clock))
+        match transactional_id {
+            Some(id) => KafkaProducer::transactional(settings, client_id, id, Arc::clone(clock)),
+            None => KafkaProducer::idempotent(settings, client_id, Arc::clone(clock)),
+        }
     }
 }

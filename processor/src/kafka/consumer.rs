@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 use rdkafka::bindings as rdsys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
@@ -29,6 +31,7 @@ use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::InputMessage;
 
+const RESTORE_PREFIXES: &[&str] = &["consumer.", "restore.consumer."];
 /// Messages taken from the client at once.
 const BATCH: usize = 1000;
 
@@ -36,6 +39,8 @@ pub(crate) struct KafkaConsumer {
     // Declared, and so dropped, before the client: the queue holds a reference to it.
     queue: OwnQueue,
     client: BaseConsumer<GroupContext>,
+    /// Sees open transactions, to find the end of a changelog; only where a store is restored.
+    log: Option<BaseConsumer>,
     /// Index into `assigned` by topic handle and partition, so that no name is compared on the path.
     routes: FxHashMap<(usize, i32), usize>,
     assigned: Vec<(Arc<str>, i32)>,
@@ -58,16 +63,34 @@ impl KafkaConsumer {
         let session_timeout = millis(settings.session_timeout).to_string();
         let heartbeat = millis(settings.session_timeout / 10).clamp(100, 3000).to_string();
         let defaults = [("session.timeout.ms", &*session_timeout), ("heartbeat.interval.ms", &*heartbeat)];
-        let fixed =
-            [("group.id", group), ("auto.offset.reset", reset), ("partition.assignment.strategy", "range")];
+        let mut fixed = vec![
+            ("group.id", group),
+            ("auto.offset.reset", reset),
+            ("partition.assignment.strategy", "range"),
+        ];
+        if settings.is_exactly_once() {
+            fixed.push(("isolation.level", "read_committed"));
+        }
         KafkaConsumer::create(settings, client_id, &["consumer."], &defaults, &fixed)
     }
 
-    /// A consumer outside of any group, which reads what it is assigned.
+    /// As [`KafkaConsumer::alone`], and able to tell where a log ends whose last transaction is open.
+    pub(crate) fn for_restore(settings: &Settings, client_id: &str) -> Result<Self> {
+        let fixed = [("group.id", client_id), ("isolation.level", "read_uncommitted")];
+        let log = client_config(settings, &format!("{client_id}-log"), RESTORE_PREFIXES, &[], &fixed)
+            .create()
+            .map_err(|error| kafka_error(format!("cannot create consumer {client_id}-log"), error))?;
+        let mut consumer = KafkaConsumer::alone(settings, client_id)?;
+        consumer.log = Some(log);
+        Ok(consumer)
+    }
+
+    /// A consumer outside of any group, which reads what is committed of what it is assigned.
     pub(crate) fn alone(settings: &Settings, client_id: &str) -> Result<Self> {
         // librdkafka has no group-less consumer; nothing is ever committed under this name.
-        let fixed = [("group.id", client_id), ("auto.offset.reset", "error")];
-        KafkaConsumer::create(settings, client_id, &["consumer.", "restore.consumer."], &[], &fixed)
+        let fixed =
+            [("group.id", client_id), ("auto.offset.reset", "error"), ("isolation.level", "read_committed")];
+        KafkaConsumer::create(settings, client_id, RESTORE_PREFIXES, &[], &fixed)
     }
 
     fn create(
@@ -101,6 +124,7 @@ impl KafkaConsumer {
         Ok(KafkaConsumer {
             queue,
             client,
+            log: None,
             routes: FxHashMap::default(),
             assigned: Vec::new(),
             ends_fetched: Vec::new(),
@@ -109,6 +133,11 @@ impl KafkaConsumer {
             timeout: settings.request_timeout,
             traffic: Traffic::default(),
         })
+    }
+
+    /// The offsets that a reader gets to see: of the oldest record, and after the newest one that is committed.
+    pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
+        bounds(&self.client, topic, partition, self.timeout)
     }
 
     fn forward_all(&self) -> Result<()> {
@@ -203,6 +232,7 @@ impl KafkaConsumer {
 
 impl Consumer for KafkaConsumer {
     type Message = KafkaMessage;
+    type GroupMetadata = ConsumerGroupMetadata;
 
     fn subscribe(&self, topics: &[&str]) -> Result<()> {
         self.client
@@ -367,6 +397,27 @@ impl Consumer for KafkaConsumer {
             .map_err(|error| kafka_error("cannot commit offsets", error))
     }
 
+    fn seek(&mut self, positions: &[PartitionOffset]) -> Result<()> {
+        let sought = self.client.seek_partitions(partition_list(positions)?, self.timeout);
+        let sought = sought.map_err(|error| kafka_error("cannot seek", error))?;
+        for partition in sought.elements() {
+            partition.error().map_err(|error| {
+                let place = format!("partition {} of topic {}", partition.partition(), partition.topic());
+                kafka_error(format!("cannot seek in {place}"), error)
+            })?;
+        }
+        for (assigned, end) in self.assigned.iter().zip(&mut self.ends_fetched) {
+            if positions.iter().any(|sought| (&sought.topic, sought.partition) == (&assigned.0, assigned.1)) {
+                *end = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
+        self.client.group_metadata().ok_or_else(|| Error::fatal("the consumer is not in a group"))
+    }
+
     fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset> {
         let name = CString::new(topic).ok()?;
         let (mut low, mut high) = (0, 0);
@@ -384,11 +435,11 @@ impl Consumer for KafkaConsumer {
         known.then(|| Offset::new(high))
     }
 
-    fn watermarks(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
-        let (low, high) = self.client.fetch_watermarks(topic, partition, self.timeout).map_err(|error| {
-            kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
-        })?;
-        Ok((Offset::new(low), Offset::new(high)))
+    fn log_bounds(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
+        match &self.log {
+            Some(log) => bounds(log, topic, partition, self.timeout),
+            None => self.watermarks(topic, partition),
+        }
     }
 
     fn traffic(&self) -> Traffic {
@@ -407,11 +458,23 @@ impl Drop for KafkaConsumer {
     }
 }
 
+fn bounds<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    timeout: Duration,
+) -> Result<(Offset, Offset)> {
+    let (low, high) = client.fetch_watermarks(topic, partition, timeout).map_err(|error| {
+        kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
+    })?;
+    Ok((Offset::new(low), Offset::new(high)))
+}
+
 fn without_offset((topic, partition): &(Arc<str>, i32)) -> PartitionOffset {
     PartitionOffset { topic: Arc::clone(topic), partition: *partition, offset: None }
 }
 
-fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPartitionList> {
+pub(super) fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for PartitionOffset { topic, partition, offset } in partitions {
         let offset = offset.map_or(NativeOffset::Invalid, |offset| NativeOffset::Offset(offset.get()));

@@ -13,6 +13,7 @@ mod message;
 mod producer;
 mod topic_reader;
 mod topic_writer;
+mod transactions;
 
 pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
 pub(crate) use clients::KafkaClients;

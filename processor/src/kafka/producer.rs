@@ -11,17 +11,20 @@ use parking_lot::{Mutex, RwLock};
 use rdkafka::bindings as rdsys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rustc_hash::FxHashMap;
 
-use super::client::{client_config, kafka_error, log};
+use super::client::{client_config, kafka_error, log, millis};
+use super::transactions::TransactionState;
 use crate::api::{Header, Headers};
-use crate::clients::{Producer, Traffic};
+use crate::clients::{PartitionOffset, Producer, Traffic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::step::{Step, StepListener};
 use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, SenderTopic};
 
 /// How long a record may wait for the brokers before the thread gives up; as long as commits may fail.
@@ -31,9 +34,11 @@ pub(crate) struct KafkaProducer {
     // Declared, and so dropped, before the client.
     topics: Vec<Topic>,
     topic_indexes: FxHashMap<String, SenderTopic>,
-    client: BaseProducer<Deliveries>,
-    clock: Arc<dyn Clock>,
-    timeout: Duration,
+    pub(super) client: BaseProducer<Deliveries>,
+    pub(super) transaction: TransactionState,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) timeout: Duration,
+    on_step: StepListener,
     /// Where the next record without a key goes.
     round_robin: i32,
     traffic: Traffic,
@@ -53,7 +58,33 @@ impl Drop for Topic {
 }
 
 impl KafkaProducer {
-    pub(crate) fn create(settings: &Settings, client_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn idempotent(settings: &Settings, client_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        KafkaProducer::create(settings, client_id, clock, &[])
+    }
+
+    /// With transactions, which are ready when this returns.
+    ///
+    /// # Errors
+    /// `Retry` if the brokers do not answer in time.
+    pub(crate) fn transactional(
+        settings: &Settings,
+        client_id: &str,
+        transactional_id: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let timeout = millis(settings.transaction_timeout).to_string();
+        let fixed = [("transactional.id", transactional_id), ("transaction.timeout.ms", &timeout)];
+        let mut producer = KafkaProducer::create(settings, client_id, clock, &fixed)?;
+        producer.init_transactions()?;
+        Ok(producer)
+    }
+
+    fn create(
+        settings: &Settings,
+        client_id: &str,
+        clock: Arc<dyn Clock>,
+        fixed: &[(&str, &str)],
+    ) -> Result<Self> {
         let defaults = [
             ("linger.ms", "20"),
             ("batch.size", "1000000"),
@@ -61,7 +92,7 @@ impl KafkaProducer {
             ("queue.buffering.max.messages", "500000"),
             ("queue.buffering.max.kbytes", "262144"),
         ];
-        let fixed = [("enable.idempotence", "true"), ("acks", "all")];
+        let fixed = [&[("enable.idempotence", "true"), ("acks", "all")], fixed].concat();
         let config = client_config(settings, client_id, &["producer."], &defaults, &fixed);
         let client = config
             .create_with_context(Deliveries::default())
@@ -70,8 +101,10 @@ impl KafkaProducer {
             topics: Vec::new(),
             topic_indexes: FxHashMap::default(),
             client,
+            transaction: TransactionState::Never,
             clock,
             timeout: settings.request_timeout,
+            on_step: settings.on_step.clone(),
             round_robin: 0,
             traffic: Traffic::default(),
         })
@@ -147,6 +180,9 @@ impl RecordSender for KafkaProducer {
     }
 
     fn send(&mut self, record: &OutgoingRecord<'_>) -> Result<()> {
+        if self.transaction == TransactionState::Between {
+            self.begin_transaction()?;
+        }
         let (handle, partitions) = {
             let topic = &self.topics[record.topic.0 as usize];
             (topic.handle, topic.partitions)
@@ -166,11 +202,12 @@ impl RecordSender for KafkaProducer {
                     self.client.poll(Duration::from_millis(1));
                 }
                 Err(code) => {
-                    let topic = &self.topics[record.topic.0 as usize].name;
-                    return Err(kafka_error(
-                        format!("cannot produce to topic {topic}"),
-                        KafkaError::MessageProduction(code),
-                    ));
+                    let doing =
+                        format!("cannot produce to topic {}", self.topics[record.topic.0 as usize].name);
+                    return Err(match self.transaction {
+                        TransactionState::Never => kafka_error(doing, KafkaError::MessageProduction(code)),
+                        _ => self.not_taken(doing, code),
+                    });
                 }
             }
         }
@@ -190,6 +227,8 @@ impl RecordSender for KafkaProducer {
 }
 
 impl Producer for KafkaProducer {
+    type GroupMetadata = ConsumerGroupMetadata;
+
     fn poll(&self) {
         self.client.poll(Duration::ZERO);
     }
@@ -206,11 +245,19 @@ impl Producer for KafkaProducer {
                 return Ok(());
             }
             if let Some((code, reason)) = self.client.client().fatal_error() {
-                return Err(Error::fatal(format!("the producer cannot go on: {reason} ({code})")));
+                let kind = match self.transaction {
+                    TransactionState::Never => ErrorKind::Fatal,
+                    _ => ErrorKind::Migrated,
+                };
+                return Err(Error::new(kind, format!("the producer cannot go on: {reason} ({code})")));
             }
             if self.clock.monotonic() > deadline {
+                let kind = match self.transaction {
+                    TransactionState::Never => ErrorKind::Retry,
+                    _ => ErrorKind::Abortable,
+                };
                 return Err(Error::new(
-                    ErrorKind::Retry,
+                    kind,
                     format!(
                         "{} records were not acknowledged within {:?}",
                         self.client.in_flight_count(),
@@ -246,6 +293,32 @@ impl Producer for KafkaProducer {
             refused.extend(self.take_failed());
         }
         Ok(refused)
+    }
+
+    fn commit_transaction(
+        &mut self,
+        offsets: &[PartitionOffset],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<()> {
+        match self.transaction {
+            TransactionState::Lost => return Err(KafkaProducer::lost()),
+            TransactionState::Between if offsets.is_empty() => return Ok(()),
+            TransactionState::Between => self.begin_transaction()?,
+            TransactionState::Open | TransactionState::Never => {}
+        }
+        if !offsets.is_empty() {
+            self.send_offsets(offsets, group)?;
+        }
+        self.on_step.tell(Step::OffsetsSent);
+        self.end_with_commit()
+    }
+
+    fn abort_transaction(&mut self) -> Result<()> {
+        match self.transaction {
+            TransactionState::Lost => Err(KafkaProducer::lost()),
+            TransactionState::Open => self.end_with_abort(),
+            TransactionState::Between | TransactionState::Never => Ok(()),
+        }
     }
 
     fn traffic(&self) -> Traffic {
@@ -339,9 +412,17 @@ fn opaque_of(slot: u32) -> *mut c_void {
 }
 
 #[derive(Default)]
-struct Deliveries {
+pub(super) struct Deliveries {
     acknowledged: RwLock<Vec<AtomicI64>>,
     failed: Mutex<Vec<FailedOutput>>,
+}
+
+impl Deliveries {
+    /// After an abort: what was acknowledged never came to be, and what failed is of no interest.
+    pub(super) fn forget(&self) {
+        self.acknowledged.read().iter().for_each(|next| next.store(NOTHING_YET, Ordering::Relaxed));
+        self.failed.lock().clear();
+    }
 }
 
 impl ClientContext for Deliveries {
@@ -358,6 +439,10 @@ impl ClientContext for Deliveries {
 fn is_settling(error: Option<rdsys::rd_kafka_resp_err_t>) -> bool {
     use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
     error == Some(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+}
+
+fn is_purged(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
 /// The broker judges whole batches: a record of these fails all of its batch.
@@ -378,6 +463,8 @@ impl ProducerContext for Deliveries {
                     next.store(message.offset() + 1, Ordering::Relaxed);
                 }
             }
+            // Taken out of the queue by an abort.
+            Err((error, _)) if is_purged(error.rdkafka_error_code()) => {}
             Err((error, message)) => self.failed.lock().push(FailedOutput {
                 topic: message.topic().into(),
                 partition: Some(message.partition()),

@@ -38,7 +38,7 @@ impl TopicWriter {
     /// `Invalid` if a property of the settings is not accepted.
     pub fn new(settings: &Settings, client_id: &str) -> Result<Self> {
         let clock = SystemClock::shared();
-        let producer = KafkaProducer::create(settings, client_id, Arc::clone(&clock))?;
+        let producer = KafkaProducer::idempotent(settings, client_id, Arc::clone(&clock))?;
         Ok(TopicWriter { producer, clock, key: Vec::new(), value: Vec::new() })
     }
 

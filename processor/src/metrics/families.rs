@@ -77,6 +77,24 @@ pub(super) const FAMILIES: &[Family] = &[
         |scrape, series| of_threads(scrape, series, |thread| thread.last_commit_time),
     ),
     counter(
+        "millstream_thread_transactions_committed_total",
+        THREAD,
+        "Transactions committed.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.transactions_committed),
+    ),
+    counter(
+        "millstream_thread_transactions_aborted_total",
+        THREAD,
+        "Transactions aborted, whose records were processed again.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.transactions_aborted),
+    ),
+    counter(
+        "millstream_thread_transaction_seconds_total",
+        THREAD,
+        "Time spent committing transactions, once everything in them was acknowledged.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.transaction_time),
+    ),
+    counter(
         "millstream_thread_rebalances_total",
         THREAD,
         "Assignments and revocations carried out.",
@@ -87,6 +105,12 @@ pub(super) const FAMILIES: &[Family] = &[
         THREAD,
         "Commits that failed and were tried again.",
         |scrape, series| of_threads(scrape, series, |thread| thread.failures),
+    ),
+    counter(
+        "millstream_thread_restarts_total",
+        THREAD,
+        "Times the thread began anew: fenced, unsure of a transaction, or replaced after a failure.",
+        |scrape, series| of_threads(scrape, series, |thread| thread.restarts),
     ),
     counter(
         "millstream_task_records_processed_total",

@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use millstream_state_stores::{BackgroundThread, KeyValueStoreBuilder, StoreName};
+use millstream_state_stores::{BackgroundThread, KeyValueStoreBuilder, StateDirectory, StoreName};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
+use uuid::Uuid;
 
 use super::internal_topics::ensure_internal_topics;
+use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
 use super::restore::{RestoreListener, RestoreProgress};
 use super::shared::{Shared, SharedParts, StateListener, thread_name};
 use super::snapshot::ThreadSnapshot;
 use super::state::ClientState;
-use super::thread;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Settings;
+use crate::config::{ProcessingGuarantee, Settings};
 use crate::error::{Error, Result};
 use crate::http::HttpServer;
 use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
@@ -38,6 +39,7 @@ pub struct AppBuilder {
     admin: Option<Arc<dyn ClusterAdmin>>,
     state_listener: Option<StateListener>,
     restore_listener: Option<RestoreListener>,
+    failure_handler: Option<ThreadFailureHandler>,
 }
 
 impl AppBuilder {
@@ -79,6 +81,17 @@ impl AppBuilder {
         self
     }
 
+    /// Asked what to do when a stream thread has failed, panics included; it runs on that thread. Without it, the instance shuts down.
+    #[doc(alias = "setUncaughtExceptionHandler")]
+    #[must_use]
+    pub fn on_thread_failure(
+        mut self,
+        handler: impl Fn(&Error) -> ThreadFailureResponse + Send + Sync + 'static,
+    ) -> Self {
+        self.failure_handler = Some(Arc::new(handler));
+        self
+    }
+
     /// Checks the topology against the cluster, makes internal topics, starts the threads and the HTTP server, and returns.
     ///
     /// # Errors
@@ -99,6 +112,13 @@ impl AppBuilder {
         let partition_counts = prepare_topics(&self.topology, &application_id, &settings, &*admin)?;
         let topology = Arc::new(self.topology);
         let plans = TaskPlan::all(&topology, &application_id, &settings);
+        let process_id = match settings.processing_guarantee {
+            ProcessingGuarantee::AtLeastOnce => None,
+            ProcessingGuarantee::ExactlyOnce => Some(
+                StateDirectory::new(settings.state_dir.clone(), &application_id)
+                    .claim_process_id(|| Uuid::new_v4().to_string())?,
+            ),
+        };
         let background = checkpoint_thread(&application_id, &self.clock)?;
         let shared = Arc::new(Shared::new(SharedParts {
             application_id,
@@ -111,6 +131,8 @@ impl AppBuilder {
             partition_counts,
             restore_listener: self.restore_listener,
             state_listener: self.state_listener,
+            failure_handler: self.failure_handler,
+            process_id,
         }));
         Streams::spawn(shared)
     }
@@ -167,6 +189,7 @@ impl Streams {
             admin: None,
             state_listener: None,
             restore_listener: None,
+            failure_handler: None,
         }
     }
 
@@ -183,7 +206,7 @@ impl Streams {
             let name = thread_name(&shared.application_id, index).to_string();
             let thread = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || thread::run(KafkaClients, shared, index))
+                .spawn(move || life::run(&KafkaClients, &shared, index))
                 .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
             streams.threads.push(thread);
         }

@@ -1,15 +1,16 @@
-//! When to commit and checkpoint, and in which order: outputs and changelogs are acknowledged, then offsets are committed,
-//! then the new state is published, then it may be written to RocksDB, which happens behind the loop.
+//! When to commit and checkpoint, and in which order: outputs and changelogs are acknowledged, then offsets are committed (under
+//! exactly-once in one transaction with them), then the new state is published, then it may be written to RocksDB, which happens
+//! behind the loop.
 
 use std::time::Duration;
 
 use super::shared::GIVE_UP_AFTER;
-use super::step::{Step, StepListener};
 use crate::clients::{Consumer, PartitionOffset, Producer};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::task::{InputMessage, Task, TaskState};
+use crate::step::{Step, StepListener};
+use crate::task::{FailedOutput, InputMessage, Task, TaskState};
 
 /// How many times `checkpoint_bytes` may wait while a checkpoint is being written; beyond that, the loop waits for it.
 const MOST_WAITING: usize = 2;
@@ -25,6 +26,16 @@ pub(crate) struct CommitClock {
     pub(crate) failures: u64,
     pub(crate) time: Duration,
     pub(crate) last_time: Duration,
+    pub(crate) transactions: TransactionCounters,
+}
+
+/// What became of transactions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TransactionCounters {
+    pub(crate) committed: u64,
+    pub(crate) aborted: u64,
+    /// Time spent on committing them, once everything in them was acknowledged.
+    pub(crate) time: Duration,
 }
 
 impl CommitClock {
@@ -34,7 +45,7 @@ impl CommitClock {
 
     /// How long the loop may wait for records before the next commit.
     pub(crate) fn until_commit(&self, now: Duration, settings: &Settings) -> Duration {
-        (self.last_commit + settings.commit_interval).saturating_sub(now)
+        (self.last_commit + settings.effective_commit_interval()).saturating_sub(now)
     }
 
     pub(crate) fn is_due(
@@ -44,28 +55,32 @@ impl CommitClock {
         tasks: &[Task<impl InputMessage>],
     ) -> bool {
         let is_failing = self.failing_since.is_some();
-        now.saturating_sub(self.last_commit) >= settings.commit_interval
+        now.saturating_sub(self.last_commit) >= settings.effective_commit_interval()
             || !is_failing
                 && tasks.iter().any(|task| task.stores().uncommitted_bytes() > settings.max_uncommitted_bytes)
     }
 
-    /// Commits the tasks, and checkpoints those that are due. After a `Migrated` or `Retry` error the tasks wait, prepared, for the
-    /// next try, or are given up with their partitions.
+    /// Commits the tasks, and checkpoints those that are due. After a `Retry` error, and at-least-once after a `Migrated` one, the tasks
+    /// wait, prepared, for the next try, or are given up with their partitions.
     ///
     /// # Errors
-    /// What cannot be tried again, or was tried for too long.
-    pub(crate) fn commit<M: InputMessage>(
+    /// Whatever kept it from being committed.
+    pub(crate) fn commit<M: InputMessage, C: Consumer>(
         &mut self,
         tasks: &mut [Task<M>],
-        consumer: &impl Consumer,
-        producer: &mut impl Producer,
+        consumer: &C,
+        producer: &mut impl Producer<GroupMetadata = C::GroupMetadata>,
         settings: &Settings,
         clock: &dyn Clock,
     ) -> Result<()> {
         let start = clock.monotonic();
         let mut dirty: Vec<&mut Task<M>> = tasks.iter_mut().filter(|task| task.needs_commit()).collect();
         if !dirty.is_empty() {
-            commit_tasks(&mut dirty, consumer, producer, &settings.on_step, start)?;
+            if settings.is_exactly_once() {
+                self.commit_in_transaction(&mut dirty, consumer, producer, settings, clock)?;
+            } else {
+                commit_one_after_the_other(&mut dirty, consumer, producer, &settings.on_step, start)?;
+            }
             self.commits += 1;
         }
         self.failing_since = None;
@@ -73,6 +88,30 @@ impl CommitClock {
         self.last_time = self.last_commit.saturating_sub(start);
         self.time += self.last_time;
         self.checkpoint(tasks, settings, clock)
+    }
+
+    fn commit_in_transaction<C: Consumer>(
+        &mut self,
+        tasks: &mut [&mut Task<impl InputMessage>],
+        consumer: &C,
+        producer: &mut impl Producer<GroupMetadata = C::GroupMetadata>,
+        settings: &Settings,
+        clock: &dyn Clock,
+    ) -> Result<()> {
+        let (start, on_step) = (clock.monotonic(), &settings.on_step);
+        on_step.tell(Step::CommitBegun);
+        for task in tasks.iter_mut() {
+            task.prepare_commit(producer, start)?;
+        }
+        on_step.tell(Step::OutputsSent);
+        producer.flush()?;
+        check_all_delivered(&producer.take_failed())?;
+        on_step.tell(Step::OutputsAcknowledged);
+        let acknowledged = clock.monotonic();
+        producer.commit_transaction(&offsets_of(tasks), &consumer.group_metadata()?)?;
+        self.transactions.committed += 1;
+        self.transactions.time += clock.monotonic().saturating_sub(acknowledged);
+        publish(tasks, producer, on_step)
     }
 
     fn checkpoint(
@@ -100,20 +139,42 @@ impl CommitClock {
     ///
     /// # Errors
     /// The failure itself, if it cannot pass or lasts for too long.
-    pub(crate) fn failed(&mut self, error: Error, now: Duration) -> Result<()> {
-        self.failures += 1;
-        let since = *self.failing_since.get_or_insert(now);
-        let may_pass = matches!(error.kind(), ErrorKind::Migrated | ErrorKind::Retry);
-        if !may_pass || now.saturating_sub(since) > GIVE_UP_AFTER {
+    pub(crate) fn failed(&mut self, error: Error, settings: &Settings, now: Duration) -> Result<()> {
+        let may_pass = match error.kind() {
+            ErrorKind::Retry => true,
+            // The group will say who has the tasks now; until then nothing is lost. A producer that was fenced never gets better.
+            ErrorKind::Migrated => !settings.is_exactly_once(),
+            _ => false,
+        };
+        if !may_pass {
             return Err(error);
         }
         tracing::warn!(%error, kind = ?error.kind(), "the commit failed and is tried again");
+        self.not_committed(error, now)
+    }
+
+    /// Takes note of a transaction that was aborted, whose records are processed again.
+    ///
+    /// # Errors
+    /// Its cause, if no commit has succeeded for too long.
+    pub(crate) fn aborted(&mut self, cause: Error, now: Duration) -> Result<()> {
+        self.transactions.aborted += 1;
+        tracing::warn!(error = %cause, "the transaction was aborted; its records are processed again");
+        self.not_committed(cause, now)
+    }
+
+    fn not_committed(&mut self, cause: Error, now: Duration) -> Result<()> {
+        self.failures += 1;
         self.last_commit = now;
+        if now.saturating_sub(*self.failing_since.get_or_insert(now)) > GIVE_UP_AFTER {
+            return Err(cause);
+        }
         Ok(())
     }
 }
 
-fn commit_tasks(
+/// At-least-once: input offsets follow what they led to.
+fn commit_one_after_the_other(
     tasks: &mut [&mut Task<impl InputMessage>],
     consumer: &impl Consumer,
     producer: &mut impl Producer,
@@ -141,21 +202,52 @@ fn commit_tasks(
             task.deliver(producer, now)?;
         }
     }
-    let offsets: Vec<PartitionOffset> = tasks
-        .iter()
-        .flat_map(|task| task.offsets_to_commit())
+    on_step.tell(Step::OutputsAcknowledged);
+    consumer.commit(&offsets_of(tasks))?;
+    publish(tasks, producer, on_step)
+}
+
+/// After the commit: the new state becomes the one that readers see.
+fn publish(
+    tasks: &mut [&mut Task<impl InputMessage>],
+    producer: &impl Producer,
+    on_step: &StepListener,
+) -> Result<()> {
+    on_step.tell(Step::OffsetsCommitted);
+    tasks.iter_mut().try_for_each(|task| task.committed(producer))?;
+    on_step.tell(Step::StatePublished);
+    Ok(())
+}
+
+/// The input offsets that changed since the last commit.
+fn offsets_of(tasks: &[&mut Task<impl InputMessage>]) -> Vec<PartitionOffset> {
+    let offsets = tasks.iter().flat_map(|task| task.offsets_to_commit());
+    offsets
         .map(|(topic, partition, next)| PartitionOffset {
             topic: topic.clone(),
             partition,
             offset: Some(next),
         })
-        .collect();
-    on_step.tell(Step::OutputsAcknowledged);
-    consumer.commit(&offsets)?;
-    on_step.tell(Step::OffsetsCommitted);
-    for task in tasks.iter_mut() {
-        task.committed(producer)?;
-    }
-    on_step.tell(Step::StatePublished);
-    Ok(())
+        .collect()
+}
+
+/// Exactly-once: a record that was not delivered takes its transaction with it.
+///
+/// # Errors
+/// `Abortable` if it may be delivered the next time; else what it failed with.
+fn check_all_delivered(failed: &[FailedOutput]) -> Result<()> {
+    let is_final =
+        |output: &&FailedOutput| matches!(output.error.kind(), ErrorKind::Record | ErrorKind::Invalid);
+    let (kind, output, remedy) = match (failed.iter().find(is_final), failed.first()) {
+        (Some(output), _) => (
+            output.error.kind(),
+            output,
+            "; under exactly-once its transaction is lost with it, so no handler can leave it out: raise the topic's max.message.bytes, or \
+             lower the client's producer.message.max.bytes, so that it is refused before it is sent",
+        ),
+        (None, Some(output)) => (ErrorKind::Abortable, output, ""),
+        (None, None) => return Ok(()),
+    };
+    let message = format!("a record to topic {} was not delivered{remedy}", output.topic);
+    Err(Error::new(kind, message).with_source(output.error.to_string()))
 }

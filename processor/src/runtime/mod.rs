@@ -3,19 +3,20 @@
 mod app;
 mod commit;
 mod internal_topics;
+mod life;
 mod purge;
 mod restore;
 mod shared;
 mod snapshot;
 mod state;
-mod step;
 mod thread;
 
+pub use crate::step::{Step, StepListener};
 pub use app::{AppBuilder, Streams};
+pub use life::ThreadFailureResponse;
 pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
 #[cfg(test)]
 pub(crate) use shared::SharedParts;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
 pub use state::{ClientState, ThreadState};
-pub use step::{Step, StepListener};

@@ -24,7 +24,7 @@ pub struct RestoreProgress {
     pub from: Offset,
     /// The next offset to be restored.
     pub next: Offset,
-    /// The end of the changelog when the restore began.
+    /// The end of the changelog when the restore began. A transaction that a former owner left open before it is waited for.
     pub end: Offset,
     /// Records applied so far.
     pub records: u64,
@@ -150,7 +150,7 @@ impl<C: Clients> Restorer<C> {
             let name = Arc::clone(&names[store.get()]);
             let consumer = self.consumer(clients, &shared.settings)?;
             let (log_start, log_end) =
-                shared.patiently(GIVE_UP_AFTER, || consumer.watermarks(&topic, id.partition))?;
+                shared.patiently(GIVE_UP_AFTER, || consumer.log_bounds(&topic, id.partition))?;
             let from = match decide(task.stores().stored_offset(store), log_start, log_end) {
                 RestoreDecision::UpToDate => {
                     task.restored_to(store, log_end);
@@ -222,22 +222,22 @@ impl<C: Clients> Restorer<C> {
             if let Some(Some(position)) = positions.get(assigned) {
                 match fetched {
                     Fetched::Message(message) => restores[*position].batch.push(message),
-                    Fetched::EndOfPartition(_) => reached_end.push(*position),
+                    Fetched::EndOfPartition(end) => reached_end.push((*position, end)),
                 }
             }
             Ok(())
         })?;
         for index in 0..self.restores.len() {
-            let at_end = reached_end.contains(&index);
+            let end = reached_end.iter().rev().find(|(position, _)| *position == index).map(|(_, end)| *end);
             let restore = &mut self.restores[index];
-            if restore.progress.is_complete() || (restore.batch.is_empty() && !at_end) {
+            if restore.progress.is_complete() || (restore.batch.is_empty() && end.is_none()) {
                 restore.batch.clear();
                 continue;
             }
             let Some(task) = tasks.iter_mut().find(|task| task.id() == restore.progress.task) else {
                 continue;
             };
-            restore.apply(task, at_end)?;
+            restore.apply(task, end)?;
             let progress = &self.restores[index].progress;
             self.tell(progress);
             if progress.is_complete() {
@@ -285,13 +285,15 @@ impl<C: Clients> Restorer<C> {
 }
 
 impl<M: InputMessage> Restore<M> {
-    fn apply(&mut self, task: &mut Task<M>, at_end: bool) -> Result<()> {
+    /// Applies the batch. `end`: where the consumer found nothing more, which is past what only the brokers see: aborted records, and the
+    /// marks that end transactions.
+    fn apply(&mut self, task: &mut Task<M>, end: Option<Offset>) -> Result<()> {
         let progress = &mut self.progress;
         if let Some(last) = self.batch.last() {
             progress.next = last.raw().offset.next();
         }
-        if at_end {
-            progress.next = progress.next.max(progress.end);
+        if let Some(end) = end {
+            progress.next = progress.next.max(end);
         }
         let rows = self.batch.iter().filter_map(|message| {
             let raw = message.raw();

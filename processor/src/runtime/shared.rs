@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_state_stores::{BackgroundThread, StateDirectory, StateMemory};
+use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory};
 use parking_lot::{Condvar, Mutex};
 use tracing::{debug, error, info};
 
+use super::life::{ThreadFailureHandler, ThreadFailureResponse};
 use super::restore::RestoreListener;
 use super::snapshot::ThreadSnapshot;
 use super::state::{ClientState, ThreadState};
@@ -43,6 +44,11 @@ pub(crate) struct Shared {
     pub(crate) directory: StateDirectory,
     pub(crate) stores: Arc<StoreRegistry>,
     pub(crate) restore_listener: Option<RestoreListener>,
+    failure_handler: Option<ThreadFailureHandler>,
+    /// Exactly-once: what the transactional ids of this process begin with.
+    process_id: Option<ProcessId>,
+    /// By thread: how often it began anew.
+    restarts: Vec<AtomicU64>,
     pub(crate) snapshots: Vec<ArcSwap<ThreadSnapshot>>,
     stopping: AtomicBool,
     states: Mutex<States>,
@@ -68,6 +74,8 @@ pub(crate) struct SharedParts {
     pub(crate) partition_counts: BTreeMap<TopicName, i32>,
     pub(crate) restore_listener: Option<RestoreListener>,
     pub(crate) state_listener: Option<StateListener>,
+    pub(crate) failure_handler: Option<ThreadFailureHandler>,
+    pub(crate) process_id: Option<ProcessId>,
 }
 
 impl Shared {
@@ -83,6 +91,9 @@ impl Shared {
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
             stores: Arc::new(StoreRegistry::new(&topology, &parts.partition_counts)),
             restore_listener: parts.restore_listener,
+            failure_handler: parts.failure_handler,
+            process_id: parts.process_id,
+            restarts: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             stopping: AtomicBool::new(false),
             states: Mutex::new(States {
                 client: ClientState::Created,
@@ -162,6 +173,26 @@ impl Shared {
         if next == ClientState::Error || !self.is_stopping() {
             self.move_to(next);
         }
+    }
+
+    /// As Kafka Streams names them; none at-least-once.
+    pub(crate) fn transactional_id(&self, thread: usize) -> Option<String> {
+        let process_id = self.process_id.as_ref()?.as_str();
+        Some(format!("{}-{process_id}-{}", self.application_id, thread + 1))
+    }
+
+    pub(crate) fn response_to(&self, failure: &Error) -> ThreadFailureResponse {
+        self.failure_handler.as_ref().map_or_else(ThreadFailureResponse::default, |handler| handler(failure))
+    }
+
+    /// A thread begins anew: all of its tasks are to be assigned and restored again.
+    pub(crate) fn thread_restarts(&self, thread: usize) {
+        self.restarts[thread].fetch_add(1, Ordering::Relaxed);
+        self.thread_is(thread, ThreadState::Rebalancing);
+    }
+
+    pub(crate) fn restarts_of(&self, thread: usize) -> u64 {
+        self.restarts[thread].load(Ordering::Relaxed)
     }
 
     /// A thread's last word. The first error is the application's.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use millstream_state_stores::{CheckpointStats, EngineSizes, Offset, StoreStats, TaskId, Timestamp};
 
-use super::restore::RestoreProgress;
+use super::restore::{RestoreProgress, Restorer};
 use super::state::ThreadState;
-use crate::task::TaskState;
+use crate::clients::{Clients, Consumer};
+use crate::task::{Task, TaskState};
 
 /// A stream thread as of its last report.
 #[derive(Clone, Debug)]
@@ -36,10 +37,18 @@ pub struct ThreadSnapshot {
     pub commit_time: Duration,
     /// Time the last commit took.
     pub last_commit_time: Duration,
+    /// Exactly-once: transactions committed.
+    pub transactions_committed: u64,
+    /// Exactly-once: transactions aborted, whose records were processed again.
+    pub transactions_aborted: u64,
+    /// Exactly-once: time spent committing transactions, once everything in them was acknowledged.
+    pub transaction_time: Duration,
     /// Assignments and revocations carried out.
     pub rebalances: u64,
     /// Commits that failed and were tried again.
     pub failures: u64,
+    /// Times it began anew, because it was fenced, because the outcome of a transaction was unknown, or because it was replaced.
+    pub restarts: u64,
     /// Its tasks.
     pub tasks: Vec<TaskSnapshot>,
 }
@@ -60,8 +69,12 @@ impl ThreadSnapshot {
             commits: 0,
             commit_time: Duration::ZERO,
             last_commit_time: Duration::ZERO,
+            transactions_committed: 0,
+            transactions_aborted: 0,
+            transaction_time: Duration::ZERO,
             rebalances: 0,
             failures: 0,
+            restarts: 0,
             tasks: Vec::new(),
         }
     }
@@ -94,6 +107,44 @@ pub struct TaskSnapshot {
     pub stores: Vec<StoreStats>,
     /// Sizes of its RocksDB; none if it could not be asked.
     pub engine: Option<EngineSizes>,
+}
+
+impl TaskSnapshot {
+    pub(crate) fn of<C: Clients>(
+        task: &Task<C::Message>,
+        consumer: &C::Consumer,
+        restorer: &Restorer<C>,
+    ) -> Self {
+        let counters = task.counters();
+        let partitions = task.queues().iter().map(|queue| {
+            let end = consumer.last_seen_end(queue.topic(), queue.partition());
+            let lag = end
+                .zip(queue.processed_to())
+                .map(|(end, next)| u64::try_from(end.get() - next.get()).unwrap_or(0));
+            PartitionSnapshot {
+                topic: Arc::clone(queue.topic()),
+                partition: queue.partition(),
+                processed_to: queue.processed_to(),
+                committed_to: queue.committed_to(),
+                lag,
+                buffered: queue.len(),
+            }
+        });
+        TaskSnapshot {
+            id: task.id(),
+            state: task.state(),
+            processed: counters.processed,
+            dropped: counters.dropped,
+            skipped: counters.skipped,
+            dead_letters: counters.dead_letters,
+            checkpoints: task.stores().checkpoint_stats(),
+            stream_time: task.stream_time(),
+            partitions: partitions.collect(),
+            restores: restorer.of(task.id()).cloned().collect(),
+            stores: task.stores().stats(),
+            engine: task.stores().engine_sizes().ok(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,7 @@
 //! Each round serves the group, fetches a batch, restores, processes, delivers and, when due, commits. The thread ends when it
 //! is asked to, or by an error, which is reported and never swallowed.
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +13,9 @@ use tracing::info;
 use super::commit::CommitClock;
 use super::restore::Restorer;
 use super::shared::{GIVE_UP_AFTER, Shared, thread_name};
-use super::snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot};
+use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ThreadState;
-use crate::clients::{Clients, Consumer, Fetched, GroupEvent, Producer};
+use crate::clients::{Clients, Consumer, Fetched, GroupEvent, PartitionOffset, Producer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::StoreStatus;
 use crate::task::{BURST, Task, TaskSite, TaskState};
@@ -53,35 +51,17 @@ struct LoopCounters {
     rebalances: u64,
 }
 
-/// The body of a stream thread.
-pub(crate) fn run(clients: impl Clients, shared: Arc<Shared>, index: usize) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut thread = StreamThread::create(clients, Arc::clone(&shared), index)?;
-        let ran = thread.run();
-        let closed = thread.close(ran.is_ok());
-        ran.and(closed)
-    }));
-    match outcome {
-        Ok(Ok(())) => shared.thread_is(index, ThreadState::Ended),
-        Ok(Err(error)) => shared.thread_failed(index, error),
-        Err(panic) => {
-            shared.thread_failed(index, Error::fatal(format!("panicked: {}", panic_message(&*panic))))
-        }
-    }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
-}
-
 impl<C: Clients> StreamThread<C> {
     pub(crate) fn create(clients: C, shared: Arc<Shared>, index: usize) -> Result<Self> {
         let name = thread_name(&shared.application_id, index);
         let settings = &shared.settings;
         let consumer =
             clients.group_consumer(settings, &shared.application_id, &format!("{name}-consumer"))?;
-        let producer = clients.producer(settings, &format!("{name}-producer"), &shared.clock)?;
+        let transactional_id = shared.transactional_id(index);
+        let producer = shared.patiently(GIVE_UP_AFTER, || {
+            let client_id = format!("{name}-producer");
+            clients.producer(settings, &client_id, transactional_id.as_deref(), &shared.clock)
+        })?;
         let restorer = Restorer::new(format!("{name}-restore-consumer"), shared.restore_listener.clone());
         let now = shared.clock.monotonic();
         Ok(StreamThread {
@@ -101,7 +81,7 @@ impl<C: Clients> StreamThread<C> {
         })
     }
 
-    fn run(&mut self) -> Result<()> {
+    pub(crate) fn run(&mut self) -> Result<()> {
         self.join_group()?;
         let mut busy = false;
         while !self.shared.is_stopping() {
@@ -123,7 +103,21 @@ impl<C: Clients> StreamThread<C> {
     }
 
     /// One round of the loop; says whether there was anything to do. `busy`: there was in the round before, so do not wait for records.
+    ///
+    /// # Errors
+    /// Whatever the thread cannot go on with. After `Migrated` it is to be closed, and another to take its place.
     pub(crate) fn round(&mut self, busy: bool) -> Result<bool> {
+        match self.try_round(busy) {
+            Err(error) if error.kind() == ErrorKind::Abortable => {
+                self.roll_back(error)?;
+                self.read_again()?;
+                Ok(true)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_round(&mut self, busy: bool) -> Result<bool> {
         self.serve_group()?;
         let fetched = self.fetch(busy)?;
         let restored = self.restore()?;
@@ -171,6 +165,12 @@ impl<C: Clients> StreamThread<C> {
         self.restorer.begin(&self.clients, self.tasks[first_new..].iter_mut(), &shared)?;
         let starts = shared
             .patiently(GIVE_UP_AFTER, || self.consumer.starts(partitions, |topic| shared.reset_of(topic)))?;
+        for PartitionOffset { topic, partition, offset } in &starts {
+            let queues = self.tasks.iter_mut().flat_map(Task::queues_mut);
+            for queue in queues.filter(|queue| (queue.topic(), queue.partition()) == (topic, *partition)) {
+                offset.iter().for_each(|offset| queue.starts_at(*offset));
+            }
+        }
         self.consumer.assign(&starts)?;
         self.start_restored()
     }
@@ -197,29 +197,47 @@ impl<C: Clients> StreamThread<C> {
                     .any(|(topic, partition)| topic == queue.topic() && *partition == queue.partition())
             })
         };
-        let committed = if lost { false } else { self.commit_before_closing()? };
+        let committed = if lost {
+            self.roll_back(Error::new(ErrorKind::Abortable, "the group gave the partitions away"))?;
+            false
+        } else {
+            self.commit_before_closing()?
+        };
         let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
         self.tasks = kept;
         for task in revoked {
             self.close_task(task, committed)?;
         }
-        self.consumer.unassign(partitions)
+        self.consumer.unassign(partitions)?;
+        if committed { Ok(()) } else { self.read_again() }
     }
 
     /// Commits all tasks for the last time before some are closed; false if it failed in a way that can pass. Then they are closed as
     /// they are, and what was not committed is processed again by the next owner.
     fn commit_before_closing(&mut self) -> Result<bool> {
-        let settings = &self.shared.settings;
+        let shared = Arc::clone(&self.shared);
+        let settings = &shared.settings;
         let committed = self.commit_clock.commit(
             &mut self.tasks,
             &self.consumer,
             &mut self.producer,
             settings,
-            &*self.shared.clock,
+            &*shared.clock,
         );
         match committed {
             Ok(()) => Ok(true),
-            Err(error) if matches!(error.kind(), ErrorKind::Migrated | ErrorKind::Retry) => {
+            // A task that is given up leaves nothing of its own in an open transaction.
+            Err(error)
+                if settings.is_exactly_once()
+                    && matches!(error.kind(), ErrorKind::Abortable | ErrorKind::Retry) =>
+            {
+                self.roll_back(error)?;
+                Ok(false)
+            }
+            Err(error)
+                if !settings.is_exactly_once()
+                    && matches!(error.kind(), ErrorKind::Migrated | ErrorKind::Retry) =>
+            {
                 tracing::warn!(%error, "the last commit failed; its records will be processed again");
                 Ok(false)
             }
@@ -277,7 +295,7 @@ impl<C: Clients> StreamThread<C> {
                 let queue = tasks[*task].queue_mut(*input);
                 match fetched {
                     Fetched::Message(message) => queue.push(message),
-                    Fetched::EndOfPartition(_) => queue.reached_end(),
+                    Fetched::EndOfPartition(end) => queue.reached_end(end),
                 }
             }
             Ok(())
@@ -355,7 +373,49 @@ impl<C: Clients> StreamThread<C> {
             &shared.settings,
             &*shared.clock,
         );
-        committed.or_else(|error| self.commit_clock.failed(error, shared.clock.monotonic()))
+        committed.or_else(|error| self.commit_clock.failed(error, &shared.settings, shared.clock.monotonic()))
+    }
+
+    /// Exactly-once: aborts the transaction and brings the running tasks back to their last commit. Others have done nothing yet.
+    fn roll_back(&mut self, cause: Error) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        if !shared.settings.is_exactly_once() {
+            return Ok(());
+        }
+        self.producer.abort_transaction()?;
+        for (assigned, route) in self.routes.iter().enumerate() {
+            let queue = route.map(|(task, input)| self.tasks[task].queue_mut(input));
+            if let Some(Some(pause)) = queue.map(|queue| queue.pause_change(usize::MAX)) {
+                self.consumer.pause(assigned, pause)?;
+            }
+        }
+        for task in std::mem::take(&mut self.tasks) {
+            self.tasks.push(match task.state() {
+                TaskState::Running => shared.plans[task.id().subtopology as usize].rebuild(task)?,
+                _ => task,
+            });
+        }
+        self.commit_clock.aborted(cause, shared.clock.monotonic())
+    }
+
+    /// Reads again what the running tasks have not committed.
+    fn read_again(&mut self) -> Result<()> {
+        let running = self.tasks.iter().filter(|task| task.state() == TaskState::Running);
+        let positions: Vec<PartitionOffset> = running
+            .flat_map(Task::queues)
+            .filter(|queue| queue.resume_at().is_some())
+            .map(|queue| PartitionOffset {
+                topic: Arc::clone(queue.topic()),
+                partition: queue.partition(),
+                offset: queue.resume_at(),
+            })
+            .collect();
+        if !self.shared.settings.is_exactly_once() || positions.is_empty() {
+            return Ok(());
+        }
+        self.consumer.seek(&positions).map_err(|error| {
+            Error::new(ErrorKind::Migrated, "what was not committed cannot be read again").with_source(error)
+        })
     }
 
     /// Ends the thread: commits and checkpoints if all is well, closes stores, leaves the group.
@@ -365,6 +425,10 @@ impl<C: Clients> StreamThread<C> {
             Ok(committed) => (committed, Ok(())),
             Err(error) => (false, Err(error)),
         };
+        if !committed && let Err(error) = self.producer.abort_transaction() {
+            // The next producer with its id does it, or the brokers after the transaction timeout.
+            tracing::warn!(%error, thread = %self.name, "left its transaction open");
+        }
         for task in std::mem::take(&mut self.tasks) {
             let closed = self.close_task(task, committed);
             outcome = outcome.and(closed);
@@ -391,6 +455,8 @@ impl<C: Clients> StreamThread<C> {
 
     fn report(&self) {
         let (consumed, produced) = (self.consumer.traffic(), self.producer.traffic());
+        let commits = &self.commit_clock;
+        let snapshot_of = |task| TaskSnapshot::of(task, &self.consumer, &self.restorer);
         self.shared.snapshots[self.index].store(Arc::new(ThreadSnapshot {
             name: Arc::clone(&self.name),
             state: self.state,
@@ -401,44 +467,16 @@ impl<C: Clients> StreamThread<C> {
             polls: self.counters.polls,
             poll_time: self.counters.poll_time,
             process_time: self.counters.process_time,
-            commits: self.commit_clock.commits,
-            commit_time: self.commit_clock.time,
-            last_commit_time: self.commit_clock.last_time,
+            commits: commits.commits,
+            commit_time: commits.time,
+            last_commit_time: commits.last_time,
+            transactions_committed: commits.transactions.committed,
+            transactions_aborted: commits.transactions.aborted,
+            transaction_time: commits.transactions.time,
             rebalances: self.counters.rebalances,
-            failures: self.commit_clock.failures,
-            tasks: self.tasks.iter().map(|task| self.task_snapshot(task)).collect(),
+            failures: commits.failures,
+            restarts: self.shared.restarts_of(self.index),
+            tasks: self.tasks.iter().map(snapshot_of).collect(),
         }));
-    }
-
-    fn task_snapshot(&self, task: &Task<C::Message>) -> TaskSnapshot {
-        let counters = task.counters();
-        let partitions = task.queues().iter().map(|queue| {
-            let end = self.consumer.last_seen_end(queue.topic(), queue.partition());
-            let lag = end
-                .zip(queue.processed_to())
-                .map(|(end, next)| u64::try_from(end.get() - next.get()).unwrap_or(0));
-            PartitionSnapshot {
-                topic: Arc::clone(queue.topic()),
-                partition: queue.partition(),
-                processed_to: queue.processed_to(),
-                committed_to: queue.committed_to(),
-                lag,
-                buffered: queue.len(),
-            }
-        });
-        TaskSnapshot {
-            id: task.id(),
-            state: task.state(),
-            processed: counters.processed,
-            dropped: counters.dropped,
-            skipped: counters.skipped,
-            dead_letters: counters.dead_letters,
-            checkpoints: task.stores().checkpoint_stats(),
-            stream_time: task.stream_time(),
-            partitions: partitions.collect(),
-            restores: self.restorer.of(task.id()).cloned().collect(),
-            stores: task.stores().stats(),
-            engine: task.stores().engine_sizes().ok(),
-        }
     }
 }

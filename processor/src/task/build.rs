@@ -167,4 +167,21 @@ impl TaskPlan {
             is_prepared: false,
         })
     }
+
+    /// The task as it was at its last commit: stores rolled back, nodes without memory, nothing queued in or out. Its input is to be
+    /// read again from [`PartitionQueue::resume_at`].
+    ///
+    /// # Errors
+    /// As [`TaskPlan::build`].
+    pub(crate) fn rebuild<M: InputMessage>(&self, before: Task<M>) -> Result<Task<M>> {
+        let counters = before.counters();
+        let Task { id, state, queues, mut stores, changelogs, failure_log, .. } = before;
+        stores.rollback();
+        let owns = |topic: &str| queues.iter().any(|queue| **queue.topic() == *topic);
+        let mut task = self.build(TaskSite { id, stores, owns: &owns })?;
+        for (queue, before) in task.queues.iter_mut().zip(&queues) {
+            queue.resume(before);
+        }
+        Ok(Task { state, counters, changelogs, failure_log, ..task })
+    }
 }

@@ -132,6 +132,10 @@ impl<M: InputMessage> Task<M> {
         &self.queues
     }
 
+    pub(crate) fn queues_mut(&mut self) -> &mut [PartitionQueue<M>] {
+        &mut self.queues
+    }
+
     pub(crate) fn queue_mut(&mut self, input: usize) -> &mut PartitionQueue<M> {
         &mut self.queues[input]
     }

@@ -20,8 +20,10 @@ pub(crate) struct PartitionQueue<M> {
     /// The offset after the last record processed, skipped or dead-lettered.
     processed_to: Option<Offset>,
     committed_to: Option<Offset>,
-    /// Whether the broker had nothing more at the last fetch.
-    caught_up: bool,
+    /// Where its task began.
+    start: Option<Offset>,
+    /// Where the partition ended at the last fetch, if the broker had nothing more.
+    end: Option<Offset>,
     paused: bool,
 }
 
@@ -35,7 +37,8 @@ impl<M: InputMessage> PartitionQueue<M> {
             head_time: None,
             processed_to: None,
             committed_to: None,
-            caught_up: false,
+            start: None,
+            end: None,
             paused: false,
         }
     }
@@ -49,16 +52,41 @@ impl<M: InputMessage> PartitionQueue<M> {
     }
 
     pub(crate) fn push(&mut self, message: M) {
-        self.caught_up = false;
+        self.end = None;
         self.messages.push_back(message);
     }
 
-    pub(crate) fn reached_end(&mut self) {
-        self.caught_up = true;
+    pub(crate) fn reached_end(&mut self, end: Offset) {
+        self.end = Some(end);
+        self.pass_to_end();
+    }
+
+    /// Moves the position past what only the broker sees after the last record: aborted records, and the marks that end transactions.
+    fn pass_to_end(&mut self) {
+        if self.messages.is_empty() && self.processed_to < self.end {
+            self.processed_to = self.processed_to.and(self.end);
+        }
     }
 
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.caught_up
+        self.end.is_some()
+    }
+
+    /// Says where the first record will come from.
+    pub(crate) fn starts_at(&mut self, start: Offset) {
+        self.start = Some(start);
+    }
+
+    /// Where to read from if everything since the last commit never happened.
+    pub(crate) fn resume_at(&self) -> Option<Offset> {
+        self.committed_to.or(self.start)
+    }
+
+    /// Takes the place that another queue of the same partition had at its last commit.
+    pub(super) fn resume(&mut self, before: &Self) {
+        self.start = before.start;
+        self.committed_to = before.committed_to;
+        self.processed_to = before.committed_to;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -99,6 +127,7 @@ impl<M: InputMessage> PartitionQueue<M> {
         if let Some(message) = self.messages.pop_front() {
             self.processed_to = Some(message.offset().next());
             self.head_time = None;
+            self.pass_to_end();
         }
     }
 

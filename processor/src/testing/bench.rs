@@ -105,7 +105,7 @@ impl TopologyBench {
                 self.next_offset = self.next_offset.next();
             }
             for input in 0..task.queues().len() {
-                task.queue_mut(input).reached_end();
+                task.queue_mut(input).reached_end(self.next_offset);
             }
             task.process(burst.len(), Timestamp::from_millis(0), Duration::ZERO)?;
             task.deliver(&mut self.delivered, Duration::ZERO)?;

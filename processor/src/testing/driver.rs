@@ -239,7 +239,8 @@ impl Core {
             if **queue.topic() == *topic {
                 queue.push(message.clone());
             }
-            queue.reached_end();
+            let end = self.next_offsets.get(&**queue.topic()).copied().unwrap_or_default();
+            queue.reached_end(Offset::new(end));
         }
         Ok(())
     }

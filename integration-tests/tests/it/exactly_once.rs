@@ -1,0 +1,253 @@
+//! Exactly-once: whatever happens to processes and producers, readers of committed records see each result once, and the state is
+//! that of the changelog and of a recount.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use millstream::handlers::{Handlers, Reaction};
+use millstream::prelude::*;
+use millstream::runtime::ThreadFailureResponse;
+use millstream::{ClientState, ProcessingGuarantee};
+use millstream_integration_tests::kafka::{NewRecord, ReadRecord};
+use millstream_integration_tests::wait::await_until;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, Producer as _};
+
+use crate::in_process::{DEADLINE, Scene, count_from, counts_of, newest_counts, recount, running};
+use crate::recovery::{Worker, orders};
+
+const EXACTLY_ONCE: &[(&str, &str)] = &[
+    ("MILLSTREAM_PROCESSING_GUARANTEE", "exactly_once"),
+    // Shorter than the default, so that a test need not wait for it.
+    ("MILLSTREAM_TRANSACTION_TIMEOUT_MS", "4000"),
+];
+
+fn settings(scene: &Scene) -> Settings {
+    let mut settings = scene.settings();
+    settings.processing_guarantee = ProcessingGuarantee::ExactlyOnce;
+    settings.transaction_timeout = Duration::from_secs(4);
+    settings
+}
+
+/// Records over forty values, for a count by value.
+fn sales(first: usize, count: usize) -> impl Iterator<Item = (String, String)> {
+    (first..first + count).map(|number| (format!("order-{number}"), format!("sku-{}", number % 40)))
+}
+
+fn values_of(records: &[ReadRecord]) -> impl Iterator<Item = String> {
+    records.iter().filter_map(ReadRecord::value_text)
+}
+
+/// A count without caching answers each record: 1, 2, 3 and so on for each key, in this order, if each is counted once.
+fn check_each_result_once(scene: &Scene, expected: &BTreeMap<String, u64>) -> Result<()> {
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for record in scene.kafka.read_all(&scene.output)? {
+        let key = record.key_text().context("an output without a key")?;
+        let count = count_from(record.value.as_deref().context("an output without a count")?)?;
+        let before = last.insert(key.clone(), count).unwrap_or(0);
+        ensure!(count == before + 1, "{key}: {count} came after {before}");
+    }
+    ensure!(last == *expected, "the outputs end with {last:?}, not with {expected:?}");
+    let changelog = newest_counts(&scene.kafka.read_all(&scene.internal("counts-changelog"))?)?;
+    ensure!(changelog == *expected, "the changelog ends with {changelog:?}, not with {expected:?}");
+    Ok(())
+}
+
+fn await_counts(
+    expected: &BTreeMap<String, u64>,
+    mut counts: impl FnMut() -> Result<BTreeMap<String, u64>>,
+) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    let equal = await_until(DEADLINE, "every record to be counted once", || {
+        seen = counts().ok()?;
+        (seen == *expected).then_some(())
+    });
+    equal.with_context(|| format!("the store has {seen:?}, not {expected:?}"))
+}
+
+/// Writes sales without a pause while `during` runs. Returns how often each value was written.
+fn under_sales<T>(scene: &Scene, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    let enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| -> Result<()> {
+            let mut first = 0;
+            while !enough.load(Ordering::Relaxed) {
+                scene.write(sales(first, 300))?;
+                first += 300;
+                sleep(Duration::from_millis(50));
+            }
+            Ok(())
+        });
+        let outcome = during();
+        enough.store(true, Ordering::Relaxed);
+        load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        outcome
+    })
+}
+
+#[test]
+fn kills_lose_nothing_double_nothing_and_cost_only_the_tail() -> Result<()> {
+    let scene = Scene::new("exactly-killed", 2)?;
+    let state_dir = scene.state_dir.path();
+    let start = || Worker::start_as(&scene, state_dir, 1, "value", EXACTLY_ONCE);
+    let mut worker = start()?;
+    under_sales(&scene, || {
+        for after in [2_900, 310, 1_730, 90, 2_470] {
+            worker.await_running()?;
+            sleep(Duration::from_millis(after));
+            worker.program.kill()?;
+            worker = start()?;
+        }
+        worker.await_running()
+    })?;
+    let expected = recount(values_of(&scene.kafka.read_all(&scene.input)?));
+    await_counts(&expected, || worker.counts())?;
+    check_each_result_once(&scene, &expected)?;
+    let restored = worker.restored();
+    let from_the_start = restored.iter().filter(|restored| restored.from == 0 && restored.to > 0);
+    assert_eq!(from_the_start.count(), 0, "the store was kept, only the tail is restored: {restored:?}");
+    worker.stop()?;
+
+    let mut again = start()?;
+    again.await_running()?;
+    assert_eq!(again.restored(), [], "after a clean stop nothing is left to restore");
+    assert_eq!(again.counts()?, expected);
+    again.stop()
+}
+
+#[test]
+fn a_process_that_slept_through_its_transaction_doubles_nothing() -> Result<()> {
+    let scene = Scene::new("exactly-paused", 2)?;
+    let mut worker = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?;
+    worker.await_running()?;
+    under_sales(&scene, || {
+        for _ in 0..2 {
+            sleep(Duration::from_millis(1_500));
+            worker.program.pause()?;
+            // Beyond the transaction timeout, and beyond the session timeout of six seconds.
+            sleep(Duration::from_secs(8));
+            worker.program.resume()?;
+        }
+        Ok(())
+    })?;
+    let expected = recount(values_of(&scene.kafka.read_all(&scene.input)?));
+    await_counts(&expected, || worker.counts())?;
+    check_each_result_once(&scene, &expected)?;
+    worker.stop()
+}
+
+#[test]
+fn a_fenced_producer_is_replaced() -> Result<()> {
+    let scene = Scene::new("exactly-fenced", 2)?;
+    let app = running(scene.app(uncached_count_by_value(&scene)?, settings(&scene)))?;
+    scene.write(sales(0, 2_000))?;
+    let process_file = scene.state_dir.path().join(&scene.application_id).join("process-0");
+    let process_id = std::fs::read_to_string(process_file)?;
+    let transactional_id = format!("{}-{}-1", scene.application_id, process_id.trim());
+    let thief: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", scene.kafka.bootstrap_servers())
+        .set("transactional.id", &transactional_id)
+        .create()?;
+    thief.init_transactions(DEADLINE)?;
+    scene.write(sales(2_000, 2_000))?;
+
+    let expected = recount(sales(0, 4_000).map(|(_, value)| value));
+    await_counts(&expected, || counts_of(&app))?;
+    check_each_result_once(&scene, &expected)?;
+    assert!(app.threads()[0].restarts > 0, "the thread began anew: {:?}", app.threads()[0]);
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn a_failed_thread_is_replaced_and_nothing_is_doubled() -> Result<()> {
+    let scene = Scene::new("exactly-replaced", 2)?;
+    let builder = StreamsBuilder::new();
+    let fails_once = Arc::new(AtomicBool::new(true));
+    let fails = Arc::clone(&fails_once);
+    builder
+        .stream::<String, String>(scene.input.as_str())
+        .try_map_values(move |key, value| {
+            let is_due = key == "order-777" && fails.swap(false, Ordering::Relaxed);
+            if is_due { Err(std::io::Error::other("the first try fails")) } else { Ok(value) }
+        })
+        .select_key(|_, value| value.clone())
+        .group_by_key()
+        .named("by-value")
+        .count(crate::in_process::COUNTS.without_caching())
+        .to_stream()
+        .to(scene.output.as_str());
+    let app = scene
+        .app(builder.build()?, settings(&scene))
+        .on_thread_failure(|_error| ThreadFailureResponse::ReplaceThread);
+    let app = running(app)?;
+    scene.write(sales(0, 2_000))?;
+    let expected = recount(sales(0, 2_000).map(|(_, value)| value));
+    await_counts(&expected, || counts_of(&app))?;
+    check_each_result_once(&scene, &expected)?;
+    assert_eq!(app.threads()[0].restarts, 1);
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn an_output_the_broker_refuses_ends_the_application_with_its_remedy() -> Result<()> {
+    let scene = Scene::new("exactly-refused", 1)?;
+    let refusing = format!("{}-refusing", scene.output);
+    scene.kafka.create_topic(&refusing, 1, &[("max.message.bytes", "1000")])?;
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>(scene.input.as_str()).to(refusing.as_str());
+    let mut settings = settings(&scene);
+    settings.handlers = Handlers::all(Reaction::Skip);
+    let app = running(scene.app(builder.build()?, settings))?;
+    let large = "x".repeat(5_000);
+    scene.kafka.produce(&scene.input, [NewRecord::new("large", large)])?;
+    app.await_state(ClientState::Error, DEADLINE)?;
+    let error = app.close().err().context("close() returned no error")?.to_string();
+    for part in [&*refusing, "no handler can leave it out", "max.message.bytes"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(scene.kafka.committed_offsets(&scene.application_id)?.len(), 0, "nothing was committed");
+    Ok(())
+}
+
+#[test]
+fn filtered_records_are_committed_without_a_transaction_left_open() -> Result<()> {
+    let scene = Scene::new("exactly-filtered", 1)?;
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, String>(scene.input.as_str()).filter(|_, _| false).to(scene.output.as_str());
+    let app = running(scene.app(builder.build()?, settings(&scene)))?;
+    scene.write(orders(0, 100))?;
+    scene.await_committed(&[&scene.input])?;
+    // An idle thread commits nothing: beyond the transaction timeout, all is as it was.
+    let committed = app.threads()[0].transactions_committed;
+    sleep(Duration::from_secs(5));
+    let idle = &app.threads()[0];
+    assert_eq!((idle.transactions_aborted, idle.restarts), (0, 0));
+    assert!(
+        idle.transactions_committed <= committed + 1,
+        "{} transactions of an idle thread",
+        idle.transactions_committed
+    );
+    scene.write(orders(100, 100))?;
+    scene.await_committed(&[&scene.input])?;
+    app.close()?;
+    Ok(())
+}
+
+fn uncached_count_by_value(scene: &Scene) -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream::<String, String>(scene.input.as_str())
+        .select_key(|_, value| value.clone())
+        .group_by_key()
+        .named("by-value")
+        .count(crate::in_process::COUNTS.without_caching())
+        .to_stream()
+        .to(scene.output.as_str());
+    Ok(builder.build()?)
+}
