@@ -1,10 +1,11 @@
 //! The fault suite by hand: `make faults`, with arguments in `ARGS`. Ends with the line
 //! `N faults, 0 lost, 0 duplicated, 0 diverged` and exit code 0, or names each violation, with the command that replays it, and 1.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use millstream_integration_tests::faults::{FaultKind, Guarantee, Options, Program, Progress, run};
@@ -39,10 +40,16 @@ struct Arguments {
     /// Records of input a second
     #[arg(long, default_value_t = 1000)]
     rate: u32,
+    /// Keep what the instances said in this folder
+    #[arg(long)]
+    logs: Option<PathBuf>,
 }
 
+/// Clients complain about brokers that are away, which is what the suite does to them.
+const QUIET: &str = "warn,rdkafka=off,librdkafka=off";
+
 fn main() -> Result<ExitCode> {
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(QUIET).with_writer(std::io::stderr).init();
     let options = Arguments::parse().into_options()?;
     let bar = ProgressBar::new(options.faults as u64);
     let style = "{pos}/{len} {wide_bar} {elapsed_precise} {msg}";
@@ -77,6 +84,9 @@ impl Arguments {
             self.guarantee,
             self.nodes
         );
+        if let Some(logs) = &self.logs {
+            std::fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        }
         Ok(Options {
             faults: self.faults,
             seed: self.seed,
@@ -87,6 +97,7 @@ impl Arguments {
             nodes: self.nodes,
             instances: self.instances,
             rate: self.rate,
+            logs: self.logs,
         })
     }
 }

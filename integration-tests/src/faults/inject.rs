@@ -126,7 +126,7 @@ fn fence(target: usize, stage: &mut Stage<'_>) -> Result<()> {
 fn storm(instances: u32, stage: &mut Stage<'_>) -> Result<()> {
     for _ in 0..instances {
         let name = format!("{}-guest-{}", stage.application.id, stage.guests.len());
-        let mut guest = Worker::new(&name, stage.disk.path());
+        let mut guest = Worker::new(&name, stage.disk.path(), stage.application.logs.as_deref());
         guest.start(&stage.application)?;
         thread::sleep(Duration::from_secs(1));
         if let Some(last) = stage.guests.last_mut() {

@@ -1,6 +1,7 @@
 //! A run: batches of faults, each with an application of its own, until all have come.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -42,6 +43,8 @@ pub struct Options {
     pub instances: usize,
     /// Records of input a second.
     pub rate: u32,
+    /// A folder that keeps what the instances said.
+    pub logs: Option<PathBuf>,
 }
 
 /// What happens in a run, as it happens.
@@ -199,9 +202,10 @@ fn run_batch(
 ) -> Result<Batch> {
     let application = Application {
         program,
-        id: unique_name("faults"),
+        id: unique_name(&format!("faults-{seed}")),
         guarantee: options.guarantee,
         bootstrap_servers: cluster.proxied_servers(),
+        logs: options.logs.clone(),
     };
     let id = application.id.clone();
     let mut stage = Stage::set(cluster, disk, application, options.instances)?;

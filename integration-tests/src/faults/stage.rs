@@ -47,7 +47,9 @@ impl<'a> Stage<'a> {
         }
         let topology = application.program.topology(&application.id)?;
         let name = |number| format!("{}-instance-{number}", application.id);
-        let workers = (0..instances).map(|number| Worker::new(&name(number), disk.path())).collect();
+        let workers = (0..instances)
+            .map(|number| Worker::new(&name(number), disk.path(), application.logs.as_deref()))
+            .collect();
         let (guests, findings) = (Vec::new(), Findings::default());
         let mut stage = Stage { cluster, disk, application, topology, workers, guests, findings };
         stage.repair()?;
@@ -82,16 +84,19 @@ impl<'a> Stage<'a> {
 
     /// Waits until something more is committed than at the time of the call; false if nothing was for too long.
     pub(super) fn await_progress(&mut self) -> Result<bool> {
-        let mut before = None;
+        let (mut before, mut last_answer) = (None, String::new());
         let progress = await_until(DEADLINE_OF_PROGRESS, "a commit", || {
-            let committed = self.cluster.client().committed_offsets(&self.application.id).ok()?;
-            let now: i64 = committed.values().sum();
+            let committed = self.cluster.client().committed_offsets(&self.application.id);
+            last_answer = format!("{committed:?}");
+            let now: i64 = committed.ok()?.values().sum();
             (now > *before.get_or_insert(now)).then_some(())
         });
         let is_stuck = progress.is_err();
         if is_stuck {
             let last_words = self.last_words();
-            let what = format!("nothing committed for {DEADLINE_OF_PROGRESS:?}\n{}", last_words);
+            let what = format!(
+                "nothing committed for {DEADLINE_OF_PROGRESS:?}, at last: {last_answer}\n{last_words}"
+            );
             self.findings.add(ViolationKind::GaveUp, what);
         }
         Ok(!is_stuck)

@@ -1,5 +1,7 @@
 //! An instance of a program, in a process of its own with a state directory of its own.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub(super) struct Application {
     pub(super) id: String,
     pub(super) guarantee: Guarantee,
     pub(super) bootstrap_servers: String,
+    /// Where what the instances said is kept, if it is.
+    pub(super) logs: Option<PathBuf>,
 }
 
 /// An instance, whether it runs or not.
@@ -36,6 +40,7 @@ pub(super) struct Application {
 pub(super) struct Worker {
     name: String,
     state_dir: PathBuf,
+    log: Option<PathBuf>,
     process: Option<RunningProgram>,
     /// Whether its end would be part of a fault.
     may_end: bool,
@@ -43,10 +48,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(name: &str, below: &Path) -> Self {
+    pub(super) fn new(name: &str, disk: &Path, logs: Option<&Path>) -> Self {
         Self {
             name: name.to_owned(),
-            state_dir: below.join(name),
+            state_dir: disk.join(name),
+            log: logs.map(|folder| folder.join(format!("{name}.log"))),
             process: None,
             may_end: false,
             has_rebuilt: false,
@@ -156,10 +162,27 @@ impl Worker {
 
     fn forget_process(&mut self) {
         self.has_rebuilt = self.has_rebuilt();
+        if let (Some(path), Some(process)) = (&self.log, &self.process)
+            && let Err(error) = append(path, &process.error_lines())
+        {
+            tracing::warn!(%error, path = %path.display(), "cannot keep what an instance said");
+        }
         self.process = None;
     }
 
     fn running(&mut self) -> Result<&mut RunningProgram> {
         self.process.as_mut().with_context(|| format!("{} does not run", self.name))
     }
+}
+
+/// An instance that goes with its batch, as after a failure, still leaves what it said.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.forget_process();
+    }
+}
+
+fn append(path: &Path, lines: &[String]) -> std::io::Result<()> {
+    let mut file = File::options().create(true).append(true).open(path)?;
+    lines.iter().try_for_each(|line| writeln!(file, "{line}"))
 }

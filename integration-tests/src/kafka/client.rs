@@ -196,6 +196,7 @@ impl ClusterClient {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     unfinished.remove(&partition);
                 }
+                Some(Err(error)) if may_pass(&error) => {}
                 Some(Err(error)) => {
                     return Err(error).with_context(|| format!("cannot read the topic {topic}"));
                 }
@@ -318,6 +319,23 @@ impl ClusterClient {
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
         self.config(&[]).create().context("cannot create an admin client")
     }
+}
+
+/// The client tries again by itself, as long as the deadline of the caller allows.
+fn may_pass(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerTransportFailure, LeaderNotAvailable, NotLeaderForPartition, OperationTimedOut,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            AllBrokersDown
+                | BrokerTransportFailure
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | OperationTimedOut
+        )
+    )
 }
 
 fn ends_of(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>> {

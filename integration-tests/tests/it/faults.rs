@@ -17,6 +17,7 @@ fn options(guarantee: Guarantee, faults: usize, nodes: usize) -> Options {
         nodes,
         instances: 2,
         rate: 500,
+        logs: None,
     }
 }
 
