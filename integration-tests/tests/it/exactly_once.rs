@@ -12,12 +12,12 @@ use millstream::handlers::{Handlers, Reaction};
 use millstream::prelude::*;
 use millstream::runtime::ThreadFailureResponse;
 use millstream::{ClientState, ProcessingGuarantee};
-use millstream_integration_tests::kafka::{NewRecord, ReadRecord};
+use millstream_integration_tests::kafka::{ClusterClient, NewRecord, ReadRecord, RealKafka};
 use millstream_integration_tests::wait::await_until;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
-use crate::in_process::{DEADLINE, Scene, count_from, counts_of, newest_counts, recount, running};
+use crate::in_process::{COUNTS, DEADLINE, Scene, count_from, counts_of, newest_counts, recount, running};
 use crate::recovery::{Worker, orders};
 
 const EXACTLY_ONCE: &[(&str, &str)] = &[
@@ -44,15 +44,24 @@ fn values_of(records: &[ReadRecord]) -> impl Iterator<Item = String> {
 
 /// A count without caching answers each record: 1, 2, 3 and so on for each key, in this order, if each is counted once.
 fn check_each_result_once(scene: &Scene, expected: &BTreeMap<String, u64>) -> Result<()> {
+    check_each_once(scene.kafka, &scene.output, &scene.internal("counts-changelog"), expected)
+}
+
+fn check_each_once(
+    kafka: &ClusterClient,
+    output: &str,
+    changelog: &str,
+    expected: &BTreeMap<String, u64>,
+) -> Result<()> {
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    for record in scene.kafka.read_all(&scene.output)? {
+    for record in kafka.read_all(output)? {
         let key = record.key_text().context("an output without a key")?;
         let count = count_from(record.value.as_deref().context("an output without a count")?)?;
         let before = last.insert(key.clone(), count).unwrap_or(0);
         ensure!(count == before + 1, "{key}: {count} came after {before}");
     }
     ensure!(last == *expected, "the outputs end with {last:?}, not with {expected:?}");
-    let changelog = newest_counts(&scene.kafka.read_all(&scene.internal("counts-changelog"))?)?;
+    let changelog = newest_counts(&kafka.read_all(changelog)?)?;
     ensure!(changelog == *expected, "the changelog ends with {changelog:?}, not with {expected:?}");
     Ok(())
 }
@@ -114,7 +123,9 @@ fn kills_lose_nothing_double_nothing_and_cost_only_the_tail() -> Result<()> {
 
     let mut again = start()?;
     again.await_running()?;
-    assert_eq!(again.restored(), [], "after a clean stop nothing is left to restore");
+    // The mark that ended the last transaction is the only thing after the checkpoint.
+    let restored: i64 = again.restored().iter().map(|restored| restored.records).sum();
+    assert_eq!(restored, 0, "after a clean stop nothing is left to restore: {:?}", again.restored());
     assert_eq!(again.counts()?, expected);
     again.stop()
 }
@@ -138,6 +149,74 @@ fn a_process_that_slept_through_its_transaction_doubles_nothing() -> Result<()> 
     await_counts(&expected, || worker.counts())?;
     check_each_result_once(&scene, &expected)?;
     worker.stop()
+}
+
+#[test]
+fn rebalances_under_load_double_nothing() -> Result<()> {
+    let scene = Scene::new("exactly-shared", 4)?;
+    let mut first = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?;
+    first.await_running()?;
+    let mut second = under_sales(&scene, || {
+        for _ in 0..2 {
+            // A state directory each, as on two machines.
+            let other_machine = tempfile::tempdir()?;
+            let mut passing = Worker::start_as(&scene, other_machine.path(), 2, "value", EXACTLY_ONCE)?;
+            passing.await_running()?;
+            sleep(Duration::from_millis(1_300));
+            passing.stop()?;
+        }
+        // Two in one state directory: each has a process id of its own.
+        let mut second = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?;
+        second.await_running()?;
+        Ok(second)
+    })?;
+    let expected = recount(values_of(&scene.kafka.read_all(&scene.input)?));
+    await_counts(&expected, || {
+        let mut counts = first.counts()?;
+        counts.extend(second.counts()?);
+        Ok(counts)
+    })?;
+    check_each_result_once(&scene, &expected)?;
+    first.stop()?;
+    second.stop()
+}
+
+#[test]
+fn a_broker_away_for_longer_than_a_transaction_doubles_nothing() -> Result<()> {
+    let mut kafka = RealKafka::start()?;
+    for topic in ["sales", "sold"] {
+        kafka.create_topic(topic, 2, &[])?;
+    }
+    let write = |kafka: &RealKafka, records| {
+        kafka.produce("sales", orders(records, 2_000).map(|(key, value)| NewRecord::new(key, value)))
+    };
+    let state_dir = tempfile::tempdir()?;
+    let mut settings = Settings::new(kafka.bootstrap_servers());
+    settings.processing_guarantee = ProcessingGuarantee::ExactlyOnce;
+    settings.transaction_timeout = Duration::from_secs(2);
+    settings.commit_interval = Some(Duration::from_secs(1));
+    settings.state_dir = state_dir.path().into();
+    let builder = StreamsBuilder::new();
+    let counts = builder.stream::<String, String>("sales").group_by_key().count(COUNTS.without_caching());
+    counts.to_stream().to("sold");
+    let app = running(Streams::builder("shop", builder.build()?).settings(settings))?;
+    write(&kafka, 0)?;
+    await_until(DEADLINE, "the first records to be counted", || {
+        (counts_of(&app).ok()?.values().sum::<u64>() == 2_000).then_some(())
+    })?;
+    for round in 1..=2 {
+        write(&kafka, round * 2_000)?;
+        kafka.kill()?;
+        sleep(Duration::from_secs(5));
+        kafka.start_again()?;
+    }
+    let expected = recount(orders(0, 6_000).map(|(key, _)| key));
+    await_counts(&expected, || counts_of(&app))?;
+    check_each_once(&kafka, "sold", "shop-counts-changelog", &expected)?;
+    let thread = &app.threads()[0];
+    assert!(thread.transactions_aborted + thread.restarts > 0, "no transaction met the outage: {thread:?}");
+    app.close()?;
+    Ok(())
 }
 
 #[test]
@@ -178,7 +257,7 @@ fn a_failed_thread_is_replaced_and_nothing_is_doubled() -> Result<()> {
         .select_key(|_, value| value.clone())
         .group_by_key()
         .named("by-value")
-        .count(crate::in_process::COUNTS.without_caching())
+        .count(COUNTS.without_caching())
         .to_stream()
         .to(scene.output.as_str());
     let app = scene
@@ -246,7 +325,7 @@ fn uncached_count_by_value(scene: &Scene) -> Result<Topology> {
         .select_key(|_, value| value.clone())
         .group_by_key()
         .named("by-value")
-        .count(crate::in_process::COUNTS.without_caching())
+        .count(COUNTS.without_caching())
         .to_stream()
         .to(scene.output.as_str());
     Ok(builder.build()?)

@@ -27,7 +27,7 @@ pub(crate) struct Restored {
     pub(crate) partition: i32,
     pub(crate) from: i64,
     pub(crate) to: i64,
-    records: i64,
+    pub(crate) records: i64,
 }
 
 impl Worker {

@@ -186,7 +186,7 @@ impl KafkaProducer {
         }
     }
 
-    /// An error of the kind for calls on a producer that is of no more use.
+    /// The answer of a producer that is of no more use.
     pub(super) fn lost() -> Error {
         Error::new(
             ErrorKind::Migrated,

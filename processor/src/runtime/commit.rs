@@ -82,8 +82,8 @@ impl CommitClock {
                 commit_one_after_the_other(&mut dirty, consumer, producer, &settings.on_step, start)?;
             }
             self.commits += 1;
+            self.failing_since = None;
         }
-        self.failing_since = None;
         self.last_commit = clock.monotonic();
         self.last_time = self.last_commit.saturating_sub(start);
         self.time += self.last_time;
@@ -250,4 +250,72 @@ fn check_all_delivered(failed: &[FailedOutput]) -> Result<()> {
     };
     let message = format!("a record to topic {} was not delivered{remedy}", output.topic);
     Err(Error::new(kind, message).with_source(output.error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use millstream_state_stores::Timestamp;
+
+    use super::*;
+    use crate::api::Headers;
+
+    fn failed(topic: &str, kind: ErrorKind) -> FailedOutput {
+        FailedOutput {
+            topic: topic.into(),
+            partition: Some(0),
+            key: None,
+            value: None,
+            timestamp: Timestamp::from_millis(0),
+            headers: Headers::default(),
+            error: Arc::new(Error::new(kind, "refused")),
+            may_pass_alone: false,
+        }
+    }
+
+    #[test]
+    fn one_undelivered_record_decides_about_its_transaction() {
+        use ErrorKind::{Abortable, Fatal, Invalid, Migrated, Record, Retry};
+        assert!(check_all_delivered(&[]).is_ok());
+        let cases: [(&[ErrorKind], ErrorKind); 5] = [
+            (&[Retry], Abortable),
+            (&[Fatal], Abortable),
+            (&[Migrated, Retry], Abortable),
+            (&[Retry, Record], Record),
+            (&[Invalid], Invalid),
+        ];
+        for (kinds, expected) in cases {
+            let outputs: Vec<FailedOutput> = kinds.iter().map(|kind| failed("sold", *kind)).collect();
+            let error = check_all_delivered(&outputs).expect_err("something failed");
+            assert_eq!(error.kind(), expected, "{kinds:?}: {error}");
+            assert!(error.to_string().contains("sold"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_pass_is_not_tried_again() {
+        let (at_least_once, mut exactly_once) = (Settings::new("b:1"), Settings::new("b:1"));
+        exactly_once.processing_guarantee = crate::config::ProcessingGuarantee::ExactlyOnce;
+        let goes_on = |kind, settings: &Settings| {
+            CommitClock::default().failed(Error::new(kind, "no"), settings, Duration::ZERO).is_ok()
+        };
+        for (kind, expected) in [
+            (ErrorKind::Retry, [true, true]),
+            (ErrorKind::Migrated, [true, false]),
+            (ErrorKind::Abortable, [false, false]),
+            (ErrorKind::Fatal, [false, false]),
+        ] {
+            assert_eq!([goes_on(kind, &at_least_once), goes_on(kind, &exactly_once)], expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn aborts_without_an_end_are_an_error() {
+        let mut clock = CommitClock::default();
+        let cause = || Error::new(ErrorKind::Abortable, "again");
+        assert!(clock.aborted(cause(), Duration::ZERO).is_ok());
+        assert!(clock.aborted(cause(), GIVE_UP_AFTER).is_ok());
+        assert!(clock.aborted(cause(), GIVE_UP_AFTER + Duration::from_secs(1)).is_err());
+    }
 }

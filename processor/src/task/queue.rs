@@ -158,3 +158,82 @@ impl<M: InputMessage> PartitionQueue<M> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{FailureStage, Headers};
+    use crate::topology::RawRecord;
+
+    struct At(i64);
+
+    impl InputMessage for At {
+        fn offset(&self) -> Offset {
+            Offset::new(self.0)
+        }
+
+        fn raw(&self) -> RawRecord<'_> {
+            RawRecord { offset: self.offset(), timestamp: Timestamp::from_millis(0), key: None, value: None }
+        }
+
+        fn headers(&self) -> Headers {
+            Headers::default()
+        }
+    }
+
+    struct NoSource;
+
+    impl SourceEntry for NoSource {
+        fn event_time(&mut self, _raw: &RawRecord<'_>) -> Result<Timestamp, Failure> {
+            Err(Failure::at_stage(FailureStage::Decode, "not asked"))
+        }
+
+        fn process(
+            &mut self,
+            _raw: &RawRecord<'_>,
+            _headers: Headers,
+            _event_time: Timestamp,
+            _context: &mut TaskContext,
+        ) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    fn queue() -> PartitionQueue<At> {
+        PartitionQueue::new("orders".into(), 0, Box::new(NoSource))
+    }
+
+    #[test]
+    fn the_position_passes_the_marks_of_transactions_only_with_the_records_before_them() {
+        let mut queue = queue();
+        queue.reached_end(Offset::new(0));
+        assert_eq!(queue.to_commit(), None, "nothing was processed");
+        queue.push(At(0));
+        queue.push(At(1));
+        queue.reached_end(Offset::new(3));
+        queue.pop();
+        assert_eq!(queue.processed_to(), Some(Offset::new(1)));
+        queue.pop();
+        assert_eq!(queue.processed_to(), Some(Offset::new(3)));
+        queue.committed();
+        queue.reached_end(Offset::new(5));
+        assert_eq!(queue.processed_to(), Some(Offset::new(5)), "one more, of an aborted transaction");
+    }
+
+    #[test]
+    fn an_abort_goes_back_to_the_last_commit_or_to_the_start() {
+        let mut before = queue();
+        before.starts_at(Offset::new(7));
+        before.push(At(7));
+        before.push(At(8));
+        before.pop();
+        let mut again = queue();
+        again.resume(&before);
+        assert_eq!((again.resume_at(), again.processed_to(), again.len()), (Some(Offset::new(7)), None, 0));
+
+        before.committed();
+        before.pop();
+        again.resume(&before);
+        assert_eq!((again.resume_at(), again.to_commit()), (Some(Offset::new(8)), None));
+    }
+}
