@@ -5,7 +5,7 @@
 CARGO_TARGET_DIR ?= $(HOME)/.cache/millstream/target
 export CARGO_TARGET_DIR
 
-# Flags of the demo and the benchmarks, as in: make demo ARGS="--events 10000"
+# Flags of the demo, the benchmarks and the fault suite, as in: make demo ARGS="--events 10000"
 ARGS ?=
 
 # Always the whole workspace, narrowed by --bin: selecting a package would select other features of shared build
@@ -13,7 +13,7 @@ ARGS ?=
 BUILD = cargo build --release --locked --workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-operators bench-baseline test prerequisites fmt lint check-deploy check-dependencies
+.PHONY: help demo bench bench-operators bench-baseline faults test prerequisites fmt lint check-deploy check-dependencies
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-26s%s\n", $$1, $$2 }'
@@ -33,6 +33,11 @@ bench-operators: prerequisites ## time per record of the operators, without Kafk
 bench-baseline: ## accept what the engine costs now, in benchmarks/instructions.json
 	scripts/prerequisites.sh test
 	MILLSTREAM_ACCEPT_INSTRUCTIONS=yes cargo test --release --locked --workspace --test instructions
+
+faults: ## the fault suite: crashes, broken networks, stopped brokers; flags in ARGS="--faults 50 --seed 7"
+	scripts/prerequisites.sh test
+	$(BUILD) --bin faults --bin fault-worker
+	@exec "$(CARGO_TARGET_DIR)/release/faults" $(ARGS)
 
 # In one recipe, so that the order holds under -j too: cheap checks first, cargo test's own result lines last.
 test: ## everything CI checks

@@ -1,8 +1,8 @@
 //! The harness of the end-to-end tests: a real Apache Kafka ([`kafka`]), the JVM with Kafka Streams as the oracle
 //! ([`java`], [`interop`]), programs run as processes that can be killed ([`process`]), free ports for them ([`ports`]),
-//! and waiting for a condition ([`wait`]).
+//! and waiting for a condition ([`wait`]); and the fault suite, which is built on all of it ([`faults`]).
 //!
-//! It knows nothing of millstream's types: what the tests read and write is what is in Kafka. A test which needs
+//! Only the fault suite knows millstream's types: what the other tests read and write is what is in Kafka. A test which needs
 //! something that is not there (no Docker engine, no JDK) fails and says what to install; it is never skipped.
 //! Whatever the harness starts ends with its handle, and also when the test process is killed.
 #![expect(
@@ -10,6 +10,7 @@
     reason = "the harness waits for other processes, so it needs the real clock"
 )]
 
+pub mod faults;
 pub mod interop;
 pub mod java;
 pub mod kafka;

@@ -138,6 +138,14 @@ impl RunningProgram {
         self.process.signal(Signal::CONT).with_context(|| format!("cannot resume {}", self.name))
     }
 
+    /// Whether it has not ended yet.
+    ///
+    /// # Errors
+    /// If the operating system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.is_running()
+    }
+
     /// Sends `SIGKILL` (`kill -9`) and waits until the program is gone. Ending one that has ended is no error.
     ///
     /// # Errors

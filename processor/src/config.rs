@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
+use crate::step::StepListener;
 
 /// How an application runs. Start from [`Settings::new`] or [`Settings::from_env`] and change fields.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub struct Settings {
     pub dead_letter_topic: Option<String>,
     /// What to do with records that fail.
     pub handlers: Handlers,
+    /// Told about each step of commits and checkpoints: for a log of them, and for tests that end the process at one.
+    pub on_step: StepListener,
     /// Where the HTTP server listens, such as `127.0.0.1:8080`; `None` starts none.
     pub http_address: Option<String>,
     /// librdkafka properties for all clients, or with the prefix `consumer.`, `restore.consumer.`, `producer.` or `admin.` for one
@@ -118,6 +121,7 @@ impl Settings {
             session_timeout: Duration::from_secs(45),
             dead_letter_topic: None,
             handlers: Handlers::default(),
+            on_step: StepListener::default(),
             http_address: None,
             kafka_properties: BTreeMap::new(),
         }

@@ -13,6 +13,7 @@ pub mod kafka;
 pub mod metrics;
 pub mod query;
 pub mod runtime;
+mod step;
 mod task;
 pub mod testing;
 pub mod topology;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvError, TryRecvError, channel};
 use std::time::Duration;
 
 use crate::background::BackgroundThread;
-use crate::engine::{Engine, StoreRows};
+use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::overlay::Overlay;
 use crate::reader::StoreReader;
@@ -23,11 +23,46 @@ pub struct CheckpointStats {
     pub is_in_flight: bool,
 }
 
+/// How far a checkpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckpointStep {
+    /// Its rows are frozen, and none of them is written.
+    Frozen,
+    /// They are on the disk, the changelog offsets they reflect are not.
+    RowsWritten,
+    /// Both are on the disk.
+    OffsetsWritten,
+}
+
+/// Told about each step of a checkpoint, on the thread that makes it. By default nobody is.
+#[derive(Clone, Default)]
+pub struct CheckpointListener(Option<Arc<dyn Fn(CheckpointStep) + Send + Sync>>);
+
+impl CheckpointListener {
+    /// One that calls `listener`, which must return soon: the checkpoint waits.
+    pub fn new(listener: impl Fn(CheckpointStep) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    fn tell(&self, step: CheckpointStep) {
+        if let Some(listener) = &self.0 {
+            listener(step);
+        }
+    }
+}
+
+impl std::fmt::Debug for CheckpointListener {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("CheckpointListener").field(&self.0.is_some()).finish()
+    }
+}
+
 /// The rows of one task that became part of a checkpoint. It owns all it needs: the task may go on, or end.
 pub(crate) struct Checkpoint {
     /// In the order in which they are written.
     pub(crate) engines: Vec<Arc<dyn Engine>>,
     pub(crate) stores: Vec<FrozenStore>,
+    pub(crate) listener: CheckpointListener,
 }
 
 pub(crate) struct FrozenStore {
@@ -73,11 +108,9 @@ impl Checkpoint {
     /// Writes rows and offsets to the disk. Everything this holds on to, the directory's lock included, is let go of at the
     /// end.
     fn write(self) -> Result<(), StoreError> {
+        self.listener.tell(CheckpointStep::Frozen);
         let mut engines = self.engines.iter().enumerate();
-        let written = engines.try_for_each(|(number, engine)| {
-            let stores = self.stores.iter().filter(|frozen| frozen.engine == number);
-            engine.write(&stores.map(FrozenStore::rows).collect::<Vec<_>>())
-        });
+        let written = engines.try_for_each(|(number, engine)| self.write_to(number, &**engine));
         for store in &self.stores {
             match written {
                 Ok(()) => store.reader.forget_frozen(),
@@ -86,11 +119,15 @@ impl Checkpoint {
         }
         written
     }
-}
 
-impl FrozenStore {
-    fn rows(&self) -> StoreRows<'_> {
-        StoreRows { store: self.store, rows: &self.rows, next: self.next }
+    fn write_to(&self, number: usize, engine: &dyn Engine) -> Result<(), StoreError> {
+        let stores = || self.stores.iter().filter(|frozen| frozen.engine == number);
+        stores().try_for_each(|frozen| engine.write(frozen.store, &frozen.rows))?;
+        self.listener.tell(CheckpointStep::RowsWritten);
+        let offsets = stores().filter_map(|frozen| Some((frozen.store, frozen.next?)));
+        engine.set_offsets(&offsets.collect::<Vec<_>>())?;
+        self.listener.tell(CheckpointStep::OffsetsWritten);
+        Ok(())
     }
 }
 

@@ -26,7 +26,7 @@ mod task_stores;
 mod types;
 
 pub use background::BackgroundThread;
-pub use checkpoint::CheckpointStats;
+pub use checkpoint::{CheckpointListener, CheckpointStats, CheckpointStep};
 pub use directory::{ProcessId, StateDirectory, TaskDirectory};
 pub use engine::EngineSizes;
 pub use error::{EngineFailure, RowPart, StoreError};

@@ -286,7 +286,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::engine::{EngineSizes, MemoryEngine, StoreRows};
+    use crate::engine::{EngineSizes, MemoryEngine};
     use crate::types::Offset;
 
     const STORE: usize = 0;
@@ -304,9 +304,7 @@ mod tests {
             let mut run = Run::default();
             keys.iter().for_each(|key| run.put(key.as_bytes(), Some(&[0; 8])));
             reader.publish(run, &Arc::new(Position::new()));
-            let rows = &reader.freeze();
-            let store = StoreIndex::new(STORE);
-            self.write(&[StoreRows { store, rows, next: None }]).unwrap();
+            self.write(StoreIndex::new(STORE), &reader.freeze()).unwrap();
             reader.forget_frozen();
         }
     }
@@ -328,8 +326,12 @@ mod tests {
             Arc::clone(&self.inner).scan(store, range, direction)
         }
 
-        fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError> {
-            self.inner.write(stores)
+        fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
+            self.inner.write(store, rows)
+        }
+
+        fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+            self.inner.set_offsets(offsets)
         }
 
         fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {

@@ -22,9 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::background::BackgroundThread;
-use crate::checkpoint::{Abandoned, Checkpoint, CheckpointInFlight, CheckpointStats, FrozenStore};
+use crate::checkpoint::{
+    Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
+};
 use crate::directory::TaskDirectory;
-use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore, StoreRows};
+use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore};
 use crate::error::StoreError;
 use crate::format::metadata;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
@@ -42,6 +44,8 @@ pub struct TaskStoresOptions {
     pub undo: bool,
     /// Who writes checkpoints. Without one, [`TaskStores::begin_checkpoint`] returns when it is written.
     pub background: Option<Arc<BackgroundThread>>,
+    /// Who is told about the steps of checkpoints.
+    pub on_checkpoint: CheckpointListener,
 }
 
 /// One record of a changelog topic, on its way back into its store.
@@ -95,6 +99,7 @@ pub struct TaskStores {
     engines: Vec<Arc<dyn Engine>>,
     memory: Arc<StateMemory>,
     background: Option<Arc<BackgroundThread>>,
+    on_checkpoint: CheckpointListener,
     checkpoint: Option<TaskCheckpoint>,
     checkpoint_stats: CheckpointStats,
     /// Held here if no store needs the disk; else the engine holds it.
@@ -181,6 +186,7 @@ impl TaskStores {
             engines,
             memory,
             background: options.background,
+            on_checkpoint: options.on_checkpoint,
             checkpoint: None,
             checkpoint_stats: CheckpointStats::default(),
             _directory: directory,
@@ -276,9 +282,10 @@ impl TaskStores {
         let engine = Arc::clone(self.engine(store));
         let restored = &mut self.stores[store.get()];
         if let Some(restoring) = &mut restored.restoring {
-            let next = Some(restoring.next());
-            engine.write(&[StoreRows { store, rows: &restoring.take(), next }])?;
-            restored.stored_offset = next;
+            let next = restoring.next();
+            engine.write(store, &restoring.take())?;
+            engine.set_offsets(&[(store, next)])?;
+            restored.stored_offset = Some(next);
             restoring.is_written();
         }
         Ok(())
@@ -422,7 +429,11 @@ impl TaskStores {
             next: next_of(StoreIndex::new(place)),
             reader: Arc::clone(&store.reader),
         });
-        let checkpoint = Checkpoint { engines: self.engines.clone(), stores: frozen.collect() };
+        let checkpoint = Checkpoint {
+            engines: self.engines.clone(),
+            stores: frozen.collect(),
+            listener: self.on_checkpoint.clone(),
+        };
         let written = checkpoint.begin(self.background.as_deref());
         self.checkpoint = Some(TaskCheckpoint { written, offsets: offsets.to_vec() });
         Ok(())

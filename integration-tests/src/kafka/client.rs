@@ -1,7 +1,6 @@
 //! What a test does with a cluster from outside: create topics, write records, read all of a topic, look at offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -10,11 +9,10 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::record::{NewRecord, ReadRecord};
+use super::writer::TopicWriter;
 
 /// No request of a test may take longer; a broker that does not answer fails the test.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -22,9 +20,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// librdkafka asks every consumer for a group, also those that read without one.
 const NO_GROUP: &str = "inspection";
 
+/// Kafka's way to ask for `default.replication.factor`.
+const BROKER_DEFAULT: i32 = -1;
+
 /// Reads and writes a cluster as a test needs it. Works with any cluster that can be reached at the bootstrap servers;
 /// librdkafka's mock cluster has no admin requests, though.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ClusterClient {
     bootstrap_servers: String,
 }
@@ -46,13 +47,13 @@ impl ClusterClient {
         &self.bootstrap_servers
     }
 
-    /// Creates a topic with one replica, and waits until its partitions can be written. `settings` are names and values
+    /// Creates a topic with as many replicas as the cluster has by default, and waits until its partitions can be written. `settings` are names and values
     /// of Kafka's topic configuration.
     ///
     /// # Errors
     /// If the topic exists already, or a setting is none of Kafka's.
     pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) -> Result<()> {
-        let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(1));
+        let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(BROKER_DEFAULT));
         let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let created = block_on(self.admin()?.create_topics([&topic], &admin_options()))??;
         check_topic_results(created).with_context(|| format!("cannot create the topic {name}"))?;
@@ -104,25 +105,23 @@ impl ClusterClient {
         partitions_of(&self.consumer(NO_GROUP)?, topic)
     }
 
+    /// A writer of this cluster's topics, which keeps records in order, writes none twice, and tries for so long to write each.
+    ///
+    /// # Errors
+    /// If the client cannot be created.
+    pub fn writer(&self, patience: Duration) -> Result<TopicWriter> {
+        let patience = patience.as_millis().to_string();
+        TopicWriter::new(self.config(&[("enable.idempotence", "true"), ("message.timeout.ms", &patience)]))
+    }
+
     /// Writes the records in order, and returns when all are acknowledged.
     ///
     /// # Errors
     /// If one of them cannot be written.
     pub fn produce(&self, topic: &str, records: impl IntoIterator<Item = NewRecord>) -> Result<()> {
-        let producer: BaseProducer<Failures> = self
-            .config(&[
-                ("enable.idempotence", "true"),
-                ("partitioner", "murmur2_random"),
-                ("linger.ms", "2"),
-                ("queue.buffering.max.messages", "100000"),
-                ("message.timeout.ms", "30000"),
-            ])
-            .create_with_context(Failures::default())
-            .context("cannot create a producer")?;
-        for record in records {
-            send(&producer, topic, &record)?;
-        }
-        await_delivery(&producer, topic)
+        let writer = self.writer(DEADLINE)?;
+        records.into_iter().try_for_each(|record| writer.write(topic, &record))?;
+        writer.flush()
     }
 
     /// Writes the records in order in one committed transaction, which ends each partition with a control record.
@@ -135,19 +134,20 @@ impl ClusterClient {
         records: impl IntoIterator<Item = NewRecord>,
     ) -> Result<()> {
         let transactional_id = super::unique_name("transaction");
-        let producer: BaseProducer<Failures> = self
-            .config(&[("transactional.id", &transactional_id), ("partitioner", "murmur2_random")])
-            .create_with_context(Failures::default())
-            .context("cannot create a producer")?;
-        producer.init_transactions(DEADLINE).context("cannot prepare transactions")?;
-        producer.begin_transaction()?;
-        for record in records {
-            send(&producer, topic, &record)?;
-        }
-        await_delivery(&producer, topic)?;
-        producer
-            .commit_transaction(DEADLINE)
-            .with_context(|| format!("cannot commit what was written to the topic {topic}"))
+        let writer = TopicWriter::new(self.config(&[("transactional.id", &transactional_id)]))?;
+        writer.begin_transaction(DEADLINE)?;
+        records.into_iter().try_for_each(|record| writer.write(topic, &record))?;
+        writer.commit_transaction(DEADLINE)
+    }
+
+    /// Takes over a transactional id, as a second instance with the same id would: its owner is fenced, and its open transaction
+    /// aborted.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn fence(&self, transactional_id: &str) -> Result<()> {
+        let writer = TopicWriter::new(self.config(&[("transactional.id", transactional_id)]))?;
+        writer.init_transactions(DEADLINE)
     }
 
     /// All records of a topic, by partition and offset, up to the end each partition has at the time of the call.
@@ -156,12 +156,22 @@ impl ClusterClient {
     /// # Errors
     /// If there is no such topic, or the end is not reached within half a minute.
     pub fn read_all(&self, topic: &str) -> Result<Vec<ReadRecord>> {
+        let mut ends = self.end_offsets(topic)?;
+        ends.retain(|_, end| *end > 0);
+        let starts = ends.keys().map(|partition| (*partition, Offset::Beginning)).collect();
+        self.read(topic, starts, ends)
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        starts: Vec<(i32, Offset)>,
+        mut unfinished: BTreeMap<i32, i64>,
+    ) -> Result<Vec<ReadRecord>> {
         let consumer = self.consumer(NO_GROUP)?;
-        let mut unfinished = self.end_offsets(topic)?;
-        unfinished.retain(|_, end| *end > 0);
         let mut assignment = TopicPartitionList::new();
-        for partition in unfinished.keys() {
-            assignment.add_partition_offset(topic, *partition, Offset::Beginning)?;
+        for (partition, start) in starts {
+            assignment.add_partition_offset(topic, partition, start)?;
         }
         consumer.assign(&assignment)?;
         let mut records = Vec::new();
@@ -186,6 +196,7 @@ impl ClusterClient {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     unfinished.remove(&partition);
                 }
+                Some(Err(error)) if may_pass(&error) => {}
                 Some(Err(error)) => {
                     return Err(error).with_context(|| format!("cannot read the topic {topic}"));
                 }
@@ -196,20 +207,59 @@ impl ClusterClient {
         Ok(records)
     }
 
-    /// The offset the next record of each partition will have.
+    /// How many committed records each partition of a topic has from `next` on (from its start, where that names none): what a
+    /// group with these offsets has yet to read. Control records do not count.
+    ///
+    /// # Errors
+    /// As [`ClusterClient::read_all`].
+    pub fn unread(&self, topic: &str, next: &BTreeMap<(String, i32), i64>) -> Result<usize> {
+        let next_of = |partition| next.get(&(topic.to_owned(), partition)).copied().unwrap_or(0);
+        let mut unfinished = self.end_offsets(topic)?;
+        unfinished.retain(|partition, end| next_of(*partition) < *end);
+        let starts = unfinished.keys().map(|partition| (*partition, Offset::Offset(next_of(*partition))));
+        let starts = starts.collect();
+        Ok(self.read(topic, starts, unfinished)?.len())
+    }
+
+    /// The id of the node that leads a partition, if one does.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn leader(&self, topic: &str, partition: i32) -> Result<Option<i32>> {
+        let metadata = self.consumer(NO_GROUP)?.fetch_metadata(Some(topic), DEADLINE)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let leader = partitions.filter(|found| found.id() == partition).map(|found| found.leader()).next();
+        Ok(leader.filter(|leader| *leader >= 0))
+    }
+
+    /// Whether every replica of every partition is in sync with its leader.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn is_in_sync(&self) -> Result<bool> {
+        let metadata = self.consumer(NO_GROUP)?.fetch_metadata(None, Duration::from_secs(5))?;
+        let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions.all(|found| found.leader() >= 0 && found.isr().len() == found.replicas().len()))
+    }
+
+    /// The offset after the last record of each partition that a committed reader can see.
     ///
     /// # Errors
     /// If there is no such topic.
     pub fn end_offsets(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
-        let consumer = self.consumer(NO_GROUP)?;
-        (0..i32::try_from(partitions_of(&consumer, topic)?)?)
-            .map(|partition| {
-                let (_, end) = consumer
-                    .fetch_watermarks(topic, partition, DEADLINE)
-                    .with_context(|| format!("cannot read the end of {topic}-{partition}"))?;
-                Ok((partition, end))
-            })
-            .collect()
+        ends_of(&self.consumer(NO_GROUP)?, topic)
+    }
+
+    /// Whether a transaction is open in a partition of the topic, which hides from committed readers what comes after its first
+    /// record.
+    ///
+    /// # Errors
+    /// If there is no such topic.
+    pub fn has_open_transaction(&self, topic: &str) -> Result<bool> {
+        let reading_all = [("group.id", NO_GROUP), ("isolation.level", "read_uncommitted")];
+        let reading_all: BaseConsumer =
+            self.config(&reading_all).create().context("cannot create a consumer")?;
+        Ok(self.end_offsets(topic)? != ends_of(&reading_all, topic)?)
     }
 
     /// The offsets a consumer group has committed, by topic and partition; empty for a group nobody has heard of.
@@ -235,12 +285,12 @@ impl ClusterClient {
         Ok(known.collect())
     }
 
-    /// Whether a broker answers and says that it takes requests.
-    pub(super) fn has_a_broker(&self) -> bool {
+    /// How many brokers take requests; none if none answers.
+    pub(super) fn brokers(&self) -> usize {
         let consumer = self.consumer(NO_GROUP);
         let metadata =
             consumer.and_then(|consumer| Ok(consumer.fetch_metadata(None, Duration::from_millis(500))?));
-        metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+        metadata.map_or(0, |metadata| metadata.brokers().len())
     }
 
     fn config(&self, settings: &[(&str, &str)]) -> ClientConfig {
@@ -271,6 +321,34 @@ impl ClusterClient {
     }
 }
 
+/// The client tries again by itself, as long as the deadline of the caller allows.
+fn may_pass(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerTransportFailure, LeaderNotAvailable, NotLeaderForPartition, OperationTimedOut,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            AllBrokersDown
+                | BrokerTransportFailure
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | OperationTimedOut
+        )
+    )
+}
+
+fn ends_of(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>> {
+    (0..i32::try_from(partitions_of(consumer, topic)?)?)
+        .map(|partition| {
+            let (_, end) = consumer
+                .fetch_watermarks(topic, partition, DEADLINE)
+                .with_context(|| format!("cannot read the end of {topic}-{partition}"))?;
+            Ok((partition, end))
+        })
+        .collect()
+}
+
 fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Result<usize> {
     let metadata = consumer.fetch_metadata(Some(topic), DEADLINE);
     let metadata = metadata.with_context(|| format!("cannot look up the topic {topic}"))?;
@@ -283,63 +361,6 @@ fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Result<usize> {
     match without_leader {
         Some(partition) => Err(anyhow!("{topic}-{} has no leader at the moment", partition.id())),
         None => Ok(found.partitions().len()),
-    }
-}
-
-/// Hands a record to the producer, and makes room where its queue is full.
-fn send(producer: &BaseProducer<Failures>, topic: &str, record: &NewRecord) -> Result<()> {
-    loop {
-        let queued = producer.send(BaseRecord {
-            topic,
-            partition: record.partition,
-            payload: record.value.as_deref(),
-            key: record.key.as_deref(),
-            timestamp: record.timestamp,
-            headers: record.owned_headers(),
-            delivery_opaque: (),
-        });
-        match queued {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                producer.poll(Duration::from_millis(5));
-            }
-            Err((error, _)) => {
-                return Err(error).with_context(|| format!("cannot write to the topic {topic}"));
-            }
-        }
-    }
-}
-
-/// Waits until every record is acknowledged or has failed.
-fn await_delivery(producer: &BaseProducer<Failures>, topic: &str) -> Result<()> {
-    while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(1));
-    }
-    match producer.context().first() {
-        Some(error) => Err(error).with_context(|| format!("cannot write to the topic {topic}")),
-        None => Ok(()),
-    }
-}
-
-/// Keeps the first record that could not be delivered.
-#[derive(Debug, Default)]
-struct Failures(Mutex<Option<KafkaError>>);
-
-impl Failures {
-    fn first(&self) -> Option<KafkaError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Failures {}
-
-impl ProducerContext for Failures {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
-        }
     }
 }
 

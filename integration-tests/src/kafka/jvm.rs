@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::end_of;
-use super::settings::{BrokerSettings, Heap};
+use super::settings::{Heap, Properties};
 use crate::java::JavaPrograms;
 use crate::process::GuardedProcess;
 
@@ -25,16 +25,16 @@ pub(super) struct JvmBroker {
 }
 
 impl JvmBroker {
-    pub(super) fn start(settings: &BrokerSettings) -> Result<Self> {
+    pub(super) fn start(settings: &Properties, heap: Heap) -> Result<Self> {
         let programs = JavaPrograms::of_the_harness()?;
         let folder = tempfile::Builder::new().prefix("kafka-of-a-test-").tempdir()?;
         let mut properties = format!("log.dirs={}\n", folder.path().join("data").display());
-        for (name, value) in settings.properties("127.0.0.1") {
+        for (name, value) in settings {
             writeln!(properties, "{name}={value}")?;
         }
         fs::write(folder.path().join("server.properties"), properties)?;
-        let process = launch(&programs, settings.heap, folder.path())?;
-        Ok(Self { process, programs, heap: settings.heap, folder })
+        let process = launch(&programs, heap, folder.path())?;
+        Ok(Self { process, programs, heap, folder })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -53,6 +53,15 @@ impl JvmBroker {
 
     pub(super) fn kill(&mut self) -> Result<()> {
         self.process.kill().context("cannot kill Kafka")
+    }
+
+    /// Stops it in its tracks (`SIGSTOP`): its connections stay open and nobody answers.
+    pub(super) fn freeze(&mut self) -> Result<()> {
+        self.process.signal(Signal::STOP).context("cannot freeze Kafka")
+    }
+
+    pub(super) fn thaw(&mut self) -> Result<()> {
+        self.process.signal(Signal::CONT).context("cannot thaw Kafka")
     }
 
     pub(super) fn start_again(&mut self) -> Result<()> {

@@ -1,13 +1,17 @@
-//! A real Apache Kafka for the tests, with what they need to prepare and inspect its topics ([`ClusterClient`]).
+//! A real Apache Kafka for the tests, with what they need to prepare and inspect its topics ([`ClusterClient`]); and a cluster of
+//! several nodes behind proxies, each of which can be stopped, frozen or cut off ([`KafkaCluster`]).
 //!
 //! Where it comes from, in this order: the cluster named in `MILLSTREAM_BOOTSTRAP_SERVERS`; a container, where a Docker
 //! engine answers; Apache Kafka resolved through Maven and run on the JDK. Without any of them the tests fail.
 
 mod client;
+mod cluster;
 mod docker;
 mod jvm;
+mod proxy;
 mod record;
 mod settings;
+mod writer;
 
 use std::ops::Deref;
 use std::sync::OnceLock;
@@ -16,7 +20,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 pub use self::client::ClusterClient;
+pub use self::cluster::KafkaCluster;
+pub use self::proxy::Proxy;
 pub use self::record::{NewRecord, ReadRecord, RecordHeader};
+pub use self::writer::TopicWriter;
 
 use self::docker::DockerBroker;
 use self::jvm::JvmBroker;
@@ -87,7 +94,7 @@ impl RealKafka {
         let docker = DockerBroker::create(&settings).map(|broker| Broker::Docker(Box::new(broker)));
         let broker = docker.or_else(|no_docker| {
             tracing::debug!("no container for the tests: {no_docker:#}");
-            JvmBroker::start(&settings).map(Broker::Jvm).with_context(|| {
+            JvmBroker::start(&settings.properties("127.0.0.1"), heap).map(Broker::Jvm).with_context(|| {
                 format!(
                     "the tests need an Apache Kafka, and found none. Do one of these: name one in \
                      {BOOTSTRAP_SERVERS_VARIABLE}; start Docker (now: {no_docker:#}); {}",
@@ -163,7 +170,7 @@ impl RealKafka {
     fn await_ready(&mut self) -> Result<()> {
         let (client, broker) = (&self.client, &mut self.broker);
         let ready = await_until(DEADLINE_OF_A_START, "Kafka to answer", || {
-            if client.has_a_broker() {
+            if client.brokers() > 0 {
                 return Some(Ok(()));
             }
             let runs = match broker {

@@ -1,26 +1,19 @@
-//! How a broker of the tests is set up: one node, no waiting, little memory. Written once, for container and JVM.
+//! How the brokers of the tests are set up: no waiting, little memory. Written once, for a container, a JVM and a cluster.
 
 use anyhow::Result;
 
 use crate::ports::free_port;
 
-/// The settings every broker of the tests has, but for its addresses and folders.
+/// The settings every broker of the tests has, but for its number, addresses, folders and replicas.
 const COMMON: &[(&str, &str)] = &[
     ("process.roles", "broker,controller"),
-    ("node.id", "1"),
     ("controller.listener.names", "CONTROLLER"),
-    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"),
     // A topic that nobody created is a mistake of the test, or of millstream.
     ("auto.create.topics.enable", "false"),
-    ("offsets.topic.replication.factor", "1"),
     ("offsets.topic.num.partitions", "4"),
-    ("transaction.state.log.replication.factor", "1"),
-    ("transaction.state.log.min.isr", "1"),
     ("transaction.state.log.num.partitions", "4"),
     // How often the broker looks for transactions that took too long; ten seconds by default.
     ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
-    ("share.coordinator.state.topic.replication.factor", "1"),
-    ("share.coordinator.state.topic.min.isr", "1"),
     ("share.coordinator.state.topic.num.partitions", "4"),
     ("group.initial.rebalance.delay.ms", "0"),
     // Lets a test see a member lost within a second.
@@ -29,7 +22,10 @@ const COMMON: &[(&str, &str)] = &[
     ("log.cleaner.dedupe.buffer.size", "4194304"),
 ];
 
-/// The addresses and the heap of one broker of the tests; the rest is the same for all.
+/// Name and value of each setting.
+pub(super) type Properties = Vec<(String, String)>;
+
+/// The addresses and the heap of a broker that is alone; the rest is the same for all.
 #[derive(Debug, Clone)]
 pub(super) struct BrokerSettings {
     pub(super) port: u16,
@@ -67,15 +63,33 @@ impl BrokerSettings {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Name and value of every setting, for a broker that listens on `host`.
-    pub(super) fn properties(&self, host: &str) -> Vec<(String, String)> {
+    /// Every setting, for a broker that listens on `host`.
+    pub(super) fn properties(&self, host: &str) -> Properties {
         let Self { port, controller_port, .. } = self;
         let own = [
+            ("node.id", "1".to_owned()),
+            ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
             ("listeners", format!("PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}")),
             ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("controller.quorum.voters", format!("1@127.0.0.1:{controller_port}")),
         ];
-        let common = COMMON.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        common.chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
+        complete(own, 1)
     }
+}
+
+/// The settings of a broker in a cluster of `nodes`: its own, those of replication, and those that all have.
+pub(super) fn complete<const N: usize>(own: [(&str, String); N], nodes: usize) -> Properties {
+    let replicas = nodes.min(3);
+    let replication = [
+        ("default.replication.factor", replicas),
+        ("min.insync.replicas", replicas.div_ceil(2)),
+        ("offsets.topic.replication.factor", replicas),
+        ("transaction.state.log.replication.factor", replicas),
+        ("transaction.state.log.min.isr", replicas.div_ceil(2)),
+        ("share.coordinator.state.topic.replication.factor", replicas),
+        ("share.coordinator.state.topic.min.isr", replicas.div_ceil(2)),
+    ];
+    let common = COMMON.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let replication = replication.into_iter().map(|(name, value)| (name, value.to_string()));
+    common.chain(replication).chain(own).map(|(name, value)| (name.to_owned(), value)).collect()
 }

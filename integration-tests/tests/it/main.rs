@@ -4,6 +4,7 @@
 mod back_pressure;
 mod count;
 mod exactly_once;
+mod faults;
 mod harness_works;
 mod idle;
 mod in_process;

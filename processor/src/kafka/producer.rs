@@ -24,6 +24,7 @@ use crate::clients::{PartitionOffset, Producer, Traffic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::step::{Step, StepListener};
 use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, SenderTopic};
 
 /// How long a record may wait for the brokers before the thread gives up; as long as commits may fail.
@@ -37,6 +38,7 @@ pub(crate) struct KafkaProducer {
     pub(super) transaction: TransactionState,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timeout: Duration,
+    on_step: StepListener,
     /// Where the next record without a key goes.
     round_robin: i32,
     traffic: Traffic,
@@ -103,6 +105,7 @@ impl KafkaProducer {
             transaction: TransactionState::Never,
             clock,
             timeout: settings.request_timeout,
+            on_step: settings.on_step.clone(),
             round_robin: 0,
             traffic: Traffic::default(),
         })
@@ -307,6 +310,7 @@ impl Producer for KafkaProducer {
         if !offsets.is_empty() {
             self.send_offsets(offsets, group)?;
         }
+        self.on_step.tell(Step::OffsetsSent);
         self.end_with_commit()
     }
 

@@ -13,6 +13,7 @@ use crate::clients::{Consumer, PartitionOffset, Producer};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::step::{Step, StepListener};
 use crate::task::{FailedOutput, InputMessage, Task, TaskState};
 
 /// When the last commit and the last checkpoint were, and what they cost.
@@ -100,6 +101,8 @@ impl CommitClock {
         let mut dirty: Vec<&mut Task<M>> = tasks.iter_mut().filter(|task| task.needs_commit()).collect();
         let mut for_kafka = Duration::ZERO;
         if !dirty.is_empty() {
+            let on_step = &settings.on_step;
+            on_step.tell(Step::CommitBegun);
             for task in &mut dirty {
                 task.prepare_commit()?;
             }
@@ -107,13 +110,16 @@ impl CommitClock {
             for task in &mut dirty {
                 task.deliver(producer, prepared)?;
             }
+            on_step.tell(Step::OutputsSent);
             if settings.is_exactly_once() {
-                self.commit_in_transaction(&dirty, consumer, producer, clock)?;
+                self.commit_in_transaction(&dirty, consumer, producer, on_step, clock)?;
             } else {
-                commit_one_after_the_other(&mut dirty, consumer, producer, prepared)?;
+                commit_one_after_the_other(&mut dirty, consumer, producer, on_step, prepared)?;
             }
+            on_step.tell(Step::OffsetsCommitted);
             for_kafka = clock.monotonic().saturating_sub(prepared);
             dirty.iter_mut().try_for_each(|task| task.committed(producer))?;
+            on_step.tell(Step::StatePublished);
             self.commits += 1;
             self.failing_since = None;
         }
@@ -131,10 +137,12 @@ impl CommitClock {
         tasks: &[&mut Task<impl InputMessage>],
         consumer: &C,
         producer: &mut impl Producer<GroupMetadata = C::GroupMetadata>,
+        on_step: &StepListener,
         clock: &dyn Clock,
     ) -> Result<()> {
         producer.flush()?;
         check_all_delivered(&producer.take_failed())?;
+        on_step.tell(Step::OutputsAcknowledged);
         let acknowledged = clock.monotonic();
         producer.commit_transaction(&offsets_of(tasks), &consumer.group_metadata()?)?;
         self.transactions.committed += 1;
@@ -223,6 +231,7 @@ fn commit_one_after_the_other(
     tasks: &mut [&mut Task<impl InputMessage>],
     consumer: &impl Consumer,
     producer: &mut impl Producer,
+    on_step: &StepListener,
     now: Duration,
 ) -> Result<()> {
     loop {
@@ -241,6 +250,7 @@ fn commit_one_after_the_other(
             task.deliver(producer, now)?;
         }
     }
+    on_step.tell(Step::OutputsAcknowledged);
     consumer.commit(&offsets_of(tasks))
 }
 

@@ -12,6 +12,7 @@ mod snapshot;
 mod state;
 mod thread;
 
+pub use crate::step::{Step, StepListener};
 pub use app::{AppBuilder, Streams};
 pub use life::ThreadFailureResponse;
 pub use restore::{RestoreListener, RestoreProgress};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    BackgroundThread, StateDirectory, StateMemory, StoreBuilder, StoreError, TaskId, TaskStores,
-    TaskStoresOptions,
+    BackgroundThread, CheckpointListener, StateDirectory, StateMemory, StoreBuilder, StoreError, TaskId,
+    TaskStores, TaskStoresOptions,
 };
 
 use super::failure::FailureLog;
@@ -30,6 +30,7 @@ pub(crate) struct TaskPlan {
     pub(crate) handlers: Handlers,
     pub(crate) dead_letter_topic: Arc<str>,
     pub(crate) max_idle: Option<Duration>,
+    pub(crate) on_checkpoint: CheckpointListener,
 }
 
 /// Where one task runs: its id, its open stores, and which of its input topics it was given.
@@ -54,6 +55,7 @@ impl TaskPlan {
             handlers: settings.handlers.clone(),
             dead_letter_topic: Arc::clone(&dead_letters),
             max_idle: settings.max_task_idle,
+            on_checkpoint: settings.on_step.for_checkpoints(),
         };
         topology.subtopologies().into_iter().map(plan).collect()
     }
@@ -73,8 +75,11 @@ impl TaskPlan {
             Some(directory) => Some(directory.lock_task(id)?),
             None => None,
         };
-        let options =
-            TaskStoresOptions { undo: self.handlers.may_take_back(), background: background.cloned() };
+        let options = TaskStoresOptions {
+            undo: self.handlers.may_take_back(),
+            background: background.cloned(),
+            on_checkpoint: self.on_checkpoint.clone(),
+        };
         TaskStores::open(id, &self.application_id, directory, Arc::clone(memory), options, &builders)
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Engine, EngineScan, EngineSizes, StoreRows};
+use super::{Engine, EngineScan, EngineSizes};
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
+use crate::overlay::Overlay;
 use crate::snapshot_map::{self, SnapshotMap};
 use crate::types::{Offset, StoreIndex};
 
@@ -50,21 +51,25 @@ impl Engine for MemoryEngine {
         Ok(Box::new(rows.map(|(key, row)| Ok((key.to_vec(), row.to_vec())))))
     }
 
-    fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError> {
+    fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
         // Readers see none of it or all. Writes come one at a time, so nothing changes in between.
-        let mut next = self.stores.lock().clone();
-        for written in stores {
-            let store = &mut next[written.store.get()];
-            let mut rows = written.rows.scan(&KeyRange::all(), Direction::Forward);
-            while let Some((key, row)) = rows.next_row() {
-                match row {
-                    Some(row) => drop(store.rows.insert(Arc::from(key), Arc::from(row))),
-                    None => drop(store.rows.remove(key)),
-                }
+        let mut next = self.snapshot(store);
+        let mut rows = rows.scan(&KeyRange::all(), Direction::Forward);
+        while let Some((key, row)) = rows.next_row() {
+            match row {
+                Some(row) => drop(next.insert(Arc::from(key), Arc::from(row))),
+                None => drop(next.remove(key)),
             }
-            store.offset = written.next.or(store.offset);
         }
-        *self.stores.lock() = next;
+        self.stores.lock()[store.get()].rows = next;
+        Ok(())
+    }
+
+    fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+        let mut stores = self.stores.lock();
+        for (store, next) in offsets {
+            stores[store.get()].offset = Some(*next);
+        }
         Ok(())
     }
 

@@ -35,9 +35,12 @@ pub(crate) trait Engine: Send + Sync {
         direction: Direction,
     ) -> Result<EngineScan, StoreError>;
 
-    /// Puts rows over those of their stores, then sets the changelog offsets they reflect, and makes both survive a crash. A
-    /// crash in between leaves rows with older offsets: what is restored from there ends at the same rows.
-    fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError>;
+    /// Puts rows over those of a store, and to the disk.
+    fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError>;
+
+    /// Sets the changelog offsets that rows written before reflect, and brings them to the disk. A crash in between leaves rows
+    /// with older offsets: what is restored from there ends at the same rows.
+    fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError>;
 
     /// Removes all rows of a store, and its changelog offset.
     fn clear(&self, store: StoreIndex) -> Result<(), StoreError>;
@@ -50,14 +53,6 @@ pub(crate) trait Engine: Send + Sync {
 
     /// How much memory and disk is used.
     fn sizes(&self) -> Result<EngineSizes, StoreError>;
-}
-
-/// Committed rows of a store on their way into the engine.
-pub(crate) struct StoreRows<'a> {
-    pub(crate) store: StoreIndex,
-    pub(crate) rows: &'a Overlay,
-    /// The changelog offset that they reflect, if it is known.
-    pub(crate) next: Option<Offset>,
 }
 
 /// Memory and disk used by the stores of a task, in bytes, and their rows.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, Options, WriteBatch, properties};
 
-use super::{EncodedEntry, Engine, EngineScan, EngineSizes, StoreRows};
+use super::{EncodedEntry, Engine, EngineScan, EngineSizes};
 use crate::directory::TaskDirectory;
 use crate::error::{EngineFailure, StoreError};
 use crate::format::metadata;
@@ -155,18 +155,20 @@ impl Engine for RocksDbEngine {
         Ok(Box::new(RocksDbScan { cursor: Some(cursor), direction }))
     }
 
-    fn write(&self, stores: &[StoreRows<'_>]) -> Result<(), StoreError> {
-        let mut offsets = WriteBatch::default();
-        for StoreRows { store, rows, next } in stores {
-            if !rows.is_empty() {
-                self.ingest(*store, rows).map_err(|e| self.failure(e))?;
-            }
-            if let Some(next) = next {
-                let (column, _) = self.column(*store);
-                offsets.put(metadata::offset_key(&column.name), metadata::encode_offset(*next));
-            }
+    fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
         }
-        self.database.write_without_wal(offsets).map_err(|e| self.failure(e))?;
+        self.ingest(store, rows).map_err(|e| self.failure(e))
+    }
+
+    fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for (store, next) in offsets {
+            let (column, _) = self.column(*store);
+            batch.put(metadata::offset_key(&column.name), metadata::encode_offset(*next));
+        }
+        self.database.write_without_wal(batch).map_err(|e| self.failure(e))?;
         options::flush(&self.database, &self.families()).map_err(|e| self.failure(e))
     }
 

@@ -30,7 +30,7 @@ fn stock_builder() -> KeyValueStoreBuilder<String, i64> {
 
 fn open_in_memory(builder: KeyValueStoreBuilder<String, i64>, undo: bool) -> (TaskStores, Stock) {
     let memory = StateMemory::new(16 << 20);
-    let options = TaskStoresOptions { undo, background: None };
+    let options = TaskStoresOptions { undo, ..TaskStoresOptions::default() };
     let stores = TaskStores::open(TASK, "shop", None, memory, options, &[Arc::new(builder)]).unwrap();
     let stock = stores.key_value("stock").unwrap();
     (stores, stock)

@@ -39,7 +39,10 @@ impl HeldBackground {
 
 fn open_behind(directory: &StateDirectory, background: &HeldBackground) -> (TaskStores, Stock) {
     let locked = directory.lock_task(TASK).unwrap();
-    let options = TaskStoresOptions { background: Some(Arc::clone(&background.thread)), undo: false };
+    let options = TaskStoresOptions {
+        background: Some(Arc::clone(&background.thread)),
+        ..TaskStoresOptions::default()
+    };
     let memory = StateMemory::new(16 << 20);
     let stores =
         TaskStores::open(TASK, "shop", Some(locked), memory, options, &[Arc::new(stock_builder())]).unwrap();

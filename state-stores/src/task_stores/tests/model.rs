@@ -390,7 +390,7 @@ fn open(variant: Variant, background: Option<&HeldBackground>, root: &Path) -> T
     let locked = variant.is_on_disk.then(|| directory.lock_task(TASK).unwrap());
     let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder().with_caching(variant.is_cached));
     let background = background.map(|background| Arc::clone(&background.thread));
-    let options = TaskStoresOptions { undo: variant.undo, background };
+    let options = TaskStoresOptions { undo: variant.undo, background, ..TaskStoresOptions::default() };
     let memory = StateMemory::new(variant.budget);
     TaskStores::open(TASK, "shop", locked, memory, options, &[builder]).unwrap()
 }

@@ -105,7 +105,7 @@ fn a_scan_never_sees_half_a_commit() {
     let root = tempfile::tempdir().unwrap();
     let directory = StateDirectory::new(root.path(), "shop");
     let background = BackgroundThread::start("checkpoints", || Duration::ZERO).unwrap();
-    let options = TaskStoresOptions { background: Some(background), undo: false };
+    let options = TaskStoresOptions { background: Some(background), ..TaskStoresOptions::default() };
     let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder().with_logging(false));
     let (locked, memory) = (directory.lock_task(TASK).unwrap(), StateMemory::new(16 << 20));
     let mut stores = TaskStores::open(TASK, "shop", Some(locked), memory, options, &[builder]).unwrap();
