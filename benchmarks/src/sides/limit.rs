@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::child::OneRun;
+use crate::clock::clock;
 
 /// One consumer and one producer of one process.
 pub(crate) struct Limit<'run> {
@@ -135,7 +136,8 @@ impl<'run> Limit<'run> {
             }
             // SAFETY: the error is valid and destroyed once.
             unsafe { rdsys::rd_kafka_error_destroy(error) };
-            self.producer.poll(Duration::from_millis(1));
+            self.producer.poll(Duration::ZERO);
+            clock().sleep(Duration::from_millis(1));
         }
     }
 

@@ -30,6 +30,9 @@ use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, Sen
 /// How long a record may wait for the brokers before the thread gives up; as long as commits may fail.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Between two looks at a full queue. The brokers empty it by many records in that time.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
+
 pub(crate) struct KafkaProducer {
     // Declared, and so dropped, before the client.
     topics: Vec<Topic>,
@@ -200,7 +203,9 @@ impl RecordSender for KafkaProducer {
                     return Ok(());
                 }
                 Err(RDKafkaErrorCode::QueueFull) if self.may_wait(&mut deadline) => {
-                    self.client.poll(Duration::from_millis(1));
+                    // The crate's poll with a timeout below two milliseconds is a busy wait.
+                    self.client.poll(Duration::ZERO);
+                    self.clock.sleep(FULL_QUEUE_PAUSE);
                 }
                 Err(code) => {
                     let doing =

@@ -18,6 +18,7 @@ use crate::error::{EngineFailure, StoreError};
 use crate::format::metadata;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
+use crate::overlay::Overlay;
 use crate::types::{Offset, StoreIndex, TaskId};
 
 /// A store of the task as the engine sees it.
