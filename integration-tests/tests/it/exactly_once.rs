@@ -210,6 +210,8 @@ fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) 
     settings.transaction_timeout = transaction_timeout;
     settings.kafka_properties.insert("producer.message.timeout.ms".into(), message_timeout_millis.into());
     settings.commit_interval = Some(Duration::from_secs(1));
+    // A consumer that is closed while the brokers are away cannot leave its group; its successor waits this long.
+    settings.session_timeout = Duration::from_secs(6);
     settings.state_dir = state_dir.path().into();
     let builder = StreamsBuilder::new();
     let counts = builder.stream::<String, String>("sales").group_by_key().count(COUNTS.without_caching());
