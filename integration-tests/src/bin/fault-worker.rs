@@ -15,6 +15,7 @@ use millstream::runtime::{Step, StepListener};
 use millstream_integration_tests::faults::{Order, Program};
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
+use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
 struct Arguments {
@@ -26,7 +27,8 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_env_filter("info").with_ansi(false).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
     // Without a handler, the first write beyond the limit would end the process instead of failing.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;

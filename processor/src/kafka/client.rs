@@ -70,6 +70,8 @@ pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
         Some(
             Code::BrokerTransportFailure
             | Code::AllBrokersDown
+            // The client dropped the connection a request was for, as when the broker's place is taken by another.
+            | Code::DestroyBroker
             | Code::OperationTimedOut
             | Code::RequestTimedOut
             | Code::MessageTimedOut
