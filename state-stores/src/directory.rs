@@ -174,10 +174,17 @@ impl TaskDirectory {
         self.path.join(ROCKSDB_DIRECTORY)
     }
 
-    /// The file in which rows are written before they become part of the database. What a crash left there is overwritten by
-    /// the next checkpoint or restore.
-    pub(crate) fn ingest_path(&self) -> PathBuf {
-        self.path.join(INGEST_FILE)
+    /// Where a file is written before it becomes part of the database. A crash may have left one there that is part of it already,
+    /// under a second name: that name is removed, because writing to it would write into the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub(crate) fn new_ingest_path(&self) -> Result<PathBuf, StoreError> {
+        let path = self.path.join(INGEST_FILE);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", &path, error)),
+            _ => Ok(path),
+        }
     }
 
     /// Removes the directory with everything in it; the lock is released last.

@@ -160,7 +160,7 @@ impl Engine for RocksDbEngine {
         if rows.is_empty() {
             return Ok(());
         }
-        self.ingest(store, rows).map_err(|e| self.failure(e))
+        self.ingest(store, rows)
     }
 
     fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {

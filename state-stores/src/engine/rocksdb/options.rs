@@ -15,8 +15,9 @@ use rocksdb::{
 use crate::key_range::KeyRange;
 use crate::memory::StateMemory;
 
-/// Rows do not pass through write buffers; offsets and metadata are few.
-const WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// Rows do not pass through write buffers; offsets and metadata are few. But RocksDB keeps the indexes and filters of young files
+/// in the cache if they are not much larger than a write buffer.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const MAX_BACKGROUND_JOBS: i32 = 2;
 const MAX_OPEN_FILES: i32 = 512;

@@ -185,6 +185,29 @@ fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
     assert_eq!(contents(&stores.key_value("orders").unwrap()).len(), 3);
 }
 
+/// Between the two steps of moving a file, it has two names: one beside the database and one in it.
+#[test]
+fn a_file_that_a_crash_left_under_two_names_is_not_written_to() {
+    let (_root, directory) = directory();
+    let mut stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();
+    add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
+    commit(&mut stores);
+    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
+    let files = fs::read_dir(directory.task(TASK).join("rocksdb")).unwrap();
+    let tables =
+        files.map(|file| file.unwrap().path()).filter(|path| path.extension() == Some("sst".as_ref()));
+    let rows = tables.min().expect("the rows, and then the offset, became a file");
+    let second_name = directory.task(TASK).join("ingest.sst");
+    fs::hard_link(&rows, &second_name).unwrap();
+    let before = fs::read(&rows).unwrap();
+
+    add(&stores.key_value("stock").unwrap(), "pears", 1, 11);
+    commit(&mut stores);
+    stores.checkpoint(&[(STOCK.index(), Offset::new(2))]).unwrap();
+    assert_eq!(fs::read(&rows).unwrap(), before);
+    assert!(!second_name.exists());
+}
+
 /// A checkpoint that has ended survives a crash, rows and offset.
 #[test]
 fn rows_and_offset_reach_the_disk_together() {
