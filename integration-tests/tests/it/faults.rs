@@ -55,7 +55,11 @@ fn what_at_least_once_does_twice_is_found_when_it_is_held_to_exactly_once() -> R
     };
     let outcome = run(&options, &mut |_| ())?;
     assert!(outcome.count(ViolationKind::Duplicated) > 0, "{}", report(&options, &outcome));
-    assert_eq!(outcome.count(ViolationKind::Lost), 0, "{}", report(&options, &outcome));
+    // A count that only the changelog had when a process died is passed over by the next one. No record may be.
+    let violations = outcome.batches.iter().flat_map(|batch| &batch.findings.violations);
+    let mut lost = violations.filter(|one| one.kind == ViolationKind::Lost).map(ToString::to_string);
+    let lost_record = lost.find(|what| what.contains("is not in"));
+    assert_eq!(lost_record, None, "{}", report(&options, &outcome));
     let text = report(&options, &outcome);
     assert!(text.contains("--seed 1 --faults 3") && text.contains("--judged-by exactly-once"), "{text}");
     Ok(())
