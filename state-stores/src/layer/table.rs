@@ -91,14 +91,14 @@ impl<V> Table<V> {
 
     /// Adds what is known about a key that the table does not have, estimated at `row_bytes`.
     pub(super) fn insert(&mut self, hash: u64, key: &[u8], row: TableRow<V>, row_bytes: usize) -> Slot {
-        // The index is between half and seven eighths full; small keys take more of the allocator than of themselves.
+        // The index is between half and seven eighths full; long keys take more of the allocator than of themselves, and what short
+        // ones save is the room that the entries have to grow.
         const LEAST_ALLOCATION: usize = 32;
-        let key = SmallVec::from_slice(key);
-        let key_bytes = if key.spilled() { key.len().max(LEAST_ALLOCATION) } else { 0 };
-        let bytes = size_of::<Entry<V>>() + 2 * size_of::<Slot>() + key_bytes + row_bytes;
+        let bytes =
+            size_of::<Entry<V>>() + 2 * size_of::<Slot>() + key.len().max(LEAST_ALLOCATION) + row_bytes;
         let entry = Entry {
             hash,
-            key,
+            key: SmallVec::from_slice(key),
             row,
             change: None,
             was_read: false,
