@@ -71,7 +71,8 @@ fn await_counts(
     mut counts: impl FnMut() -> Result<BTreeMap<String, u64>>,
 ) -> Result<()> {
     let mut seen = BTreeMap::new();
-    let equal = await_until(DEADLINE, "every record to be counted once", || {
+    // A broker that starts again beside other tests takes its time.
+    let equal = await_until(3 * DEADLINE, "every record to be counted once", || {
         seen = counts().ok()?;
         (seen == *expected).then_some(())
     });
@@ -183,7 +184,7 @@ fn rebalances_under_load_double_nothing() -> Result<()> {
 
 #[test]
 fn a_broker_away_for_longer_than_a_transaction_doubles_nothing() -> Result<()> {
-    let thread = after_an_outage(Duration::from_secs(2), "2000")?;
+    let thread = after_an_outage(Duration::from_secs(5), "5000")?;
     assert!(thread.transactions_aborted + thread.restarts > 0, "no transaction met the outage: {thread:?}");
     Ok(())
 }
@@ -197,7 +198,7 @@ fn an_aborted_transaction_is_processed_again_by_the_same_thread() -> Result<()> 
     Ok(())
 }
 
-/// Kills the broker in the middle of a transaction, and starts it again four seconds later. Checks that each record is counted once, and
+/// Kills the broker in the middle of a transaction, and starts it again six seconds later. Checks that each record is counted once, and
 /// returns what the thread tells of it.
 fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) -> Result<ThreadSnapshot> {
     let mut kafka = RealKafka::start()?;
@@ -220,29 +221,27 @@ fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) 
 
     let client = ClusterClient::new(kafka.bootstrap_servers())?;
     let enough = AtomicBool::new(false);
-    let written = std::thread::scope(|scope| -> Result<usize> {
-        // Each write waits for the broker, so the load goes on where the outage began.
-        let load = scope.spawn(|| -> Result<usize> {
-            let mut first = 0;
-            while !enough.load(Ordering::Relaxed) {
+    std::thread::scope(|scope| {
+        // What the outage makes of a write is of no interest: the topic says what was written.
+        scope.spawn(|| {
+            for first in (0..).step_by(1_000).take_while(|_| !enough.load(Ordering::Relaxed)) {
                 let records = orders(first, 1_000).map(|(key, value)| NewRecord::new(key, value));
-                client.produce("sales", records)?;
-                first += 1_000;
+                if let Err(error) = client.produce("sales", records) {
+                    tracing::info!("cannot write: {error:#}");
+                }
             }
-            Ok(first)
         });
         sleep(Duration::from_millis(1_500));
         let mut outage = || -> Result<()> {
             kafka.kill()?;
-            sleep(Duration::from_secs(4));
+            sleep(Duration::from_secs(6));
             kafka.start_again()
         };
         let outcome = outage();
         enough.store(true, Ordering::Relaxed);
-        let written = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))?;
-        outcome.and(written)
+        outcome
     })?;
-    let expected = recount(orders(0, written).map(|(key, _)| key));
+    let expected = recount(client.read_all("sales")?.iter().filter_map(ReadRecord::key_text));
     await_counts(&expected, || counts_of(&app))?;
     check_each_once(&client, "sold", "shop-counts-changelog", &expected)?;
     let thread = ThreadSnapshot::clone(&app.threads()[0]);
