@@ -138,6 +138,9 @@ impl<'a> Stage<'a> {
         for worker in self.workers.iter_mut().chain(&mut self.guests) {
             if let Err(error) = worker.stop(DEADLINE_OF_AN_END) {
                 self.findings.add(ViolationKind::GaveUp, format!("no clean end: {error:#}"));
+                if let Err(error) = worker.kill() {
+                    tracing::warn!("cannot end an instance: {error:#}");
+                }
             }
             if worker.has_rebuilt() {
                 let what = format!("an instance dropped its state: {}", worker.state_dir().display());

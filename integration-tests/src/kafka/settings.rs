@@ -12,8 +12,11 @@ const COMMON: &[(&str, &str)] = &[
     ("auto.create.topics.enable", "false"),
     ("offsets.topic.num.partitions", "4"),
     ("transaction.state.log.num.partitions", "4"),
-    // How often the broker looks for transactions that took too long; ten seconds by default.
-    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
+    // A broker that was killed and starts again is let in when its earlier life has timed out. That has to be before it looks for
+    // transactions that took too long (10 s after its start): it takes partitions whose leader it does not know for deleted ones, skips the
+    // marks of their transactions, and these stay open for good.
+    ("broker.session.timeout.ms", "3000"),
+    ("broker.heartbeat.interval.ms", "500"),
     ("share.coordinator.state.topic.num.partitions", "4"),
     ("group.initial.rebalance.delay.ms", "0"),
     // Lets a test see a member lost within a second.

@@ -183,8 +183,16 @@ fn rebalances_under_load_double_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_broker_away_for_longer_than_a_transaction_doubles_nothing() -> Result<()> {
+    let thread = after_an_outage(Duration::from_secs(5), "5000")?;
+    assert!(thread.transactions_aborted + thread.restarts > 0, "no transaction met the outage: {thread:?}");
+    Ok(())
+}
+
+#[test]
 fn an_aborted_transaction_is_processed_again_by_the_same_thread() -> Result<()> {
-    let thread = after_an_outage()?;
+    // Records are given up long before the broker gives up their transaction.
+    let thread = after_an_outage(Duration::from_secs(60), "1500")?;
     assert!(thread.transactions_aborted > 0, "no transaction was aborted: {thread:?}");
     assert_eq!(thread.restarts, 0, "an abort is no reason to begin anew");
     Ok(())
@@ -192,7 +200,7 @@ fn an_aborted_transaction_is_processed_again_by_the_same_thread() -> Result<()> 
 
 /// Kills the broker in the middle of a transaction, and starts it again six seconds later. Checks that each record is counted once, and
 /// returns what the thread tells of it.
-fn after_an_outage() -> Result<ThreadSnapshot> {
+fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) -> Result<ThreadSnapshot> {
     let mut kafka = RealKafka::start()?;
     for topic in ["sales", "sold"] {
         kafka.create_topic(topic, 2, &[])?;
@@ -200,9 +208,8 @@ fn after_an_outage() -> Result<ThreadSnapshot> {
     let state_dir = tempfile::tempdir()?;
     let mut settings = Settings::new(kafka.bootstrap_servers());
     settings.processing_guarantee = ProcessingGuarantee::ExactlyOnce;
-    // Records are given up long before the broker gives up their transaction.
-    settings.transaction_timeout = Duration::from_secs(60);
-    settings.kafka_properties.insert("producer.message.timeout.ms".into(), "1500".into());
+    settings.transaction_timeout = transaction_timeout;
+    settings.kafka_properties.insert("producer.message.timeout.ms".into(), message_timeout_millis.into());
     settings.commit_interval = Some(Duration::from_secs(1));
     // A consumer that is closed while the brokers are away cannot leave its group; its successor waits this long.
     settings.session_timeout = Duration::from_secs(6);

@@ -458,14 +458,22 @@ impl Drop for KafkaConsumer {
     }
 }
 
+/// First and next offset of a partition that is known to exist: a broker that does not know it has yet to hear of it.
 fn bounds<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
     timeout: Duration,
 ) -> Result<(Offset, Offset)> {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     let (low, high) = client.fetch_watermarks(topic, partition, timeout).map_err(|error| {
-        kafka_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
+        let doing = format!("cannot ask for the end of partition {partition} of topic {topic}");
+        match error.rdkafka_error_code() {
+            Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => {
+                Error::new(ErrorKind::Retry, doing).with_source(error)
+            }
+            _ => kafka_error(doing, error),
+        }
     })?;
     Ok((Offset::new(low), Offset::new(high)))
 }

@@ -76,7 +76,14 @@ impl KafkaProducer {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let timeout = millis(settings.transaction_timeout).to_string();
-        let fixed = [("transactional.id", transactional_id), ("transaction.timeout.ms", &timeout)];
+        let idle = millis(settings.transaction_timeout / 2).to_string();
+        let fixed = [
+            ("transactional.id", transactional_id),
+            ("transaction.timeout.ms", &timeout),
+            // librdkafka looks for a group coordinator that has gone only when some connection opens or closes, and heeds no timeout
+            // until then (its issues 5456 and 5511). Idle connections that close are what wakes it.
+            ("connections.max.idle.ms", &idle),
+        ];
         let mut producer = KafkaProducer::create(settings, client_id, clock, &fixed)?;
         producer.init_transactions()?;
         Ok(producer)
@@ -143,6 +150,21 @@ impl KafkaProducer {
             return Err(Error::invalid(format!("cannot write to topic {name}")));
         }
         Ok(Topic { handle, name: name.into(), partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+    }
+
+    /// Sends an output again, and waits for what becomes of it.
+    fn send_one(&mut self, output: &FailedOutput) -> Result<()> {
+        let topic = self.resolve(&output.topic)?;
+        self.send(&OutgoingRecord {
+            topic,
+            partition: output.partition,
+            key: output.key.as_deref(),
+            value: output.value.as_deref(),
+            timestamp: output.timestamp,
+            headers: &output.headers,
+            changelog: None,
+        })?;
+        self.flush()
     }
 
     /// Whether there is time left for another try; the first call sets the deadline.
@@ -280,23 +302,21 @@ impl Producer for KafkaProducer {
 
     fn send_alone(&mut self, failed: Vec<FailedOutput>) -> Result<Vec<FailedOutput>> {
         let mut refused = Vec::new();
-        for output in failed {
+        let mut left = failed.into_iter();
+        while let Some(output) = left.next() {
             if !output.may_pass_alone {
                 refused.push(output);
                 continue;
             }
-            let topic = self.resolve(&output.topic)?;
-            self.send(&OutgoingRecord {
-                topic,
-                partition: output.partition,
-                key: output.key.as_deref(),
-                value: output.value.as_deref(),
-                timestamp: output.timestamp,
-                headers: &output.headers,
-                changelog: None,
-            })?;
-            self.flush()?;
-            refused.extend(self.take_failed());
+            match self.send_one(&output) {
+                Ok(()) => refused.extend(self.take_failed()),
+                Err(error) => {
+                    // None of them is forgotten: the next try of the commit finds them here.
+                    let unsettled = refused.into_iter().chain([output]).chain(left);
+                    self.client.context().failed.lock().extend(unsettled);
+                    return Err(error);
+                }
+            }
         }
         Ok(refused)
     }
