@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::Bench;
 use crate::child::OneRun;
-use crate::rows::Row;
+use crate::rows::{Fill, Row};
 
 /// Benchmarks of millstream against Kafka Streams and the raw limit.
 #[derive(Parser)]
@@ -47,17 +47,23 @@ struct Arguments {
     results: PathBuf,
 }
 
-/// One run of one side, in a process of its own; used by the program itself.
+/// What runs in a process of its own; used by the program itself.
 #[derive(Subcommand)]
 enum Run {
+    /// One run of one side.
     #[command(hide = true)]
     One(OneRun),
+    /// The writer of a store that is to be killed.
+    #[command(hide = true)]
+    Fill(Fill),
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Run::One(run)) = &arguments.run {
-        return sides::run(run);
+    match &arguments.run {
+        Some(Run::One(run)) => return sides::run(run),
+        Some(Run::Fill(fill)) => return fill.run(),
+        None => {}
     }
     let is_chosen = |row: &dyn Row| match arguments.only.as_slice() {
         [] if arguments.quick => row.is_in_quick_look(),

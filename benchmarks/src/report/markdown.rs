@@ -84,6 +84,7 @@ fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
         Figure::IdleCpuPercent => "idle CPU, % of a core",
         Figure::StoreStallMs => "longest store stall at 100 k dirty keys, ms",
         Figure::RssOfBudget => "peak RSS above that of tiny state, of state_memory",
+        Figure::ReopenMs => "store of 1 GiB reopened after kill -9, ms",
     };
     let bound = match goal.figure {
         Figure::Throughput | Figure::ThroughputOfLimit => "at least",

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::throughput::ROUNDS_ALONE;
+use super::throughput::ROUNDS_WITHOUT_GOAL;
 use super::{Row, Workload};
 use crate::bench::{Bench, Scene};
 use crate::child::CommitTimes;
@@ -33,7 +33,7 @@ impl Row for CommitStall {
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
         let input = bench.sized(Input::stream(5_000_000, Keys::Uniform(KEYS)));
         let topic = bench.topic(input)?;
-        let rounds = bench.rounds(ROUNDS_ALONE, |_| {
+        let rounds = bench.rounds(ROUNDS_WITHOUT_GOAL, |_| {
             let mut scene = bench.scene(Side::Ours, Workload::Count, &topic, input.partitions)?;
             scene.run.emission_cache = true;
             run(scene, input)

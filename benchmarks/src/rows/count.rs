@@ -76,13 +76,13 @@ pub(super) fn of_tiny_and_large_state() -> (Throughput, Throughput) {
 fn count(name: &'static str, title: &'static str, keys: Keys) -> Throughput {
     Throughput {
         is_in_quick_look: false,
-        ..Throughput::new(name, title, Workload::Count, Input::stream(2_000_000, keys), IN_MEMORY)
+        ..Throughput::new(name, title, Workload::Count, Input::stream(1_500_000, keys), IN_MEMORY)
     }
 }
 
 fn cached(name: &'static str, title: &'static str, keys: Keys) -> Throughput {
     Throughput {
-        input: Input::stream(3_000_000, keys),
+        input: Input::stream(2_500_000, keys),
         emission: Emission::Cached,
         has_limit: false,
         // Kafka Streams takes about five times as long, so this gives both as many commits, and outputs, a record.

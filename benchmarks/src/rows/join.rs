@@ -15,7 +15,7 @@ const GOALS: &[Goal] = &[Goal::throughput(2.5, 3.5), Goal::cpu(1.0 / 3.0), Goal:
 
 pub(super) fn rows() -> Vec<Throughput> {
     const ROWS: u64 = 200_000;
-    let input = Input::stream(3_000_000, Keys::Uniform(ROWS));
+    let input = Input::stream(2_000_000, Keys::Uniform(ROWS));
     let title = "join 100-byte records with a table of 200 k rows";
     vec![Throughput {
         table: Some(Input { time: EventTime::Table, value_bytes: 20, ..Input::stream(ROWS, Keys::Unique) }),

@@ -10,6 +10,7 @@ mod latency;
 mod measured;
 mod pass;
 mod query;
+mod reopen;
 mod repartition;
 mod restore;
 mod scale;
@@ -25,6 +26,8 @@ use millstream_integration_tests::kafka::ClusterClient;
 use crate::bench::{Bench, KEEP_ALL};
 use crate::child::OneRun;
 use crate::report::Outcome;
+
+pub(crate) use self::reopen::Fill;
 
 /// The store that counts are kept in, on every side.
 pub(crate) const COUNTS: StoreName<Vec<u8>, u64> = StoreName::new("counts");
@@ -71,6 +74,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     rows.push(Box::new(idle::Idle));
     rows.push(Box::new(commit_stall::CommitStall));
     rows.push(Box::new(state_memory::StateMemory));
+    rows.push(Box::new(reopen::Reopen));
     rows.extend(scale::rows());
     rows
 }

@@ -29,7 +29,7 @@ pub(super) fn rows() -> Vec<Throughput> {
 
 /// The pass that other rows are about, too.
 pub(super) fn small() -> Throughput {
-    let input = Input::stream(5_000_000, Keys::Uniform(100_000));
+    let input = Input::stream(3_000_000, Keys::Uniform(100_000));
     Throughput {
         columns: &[Column::Matched, Column::Defaults],
         ..Throughput::new("pass-100b", "pass on 100-byte records", Workload::Pass, input, STATELESS)

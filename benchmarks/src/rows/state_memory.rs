@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::throughput::{ROUNDS_ALONE, Throughput};
+use super::throughput::{ROUNDS_WITHOUT_GOAL, Throughput};
 use super::{Row, count};
 use crate::bench::Bench;
 use crate::report::{Figure, Figures, Goal, Outcome};
@@ -29,7 +29,7 @@ impl Row for StateMemory {
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
         let (tiny, large) = count::of_tiny_and_large_state();
         let topics = [tiny.topics(bench)?, large.topics(bench)?];
-        let rounds = bench.rounds(ROUNDS_ALONE, |number| {
+        let rounds = bench.rounds(ROUNDS_WITHOUT_GOAL, |number| {
             let rss = |row: &Throughput, topics| -> Result<f64> {
                 Ok(row.run(bench, topics, Side::Ours, Column::Matched, number)?.rss_mb)
             };

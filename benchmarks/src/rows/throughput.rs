@@ -66,10 +66,8 @@ impl Row for Throughput {
         let topics = self.topics(bench)?;
         let mut outcomes = Vec::new();
         for column in self.columns {
-            let (sides, most) = match self.is_compared {
-                true => (bench.sides(self.has_limit), usize::MAX),
-                false => (vec![Side::Ours], ROUNDS_ALONE),
-            };
+            let sides = if self.is_compared { bench.sides(self.has_limit) } else { vec![Side::Ours] };
+            let most = if self.goals.is_empty() { ROUNDS_WITHOUT_GOAL } else { usize::MAX };
             let limit_rounds = if self.goals.iter().any(Goal::is_of_limit) { most } else { ROUNDS_TO_SHOW };
             let rounds = bench.rounds(most, |round| {
                 let takes_part = |side: &&Side| **side != Side::Limit || round < limit_rounds;
@@ -255,11 +253,11 @@ impl Throughput {
 /// Rounds in which the limit runs where it is shown and no goal is about it.
 const ROUNDS_TO_SHOW: usize = 2;
 
-/// Rounds of a row that is not compared: its figures are medians, not ratios.
-pub(super) const ROUNDS_ALONE: usize = 3;
+/// Rounds of a row with no goal for its ratios.
+pub(super) const ROUNDS_WITHOUT_GOAL: usize = 3;
 
 /// How long a warm Kafka Streams is measured.
-const WINDOW: Duration = Duration::from_secs(5);
+const WINDOW: Duration = Duration::from_secs(4);
 
 /// How much of its input a run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ impl DockerBroker {
     pub(super) fn create(settings: &BrokerSettings) -> Result<Self> {
         // The same port inside and outside, because the broker also connects to the address it advertises.
         let image = GenericImage::new(IMAGE, TAG).with_mapped_port(settings.port, settings.port.tcp());
-        let image = image.with_env_var("KAFKA_HEAP_OPTS", settings.heap.jvm_option());
+        let image = image.with_env_var("KAFKA_HEAP_OPTS", settings.heap.jvm_options().join(" "));
         let image = settings.properties("0.0.0.0").into_iter().fold(image, |image, (name, value)| {
             image.with_env_var(format!("KAFKA_{}", name.to_uppercase().replace('.', "_")), value)
         });

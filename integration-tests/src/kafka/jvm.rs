@@ -79,7 +79,7 @@ impl JvmBroker {
 
 fn launch(programs: &JavaPrograms, heap: Heap, folder: &Path) -> Result<GuardedProcess> {
     let log = File::options().create(true).append(true).open(log_file(folder))?;
-    let options = [heap.jvm_option(), "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"];
+    let options = [heap.jvm_options(), &["-Dorg.slf4j.simpleLogger.defaultLogLevel=info"]].concat();
     let mut command = programs.command("Broker", &options);
     command.arg(folder.join("server.properties")).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     GuardedProcess::start(command, Some(folder))

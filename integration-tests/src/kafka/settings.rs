@@ -46,11 +46,11 @@ pub(super) enum Heap {
 }
 
 impl Heap {
-    /// The JVM's option for it.
-    pub(super) fn jvm_option(self) -> &'static str {
+    /// The JVM's options for it. A small broker does not live for long enough to repay what an optimising compiler costs.
+    pub(super) fn jvm_options(self) -> &'static [&'static str] {
         match self {
-            Heap::Small => "-Xmx512m",
-            Heap::Large => "-Xmx2g",
+            Heap::Small => &["-Xmx512m", "-XX:TieredStopAtLevel=1"],
+            Heap::Large => &["-Xmx2g"],
         }
     }
 }

@@ -22,8 +22,8 @@ pub(crate) struct CommitClock {
     limits: RowLimits,
     last_commit: Duration,
     last_checkpoint: Duration,
-    /// Since when commits fail, if they do.
-    failing_since: Option<Duration>,
+    /// Of the commits since the last one that succeeded.
+    failing: Option<Failing>,
     pub(crate) commits: u64,
     pub(crate) failures: u64,
     pub(crate) time: TimeSpent,
@@ -32,6 +32,16 @@ pub(crate) struct CommitClock {
     pub(crate) last_time: Duration,
     pub(crate) transactions: TransactionCounters,
 }
+
+/// Failures of commits in a row.
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    since: Duration,
+    last: Duration,
+}
+
+/// Failures that lie further apart do not belong together: in between there was nothing to commit.
+const ONE_OUTAGE: Duration = Duration::from_secs(150);
 
 /// What became of transactions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,7 +59,7 @@ impl CommitClock {
             limits,
             last_commit: now,
             last_checkpoint: now,
-            failing_since: None,
+            failing: None,
             commits: 0,
             failures: 0,
             time: TimeSpent::default(),
@@ -71,7 +81,7 @@ impl CommitClock {
         settings: &Settings,
         tasks: &[Task<impl InputMessage>],
     ) -> bool {
-        let is_failing = self.failing_since.is_some();
+        let is_failing = self.failing.is_some();
         now.saturating_sub(self.last_commit) >= settings.effective_commit_interval()
             || !is_failing && self.holds_too_much(settings, tasks)
     }
@@ -121,7 +131,7 @@ impl CommitClock {
             dirty.iter_mut().try_for_each(|task| task.committed(producer))?;
             on_step.tell(Step::StatePublished);
             self.commits += 1;
-            self.failing_since = None;
+            self.failing = None;
         }
         self.last_commit = clock.monotonic();
         self.checkpoint(tasks, settings, self.last_commit)?;
@@ -210,10 +220,10 @@ impl CommitClock {
     fn not_committed(&mut self, cause: Error, now: Duration) -> Result<()> {
         self.failures += 1;
         self.last_commit = now;
-        if now.saturating_sub(*self.failing_since.get_or_insert(now)) > GIVE_UP_AFTER {
-            return Err(cause);
-        }
-        Ok(())
+        let same_outage = self.failing.filter(|failing| now.saturating_sub(failing.last) <= ONE_OUTAGE);
+        let since = same_outage.map_or(now, |failing| failing.since);
+        self.failing = Some(Failing { since, last: now });
+        if now.saturating_sub(since) > GIVE_UP_AFTER { Err(cause) } else { Ok(()) }
     }
 }
 
@@ -355,9 +365,19 @@ mod tests {
     #[test]
     fn aborts_without_an_end_are_an_error() {
         let mut clock = clock();
-        let cause = || Error::new(ErrorKind::Abortable, "again");
-        assert!(clock.aborted(cause(), Duration::ZERO).is_ok());
-        assert!(clock.aborted(cause(), GIVE_UP_AFTER).is_ok());
-        assert!(clock.aborted(cause(), GIVE_UP_AFTER + Duration::from_secs(1)).is_err());
+        let mut abort_at = |now| clock.aborted(Error::new(ErrorKind::Abortable, "again"), now).is_ok();
+        assert!(abort_at(Duration::ZERO));
+        assert!(abort_at(GIVE_UP_AFTER / 2));
+        assert!(abort_at(GIVE_UP_AFTER));
+        assert!(!abort_at(GIVE_UP_AFTER + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn an_abort_now_and_then_is_none() {
+        let mut clock = clock();
+        for hour in 0..24 {
+            let now = Duration::from_secs(3600 * hour);
+            assert!(clock.aborted(Error::new(ErrorKind::Abortable, "now and then"), now).is_ok());
+        }
     }
 }
