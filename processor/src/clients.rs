@@ -109,7 +109,7 @@ pub(crate) trait Producer: RecordSender {
     /// Serves delivery reports. Does not wait.
     fn poll(&self);
 
-    /// Waits until every record is acknowledged or has failed; see [`Producer::take_failed`].
+    /// Waits until every record is acknowledged or has failed, in a transaction until one of them has; see [`Producer::take_failed`].
     ///
     /// # Errors
     /// `Retry` if the brokers do not answer in time, `Fatal` if the producer cannot go on.

@@ -304,6 +304,6 @@ pub(crate) fn fairness_sheet(has_peer: bool) -> String {
          defaults: each side as shipped, the JVM with the heap it takes\n\
          every update emitted: record cache 0 there, without_caching() here; newest at commit: 64 MiB there, ours sized by state_memory\n\
          measured over the second half of each run; Kafka Streams' runs of a row share a JVM, and from the second on it is stopped\n\
-         after 4 s past the first tenth of its input; CPU is user and system time of the whole process"
+         after 3 s past the first tenth of its input; CPU is user and system time of the whole process"
     )
 }

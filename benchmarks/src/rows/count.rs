@@ -61,7 +61,7 @@ pub(super) fn uniform() -> Throughput {
 /// With [`SMALL_STATE_MEMORY_MIB`], which 1.2 M keys exceed tenfold.
 fn on_disk(keys: u64) -> Throughput {
     Throughput {
-        input: Input::stream(2_400_000, Keys::Uniform(keys)),
+        input: Input::stream(1_600_000, Keys::Uniform(keys)),
         ours: &["state.memory=16777216"],
         goals: ON_DISK,
         ..count("count-10x-cache", "count uniform keys, ten times what the cache holds", Keys::Unique)
@@ -76,13 +76,13 @@ pub(super) fn of_tiny_and_large_state() -> (Throughput, Throughput) {
 fn count(name: &'static str, title: &'static str, keys: Keys) -> Throughput {
     Throughput {
         is_in_quick_look: false,
-        ..Throughput::new(name, title, Workload::Count, Input::stream(1_500_000, keys), IN_MEMORY)
+        ..Throughput::new(name, title, Workload::Count, Input::stream(1_200_000, keys), IN_MEMORY)
     }
 }
 
 fn cached(name: &'static str, title: &'static str, keys: Keys) -> Throughput {
     Throughput {
-        input: Input::stream(2_500_000, keys),
+        input: Input::stream(2_000_000, keys),
         emission: Emission::Cached,
         has_limit: false,
         // Kafka Streams takes about five times as long, so this gives both as many commits, and outputs, a record.

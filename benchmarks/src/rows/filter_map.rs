@@ -11,7 +11,7 @@ use crate::sides::Limit;
 
 pub(super) fn rows() -> Vec<Throughput> {
     // No key twice, and every other one even: exactly half of the records come out.
-    let input = Input::stream(4_000_000, Keys::Unique);
+    let input = Input::stream(3_000_000, Keys::Unique);
     let title = "filter half of the 100-byte records, map their values";
     vec![Throughput {
         outputs_per_thousand: 500,

@@ -70,9 +70,9 @@ fn run(bench: &Bench, side: Side, topic: &str, input: Input) -> Result<(f64, f64
     let watch = Watch::new(bench.bootstrap_servers(), &scene.run.id)?;
     scene.watch(&child, || Ok(watch.committed(topic, input.partitions)? >= input.records))?;
     let clock = clock();
-    clock.sleep(bench.scaled(Duration::from_secs(10)));
+    clock.sleep(bench.scaled(Duration::from_secs(5)));
     let from = child.usage()?;
-    clock.sleep(bench.scaled(Duration::from_secs(20)));
+    clock.sleep(bench.scaled(Duration::from_secs(10)));
     let to = child.usage()?;
     let busy = to.cpu.saturating_sub(from.cpu).as_secs_f64() / to.at.saturating_sub(from.at).as_secs_f64();
     let rss_mb = child.peak_resident_megabytes()?;

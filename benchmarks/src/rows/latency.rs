@@ -24,7 +24,7 @@ use crate::stats::median;
 /// Records whose time is not taken: the JVM warms up, in the first round from its start.
 const FIRST_WARM_UP: Duration = Duration::from_secs(15);
 const WARM_UP: Duration = Duration::from_secs(2);
-const MEASURED: Duration = Duration::from_secs(8);
+const MEASURED: Duration = Duration::from_secs(6);
 const UNDER_WAY: Duration = Duration::from_millis(500);
 /// Without Kafka Streams there is nothing to take a fraction of.
 const RATE_WITHOUT_PEER: f64 = 100_000.0;

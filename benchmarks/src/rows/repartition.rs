@@ -20,7 +20,7 @@ pub(super) fn rows() -> Vec<Throughput> {
 
 /// The repartition that other rows are about, too.
 pub(super) fn uniform() -> Throughput {
-    let input = Input::stream(1_500_000, Keys::Uniform(100_000));
+    let input = Input::stream(1_200_000, Keys::Uniform(100_000));
     let title = "select another key, repartition, count, every update emitted";
     Throughput::new("repartition", title, Workload::Repartition, input, GOALS)
 }

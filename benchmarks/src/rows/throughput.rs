@@ -257,7 +257,7 @@ const ROUNDS_TO_SHOW: usize = 2;
 pub(super) const ROUNDS_WITHOUT_GOAL: usize = 3;
 
 /// How long a warm Kafka Streams is measured.
-const WINDOW: Duration = Duration::from_secs(4);
+const WINDOW: Duration = Duration::from_secs(3);
 
 /// How much of its input a run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,8 @@ use millstream::runtime::Step;
 
 /// How long to wait for a step that may never come: an instance without tasks commits nothing.
 const DEADLINE_OF_A_STEP: Duration = Duration::from_secs(6);
+/// By then a write that failed while the disk was full has been told of.
+const A_CHECKPOINT_LATER: Duration = Duration::from_secs(1);
 const DEADLINE_OF_A_BROKER: Duration = Duration::from_secs(120);
 const DEADLINE_OF_A_GUEST: Duration = Duration::from_secs(60);
 
@@ -168,6 +170,7 @@ fn fill_disk(fault: &Fault, stage: &mut Stage<'_>) -> Result<()> {
     if is_shared {
         stage.disk.make_room()?;
     }
+    thread::sleep(A_CHECKPOINT_LATER);
     for (number, worker) in stage.workers.iter_mut().enumerate().filter(|(number, _)| is_hit(*number)) {
         if worker.is_running()? {
             if !is_shared {

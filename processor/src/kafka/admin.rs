@@ -7,7 +7,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::client::{client_config, kafka_error};
 use crate::config::Settings;
@@ -104,6 +104,17 @@ impl KafkaAdmin {
         })
     }
 
+    /// Waits for the answer to a request, and not without end: librdkafka may leave one unanswered although it has timeouts.
+    fn answer<T>(&self, doing: &str, request: impl Future<Output = KafkaResult<T>>) -> Result<T> {
+        let in_time = async { tokio::time::timeout(2 * self.timeout, request).await };
+        match self.runtime.block_on(in_time) {
+            Ok(answer) => answer.map_err(|error| self.unreachable(doing, error)),
+            Err(_elapsed) => {
+                Err(self.unreachable(doing, KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)))
+            }
+        }
+    }
+
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
         kafka_error(
             format!("{doing} within {:?}: check bootstrap_servers and the brokers", self.timeout),
@@ -139,10 +150,7 @@ impl ClusterAdmin for KafkaAdmin {
             native = native.set(name, value);
         }
         let doing = format!("cannot create topic {}", topic.name);
-        let results = self
-            .runtime
-            .block_on(self.client.create_topics([&native], &self.options()))
-            .map_err(|error| self.unreachable(&doing, error))?;
+        let results = self.answer(&doing, self.client.create_topics([&native], &self.options()))?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -154,10 +162,8 @@ impl ClusterAdmin for KafkaAdmin {
 
     fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
         let doing = format!("cannot ask for the configuration of topic {topic}");
-        let resources = self
-            .runtime
-            .block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &self.options()))
-            .map_err(|error| self.unreachable(&doing, error))?;
+        let asked = [&ResourceSpecifier::Topic(topic)];
+        let resources = self.answer(&doing, self.client.describe_configs(asked, &self.options()))?;
         let mut config = BTreeMap::new();
         for resource in resources {
             let resource = resource.map_err(|code| kafka_error(doing.clone(), KafkaError::AdminOp(code)))?;
@@ -173,9 +179,6 @@ impl ClusterAdmin for KafkaAdmin {
             list.add_partition_offset(topic, *partition, rdkafka::Offset::Offset(*offset))
                 .map_err(|error| kafka_error(doing, error))?;
         }
-        self.runtime
-            .block_on(self.client.delete_records(&list, &self.options()))
-            .map_err(|error| self.unreachable(doing, error))?;
-        Ok(())
+        self.answer(doing, self.client.delete_records(&list, &self.options())).map(drop)
     }
 }

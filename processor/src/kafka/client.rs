@@ -84,6 +84,11 @@ pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             | Code::NetworkException
             | Code::NotEnoughReplicas
             | Code::NotEnoughReplicasAfterAppend
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::ReplicaNotAvailable
+            | Code::KafkaStorageError
             | Code::QueueFull
             | Code::UnstableOffsetCommit
             | Code::ConcurrentTransactions,

@@ -25,6 +25,7 @@ use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rustc_hash::FxHashMap;
 
 use super::client::{client_config, kafka_error, log, millis};
+use super::closing::Closing;
 use super::message::KafkaMessage;
 use crate::clients::{Consumer, Fetched, GroupEvent, PartitionOffset, Traffic};
 use crate::config::{OffsetReset, Settings};
@@ -38,9 +39,9 @@ const BATCH: usize = 1000;
 pub(crate) struct KafkaConsumer {
     // Declared, and so dropped, before the client: the queue holds a reference to it.
     queue: OwnQueue,
-    client: BaseConsumer<GroupContext>,
+    client: Closing<BaseConsumer<GroupContext>>,
     /// Sees open transactions, to find the end of a changelog; only where a store is restored.
-    log: Option<BaseConsumer>,
+    log: Option<Closing<BaseConsumer>>,
     /// Index into `assigned` by topic handle and partition, so that no name is compared on the path.
     routes: FxHashMap<(usize, i32), usize>,
     assigned: Vec<(Arc<str>, i32)>,
@@ -81,7 +82,7 @@ impl KafkaConsumer {
             .create()
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}-log"), error))?;
         let mut consumer = KafkaConsumer::alone(settings, client_id)?;
-        consumer.log = Some(log);
+        consumer.log = Some(Closing::new(log));
         Ok(consumer)
     }
 
@@ -123,7 +124,7 @@ impl KafkaConsumer {
         let queue = OwnQueue(unsafe { rdsys::rd_kafka_queue_new(client.client().native_ptr()) });
         Ok(KafkaConsumer {
             queue,
-            client,
+            client: Closing::new(client),
             log: None,
             routes: FxHashMap::default(),
             assigned: Vec::new(),

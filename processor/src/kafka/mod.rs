@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod clients;
+mod closing;
 mod consumer;
 mod embedded;
 mod embedded_admin;

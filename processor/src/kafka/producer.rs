@@ -18,6 +18,7 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rustc_hash::FxHashMap;
 
 use super::client::{client_config, kafka_error, log, millis};
+use super::closing::Closing;
 use super::transactions::TransactionState;
 use crate::api::{Header, Headers};
 use crate::clients::{PartitionOffset, Producer, Traffic};
@@ -37,7 +38,7 @@ pub(crate) struct KafkaProducer {
     // Declared, and so dropped, before the client.
     topics: Vec<Topic>,
     topic_indexes: FxHashMap<String, SenderTopic>,
-    pub(super) client: BaseProducer<Deliveries>,
+    pub(super) client: Closing<BaseProducer<Deliveries>>,
     pub(super) transaction: TransactionState,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timeout: Duration,
@@ -108,6 +109,7 @@ impl KafkaProducer {
         let client = config
             .create_with_context(Deliveries::default())
             .map_err(|error| kafka_error(format!("cannot create producer {client_id}"), error))?;
+        let client = Closing::new(client);
         Ok(KafkaProducer {
             topics: Vec::new(),
             topic_indexes: FxHashMap::default(),
@@ -266,6 +268,10 @@ impl Producer for KafkaProducer {
         // The crate's flush waits 100 ms at a time; this one returns as soon as the last report is served.
         loop {
             self.client.poll(Duration::ZERO);
+            // One record that was not delivered takes the transaction with it: the others are not waited for.
+            if self.transaction == TransactionState::Open && !self.client.context().failed.lock().is_empty() {
+                return Ok(());
+            }
             // SAFETY: the native client is valid.
             let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
             if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {

@@ -22,7 +22,7 @@ use super::snapshot::ThreadSnapshot;
 use super::state::ClientState;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ProcessingGuarantee, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::HttpServer;
 use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
 use crate::metrics::Metrics;
@@ -109,7 +109,16 @@ impl AppBuilder {
             Some(admin) => admin,
             None => Arc::new(KafkaAdmin::new(&settings, &format!("{application_id}-admin"))?),
         };
-        let partition_counts = prepare_topics(&self.topology, &application_id, &settings, &*admin)?;
+        let deadline = self.clock.monotonic() + settings.request_timeout;
+        let partition_counts = loop {
+            match prepare_topics(&self.topology, &application_id, &settings, &*admin) {
+                // A broker may go away in the middle; what was made already is found by the next try.
+                Err(error) if error.kind() == ErrorKind::Retry && self.clock.monotonic() < deadline => {
+                    self.clock.sleep(Duration::from_millis(100));
+                }
+                prepared => break prepared?,
+            }
+        };
         let topology = Arc::new(self.topology);
         let plans = TaskPlan::all(&topology, &application_id, &settings);
         let process_id = match settings.processing_guarantee {
@@ -210,7 +219,7 @@ impl Streams {
                 .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
             streams.threads.push(thread);
         }
-        streams.threads.extend(purge::start(&streams.shared)?);
+        purge::start(&streams.shared)?;
         Ok(streams)
     }
 
@@ -233,7 +242,7 @@ impl Streams {
             Err(Error::fatal(format!("the application is in state {state} and cannot become {wanted}")))
         } else {
             Err(Error::new(
-                crate::ErrorKind::Retry,
+                ErrorKind::Retry,
                 format!("after {timeout:?} the application is in state {state}, not {wanted}"),
             ))
         }

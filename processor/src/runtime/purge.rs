@@ -1,8 +1,7 @@
 //! Deletes the records of repartition topics once every effect of theirs is committed: nobody reads them again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tracing::{debug, warn};
@@ -18,8 +17,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 type Purged = BTreeMap<(Arc<str>, i32), i64>;
 
-/// Starts the thread that purges, if the application has repartition topics.
-pub(super) fn start(shared: &Arc<Shared>) -> Result<Option<JoinHandle<()>>> {
+/// Starts the thread that purges, if the application has repartition topics. It ends with the application, which does not wait for
+/// an answer from the brokers.
+pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
     let topics: Vec<String> = shared
         .topology
         .repartition_topics()
@@ -27,30 +27,34 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<Option<JoinHandle<()>>> {
         .map(|topic| internal_topic(&shared.application_id, &topic.name))
         .collect();
     if topics.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
-    let shared = Arc::clone(shared);
-    let thread = std::thread::Builder::new()
+    let application = Arc::downgrade(shared);
+    std::thread::Builder::new()
         .name(format!("{}-purge", shared.application_id))
-        .spawn(move || run(&shared, &topics))
+        .spawn(move || run(&application, &topics))
         .map_err(|error| {
             Error::fatal("cannot start the thread that purges repartition topics").with_source(error)
         })?;
-    Ok(Some(thread))
+    Ok(())
 }
 
-fn run(shared: &Shared, topics: &[String]) {
+fn run(application: &Weak<Shared>, topics: &[String]) {
     let is_ending =
         |state| !matches!(state, ClientState::Created | ClientState::Rebalancing | ClientState::Running);
     let mut purged = Purged::new();
-    while !shared.await_state(INTERVAL, is_ending) {
+    while let Some(shared) = application.upgrade()
+        && !shared.await_state(INTERVAL, is_ending)
+    {
         let snapshots: Vec<Arc<ThreadSnapshot>> =
             shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect();
         let before = purgeable(&snapshots, topics, &purged);
         if before.is_empty() {
             continue;
         }
-        match shared.admin.delete_records(&before) {
+        let admin = Arc::clone(&shared.admin);
+        drop(shared);
+        match admin.delete_records(&before) {
             Ok(()) => {
                 debug!(?before, "purged repartition topics");
                 purged.extend(
