@@ -208,9 +208,7 @@ impl<C: Clients> StreamThread<C> {
         };
         let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
         self.tasks = kept;
-        for task in revoked {
-            self.close_task(task, committed)?;
-        }
+        self.close_tasks(revoked, committed)?;
         self.consumer.unassign(partitions)?;
         if committed { Ok(()) } else { self.read_again() }
     }
@@ -248,14 +246,25 @@ impl<C: Clients> StreamThread<C> {
         }
     }
 
+    /// Closes all of them, also if one fails.
+    fn close_tasks(&mut self, tasks: Vec<Task<C::Message>>, checkpoint: bool) -> Result<()> {
+        let mut outcome = Ok(());
+        for task in tasks {
+            let closed = self.close_task(task, checkpoint);
+            outcome = outcome.and(closed);
+        }
+        outcome
+    }
+
     fn close_task(&mut self, mut task: Task<C::Message>, checkpoint: bool) -> Result<()> {
         let id = task.id();
+        self.restorer.forget(id);
+        // First, because readers hold the directory of a task, and what follows can fail.
+        self.shared.stores.remove_task(id);
         if checkpoint && task.state() == TaskState::Running {
             task.checkpoint()?;
         }
         task.become_state(TaskState::Closed)?;
-        self.restorer.forget(id);
-        self.shared.stores.remove_task(id);
         let stores = task.into_stores();
         if checkpoint {
             stores.close().map_err(|error| Error::from(error).in_task(id))
@@ -432,10 +441,8 @@ impl<C: Clients> StreamThread<C> {
             // The next producer with its id does it, or the brokers after the transaction timeout.
             tracing::warn!(%error, thread = %self.name, "left its transaction open");
         }
-        for task in std::mem::take(&mut self.tasks) {
-            let closed = self.close_task(task, committed);
-            outcome = outcome.and(closed);
-        }
+        let tasks = std::mem::take(&mut self.tasks);
+        outcome = outcome.and(self.close_tasks(tasks, committed));
         self.report();
         outcome
     }
@@ -483,5 +490,12 @@ impl<C: Clients> StreamThread<C> {
             restarts: self.shared.restarts_of(self.index),
             tasks: self.tasks.iter().map(snapshot_of).collect(),
         }));
+    }
+}
+
+impl<C: Clients> Drop for StreamThread<C> {
+    /// After a panic nobody has closed the tasks. Readers would hold their directories, and show what is no longer kept up.
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(|task| self.shared.stores.remove_task(task.id()));
     }
 }
