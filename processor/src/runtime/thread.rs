@@ -31,8 +31,9 @@ pub(crate) struct StreamThread<C: Clients> {
     /// For each assigned partition, in the order of the assignment: task and input. Made anew after each change.
     routes: Vec<Option<(usize, usize)>>,
     restorer: Restorer<C>,
-    consumer: C::Consumer,
+    // Dropped before the consumer, which leaves the group: what waits in it must not follow the records of the next owner.
     producer: C::Producer,
+    consumer: C::Consumer,
     clients: C,
     shared: Arc<Shared>,
     index: usize,
@@ -206,6 +207,13 @@ impl<C: Clients> StreamThread<C> {
         } else {
             self.commit_before_closing()?
         };
+        // Under exactly-once they were aborted. Otherwise only the end of their producer stops them.
+        if !committed && !self.shared.settings.is_exactly_once() && self.producer.has_unacknowledged() {
+            return Err(Error::new(
+                ErrorKind::Migrated,
+                "records of tasks that are given up are on their way and could follow those of the next owner",
+            ));
+        }
         let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
         self.tasks = kept;
         self.close_tasks(revoked, committed)?;
