@@ -13,7 +13,7 @@ ARGS ?=
 BUILD = cargo build --release --locked --workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-operators bench-baseline faults test prerequisites fmt lint check-deploy check-dependencies
+.PHONY: help demo bench bench-operators bench-baseline faults simulate test prerequisites fmt lint check-deploy check-dependencies
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-26s%s\n", $$1, $$2 }'
@@ -38,6 +38,10 @@ faults: ## the fault suite: crashes, broken networks, stopped brokers; flags in 
 	scripts/prerequisites.sh test
 	$(BUILD) --bin faults --bin fault-worker
 	@exec "$(CARGO_TARGET_DIR)/release/faults" $(ARGS)
+
+simulate: prerequisites ## schedules of the simulation: SEEDS=100000, or again the one that failed: SEED=390
+	MILLSTREAM_SIMULATION_SEEDS=$(SEEDS) MILLSTREAM_SIMULATION_SEED=$(SEED) \
+		cargo test --release --locked --workspace --lib -- --nocapture simulation::tests::every_schedule
 
 # In one recipe, so that the order holds under -j too: cheap checks first, cargo test's own result lines last.
 test: ## everything CI checks

@@ -115,6 +115,9 @@ pub(crate) trait Producer: RecordSender {
     /// `Retry` if the brokers do not answer in time, `Fatal` if the producer cannot go on.
     fn flush(&self) -> Result<()>;
 
+    /// Whether records are on their way. They may still reach the brokers, unless the producer is dropped, which discards them.
+    fn has_unacknowledged(&self) -> bool;
+
     /// The records that could not be delivered since the last call.
     fn take_failed(&self) -> Vec<FailedOutput>;
 

@@ -1,11 +1,14 @@
 //! One thread that does for all tasks of an application what their own threads must not wait for: checkpoints are written and
-//! merged, rows are freed.
+//! merged, rows are freed. A simulation does these jobs by hand.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -14,9 +17,13 @@ pub(crate) type JobClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Does one job after the other, in order. Dropping it waits for those that were given to it.
 pub struct BackgroundThread {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: Jobs,
     clock: JobClock,
+}
+
+enum Jobs {
+    Thread { sender: Option<Sender<Job>>, thread: Option<JoinHandle<()>> },
+    ByHand(Mutex<VecDeque<Job>>),
 }
 
 impl BackgroundThread {
@@ -29,17 +36,38 @@ impl BackgroundThread {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || jobs.iter().for_each(|job| job()))?;
-        Ok(Arc::new(Self { jobs: Some(sender), thread: Some(thread), clock: Arc::new(clock) }))
+        let jobs = Jobs::Thread { sender: Some(sender), thread: Some(thread) };
+        Ok(Arc::new(Self { jobs, clock: Arc::new(clock) }))
+    }
+
+    /// For simulations: no thread. A job waits for [`Self::run_next`], or until somebody has to wait for it; those that are left
+    /// when this is dropped are not done, as after a crash.
+    pub fn by_hand(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { jobs: Jobs::ByHand(Mutex::default()), clock: Arc::new(clock) })
+    }
+
+    /// Does the next job here and now, if jobs are done by hand and there is one.
+    pub fn run_next(&self) -> bool {
+        let Jobs::ByHand(jobs) = &self.jobs else { return false };
+        let next = jobs.lock().pop_front();
+        next.map(|job| job()).is_some()
     }
 
     /// Has the thread do `job` after those it was given before. If an earlier one panicked, the job is dropped undone: who
     /// needs to know gives it a channel.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
-        if let Some(jobs) = &self.jobs
-            && jobs.send(Box::new(job)).is_err()
-        {
-            tracing::error!("the background thread of the state stores has ended; a job is left undone");
+        match &self.jobs {
+            Jobs::ByHand(jobs) => jobs.lock().push_back(Box::new(job)),
+            Jobs::Thread { sender: Some(sender), .. } if sender.send(Box::new(job)).is_ok() => {}
+            Jobs::Thread { .. } => {
+                tracing::error!("the background thread of the state stores has ended; a job is left undone");
+            }
         }
+    }
+
+    /// Does all jobs that would otherwise wait for whoever is about to wait for them.
+    pub(crate) fn before_waiting(&self) {
+        while self.run_next() {}
     }
 
     /// By which jobs are timed.
@@ -50,8 +78,9 @@ impl BackgroundThread {
 
 impl Drop for BackgroundThread {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take()
+        let Jobs::Thread { sender, thread } = &mut self.jobs else { return };
+        *sender = None;
+        if let Some(thread) = thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the background thread of the state stores panicked");

@@ -12,6 +12,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::engine::{ProcessDisk, SimulatedLock};
 use crate::error::StoreError;
 use crate::types::TaskId;
 
@@ -21,15 +22,21 @@ const ROCKSDB_DIRECTORY: &str = "rocksdb";
 const INGEST_FILE: &str = "ingest.sst";
 
 /// The state directory of one application on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StateDirectory {
     path: PathBuf,
+    /// Instead of files.
+    simulated: Option<ProcessDisk>,
 }
 
 impl StateDirectory {
     /// The directory of `application_id` under `root`. Nothing is created yet.
     pub fn new(root: impl Into<PathBuf>, application_id: &str) -> Self {
-        Self { path: root.into().join(application_id) }
+        Self { path: root.into().join(application_id), simulated: None }
+    }
+
+    pub(crate) fn simulated(application_id: &str, disk: ProcessDisk) -> Self {
+        Self { path: Path::new("/simulated").join(application_id), simulated: Some(disk) }
     }
 
     /// The directory of the application.
@@ -56,6 +63,10 @@ impl StateDirectory {
     /// [`StoreError::Locked`] if somebody else holds it, [`StoreError::Directory`] if the file system refuses.
     pub fn lock_task(&self, task: TaskId) -> Result<TaskDirectory, StoreError> {
         let path = self.task(task);
+        if let Some(disk) = &self.simulated {
+            let lock = disk.lock(task, &path)?;
+            return Ok(TaskDirectory { path, lock: TaskLock::Simulated(lock) });
+        }
         let lock_path = path.join(LOCK_FILE);
         loop {
             fs::create_dir_all(&path).map_err(|source| failed("create", &path, source))?;
@@ -72,7 +83,7 @@ impl StateDirectory {
             }
             // If the directory was removed before we locked it, we hold a lock that nobody else can see.
             if is_same_file(&lock, &lock_path).map_err(|source| failed("lock", &lock_path, source))? {
-                return Ok(TaskDirectory { path, _lock: lock });
+                return Ok(TaskDirectory { path, lock: TaskLock::File { _lock: lock } });
             }
         }
     }
@@ -104,7 +115,7 @@ impl StateDirectory {
                     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(id.as_bytes()));
                 written.and_then(|()| file.sync_all()).map_err(|source| failed("write", &path, source))?;
             }
-            return Ok(ProcessId { id: id.trim_end().to_owned(), _lock: file });
+            return Ok(ProcessId { id: id.trim_end().to_owned(), _lock: Some(file) });
         }
     }
 
@@ -146,10 +157,15 @@ impl StateDirectory {
 #[derive(Debug)]
 pub struct ProcessId {
     id: String,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl ProcessId {
+    /// One that nobody else claims, as in a simulation, where each machine has its own.
+    pub fn unclaimed(id: impl Into<String>) -> Self {
+        ProcessId { id: id.into(), _lock: None }
+    }
+
     /// The id.
     pub fn as_str(&self) -> &str {
         &self.id
@@ -160,7 +176,13 @@ impl ProcessId {
 #[derive(Debug)]
 pub struct TaskDirectory {
     path: PathBuf,
-    _lock: File,
+    lock: TaskLock,
+}
+
+#[derive(Debug)]
+enum TaskLock {
+    File { _lock: File },
+    Simulated(SimulatedLock),
 }
 
 impl TaskDirectory {
@@ -184,6 +206,14 @@ impl TaskDirectory {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", &path, error)),
             _ => Ok(path),
+        }
+    }
+
+    /// The lock alone if the directory is on a simulated disk, which has no files.
+    pub(crate) fn into_simulated(self) -> Result<SimulatedLock, Self> {
+        match self.lock {
+            TaskLock::Simulated(lock) => Ok(lock),
+            lock @ TaskLock::File { .. } => Err(TaskDirectory { lock, ..self }),
         }
     }
 

@@ -28,7 +28,7 @@ mod types;
 pub use background::BackgroundThread;
 pub use checkpoint::{CheckpointListener, CheckpointStats, CheckpointStep};
 pub use directory::{ProcessId, StateDirectory, TaskDirectory};
-pub use engine::EngineSizes;
+pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{ChangeSerde, changelog_topic, murmur2, partition_for_key, repartition_topic};
 pub use key_range::{Direction, KeyRange};

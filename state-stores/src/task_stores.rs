@@ -26,7 +26,7 @@ use crate::checkpoint::{
     Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
 };
 use crate::directory::TaskDirectory;
-use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore};
+use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore, SimulatedEngine};
 use crate::error::StoreError;
 use crate::format::metadata;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
@@ -149,9 +149,13 @@ impl TaskStores {
         let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
         let directory = match directory {
             Some(directory) if on_disk.contains(&true) => {
-                let stores = rocksdb_stores(builders);
-                let engine = RocksDbEngine::open(task, application_id, directory, &memory, &stores)?;
-                engines.push(Arc::new(engine));
+                engines.push(match directory.into_simulated() {
+                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, builders.len())),
+                    Err(directory) => {
+                        let stores = rocksdb_stores(builders);
+                        Arc::new(RocksDbEngine::open(task, application_id, directory, &memory, &stores)?)
+                    }
+                });
                 None
             }
             directory => directory,
@@ -453,6 +457,9 @@ impl TaskStores {
     /// # Errors
     /// As [`Self::poll_checkpoint`].
     pub fn await_checkpoint(&mut self) -> Result<(), StoreError> {
+        if let (Some(_), Some(background)) = (&self.checkpoint, &self.background) {
+            background.before_waiting();
+        }
         let ended = self.checkpoint.as_ref().map(|checkpoint| checkpoint.written.wait());
         ended.map_or(Ok(()), |ended| self.checkpoint_ended(ended))
     }

@@ -247,7 +247,7 @@ impl Processor for PassOn {
 }
 
 /// A cluster without topics. Nothing here asks for any.
-struct NoCluster;
+pub(crate) struct NoCluster;
 
 impl ClusterAdmin for NoCluster {
     fn partition_counts(&self, _topics: &[String]) -> Result<BTreeMap<String, i32>> {

@@ -302,6 +302,10 @@ impl Producer for KafkaProducer {
         }
     }
 
+    fn has_unacknowledged(&self) -> bool {
+        self.client.in_flight_count() > 0
+    }
+
     fn take_failed(&self) -> Vec<FailedOutput> {
         std::mem::take(&mut *self.client.context().failed.lock())
     }

@@ -21,3 +21,5 @@ pub(crate) use shared::Shared;
 pub(crate) use shared::SharedParts;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};
 pub use state::{ClientState, ThreadState};
+#[cfg(test)]
+pub(crate) use thread::StreamThread;

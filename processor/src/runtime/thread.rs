@@ -31,8 +31,9 @@ pub(crate) struct StreamThread<C: Clients> {
     /// For each assigned partition, in the order of the assignment: task and input. Made anew after each change.
     routes: Vec<Option<(usize, usize)>>,
     restorer: Restorer<C>,
-    consumer: C::Consumer,
+    // Dropped before the consumer, which leaves the group: what waits in it must not follow the records of the next owner.
     producer: C::Producer,
+    consumer: C::Consumer,
     clients: C,
     shared: Arc<Shared>,
     index: usize,
@@ -206,11 +207,16 @@ impl<C: Clients> StreamThread<C> {
         } else {
             self.commit_before_closing()?
         };
+        // Under exactly-once they were aborted. Otherwise only the end of their producer stops them.
+        if !committed && !self.shared.settings.is_exactly_once() && self.producer.has_unacknowledged() {
+            return Err(Error::new(
+                ErrorKind::Migrated,
+                "records of tasks that are given up are on their way and could follow those of the next owner",
+            ));
+        }
         let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
         self.tasks = kept;
-        for task in revoked {
-            self.close_task(task, committed)?;
-        }
+        self.close_tasks(revoked, committed)?;
         self.consumer.unassign(partitions)?;
         if committed { Ok(()) } else { self.read_again() }
     }
@@ -248,14 +254,25 @@ impl<C: Clients> StreamThread<C> {
         }
     }
 
+    /// Closes all of them, also if one fails.
+    fn close_tasks(&mut self, tasks: Vec<Task<C::Message>>, checkpoint: bool) -> Result<()> {
+        let mut outcome = Ok(());
+        for task in tasks {
+            let closed = self.close_task(task, checkpoint);
+            outcome = outcome.and(closed);
+        }
+        outcome
+    }
+
     fn close_task(&mut self, mut task: Task<C::Message>, checkpoint: bool) -> Result<()> {
         let id = task.id();
+        self.restorer.forget(id);
+        // First, because readers hold the directory of a task, and what follows can fail.
+        self.shared.stores.remove_task(id);
         if checkpoint && task.state() == TaskState::Running {
             task.checkpoint()?;
         }
         task.become_state(TaskState::Closed)?;
-        self.restorer.forget(id);
-        self.shared.stores.remove_task(id);
         let stores = task.into_stores();
         if checkpoint {
             stores.close().map_err(|error| Error::from(error).in_task(id))
@@ -432,10 +449,8 @@ impl<C: Clients> StreamThread<C> {
             // The next producer with its id does it, or the brokers after the transaction timeout.
             tracing::warn!(%error, thread = %self.name, "left its transaction open");
         }
-        for task in std::mem::take(&mut self.tasks) {
-            let closed = self.close_task(task, committed);
-            outcome = outcome.and(closed);
-        }
+        let tasks = std::mem::take(&mut self.tasks);
+        outcome = outcome.and(self.close_tasks(tasks, committed));
         self.report();
         outcome
     }
@@ -483,5 +498,12 @@ impl<C: Clients> StreamThread<C> {
             restarts: self.shared.restarts_of(self.index),
             tasks: self.tasks.iter().map(snapshot_of).collect(),
         }));
+    }
+}
+
+impl<C: Clients> Drop for StreamThread<C> {
+    /// After a panic nobody has closed the tasks. Readers would hold their directories, and show what is no longer kept up.
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(|task| self.shared.stores.remove_task(task.id()));
     }
 }

@@ -19,6 +19,8 @@ use crate::api::{ErasedInput, Lifecycle, TaskContext, Wiring};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
+#[cfg(test)]
+use crate::testing::simulation::mutation::{self, Mutation};
 use crate::topology::{NodeKind, Site, Subtopology, Topology, changelog_topic, dead_letter_topic};
 
 /// What all tasks of a sub-topology have in common.
@@ -176,7 +178,13 @@ impl TaskPlan {
     pub(crate) fn rebuild<M: InputMessage>(&self, before: Task<M>) -> Result<Task<M>> {
         let counters = before.counters();
         let Task { id, state, queues, mut stores, changelogs, failure_log, .. } = before;
-        stores.rollback();
+        #[cfg(test)]
+        let is_left_out = mutation::is_set_in_runtime(Mutation::StoresNotRolledBack);
+        #[cfg(not(test))]
+        let is_left_out = false;
+        if !is_left_out {
+            stores.rollback();
+        }
         let owns = |topic: &str| queues.iter().any(|queue| **queue.topic() == *topic);
         let mut task = self.build(TaskSite { id, stores, owns: &owns })?;
         for (queue, before) in task.queues.iter_mut().zip(&queues) {

@@ -3,6 +3,8 @@
 
 mod bench;
 mod driver;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod tasks;
 mod topics;
 

@@ -18,15 +18,20 @@ pub(crate) struct MemoryEngine {
 }
 
 #[derive(Clone, Default)]
-struct MemoryStore {
-    rows: SnapshotMap<Arc<[u8]>>,
-    offset: Option<Offset>,
+pub(super) struct MemoryStore {
+    pub(super) rows: SnapshotMap<Arc<[u8]>>,
+    pub(super) offset: Option<Offset>,
 }
 
 impl MemoryEngine {
     /// An engine with room for `stores` stores.
     pub(crate) fn new(stores: usize) -> Self {
         Self { stores: Mutex::new(vec![MemoryStore::default(); stores]) }
+    }
+
+    /// All stores as they are now.
+    pub(super) fn stores(&self) -> Vec<MemoryStore> {
+        self.stores.lock().clone()
     }
 
     fn snapshot(&self, store: StoreIndex) -> SnapshotMap<Arc<[u8]>> {

@@ -1,10 +1,11 @@
-//! Where checkpointed rows rest: RocksDB on disk, or memory.
+//! Where checkpointed rows rest: RocksDB on disk, memory, or a disk that is simulated.
 //!
 //! An engine holds encoded rows and the changelog offsets they reflect, and knows nothing of commits, caches or types.
 //! One engine serves all stores of a task. Rows come sorted, and in bulk: from a checkpoint or from a restore.
 
 mod memory;
 mod rocksdb;
+mod simulated;
 
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use crate::types::{Offset, StoreIndex};
 
 pub(crate) use memory::MemoryEngine;
 pub(crate) use rocksdb::{RocksDbEngine, RocksDbStore};
+pub use simulated::{DiskAnswer, DiskRequest, SimulatedDisk, SurvivingStore};
+pub(crate) use simulated::{ProcessDisk, SimulatedEngine, SimulatedLock};
 
 /// An encoded key with its encoded row.
 pub(crate) type EncodedEntry = (Vec<u8>, Vec<u8>);

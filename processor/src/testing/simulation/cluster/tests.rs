@@ -1,0 +1,118 @@
+//! The simulated brokers do what Kafka's do.
+
+use super::*;
+use crate::testing::simulation::process::Process;
+use crate::testing::simulation::program::Kind;
+use millstream_state_stores::Timestamp;
+
+const TIMEOUTS: Timeouts = Timeouts { session: 6_000, transaction: 10_000 };
+
+struct Scene {
+    cluster: Cluster,
+    clock: Arc<SimulatedClock>,
+    fate: Arc<Fate>,
+}
+
+fn scene() -> Scene {
+    let (clock, fate) = (Arc::new(SimulatedClock::default()), Arc::new(Fate::new(7, false, |_| false)));
+    let program = Rc::new(Program { kind: Kind::Join, is_cached: false, partitions: 3 });
+    Scene { cluster: Cluster::new(&program, TIMEOUTS, &clock, &fate, None), clock, fate }
+}
+
+impl Scene {
+    fn join(&mut self, name: &str) -> (Arc<Process>, MemberId) {
+        let process = Process::new(name.to_string(), &self.fate);
+        let member = self.cluster.group.join(&process, self.clock.millis());
+        (process, member)
+    }
+
+    fn pass(&mut self, millis: i64) {
+        self.clock.advance(millis);
+        self.cluster.tick();
+    }
+}
+
+fn results() -> TopicPartition {
+    ("results".into(), 0)
+}
+
+fn orders(partition: i32) -> TopicPartition {
+    ("orders".into(), partition)
+}
+
+fn record() -> LogRecord {
+    LogRecord { key: None, value: None, timestamp: Timestamp::from_millis(0) }
+}
+
+#[test]
+fn only_the_newest_producer_of_a_transactional_id_may_write() -> Result<(), Refusal> {
+    let mut scene = scene();
+    let cluster = &mut scene.cluster;
+    let first = cluster.init_transactions("shop-1")?;
+    cluster.produce(&results(), record(), Some(&first))?;
+    let second = cluster.init_transactions("shop-1")?;
+    assert_eq!(cluster.produce(&results(), record(), Some(&first)), Err(Refusal::Fenced));
+    assert_eq!(cluster.end_transaction(&first, true), Err(Refusal::Fenced));
+    cluster.produce(&results(), record(), Some(&second))?;
+    cluster.end_transaction(&second, true)?;
+    scene.pass(1_000);
+    let seen: Vec<i64> =
+        scene.cluster.log(&results()).committed().map(|placed| placed.offset.get()).collect();
+    assert_eq!(seen, [2], "after what was aborted and its mark");
+    Ok(())
+}
+
+#[test]
+fn offsets_of_a_transaction_are_unstable_until_it_is_over() -> Result<(), Refusal> {
+    let mut scene = scene();
+    let (_process, member) = scene.join("a");
+    scene.pass(1);
+    let producer = scene.cluster.init_transactions("shop-1")?;
+    let current = Membership { member, generation: 1 };
+    scene.cluster.add_offsets(&producer, current, &[(orders(0), 0)])?;
+    assert_eq!(scene.cluster.committed(&orders(0)), Err(Refusal::NotYet));
+    scene.cluster.end_transaction(&producer, true)?;
+    scene.pass(1_000);
+    assert_eq!(scene.cluster.committed(&orders(0)), Ok(Some(0)));
+    let stale = Membership { generation: 0, ..current };
+    assert_eq!(scene.cluster.add_offsets(&producer, stale, &[(orders(0), 0)]), Err(Refusal::StaleMember));
+    assert_eq!(scene.cluster.commit(stale, &[(orders(0), 0)]), Err(Refusal::StaleMember));
+    Ok(())
+}
+
+#[test]
+fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() -> Result<(), Refusal> {
+    let mut scene = scene();
+    let producer = scene.cluster.init_transactions("shop-1")?;
+    scene.cluster.produce(&results(), record(), Some(&producer))?;
+    scene.pass(TIMEOUTS.transaction);
+    assert_eq!(scene.cluster.log(&results()).stable_end().get(), 0, "still open");
+    scene.pass(1);
+    assert_eq!(scene.cluster.log(&results()).stable_end().get(), 2);
+    assert_eq!(scene.cluster.end_transaction(&producer, true), Err(Refusal::Fenced));
+    Ok(())
+}
+
+#[test]
+fn a_generation_begins_when_all_have_given_up_and_splits_each_topic_by_ranges() {
+    let mut scene = scene();
+    let (_first_process, first) = scene.join("a");
+    scene.pass(1);
+    let (second_process, second) = scene.join("b");
+    scene.pass(1);
+    assert!(scene.cluster.group.must_rejoin(first), "it has partitions to give up");
+    assert!(scene.cluster.group.assignment(second).is_none());
+    scene.cluster.group.rejoin(first);
+    scene.pass(1);
+    let group = &scene.cluster.group;
+    let numbers = |member| {
+        let (generation, partitions) = group.assignment(member)?;
+        let orders = partitions.iter().filter(|(topic, _)| **topic == *"orders");
+        Some((generation, orders.map(|(_, partition)| *partition).collect::<Vec<_>>()))
+    };
+    assert_eq!((numbers(first), numbers(second)), (Some((2, vec![0, 1])), Some((2, vec![2]))));
+    second_process.pause(true);
+    scene.pass(TIMEOUTS.session + 1);
+    assert!(!scene.cluster.group.knows(second), "nothing was heard of it");
+    assert!(scene.cluster.group.must_rejoin(first));
+}

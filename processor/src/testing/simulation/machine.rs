@@ -1,0 +1,268 @@
+//! A machine: its disk, which stays, and the instance of the application that runs on it, if one does.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use millstream_state_stores::{
+    BackgroundThread, DiskAnswer, ProcessId, SimulatedDisk, StateDirectory, TaskId,
+};
+use parking_lot::Mutex;
+
+use super::clients::{SharedCluster, SimulatedClients};
+use super::clock::{InstanceClock, SimulatedClock};
+use super::fate::{Fate, Fault};
+use super::process::Process;
+use super::program::APPLICATION;
+use super::scenario::Scenario;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::test_app::NoCluster;
+use crate::runtime::{Shared, SharedParts, StreamThread};
+use crate::step::StepListener;
+use crate::task::TaskPlan;
+use crate::topology::Topology;
+
+pub(super) type SimulatedThread = StreamThread<SimulatedClients>;
+
+/// What all machines have in common.
+pub(super) struct Surroundings {
+    pub(super) scenario: Scenario,
+    pub(super) topology: Arc<Topology>,
+    pub(super) cluster: SharedCluster,
+    pub(super) clock: Arc<SimulatedClock>,
+    pub(super) fate: Arc<Fate>,
+}
+
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) disk: SimulatedDisk,
+    /// The tasks whose files changed since somebody looked.
+    pub(super) written: Arc<Mutex<BTreeSet<TaskId>>>,
+    starts: usize,
+    pub(super) instance: Option<Instance>,
+}
+
+pub(super) struct Instance {
+    pub(super) process: Arc<Process>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) workers: Vec<Worker>,
+}
+
+/// A stream thread, or the place of one that is about to begin anew.
+#[derive(Default)]
+pub(super) struct Worker {
+    pub(super) thread: Option<SimulatedThread>,
+    is_busy: bool,
+}
+
+/// What became of a thread's turn.
+#[derive(Debug)]
+pub(super) enum Turn {
+    GoesOn,
+    /// Its process is dead.
+    Crashed,
+    /// It failed for a reason that ends the instance, and that was given to it.
+    Failed,
+    /// It failed, and nothing that was done to it excuses that.
+    Inexcusable(String),
+}
+
+impl Machine {
+    pub(super) fn new(number: usize) -> Self {
+        Machine {
+            name: format!("machine-{number}"),
+            disk: SimulatedDisk::default(),
+            written: Arc::default(),
+            starts: 0,
+            instance: None,
+        }
+    }
+
+    pub(super) fn start(&mut self, around: &Surroundings) -> Result<()> {
+        self.starts += 1;
+        let process = Process::new(format!("{}.{}", self.name, self.starts), &around.fate);
+        around.fate.note(|| format!("{} starts", process.name));
+        let settings = Settings { on_step: may_die_at_steps(&process), ..around.scenario.settings() };
+        let external: Vec<(String, i32)> = around
+            .scenario
+            .program
+            .topics()
+            .into_iter()
+            .map(|(name, count)| (name.to_string(), count))
+            .collect();
+        let counts = around.topology.partition_counts(&external.into_iter().collect())?;
+        let application_id: Arc<str> = APPLICATION.into();
+        let background = around.scenario.checkpoints_behind.then(|| background(&around.clock));
+        let clock = InstanceClock { clock: Arc::clone(&around.clock), background: background.clone() };
+        let mut shared = Shared::new(SharedParts {
+            plans: TaskPlan::all(&around.topology, &application_id, &settings),
+            application_id,
+            topology: Arc::clone(&around.topology),
+            settings,
+            clock: Arc::new(clock),
+            admin: Arc::new(NoCluster),
+            background,
+            partition_counts: counts,
+            restore_listener: None,
+            state_listener: None,
+            failure_handler: None,
+            process_id: around.scenario.is_exactly_once().then(|| ProcessId::unclaimed(&*self.name)),
+        });
+        shared.directory = self.directory(&process);
+        let workers = (0..around.scenario.threads).map(|_| Worker::default()).collect();
+        self.instance = Some(Instance { process, shared: Arc::new(shared), workers });
+        Ok(())
+    }
+
+    fn directory(&self, process: &Arc<Process>) -> StateDirectory {
+        let (process, written) = (Arc::clone(process), Arc::clone(&self.written));
+        self.disk.directory(APPLICATION, move |task, request| {
+            if process.calls("disk").is_err() {
+                return DiskAnswer::Failed;
+            }
+            process.fate.note(|| format!("{}: {request:?} of task {task}", process.name));
+            written.lock().insert(task);
+            match process.fate.strikes(Fault::DiskFails) {
+                false => DiskAnswer::Done,
+                true if process.fate.one_in(2) => DiskAnswer::DoneAndFailed,
+                true => DiskAnswer::Failed,
+            }
+        })
+    }
+
+    /// The process is gone, and with it everything that was not on the disk.
+    pub(super) fn crash(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            instance.process.fate.note(|| format!("{} is dead", instance.process.name));
+            instance.process.die();
+        }
+    }
+
+    /// Ends the instance as asked.
+    pub(super) fn stop(&mut self, around: &Surroundings) -> Turn {
+        let Some(mut instance) = self.instance.take() else { return Turn::GoesOn };
+        let workers = std::mem::take(&mut instance.workers);
+        around.fate.note(|| format!("{} is asked to end", instance.process.name));
+        instance.shared.stop();
+        let mut turn = Turn::GoesOn;
+        for thread in workers.into_iter().filter_map(|worker| worker.thread) {
+            let closed = catch_unwind(AssertUnwindSafe(|| thread.close(true)));
+            let closed = closed.unwrap_or_else(|_panic| Err(Error::fatal("panicked")));
+            turn = turn.worse(instance.judge(closed, around));
+        }
+        turn
+    }
+}
+
+/// A process may die between any two steps of a commit or a checkpoint, and notices it when it calls somebody next.
+fn may_die_at_steps(process: &Arc<Process>) -> StepListener {
+    let process = Arc::clone(process);
+    StepListener::new(move |step| drop(process.calls(step.name())))
+}
+
+fn background(clock: &Arc<SimulatedClock>) -> Arc<BackgroundThread> {
+    let clock = Arc::clone(clock);
+    BackgroundThread::by_hand(move || clock.monotonic())
+}
+
+impl Instance {
+    /// Lets a thread do one round of its loop, or begin anew as the life of a thread has it.
+    pub(super) fn take_turn(&mut self, worker: usize, around: &Surroundings) -> Turn {
+        let outcome = match self.workers[worker].thread.take() {
+            None => self.begin(worker, around),
+            Some(thread) => self.round(worker, thread, &around.fate),
+        };
+        self.judge(outcome, around)
+    }
+
+    /// One round, and the end of the thread if it fails, as in `runtime::life`.
+    fn round(&mut self, worker: usize, mut thread: SimulatedThread, fate: &Fate) -> Result<()> {
+        let busy = self.workers[worker].is_busy;
+        let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| thread.round(busy))) else {
+            drop(thread);
+            return Err(Error::fatal("panicked"));
+        };
+        match outcome {
+            Ok(is_busy) => {
+                self.workers[worker] = Worker { thread: Some(thread), is_busy };
+                Ok(())
+            }
+            Err(error) => {
+                fate.note(|| format!("{} thread {worker}: {error:?}", self.process.name));
+                // Whatever closing it says, the first error counts.
+                drop(thread.close(false));
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the next checkpoint that waits behind the threads.
+    pub(super) fn write_checkpoint(&self, around: &Surroundings) -> Turn {
+        if let Some(background) = &self.shared.background {
+            background.run_next();
+        }
+        self.judge(Ok(()), around)
+    }
+
+    pub(super) fn has_no_thread(&self) -> bool {
+        self.workers.iter().all(|worker| worker.thread.is_none())
+    }
+
+    fn begin(&mut self, worker: usize, around: &Surroundings) -> Result<()> {
+        let clients =
+            SimulatedClients::new(&around.cluster, &self.process, &around.clock, around.scenario.mutation);
+        let thread = SimulatedThread::create(clients, Arc::clone(&self.shared), worker)?;
+        thread.join_group()?;
+        self.workers[worker] = Worker { thread: Some(thread), is_busy: false };
+        Ok(())
+    }
+
+    /// What an outcome means for the instance.
+    fn judge(&self, outcome: Result<()>, around: &Surroundings) -> Turn {
+        let fate = &around.fate;
+        match outcome {
+            _ if self.process.is_dead() => Turn::Crashed,
+            Ok(()) => Turn::GoesOn,
+            // The place of the thread is empty; it begins anew at its next turn.
+            Err(error) if error.kind() == ErrorKind::Migrated => Turn::GoesOn,
+            Err(error) if is_excused(&error, around) => {
+                fate.note(|| format!("{}: {error}", self.process.name));
+                if around.scenario.replaces_threads { Turn::GoesOn } else { Turn::Failed }
+            }
+            Err(error) => Turn::Inexcusable(format!("{}: {error:?}", self.process.name)),
+        }
+    }
+}
+
+/// Whether something was done to the instances that ends a thread: a panic; a disk that fails; at-least-once, a record that cannot be
+/// delivered; a directory that a sibling held, which got no turn, for as long as its heirs are patient.
+fn is_excused(error: &Error, around: &Surroundings) -> bool {
+    let has_lost_record = !around.scenario.is_exactly_once() && around.fate.has_struck(Fault::RecordFails);
+    match error.kind() {
+        ErrorKind::Fatal => {
+            let ends_threads = [Fault::Panic, Fault::DiskFails];
+            has_lost_record || ends_threads.into_iter().any(|fault| around.fate.has_struck(fault))
+        }
+        ErrorKind::Record => has_lost_record,
+        ErrorKind::Retry => around.scenario.threads > 1,
+        _ => false,
+    }
+}
+
+impl Turn {
+    /// That the rest of an instance that failed fails, too, changes nothing.
+    pub(super) fn unless_failed(self) -> Self {
+        if matches!(self, Turn::Failed) { Turn::GoesOn } else { self }
+    }
+
+    fn worse(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Turn::Inexcusable(_), _) => self,
+            (_, Turn::Inexcusable(_)) => other,
+            (Turn::GoesOn, _) => other,
+            _ => self,
+        }
+    }
+}

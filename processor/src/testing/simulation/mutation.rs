@@ -1,0 +1,44 @@
+//! Mistakes that the simulation must catch: each is one that a runtime, or a client, could make.
+
+use std::cell::Cell;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// A revocation does not know that records of its tasks are still on their way.
+    RecordsLeftBehind,
+    /// Offsets are committed while records are still on their way.
+    OffsetBeforeFlush,
+    /// A transaction counts as committed before the brokers know, so that state and checkpoint run ahead of it.
+    CheckpointBeforeCommit,
+    /// An abort leaves the stores as they are.
+    StoresNotRolledBack,
+    /// A fenced producer takes a new epoch and goes on, and the group's generation is not looked at.
+    ZombieWrites,
+    /// What was fetched before an abort is processed after it.
+    QueueNotEmptied,
+}
+
+impl Mutation {
+    pub(super) const ALL: [Mutation; 6] = [
+        Mutation::RecordsLeftBehind,
+        Mutation::OffsetBeforeFlush,
+        Mutation::CheckpointBeforeCommit,
+        Mutation::StoresNotRolledBack,
+        Mutation::ZombieWrites,
+        Mutation::QueueNotEmptied,
+    ];
+}
+
+thread_local! {
+    /// For the one mistake that no client can make.
+    static IN_RUNTIME: Cell<Option<Mutation>> = const { Cell::new(None) };
+}
+
+pub(super) fn set_in_runtime(mutation: Option<Mutation>) {
+    IN_RUNTIME.set(mutation);
+}
+
+/// Whether this thread's runtime is to make the mistake.
+pub(crate) fn is_set_in_runtime(mutation: Mutation) -> bool {
+    IN_RUNTIME.get() == Some(mutation)
+}

@@ -1,0 +1,88 @@
+//! Schedules by the thousand; and mistakes on purpose, which must be found.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::fate::Fault;
+use super::mutation::Mutation;
+use super::scenario::Scenario;
+use super::world::{Passed, Violation, World};
+
+/// Seeds of one run of the test. `MILLSTREAM_SIMULATION_SEEDS` makes them more, `MILLSTREAM_SIMULATION_SEED` says where they begin;
+/// alone, it is the only one.
+const SEEDS: u64 = 10_000;
+/// Seeds within which each mistake must be found.
+const SEEDS_FOR_A_MISTAKE: u64 = 1_000;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, which is not a whole number")))
+}
+
+fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Result<Passed, Violation> {
+    let scenario = Scenario::of_seed(seed, mutation);
+    let run = catch_unwind(AssertUnwindSafe(|| World::run(scenario, is_traced)));
+    run.unwrap_or_else(|_| Err(Violation { what: "panicked".into(), trace: vec![] }))
+}
+
+/// Runs it again with a trace, and says how everybody can.
+fn explain(seed: u64, found: &Violation) -> String {
+    let trace = run(seed, None, true).err().map_or_else(Vec::new, |violation| violation.trace);
+    format!(
+        "seed {seed}: {}\n{}\nseed {seed}: {}\nagain: make simulate SEED={seed}",
+        found.what,
+        trace.join("\n"),
+        found.what
+    )
+}
+
+#[test]
+fn every_schedule_keeps_the_guarantees() {
+    let (first, many) = (number("MILLSTREAM_SIMULATION_SEED"), number("MILLSTREAM_SIMULATION_SEEDS"));
+    let many = many.unwrap_or(if first.is_some() { 1 } else { SEEDS });
+    let seeds = first.unwrap_or(0)..first.unwrap_or(0) + many;
+    let mut turns = 0;
+    let mut faults: BTreeMap<Fault, u64> = BTreeMap::new();
+    for seed in seeds {
+        match run(seed, None, false) {
+            Ok(passed) => {
+                passed
+                    .faults
+                    .into_iter()
+                    .for_each(|(fault, count)| *faults.entry(fault).or_default() += count);
+                turns += passed.turns;
+            }
+            Err(violation) => panic!("{}", explain(seed, &violation)),
+        }
+    }
+    println!("{many} schedules, {turns} turns, {} faults: {faults:?}", faults.values().sum::<u64>());
+    if many >= SEEDS {
+        let missed: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| !faults.contains_key(fault)).collect();
+        assert!(missed.is_empty(), "never struck: {missed:?}");
+    }
+}
+
+#[test]
+fn a_seed_is_a_schedule() {
+    for seed in 0..20 {
+        let trace = |seed| {
+            let mut scenario = Scenario::of_seed(seed, None);
+            scenario.steps = 80;
+            World::run(scenario, true).map_or_else(|violation| violation.trace, |passed| passed.trace)
+        };
+        assert!(trace(seed).len() > 1, "seed {seed}");
+        assert_eq!(trace(seed), trace(seed), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_mistake_is_found() {
+    for mutation in Mutation::ALL {
+        let of_seed = |seed| run(seed, Some(mutation), false).err().map(|violation| (seed, violation.what));
+        match (0..SEEDS_FOR_A_MISTAKE).find_map(of_seed) {
+            Some((seed, what)) => println!("{mutation:?} is found at seed {seed}: {what}"),
+            None => panic!("{mutation:?} is not found within {SEEDS_FOR_A_MISTAKE} seeds"),
+        }
+    }
+}
