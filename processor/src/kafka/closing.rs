@@ -31,14 +31,13 @@ impl<T: Send + 'static> Drop for Closing<T> {
     fn drop(&mut self) {
         // SAFETY: taken once, and not used afterwards.
         let client = unsafe { ManuallyDrop::take(&mut self.0) };
-        let (closed, is_closed) = mpsc::channel();
-        let closing = thread::Builder::new().name("millstream-close".to_owned()).spawn(move || {
+        let (closing, is_closed) = mpsc::channel::<()>();
+        let spawned = thread::Builder::new().name("millstream-close".to_owned()).spawn(move || {
             drop(client);
-            // Nobody may wait any more.
-            let _ = closed.send(());
+            drop(closing);
         });
         // Without a thread, the client was closed together with what it should have run.
-        if closing.is_ok() && is_closed.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if spawned.is_ok() && is_closed.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("a Kafka client did not close within {PATIENCE:?}, and is left to itself");
         }
     }
