@@ -211,6 +211,9 @@ impl Producer for SimulatedProducer {
         }
         if !self.records.borrow().waiting.is_empty() && self.fate().strikes(Fault::RecordFails) {
             self.fail_one();
+            if self.identity.is_some() {
+                return Ok(());
+            }
         }
         self.send_some(usize::MAX);
         self.acknowledge_some(usize::MAX);
