@@ -11,6 +11,7 @@ pub mod handlers;
 mod http;
 pub mod kafka;
 pub mod metrics;
+mod patience;
 pub mod query;
 pub mod runtime;
 mod step;

@@ -29,7 +29,8 @@ pub(super) fn judge(stage: &Stage<'_>, rules: Rules) -> Result<Findings> {
     if is_fenced {
         let mut directories = Vec::new();
         for worker in stage.workers.iter().chain(&stage.guests) {
-            directories.extend(read_state(worker.state_dir(), &application.id, &stage.topology)?);
+            let found = read_state(worker.state_dir(), &application.id, &stage.topology, worker.has_died())?;
+            directories.extend(found);
         }
         findings.extend(compare_state(&directories, &changelogs));
     }

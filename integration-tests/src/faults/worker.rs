@@ -45,6 +45,7 @@ pub(super) struct Worker {
     /// Whether its end would be part of a fault.
     may_end: bool,
     has_rebuilt: bool,
+    has_died: bool,
 }
 
 impl Worker {
@@ -56,6 +57,7 @@ impl Worker {
             process: None,
             may_end: false,
             has_rebuilt: false,
+            has_died: false,
         }
     }
 
@@ -80,6 +82,8 @@ impl Worker {
             .args(["--application-id", &application.id])
             .args(["--session-timeout-ms", &millis(SESSION_TIMEOUT)])
             .arg(clap::ValueEnum::to_possible_value(&application.program).context("a program")?.get_name());
+        // A process that is still known was not stopped.
+        self.has_died |= self.process.is_some();
         self.forget_process();
         self.process = Some(RunningProgram::start(&self.name, command)?);
         self.may_end = false;
@@ -88,6 +92,7 @@ impl Worker {
 
     /// `kill -9`.
     pub(super) fn kill(&mut self) -> Result<()> {
+        self.has_died |= self.process.is_some();
         let killed = self.process.as_mut().map_or(Ok(()), RunningProgram::kill);
         self.forget_process();
         killed
@@ -151,6 +156,11 @@ impl Worker {
     /// reason for.
     pub(super) fn has_rebuilt(&self) -> bool {
         self.has_rebuilt || self.has_said(OF_ANOTHER_HISTORY)
+    }
+
+    /// Whether any of its processes ended otherwise than it was asked to.
+    pub(super) fn has_died(&self) -> bool {
+        self.has_died
     }
 
     /// The newest of what it said.

@@ -15,7 +15,6 @@ use crate::api::{Failure, Processor, ProcessorContext, Record};
 use crate::clock::ManualClock;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::kafka::{ClusterAdmin, NewTopic};
 use crate::metrics::Metrics;
 use crate::query::StoreStatus;
 use crate::runtime::{
@@ -23,6 +22,7 @@ use crate::runtime::{
     ThreadState, TimeSpent,
 };
 use crate::task::TaskState;
+use crate::testing::no_cluster::NoCluster;
 use crate::topology::{Consumed, SinkTopic, TopicName, Topology};
 
 /// An order, written as JSON.
@@ -243,26 +243,5 @@ impl Processor for PassOn {
         context: &mut ProcessorContext<'_, String, i64>,
     ) -> Result<(), Failure> {
         context.forward(record)
-    }
-}
-
-/// A cluster without topics. Nothing here asks for any.
-pub(crate) struct NoCluster;
-
-impl ClusterAdmin for NoCluster {
-    fn partition_counts(&self, _topics: &[String]) -> Result<BTreeMap<String, i32>> {
-        Ok(BTreeMap::new())
-    }
-
-    fn create_topic(&self, _topic: &NewTopic) -> Result<()> {
-        Ok(())
-    }
-
-    fn topic_config(&self, _topic: &str) -> Result<BTreeMap<String, String>> {
-        Ok(BTreeMap::new())
-    }
-
-    fn delete_records(&self, _before: &[(String, i32, i64)]) -> Result<()> {
-        Ok(())
     }
 }

@@ -25,6 +25,7 @@ use crate::clients::{PartitionOffset, Producer, Traffic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::patience::patiently;
 use crate::step::{Step, StepListener};
 use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, SenderTopic};
 
@@ -123,7 +124,7 @@ impl KafkaProducer {
         })
     }
 
-    fn open_topic(&mut self, name: &str) -> Result<Topic> {
+    fn open_topic(&self, name: &str) -> Result<Topic> {
         let metadata =
             self.client.client().fetch_metadata(Some(name), self.timeout).map_err(|error| {
                 kafka_error(format!("cannot ask for the partitions of topic {name}"), error)
@@ -192,15 +193,7 @@ impl RecordSender for KafkaProducer {
         if let Some(index) = self.topic_indexes.get(topic) {
             return Ok(*index);
         }
-        let deadline = self.clock.monotonic() + PATIENCE;
-        let opened = loop {
-            match self.open_topic(topic) {
-                Err(error) if error.kind() == ErrorKind::Retry && self.clock.monotonic() < deadline => {
-                    self.clock.sleep(Duration::from_millis(100));
-                }
-                opened => break opened?,
-            }
-        };
+        let opened = patiently(&*self.clock, PATIENCE, || false, || self.open_topic(topic))?;
         let index = SenderTopic(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
         self.topics.push(opened);
         self.topic_indexes.insert(topic.to_string(), index);

@@ -26,6 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::HttpServer;
 use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
 use crate::metrics::Metrics;
+use crate::patience::patiently;
 use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, dead_letter_topic, validate_name};
@@ -109,16 +110,13 @@ impl AppBuilder {
             Some(admin) => admin,
             None => Arc::new(KafkaAdmin::new(&settings, &format!("{application_id}-admin"))?),
         };
-        let deadline = self.clock.monotonic() + settings.request_timeout;
-        let partition_counts = loop {
-            match prepare_topics(&self.topology, &application_id, &settings, &*admin) {
-                // A broker may go away in the middle; what was made already is found by the next try.
-                Err(error) if error.kind() == ErrorKind::Retry && self.clock.monotonic() < deadline => {
-                    self.clock.sleep(Duration::from_millis(100));
-                }
-                prepared => break prepared?,
-            }
-        };
+        // A broker may go away in the middle; what was made already is found by the next try.
+        let partition_counts = patiently(
+            &*self.clock,
+            settings.request_timeout,
+            || false,
+            || prepare_topics(&self.topology, &application_id, &settings, &*admin),
+        )?;
         let topology = Arc::new(self.topology);
         let plans = TaskPlan::all(&topology, &application_id, &settings);
         let process_id = match settings.processing_guarantee {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory};
 use parking_lot::{Condvar, Mutex};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::life::{ThreadFailureHandler, ThreadFailureResponse};
 use super::restore::RestoreListener;
@@ -16,17 +16,15 @@ use super::snapshot::ThreadSnapshot;
 use super::state::{ClientState, ThreadState};
 use crate::clock::Clock;
 use crate::config::{OffsetReset, Settings};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::kafka::ClusterAdmin;
+use crate::patience::patiently;
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, internal_topic};
 
 /// How long what needs the brokers may fail before the thread gives up (Kafka Streams' `task.timeout.ms`).
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
-
-/// How often something that is tried again and again is logged.
-const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Told about each change of state: the old one and the new one.
 pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
@@ -146,26 +144,8 @@ impl Shared {
 
     /// Does something that needs the brokers or a lock, and tries again while it fails with `Retry`, within the time and until the
     /// application is asked to end.
-    pub(crate) fn patiently<T>(&self, within: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        let start = self.clock.monotonic();
-        let mut next_note = start + NOTE_INTERVAL;
-        loop {
-            match attempt() {
-                Err(error)
-                    if error.kind() == ErrorKind::Retry
-                        && self.clock.monotonic() < start + within
-                        && !self.is_stopping() =>
-                {
-                    let now = self.clock.monotonic();
-                    if now >= next_note {
-                        next_note = now + NOTE_INTERVAL;
-                        warn!(%error, since = ?now.saturating_sub(start), "still trying");
-                    }
-                    self.clock.sleep(Duration::from_millis(100));
-                }
-                outcome => return outcome,
-            }
-        }
+    pub(crate) fn patiently<T>(&self, within: Duration, attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        patiently(&*self.clock, within, || self.is_stopping(), attempt)
     }
 
     /// A thread's report of its state; the application's follows from all of them.

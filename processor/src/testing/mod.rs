@@ -4,6 +4,8 @@
 mod bench;
 mod driver;
 #[cfg(test)]
+pub(crate) mod no_cluster;
+#[cfg(test)]
 pub(crate) mod simulation;
 mod tasks;
 mod topics;

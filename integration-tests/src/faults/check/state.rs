@@ -1,5 +1,5 @@
 //! What a state directory holds is the changelog up to the offset it claims, byte for byte, after whatever happened to its process;
-//! or up to a later one, if the process died when the rows of a checkpoint were on the disk and their offset was not.
+//! or up to a later one, if a process died when the rows of a checkpoint were on the disk and their offset was not (ADR 0008).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +25,8 @@ pub(in crate::faults) struct StateOnDisk {
     pub(in crate::faults) place: String,
     /// The changelog offset the directory claims to contain; none if it never had a checkpoint.
     pub(in crate::faults) next: Option<i64>,
+    /// Whether a process of the directory ever died, which may have been between the rows of a checkpoint and their offset.
+    pub(in crate::faults) may_be_ahead: bool,
     pub(in crate::faults) rows: Rows,
 }
 
@@ -36,6 +38,7 @@ pub(in crate::faults) fn read_state(
     state_dir: &Path,
     application_id: &str,
     topology: &Topology,
+    may_be_ahead: bool,
 ) -> Result<Vec<StateOnDisk>> {
     let directory = StateDirectory::new(state_dir, application_id);
     let subtopologies = topology.subtopologies();
@@ -63,6 +66,7 @@ pub(in crate::faults) fn read_state(
                 partition: task.partition,
                 place: place.clone(),
                 next: stores.stored_offset(index).map(|next| next.get()),
+                may_be_ahead,
                 rows,
             });
         }
@@ -84,7 +88,8 @@ pub(in crate::faults) fn compare_state(
             .filter(|record| record.partition == state.partition)
             .partition(|record| state.next.is_some_and(|next| record.offset < next));
         let replayed = replay(contained.into_iter());
-        if replayed != state.rows && is_of_later_offset(replayed.clone(), &later, &state.rows) {
+        let is_ahead = || is_of_later_offset(replayed.clone(), &later, &state.rows);
+        if replayed == state.rows || state.may_be_ahead && is_ahead() {
             continue;
         }
         let StateOnDisk { store, place, .. } = state;
@@ -166,6 +171,7 @@ mod tests {
             partition: 0,
             place: "machine-0/0_0".into(),
             next: Some(next),
+            may_be_ahead: false,
             rows: rows.iter().map(|(key, at, value)| ((*key).into(), (*at, (*value).into()))).collect(),
         }
     }
@@ -182,11 +188,21 @@ mod tests {
             let findings = compare_state(&[state(4, tampered)], &changelog());
             assert_eq!(findings.count(ViolationKind::Diverged), 1, "{tampered:?}: {findings:?}");
         }
-        let died_before_its_offset_was_written = state(1, &[("a", 2, "2"), ("b", 1, "1")]);
-        let findings = compare_state(&[whole.clone(), died_before_its_offset_was_written], &changelog());
-        assert_eq!(findings, Findings::default());
-        let with_a_gap = state(0, &[("b", 1, "1")]);
-        let findings = compare_state(&[whole, with_a_gap], &changelog());
-        assert_eq!(findings.count(ViolationKind::Diverged), 1, "a row, but none before it: {findings:?}");
+        let ahead = state(2, &[("a", 2, "2"), ("b", 1, "1")]);
+        let findings = compare_state(&[whole, ahead], &changelog());
+        assert_eq!(findings.count(ViolationKind::Diverged), 1, "rows from beyond its offset: {findings:?}");
+    }
+
+    #[test]
+    fn rows_are_beyond_their_offset_only_after_a_death_and_only_all_of_them() {
+        let whole = state(4, &[("a", 2, "2")]);
+        let after_a_death = |rows| StateOnDisk { may_be_ahead: true, ..state(1, rows) };
+        let ahead = after_a_death(&[("a", 2, "2"), ("b", 1, "1")]);
+        assert_eq!(compare_state(&[whole.clone(), ahead], &changelog()), Findings::default());
+        for mixed in [&[("a", 2, "2")][..1], &[("b", 1, "1")], &[("a", 0, "1"), ("b", 1, "2")]] {
+            let findings = compare_state(&[whole.clone(), after_a_death(mixed)], &changelog());
+            let is_whole = mixed == [("a", 2, "2")];
+            assert_eq!(findings == Findings::default(), is_whole, "{mixed:?}: {findings:?}");
+        }
     }
 }

@@ -18,10 +18,10 @@ use super::scenario::Scenario;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::test_app::NoCluster;
 use crate::runtime::{Shared, SharedParts, StreamThread};
 use crate::step::StepListener;
 use crate::task::TaskPlan;
+use crate::testing::no_cluster::NoCluster;
 use crate::topology::Topology;
 
 pub(super) type SimulatedThread = StreamThread<SimulatedClients>;

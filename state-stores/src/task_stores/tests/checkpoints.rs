@@ -1,11 +1,14 @@
 //! Checkpoints behind the task: what readers see meanwhile, what a crash or a failure leaves, and who holds the directory.
 
 use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use super::model::copy_directory;
 use super::*;
+use crate::checkpoint::CheckpointStep;
 use crate::key_range::{Direction, KeyRange};
 
 /// A background thread that can be made to wait, so that a test knows how far it is.
@@ -121,6 +124,53 @@ fn a_dropped_task_keeps_its_directory_until_its_checkpoint_is_written() {
     let (stores, stock) = open_behind(&directory, &background);
     assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
     assert_eq!(contents(&stock), [(text("apples"), 3)]);
+}
+
+/// What a crash leaves when the rows are on the disk and their offset is not (ADR 0008).
+#[test]
+fn rows_beyond_their_offset_are_those_of_the_changelog_and_a_restore_ends_at_them() {
+    let root = tempfile::tempdir().unwrap();
+    let after_crash = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().to_owned(), after_crash.path().to_owned());
+    let crashes_next = Arc::new(AtomicBool::new(false));
+    let is_due = Arc::clone(&crashes_next);
+    let on_checkpoint = CheckpointListener::new(move |step| {
+        if step == CheckpointStep::RowsWritten && is_due.swap(false, Ordering::Relaxed) {
+            copy_directory(&from, &to);
+        }
+    });
+    let open = |root: &Path, on_checkpoint| {
+        let locked = StateDirectory::new(root, "shop").lock_task(TASK).unwrap();
+        let options = TaskStoresOptions { on_checkpoint, ..TaskStoresOptions::default() };
+        let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder());
+        TaskStores::open(TASK, "shop", Some(locked), StateMemory::new(16 << 20), options, &[builder]).unwrap()
+    };
+    let mut stores = open(root.path(), on_checkpoint);
+    let stock: Stock = stores.key_value("stock").unwrap();
+    add(&stock, "apples", 3, 10);
+    commit(&mut stores);
+    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
+    add(&stock, "apples", -3, 11);
+    add(&stock, "pears", 2, 11);
+    commit(&mut stores);
+    crashes_next.store(true, Ordering::Relaxed);
+    stores.checkpoint(&[(STOCK.index(), Offset::new(3))]).unwrap();
+    assert!(!crashes_next.load(Ordering::Relaxed), "the directory was copied");
+
+    let mut stores = open(after_crash.path(), CheckpointListener::default());
+    let stock: Stock = stores.key_value("stock").unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)), "of the checkpoint before");
+    assert_eq!(contents(&stock), [(text("pears"), 2)], "of the one that was being written");
+    let tail = [("apples", None), ("pears", Some(2_i64.to_be_bytes()))];
+    let tail = tail.iter().map(|(sku, value)| RestoreRow {
+        key: sku.as_bytes(),
+        value: value.as_ref().map(|value| value.as_slice()),
+        timestamp: at(11),
+    });
+    stores.restore(STOCK.index(), tail, Offset::new(3)).unwrap();
+    stores.finish_restore(STOCK.index()).unwrap();
+    assert_eq!(contents(&stock), [(text("pears"), 2)]);
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(3)));
 }
 
 #[test]
