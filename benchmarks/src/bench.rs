@@ -70,6 +70,10 @@ impl Bench {
         [Some(Side::Ours), peer, limit].into_iter().flatten().collect()
     }
 
+    pub(crate) fn is_quick(&self) -> bool {
+        self.is_quick
+    }
+
     pub(crate) fn pairs(&self) -> usize {
         self.pairs
     }

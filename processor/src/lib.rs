@@ -13,6 +13,7 @@ pub mod kafka;
 pub mod metrics;
 mod patience;
 pub mod query;
+pub mod reset;
 pub mod runtime;
 mod step;
 mod task;

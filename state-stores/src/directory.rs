@@ -4,7 +4,7 @@
 //! <root>/<application id>/process-<n>         the id of a process, held, exclusively, by that process
 //! <root>/<application id>/<task>/.lock        held, exclusively, by whoever runs the task
 //! <root>/<application id>/<task>/rocksdb/     the stores of the task
-//! <root>/<application id>/<task>/restore.sst  rows being restored, until they are moved into `rocksdb/`
+//! <root>/<application id>/<task>/ingest.sst   rows being written, until they are moved into `rocksdb/`
 //! ```
 //! All paths are built here.
 

@@ -42,4 +42,4 @@ pub use store::{
     StoreParts, StoreTypes, ValueAndTimestamp,
 };
 pub use task_stores::{RestoreRow, TaskStores, TaskStoresOptions};
-pub use types::{Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp};
+pub use types::{Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp, TopicId};

@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{EngineSizes, MemoryEngine};
-    use crate::types::Offset;
+    use crate::types::{Offset, TopicId};
 
     const STORE: usize = 0;
 
@@ -332,6 +332,14 @@ mod tests {
 
         fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
             self.inner.set_offsets(offsets)
+        }
+
+        fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError> {
+            self.inner.set_changelog(store, topic)
+        }
+
+        fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError> {
+            self.inner.changelog(store)
         }
 
         fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {

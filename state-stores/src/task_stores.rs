@@ -35,7 +35,7 @@ use crate::position::Position;
 use crate::reader::StoreReader;
 use crate::restoring::Restoring;
 use crate::store::{BuiltStore, KeyValueStore, StoreBuilder, StoreParts, StoreTypes};
-use crate::types::{Offset, StoreIndex, TaskId, Timestamp};
+use crate::types::{Offset, StoreIndex, TaskId, Timestamp, TopicId};
 
 /// How the stores of a task behave.
 #[derive(Debug, Clone, Default)]
@@ -309,6 +309,24 @@ impl TaskStores {
         store.stored_offset = None;
         store.restoring = None;
         Ok(())
+    }
+
+    /// Says which topic a store's changelog is. If its rows come from another one, deleted since, they are removed: returns whether
+    /// they were.
+    ///
+    /// # Errors
+    /// As [`Self::wipe`].
+    pub fn set_changelog(&mut self, store: StoreIndex, topic: TopicId) -> Result<bool, StoreError> {
+        let engine = Arc::clone(self.engine(store));
+        let before = engine.changelog(store)?;
+        if before == Some(topic) {
+            return Ok(false);
+        }
+        if before.is_some() {
+            self.wipe(store)?;
+        }
+        engine.set_changelog(store, topic)?;
+        Ok(before.is_some())
     }
 
     /// Begins a record: what follows, up to the next call, is what [`Self::undo_record`] reverts.

@@ -42,6 +42,23 @@ impl fmt::Display for Offset {
     }
 }
 
+/// The id that Kafka gave a topic when it was made (KIP-516). A topic that is deleted and made again has the same name and
+/// another id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopicId([u8; 16]);
+
+impl TopicId {
+    /// The id with these bytes, the most significant first.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The id's bytes, the most significant first.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
 /// The number of one partition of a topic, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(i32);

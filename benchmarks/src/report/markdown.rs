@@ -101,7 +101,7 @@ fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
 
 fn spread(spread: Option<Spread>) -> String {
     spread.map_or_else(String::new, |spread| {
-        let Spread { median, min, max } = spread;
+        let Spread { median, min, max, .. } = spread;
         match spread.is_tight() {
             true => format!("{median:.2} ({min:.2} to {max:.2})"),
             false => format!("too far apart ({min:.2} to {max:.2})"),

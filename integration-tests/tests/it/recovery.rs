@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, ensure};
 use millstream::prelude::*;
 use millstream::{ClientState, Streams};
-use millstream_integration_tests::kafka::ReadRecord;
+use millstream_integration_tests::kafka::{NewRecord, ReadRecord};
 use millstream_integration_tests::process::RunningProgram;
 use millstream_integration_tests::wait::await_until;
 
@@ -356,6 +356,25 @@ fn a_store_that_the_topology_lost_is_an_error() -> Result<()> {
     }
     let app = scene.run(scene.count_by_key()?)?;
     assert_eq!(counts_of(&app)?.values().sum::<u64>(), 400, "nothing was touched");
+    app.close()?;
+    Ok(())
+}
+
+/// The new changelog has more records than the state directory knows of the former one, so that offsets tell nothing.
+#[test]
+fn the_state_of_a_changelog_that_was_made_again_is_rebuilt() -> Result<()> {
+    let scene = written_state("made-again")?;
+    let changelog = scene.internal("counts-changelog");
+    scene.kafka.delete_topic(&changelog)?;
+    await_until(DEADLINE, "the changelog to be gone", || {
+        (!scene.kafka.topics().ok()?.contains(&changelog)).then_some(())
+    })?;
+    scene.kafka.create_topic(&changelog, 2, &[("cleanup.policy", "compact")])?;
+    let others = (0..1_000_u64).map(|number| NewRecord::new(format!("other-{number}"), number.to_be_bytes()));
+    scene.kafka.produce(&changelog, others)?;
+
+    let app = scene.run(scene.count_by_key()?)?;
+    assert_eq!(counts_of(&app)?, scene.counts_in_changelog()?, "and nothing of the former one");
     app.close()?;
     Ok(())
 }

@@ -18,8 +18,8 @@ use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::query::StoreStatus;
 use crate::runtime::{
-    ClientState, PartitionSnapshot, RestoreProgress, Shared, SharedParts, TaskSnapshot, ThreadSnapshot,
-    ThreadState, TimeSpent,
+    ApplicationTopics, ClientState, PartitionSnapshot, RestoreProgress, Shared, SharedParts, TaskSnapshot,
+    ThreadSnapshot, ThreadState, TimeSpent,
 };
 use crate::task::TaskState;
 use crate::testing::no_cluster::NoCluster;
@@ -63,7 +63,10 @@ impl TestApp {
             admin: Arc::new(NoCluster),
             plans: Vec::new(),
             background: None,
-            partition_counts: BTreeMap::from([(movements, 2)]),
+            topics: ApplicationTopics {
+                partition_counts: BTreeMap::from([(movements, 2)]),
+                ..ApplicationTopics::default()
+            },
             restore_listener: None,
             state_listener: None,
             failure_handler: None,

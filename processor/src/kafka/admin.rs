@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use millstream_state_stores::TopicId;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication,
 };
@@ -10,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::client::{client_config, kafka_error};
+use super::topic_ids;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -43,6 +45,12 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// # Errors
     /// If the cluster cannot be asked.
     fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>>;
+
+    /// The ids of those of the topics that exist and have one: brokers since Kafka 2.8 give it (KIP-516).
+    ///
+    /// # Errors
+    /// If the cluster cannot be asked.
+    fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, TopicId>>;
 
     /// Deletes the records of a partition before an offset.
     ///
@@ -84,22 +92,47 @@ impl KafkaAdmin {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
     }
 
-    /// Waits until the cluster tells of a topic it has made. The answer to the request comes a moment before that.
-    fn await_topic(&self, name: &str) -> Result<()> {
-        let is_known = async {
-            while self.partition_counts(&[name.to_string()])?.is_empty() {
+    /// The partition counts of all topics of the cluster.
+    pub(super) fn all_partition_counts(&self) -> Result<BTreeMap<String, i32>> {
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, self.timeout)
+            .map_err(|error| self.unreachable("cannot ask the cluster for its topics", error))?;
+        let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
+        let topics = metadata.topics().iter();
+        Ok(topics.map(|topic| (topic.name().to_string(), count(topic.partitions().len()))).collect())
+    }
+
+    /// Deletes a topic, and returns once the cluster tells of it no more. One that does not exist is no error.
+    pub(super) fn delete_topic(&self, name: &str) -> Result<()> {
+        let doing = format!("cannot delete topic {name}");
+        let results = self.answer(&doing, self.client.delete_topics(&[name], &self.options()))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((_, code)) => return Err(kafka_error(doing, KafkaError::AdminOp(code))),
+            }
+        }
+        self.await_topic(name, false)
+    }
+
+    /// Waits until the cluster tells of a topic it has made, or no more of one it has deleted. The answer to the request comes a
+    /// moment before that.
+    fn await_topic(&self, name: &str, exists: bool) -> Result<()> {
+        let as_wanted = async {
+            while self.partition_counts(&[name.to_string()])?.is_empty() == exists {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Ok(())
         };
-        let in_time = async { tokio::time::timeout(self.timeout, is_known).await };
+        let in_time = async { tokio::time::timeout(self.timeout, as_wanted).await };
         self.runtime.block_on(in_time).unwrap_or_else(|_elapsed| {
+            let (done, said) =
+                if exists { ("created", "did not tell of it") } else { ("deleted", "still told of it") };
             Err(Error::new(
                 ErrorKind::Retry,
-                format!(
-                    "topic {name} was created but the brokers did not tell of it within {:?}",
-                    self.timeout
-                ),
+                format!("topic {name} was {done} but the brokers {said} after {:?}", self.timeout),
             ))
         })
     }
@@ -126,17 +159,9 @@ impl KafkaAdmin {
 impl ClusterAdmin for KafkaAdmin {
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {
         // All topics at once: asking for a single one would create it where the brokers create topics by themselves.
-        let metadata = self
-            .client
-            .inner()
-            .fetch_metadata(None, self.timeout)
-            .map_err(|error| self.unreachable("cannot ask the cluster for its topics", error))?;
-        let known = metadata.topics().iter().filter(|topic| topics.iter().any(|name| name == topic.name()));
-        Ok(known
-            .map(|topic| {
-                (topic.name().to_string(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX))
-            })
-            .collect())
+        let mut counts = self.all_partition_counts()?;
+        counts.retain(|name, _| topics.contains(name));
+        Ok(counts)
     }
 
     fn create_topic(&self, topic: &NewTopic) -> Result<()> {
@@ -157,7 +182,7 @@ impl ClusterAdmin for KafkaAdmin {
                 Err((_, code)) => return Err(kafka_error(doing, KafkaError::AdminOp(code))),
             }
         }
-        self.await_topic(&topic.name)
+        self.await_topic(&topic.name, true)
     }
 
     fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
@@ -170,6 +195,11 @@ impl ClusterAdmin for KafkaAdmin {
             config.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
         }
         Ok(config)
+    }
+
+    fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
+        topic_ids::ask(self.client.inner(), topics, self.timeout)
+            .map_err(|error| self.unreachable("cannot ask the cluster for the ids of topics", error))
     }
 
     fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()> {

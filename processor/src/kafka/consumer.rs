@@ -30,6 +30,7 @@ use super::message::KafkaMessage;
 use crate::clients::{Consumer, Fetched, GroupEvent, PartitionOffset, Traffic};
 use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, ErrorKind, Result};
+use crate::reset::UNFINISHED;
 use crate::task::InputMessage;
 
 const RESTORE_PREFIXES: &[&str] = &["consumer.", "restore.consumer."];
@@ -330,8 +331,13 @@ impl Consumer for KafkaConsumer {
             .map_err(|error| kafka_error("cannot ask for the committed offsets", error))?;
         let mut starts = Vec::with_capacity(partitions.len());
         for (topic, partition) in partitions {
-            let known = committed.find_partition(topic, *partition).map(|found| found.offset());
-            let offset = match known {
+            let known = committed.find_partition(topic, *partition);
+            if known.as_ref().is_some_and(|found| found.metadata() == UNFINISHED) {
+                return Err(Error::invalid(format!(
+                    "{UNFINISHED} (partition {partition} of topic {topic}): run it again before an instance is started"
+                )));
+            }
+            let offset = match known.map(|found| found.offset()) {
                 Some(NativeOffset::Offset(offset)) => Offset::new(offset),
                 _ => {
                     let (oldest, end) = self.watermarks(topic, *partition)?;
@@ -460,7 +466,7 @@ impl Drop for KafkaConsumer {
 }
 
 /// First and next offset of a partition that is known to exist: a broker that does not know it has yet to hear of it.
-fn bounds<C: ConsumerContext>(
+pub(super) fn bounds<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     partition: i32,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use millstream_state_stores::TopicId;
+
 use super::admin::{ClusterAdmin, NewTopic};
 use super::embedded::{EmbeddedKafka, EmbeddedKafkaError};
 use crate::config::Settings;
@@ -50,6 +52,11 @@ impl ClusterAdmin for EmbeddedKafka {
 
     /// Empty: a topic of the embedded Kafka has no configuration.
     fn topic_config(&self, _topic: &str) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Empty: librdkafka's mock answers no admin requests.
+    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
         Ok(BTreeMap::new())
     }
 

@@ -17,7 +17,7 @@ use super::internal_topics::ensure_internal_topics;
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
 use super::restore::{RestoreListener, RestoreProgress};
-use super::shared::{Shared, SharedParts, StateListener, thread_name};
+use super::shared::{ApplicationTopics, Shared, SharedParts, StateListener, thread_name};
 use super::snapshot::ThreadSnapshot;
 use super::state::ClientState;
 use crate::clock::{Clock, SystemClock};
@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::patience::patiently;
 use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
 use crate::task::TaskPlan;
-use crate::topology::{TopicName, Topology, dead_letter_topic, validate_name};
+use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic, validate_name};
 
 /// An application about to start.
 pub struct AppBuilder {
@@ -111,7 +111,7 @@ impl AppBuilder {
             None => Arc::new(KafkaAdmin::new(&settings, &format!("{application_id}-admin"))?),
         };
         // A broker may go away in the middle; what was made already is found by the next try.
-        let partition_counts = patiently(
+        let topics = patiently(
             &*self.clock,
             settings.request_timeout,
             || false,
@@ -135,7 +135,7 @@ impl AppBuilder {
             admin,
             plans,
             background: Some(background),
-            partition_counts,
+            topics,
             restore_listener: self.restore_listener,
             state_listener: self.state_listener,
             failure_handler: self.failure_handler,
@@ -145,13 +145,13 @@ impl AppBuilder {
     }
 }
 
-/// Checks the topics that are read and makes those that are the application's own. Returns partition counts.
+/// Checks the topics that are read and makes those that are the application's own.
 fn prepare_topics(
     topology: &Topology,
     application_id: &str,
     settings: &Settings,
     admin: &dyn ClusterAdmin,
-) -> Result<BTreeMap<TopicName, i32>> {
+) -> Result<ApplicationTopics> {
     let external: Vec<String> = topology
         .source_topics()
         .into_iter()
@@ -160,15 +160,19 @@ fn prepare_topics(
             TopicName::Internal(_) => None,
         })
         .collect();
-    let counts = topology.partition_counts(&admin.partition_counts(&external)?)?;
-    ensure_internal_topics(admin, &topology.internal_topics(application_id, &counts))?;
+    let partition_counts = topology.partition_counts(&admin.partition_counts(&external)?)?;
+    ensure_internal_topics(admin, &topology.internal_topics(application_id, &partition_counts))?;
+    let changelogs = topology.stores().filter(|store| store.is_logged());
+    let changelogs: Vec<String> =
+        changelogs.map(|store| changelog_topic(application_id, store.name())).collect();
+    let changelog_ids = admin.topic_ids(&changelogs)?;
     if settings.handlers.may_dead_letter() {
         let name = settings.dead_letter_topic.clone().unwrap_or_else(|| dead_letter_topic(application_id));
         if admin.partition_counts(std::slice::from_ref(&name))?.is_empty() {
             admin.create_topic(&NewTopic { name, partitions: 1, config: BTreeMap::new() })?;
         }
     }
-    Ok(counts)
+    Ok(ApplicationTopics { partition_counts, changelog_ids })
 }
 
 fn checkpoint_thread(application_id: &str, clock: &Arc<dyn Clock>) -> Result<Arc<BackgroundThread>> {

@@ -18,7 +18,7 @@ pub use life::ThreadFailureResponse;
 pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
 #[cfg(test)]
-pub(crate) use shared::SharedParts;
+pub(crate) use shared::{ApplicationTopics, SharedParts};
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};
 pub use state::{ClientState, ThreadState};
 #[cfg(test)]

@@ -151,6 +151,14 @@ impl<C: Clients> Restorer<C> {
             let consumer = self.consumer(clients, &shared.settings)?;
             let (log_start, log_end) =
                 shared.patiently(GIVE_UP_AFTER, || consumer.log_bounds(&topic, id.partition))?;
+            if let Some(changelog) = shared.changelog_ids.get(&*topic)
+                && task.stores_mut().set_changelog(store, *changelog)?
+            {
+                warn!(
+                    task = %id, store = %name, %topic,
+                    "the changelog was deleted and made again: local state is of the former one and is rebuilt"
+                );
+            }
             let from = match decide(task.stores().stored_offset(store), log_start, log_end) {
                 RestoreDecision::UpToDate => {
                     task.restored_to(store, log_end);

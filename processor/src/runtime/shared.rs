@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory};
+use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory, TopicId};
 use parking_lot::{Condvar, Mutex};
 use tracing::{error, info};
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) background: Option<Arc<BackgroundThread>>,
     pub(crate) directory: StateDirectory,
     pub(crate) stores: Arc<StoreRegistry>,
+    /// The topics that are the changelogs, by name in Kafka.
+    pub(crate) changelog_ids: BTreeMap<String, TopicId>,
     pub(crate) restore_listener: Option<RestoreListener>,
     failure_handler: Option<ThreadFailureHandler>,
     /// Exactly-once: what the transactional ids of this process begin with.
@@ -63,6 +65,14 @@ struct States {
     error: Option<Error>,
 }
 
+/// What was found out about the topics at start.
+#[derive(Default)]
+pub(crate) struct ApplicationTopics {
+    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
+    /// By name in Kafka; none where the brokers give no ids.
+    pub(crate) changelog_ids: BTreeMap<String, TopicId>,
+}
+
 /// Everything a [`Shared`] is made of besides its own states.
 pub(crate) struct SharedParts {
     pub(crate) application_id: Arc<str>,
@@ -72,7 +82,7 @@ pub(crate) struct SharedParts {
     pub(crate) admin: Arc<dyn ClusterAdmin>,
     pub(crate) plans: Vec<TaskPlan>,
     pub(crate) background: Option<Arc<BackgroundThread>>,
-    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
+    pub(crate) topics: ApplicationTopics,
     pub(crate) restore_listener: Option<RestoreListener>,
     pub(crate) state_listener: Option<StateListener>,
     pub(crate) failure_handler: Option<ThreadFailureHandler>,
@@ -90,7 +100,8 @@ impl Shared {
             snapshots: (0..threads).map(snapshot).collect(),
             memory: StateMemory::new(settings.state_memory),
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
-            stores: Arc::new(StoreRegistry::new(&topology, &parts.partition_counts)),
+            stores: Arc::new(StoreRegistry::new(&topology, &parts.topics.partition_counts)),
+            changelog_ids: parts.topics.changelog_ids,
             restore_listener: parts.restore_listener,
             failure_handler: parts.failure_handler,
             process_id: parts.process_id,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use millstream_state_stores::TopicId;
+
 use crate::error::Result;
 use crate::kafka::{ClusterAdmin, NewTopic};
 
@@ -18,6 +20,10 @@ impl ClusterAdmin for NoCluster {
     }
 
     fn topic_config(&self, _topic: &str) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
+
+    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
         Ok(BTreeMap::new())
     }
 

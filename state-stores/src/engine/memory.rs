@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::snapshot_map::{self, SnapshotMap};
-use crate::types::{Offset, StoreIndex};
+use crate::types::{Offset, StoreIndex, TopicId};
 
 /// The stores of one task in memory. Lives as long as the task is open.
 pub(crate) struct MemoryEngine {
@@ -21,6 +21,7 @@ pub(crate) struct MemoryEngine {
 pub(super) struct MemoryStore {
     pub(super) rows: SnapshotMap<Arc<[u8]>>,
     pub(super) offset: Option<Offset>,
+    changelog: Option<TopicId>,
 }
 
 impl MemoryEngine {
@@ -76,6 +77,15 @@ impl Engine for MemoryEngine {
             stores[store.get()].offset = Some(*next);
         }
         Ok(())
+    }
+
+    fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError> {
+        self.stores.lock()[store.get()].changelog = Some(topic);
+        Ok(())
+    }
+
+    fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError> {
+        Ok(self.stores.lock()[store.get()].changelog)
     }
 
     fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
-use crate::types::{Offset, StoreIndex};
+use crate::types::{Offset, StoreIndex, TopicId};
 
 pub(crate) use memory::MemoryEngine;
 pub(crate) use rocksdb::{RocksDbEngine, RocksDbStore};
@@ -45,7 +45,13 @@ pub(crate) trait Engine: Send + Sync {
     /// with older offsets: what is restored from there ends at the same rows.
     fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError>;
 
-    /// Removes all rows of a store, and its changelog offset.
+    /// Sets the topic that a store's rows and offsets come from, and brings it to the disk.
+    fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError>;
+
+    /// The topic that a store's rows and offsets come from; `None` if it was never set.
+    fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError>;
+
+    /// Removes all rows of a store, its changelog offset, and the topic they come from.
     fn clear(&self, store: StoreIndex) -> Result<(), StoreError>;
 
     /// The changelog offset that was last written for a store.

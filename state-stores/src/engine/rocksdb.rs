@@ -19,7 +19,7 @@ use crate::format::metadata;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
 use crate::overlay::Overlay;
-use crate::types::{Offset, StoreIndex, TaskId};
+use crate::types::{Offset, StoreIndex, TaskId, TopicId};
 
 /// A store of the task as the engine sees it.
 pub(crate) struct RocksDbStore {
@@ -87,6 +87,7 @@ impl RocksDbEngine {
             database.drop_cf(&metadata::column_family(store)).map_err(|e| failure(&path, e))?;
             batch.delete(metadata::description_key(store));
             batch.delete(metadata::offset_key(store));
+            batch.delete(metadata::changelog_key(store));
         }
         warn_of_changed_types(&database, &path, task, &kept)?;
         write_identity(&mut batch, application_id, task, &kept);
@@ -121,6 +122,28 @@ impl RocksDbEngine {
             self.database.cf_handle(&column.column_family).expect("opened with every column family")
         });
         stores.chain([self.default_family()]).collect()
+    }
+
+    /// Returns once the batch, and what was written before it, is on the disk.
+    fn write_to_disk(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.database.write_without_wal(batch).map_err(|e| self.failure(e))?;
+        options::flush(&self.database, &self.families()).map_err(|e| self.failure(e))
+    }
+
+    /// A row of the default family, if it is there.
+    fn metadata<T>(&self, key: &[u8], decode: fn(&[u8]) -> Option<T>) -> Result<Option<T>, StoreError> {
+        let Some(row) = self.database.get_pinned(key).map_err(|e| self.failure(e))? else {
+            return Ok(None);
+        };
+        let corrupt = || StoreError::Corrupt {
+            path: self.path.clone(),
+            source: EngineFailure::new(format!(
+                "the row `{}` has {} bytes",
+                String::from_utf8_lossy(key),
+                row.len()
+            )),
+        };
+        decode(&row).ok_or_else(corrupt).map(Some)
     }
 
     fn failure(&self, error: rocksdb::Error) -> StoreError {
@@ -169,8 +192,19 @@ impl Engine for RocksDbEngine {
             let (column, _) = self.column(*store);
             batch.put(metadata::offset_key(&column.name), metadata::encode_offset(*next));
         }
-        self.database.write_without_wal(batch).map_err(|e| self.failure(e))?;
-        options::flush(&self.database, &self.families()).map_err(|e| self.failure(e))
+        self.write_to_disk(batch)
+    }
+
+    fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError> {
+        let (column, _) = self.column(store);
+        let mut batch = WriteBatch::default();
+        batch.put(metadata::changelog_key(&column.name), topic.to_bytes());
+        self.write_to_disk(batch)
+    }
+
+    fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError> {
+        let (column, _) = self.column(store);
+        self.metadata(&metadata::changelog_key(&column.name), metadata::decode_changelog)
     }
 
     fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
@@ -184,21 +218,13 @@ impl Engine for RocksDbEngine {
         }
         rows.status().map_err(|e| self.failure(e))?;
         batch.delete(metadata::offset_key(&column.name));
+        batch.delete(metadata::changelog_key(&column.name));
         self.database.write_without_wal(batch).map_err(|e| self.failure(e))
     }
 
     fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
         let (column, _) = self.column(store);
-        let Some(row) =
-            self.database.get_pinned(metadata::offset_key(&column.name)).map_err(|e| self.failure(e))?
-        else {
-            return Ok(None);
-        };
-        let corrupt = || StoreError::Corrupt {
-            path: self.path.clone(),
-            source: EngineFailure::new(format!("the offset of `{}` has {} bytes", column.name, row.len())),
-        };
-        metadata::decode_offset(&row).ok_or_else(corrupt).map(Some)
+        self.metadata(&metadata::offset_key(&column.name), metadata::decode_offset)
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {

@@ -18,7 +18,7 @@ use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::reader::ScannedRow;
-use crate::types::{Offset, StoreIndex, TaskId};
+use crate::types::{Offset, StoreIndex, TaskId, TopicId};
 
 /// The state of a machine's tasks. Cloning it leads to the same disk.
 ///
@@ -59,6 +59,8 @@ pub enum DiskRequest {
     PutRows,
     /// To set the offsets that the rows reflect.
     SetOffsets,
+    /// To note which topic a store's rows come from.
+    SetChangelog,
     /// To drop a store's rows and its offset.
     Clear,
 }
@@ -203,6 +205,14 @@ impl Engine for SimulatedEngine {
         self.request(DiskRequest::SetOffsets, |written| written.set_offsets(offsets))
     }
 
+    fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError> {
+        self.request(DiskRequest::SetChangelog, |written| written.set_changelog(store, topic))
+    }
+
+    fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError> {
+        self.written.changelog(store)
+    }
+
     fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
         self.request(DiskRequest::Clear, |written| written.clear(store))
     }
@@ -282,7 +292,7 @@ mod tests {
         let disk = SimulatedDisk::default();
         let engine = open(&disk, |request| match request {
             DiskRequest::SetOffsets => DiskAnswer::Failed,
-            DiskRequest::PutRows | DiskRequest::Clear => DiskAnswer::Done,
+            _ => DiskAnswer::Done,
         });
         assert!(matches!(checkpoint(&engine, b"apples", 5), Err(StoreError::Engine { .. })));
         assert_eq!(survivors(&disk), (vec![b"apples".to_vec()], None));

@@ -6,11 +6,12 @@
 //! task                UTF-8, "0_3"                    the task
 //! store/<name>        UTF-8, "<kind>\n<key>\n<value>" for people: the kind of the store and its Rust types
 //! offset/<name>       i64, big-endian                 the next changelog offset to restore from
+//! changelog/<name>    16 bytes                        the id of the topic that is the changelog
 //! ```
 //! The rows of store `<name>` are in the column family `store/<name>`.
 
 use crate::store::StoreTypes;
-use crate::types::Offset;
+use crate::types::{Offset, TopicId};
 
 /// The version of the layouts of this module and of [`super::row`].
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -60,6 +61,16 @@ pub(crate) fn decode_offset(row: &[u8]) -> Option<Offset> {
     Some(Offset::new(i64::from_be_bytes(row.try_into().ok()?)))
 }
 
+/// Key of the row that holds the id of a store's changelog.
+pub(crate) fn changelog_key(store: &str) -> Vec<u8> {
+    format!("changelog/{store}").into_bytes()
+}
+
+/// The id in a row of [`changelog_key`], or `None` if it has another length.
+pub(crate) fn decode_changelog(row: &[u8]) -> Option<TopicId> {
+    Some(TopicId::from_bytes(row.try_into().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +88,9 @@ mod tests {
         assert_eq!(encode_offset(Offset::new(0x0102)), [0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(decode_offset(&[0, 0, 0, 0, 0, 0, 1, 2]), Some(Offset::new(0x0102)));
         assert_eq!(decode_offset(&[0, 1]), None);
+        assert_eq!(changelog_key("stock"), b"changelog/stock");
+        let id = TopicId::from_bytes(*b"0123456789abcdef");
+        assert_eq!(decode_changelog(&id.to_bytes()), Some(id));
+        assert_eq!(decode_changelog(b"0123"), None);
     }
 }

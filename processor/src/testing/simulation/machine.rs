@@ -18,7 +18,7 @@ use super::scenario::Scenario;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{Shared, SharedParts, StreamThread};
+use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread};
 use crate::step::StepListener;
 use crate::task::TaskPlan;
 use crate::testing::no_cluster::NoCluster;
@@ -92,7 +92,7 @@ impl Machine {
             .into_iter()
             .map(|(name, count)| (name.to_string(), count))
             .collect();
-        let counts = around.topology.partition_counts(&external.into_iter().collect())?;
+        let partition_counts = around.topology.partition_counts(&external.into_iter().collect())?;
         let application_id: Arc<str> = APPLICATION.into();
         let background = around.scenario.checkpoints_behind.then(|| background(&around.clock));
         let clock = InstanceClock { clock: Arc::clone(&around.clock), background: background.clone() };
@@ -104,7 +104,7 @@ impl Machine {
             clock: Arc::new(clock),
             admin: Arc::new(NoCluster),
             background,
-            partition_counts: counts,
+            topics: ApplicationTopics { partition_counts, ..ApplicationTopics::default() },
             restore_listener: None,
             state_listener: None,
             failure_handler: None,

@@ -185,6 +185,29 @@ fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
     assert_eq!(contents(&stores.key_value("orders").unwrap()).len(), 3);
 }
 
+#[test]
+fn the_rows_of_another_changelog_are_removed() {
+    let (_root, directory) = directory();
+    let (former, present) = (TopicId::from_bytes([1; 16]), TopicId::from_bytes([2; 16]));
+    let reopened = || open_on_disk(&directory, &builders(&["stock"])).unwrap();
+    fill(&directory);
+    let mut stores = reopened();
+    assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "nobody said whose rows they were");
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    drop(stores);
+
+    let mut stores = reopened();
+    assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "as it was");
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 3)]);
+    assert!(stores.set_changelog(STOCK.index(), present).unwrap());
+    drop(stores);
+
+    let mut stores = reopened();
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), []);
+    assert!(!stores.set_changelog(STOCK.index(), present).unwrap());
+}
+
 /// Between the two steps of moving a file, it has two names: one beside the database and one in it.
 #[test]
 fn a_file_that_a_crash_left_under_two_names_is_not_written_to() {

@@ -1,0 +1,140 @@
+//! The application's group and topics from outside, for a reset: nothing here joins the group.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millstream_state_stores::{Offset, Timestamp};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset as NativeOffset, TopicPartitionList};
+
+use super::admin::KafkaAdmin;
+use super::client::{client_config, kafka_error};
+use super::consumer::bounds;
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reset::{GroupMember, Partition, ResetCluster};
+
+/// [`ResetCluster`] through a consumer that never subscribes, and the admin API.
+pub(crate) struct KafkaGroup {
+    group: String,
+    consumer: BaseConsumer,
+    admin: KafkaAdmin,
+    timeout: Duration,
+}
+
+impl KafkaGroup {
+    pub(crate) fn new(settings: &Settings, group: &str) -> Result<Self> {
+        let client_id = format!("{group}-reset");
+        let fixed =
+            [("group.id", group), ("enable.auto.commit", "false"), ("isolation.level", "read_committed")];
+        let consumer = client_config(settings, &client_id, &["consumer."], &[], &fixed)
+            .create()
+            .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
+        let admin = KafkaAdmin::new(settings, &client_id)?;
+        Ok(KafkaGroup { group: group.to_owned(), consumer, admin, timeout: settings.request_timeout })
+    }
+
+    fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
+        let within = self.timeout;
+        kafka_error(format!("{doing} within {within:?}: check bootstrap_servers and the brokers"), error)
+    }
+}
+
+impl ResetCluster for KafkaGroup {
+    fn topics(&self) -> Result<BTreeMap<String, i32>> {
+        self.admin.all_partition_counts()
+    }
+
+    fn group_ids(&self) -> Result<Vec<String>> {
+        let groups = self.consumer.client().fetch_group_list(None, self.timeout);
+        let groups =
+            groups.map_err(|error| self.unreachable("cannot ask the cluster for its groups", error))?;
+        Ok(groups.groups().iter().map(|group| group.name().to_owned()).collect())
+    }
+
+    fn members(&self) -> Result<Vec<GroupMember>> {
+        let groups = self.consumer.client().fetch_group_list(Some(&self.group), self.timeout);
+        let groups = groups.map_err(|error| {
+            self.unreachable(&format!("cannot ask for the members of {}", self.group), error)
+        })?;
+        let members = groups.groups().iter().flat_map(|group| group.members());
+        let member = members.map(|member| GroupMember {
+            client_id: member.client_id().to_owned(),
+            host: member.client_host().to_owned(),
+        });
+        Ok(member.collect())
+    }
+
+    fn committed(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Offset>> {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            asked.add_partition(topic, *partition);
+        }
+        let committed = self.consumer.committed_offsets(asked, self.timeout).map_err(|error| {
+            self.unreachable(&format!("cannot ask for the committed offsets of {}", self.group), error)
+        })?;
+        offsets_of(&committed)
+    }
+
+    fn bounds(&self, (topic, partition): &Partition) -> Result<(Offset, Offset)> {
+        bounds(&self.consumer, topic, *partition, self.timeout)
+    }
+
+    fn at_time(&self, partitions: &[Partition], time: Timestamp) -> Result<BTreeMap<Partition, Offset>> {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            let time = NativeOffset::Offset(time.as_millis());
+            asked.add_partition_offset(topic, *partition, time).map_err(|error| {
+                kafka_error(format!("time for partition {partition} of topic {topic}"), error)
+            })?;
+        }
+        let found = self
+            .consumer
+            .offsets_for_times(asked, self.timeout)
+            .map_err(|error| self.unreachable("cannot ask for the offsets at that time", error))?;
+        offsets_of(&found)
+    }
+
+    fn commit(&self, offsets: &[(Partition, Offset)], note: &str) -> Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for ((topic, partition), offset) in offsets {
+            let mut added = list.add_partition(topic, *partition);
+            added.set_offset(NativeOffset::Offset(offset.get())).map_err(|error| {
+                kafka_error(format!("offset of partition {partition} of topic {topic}"), error)
+            })?;
+            added.set_metadata(note);
+        }
+        let doing = || format!("cannot commit the offsets of {}", self.group);
+        self.consumer.commit(&list, CommitMode::Sync).map_err(|error| kafka_error(doing(), error))
+    }
+
+    fn delete_topic(&self, topic: &str) -> Result<()> {
+        self.admin.delete_topic(topic)
+    }
+}
+
+/// The offsets in a list, without the partitions that have none.
+///
+/// # Errors
+/// That of the first partition the brokers refuse.
+fn offsets_of(list: &TopicPartitionList) -> Result<BTreeMap<Partition, Offset>> {
+    let mut offsets = BTreeMap::new();
+    for element in list.elements() {
+        let partition = (element.topic().to_owned(), element.partition());
+        element.error().map_err(|error| {
+            Error::new(
+                ErrorKind::Retry,
+                format!("the brokers tell no offset of {}-{}", partition.0, partition.1),
+            )
+            .with_source(error)
+        })?;
+        if let NativeOffset::Offset(offset) = element.offset() {
+            offsets.insert(partition, Offset::new(offset));
+        }
+    }
+    Ok(offsets)
+}
