@@ -13,7 +13,7 @@ ARGS ?=
 BUILD = cargo build --release --locked --workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-operators bench-baseline faults simulate test prerequisites fmt lint check-deploy check-dependencies
+.PHONY: help demo millstream bench bench-operators bench-baseline faults simulate test prerequisites fmt lint check-deploy check-dependencies
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-26s%s\n", $$1, $$2 }'
@@ -21,6 +21,10 @@ help: ## list the commands
 demo: prerequisites ## run the order and inventory example; flags in ARGS=".."
 	$(BUILD) --bin order_inventory
 	@exec "$(CARGO_TARGET_DIR)/release/order_inventory" $(ARGS)
+
+millstream: prerequisites ## the command line: reset, lag, topology, query, state; arguments in ARGS=".."
+	$(BUILD) --bin millstream
+	@exec "$(CARGO_TARGET_DIR)/release/millstream" $(ARGS)
 
 bench: ## against Kafka Streams and the raw limit on a real Kafka; flags in ARGS="..", such as --quick
 	scripts/prerequisites.sh test

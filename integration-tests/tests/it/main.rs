@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests measure and wait in real time")]
 
 mod back_pressure;
+mod command_line;
 mod count;
 mod exactly_once;
 mod faults;
@@ -15,5 +16,6 @@ mod poison;
 mod prometheus;
 mod queries;
 mod recovery;
+mod reset;
 mod structure;
 mod two_instances;

@@ -13,7 +13,7 @@ use super::client::{client_config, kafka_error};
 use super::consumer::bounds;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reset::{GroupMember, Partition, ResetCluster};
+use crate::reset::{GroupMember, Partition, ResetCluster, all_partitions};
 
 /// [`ResetCluster`] through a consumer that never subscribes, and the admin API.
 pub(crate) struct KafkaGroup {
@@ -115,6 +115,45 @@ impl ResetCluster for KafkaGroup {
     fn delete_topic(&self, topic: &str) -> Result<()> {
         self.admin.delete_topic(topic)
     }
+}
+
+/// How far a group is in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionLag {
+    /// Topic in Kafka.
+    pub topic: String,
+    /// Partition number.
+    pub partition: i32,
+    /// The next offset the group will process.
+    pub committed: Offset,
+    /// The offset after the newest committed record.
+    pub end: Offset,
+}
+
+impl PartitionLag {
+    /// Offsets that are left. An upper bound of the records: compacted ones leave gaps.
+    pub fn records(&self) -> u64 {
+        u64::try_from(self.end.get() - self.committed.get()).unwrap_or(0)
+    }
+}
+
+/// How far a group, which is an application's id, is in each partition it has committed an offset of, sorted. Members may be running or not.
+///
+/// # Errors
+/// `Invalid` if it has committed none, `Retry` if the cluster does not answer.
+pub fn group_lag(settings: &Settings, group: &str) -> Result<Vec<PartitionLag>> {
+    let cluster = KafkaGroup::new(settings, group)?;
+    let lag = |((topic, partition), committed): ((String, i32), Offset)| {
+        let end = cluster.bounds(&(topic.clone(), partition))?.1;
+        Ok(PartitionLag { topic, partition, committed, end })
+    };
+    let committed = cluster.committed(&all_partitions(&cluster.topics()?))?;
+    if committed.is_empty() {
+        return Err(Error::invalid(format!(
+            "{group} has committed no offsets here: check the application id"
+        )));
+    }
+    committed.into_iter().map(lag).collect()
 }
 
 /// The offsets in a list, without the partitions that have none.

@@ -22,5 +22,6 @@ pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
 pub(crate) use clients::KafkaClients;
 pub use embedded::{EmbeddedKafka, EmbeddedKafkaError};
 pub(crate) use group::KafkaGroup;
+pub use group::{PartitionLag, group_lag};
 pub use topic_reader::{TopicReader, TopicRecord};
 pub use topic_writer::TopicWriter;

@@ -123,11 +123,7 @@ fn plan(
 ) -> Result<ResetPlan> {
     refuse_members(cluster, application_id)?;
     let (topics, groups) = (cluster.topics()?, cluster.group_ids()?);
-    let all: Vec<Partition> = topics
-        .iter()
-        .flat_map(|(topic, count)| (0..*count).map(move |number| (topic.clone(), number)))
-        .collect();
-    let committed = cluster.committed(&all)?;
+    let committed = cluster.committed(&all_partitions(&topics))?;
     let selected: Vec<Partition> =
         select(request, application_id, &topics, &groups, &committed)?.into_iter().collect();
     let at_time = match request.to {
@@ -149,6 +145,15 @@ fn plan(
         tasks: directory.list()?,
     };
     ResetPlan::new(request, &facts)
+}
+
+/// Of these topics with these partition counts.
+pub(crate) fn all_partitions(topics: &BTreeMap<String, i32>) -> Vec<Partition> {
+    let of = |(topic, count): (&String, &i32)| {
+        let topic = topic.clone();
+        (0..*count).map(move |number| (topic.clone(), number))
+    };
+    topics.iter().flat_map(of).collect()
 }
 
 /// The note goes first, because Kafka refuses it if the group has members, and because it keeps instances away from what is half

@@ -1,0 +1,198 @@
+//! `millstream reset` and its library: an application reads its history again, and ends where it was.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyhow::{Result, ensure};
+use millstream::reset::{ApplicationReset, ResetRequest, ResetStep, ResetTarget};
+use millstream::{ClientState, Offset, Timestamp};
+use millstream_integration_tests::kafka::{NewRecord, unique_name};
+use serde_json::Value;
+
+use crate::command_line::{Ended, millstream};
+use crate::in_process::{COUNTS, DEADLINE, Scene, counts_of, recount};
+use crate::recovery::orders;
+
+/// An application that has counted 400 records by value, through a repartition topic, and has ended.
+fn counted(subject: &str) -> Result<(Scene, BTreeMap<String, u64>)> {
+    let scene = Scene::new(subject, 2)?;
+    scene.write(orders(0, 400).map(|(key, value)| (value, key)))?;
+    let app = scene.run(scene.count_by_value()?)?;
+    scene.await_committed(&[&scene.input, &scene.internal("by-value-repartition")])?;
+    let counts = counts_of(&app)?;
+    app.close()?;
+    assert_eq!(counts, recount(orders(0, 400).map(|(key, _)| key)));
+    Ok((scene, counts))
+}
+
+fn reset(scene: &Scene, more: &[&str]) -> Result<Ended> {
+    let state_dir = scene.state_dir.path().to_string_lossy();
+    let mut arguments = vec!["reset", "--application-id", &scene.application_id, "--state-dir", &state_dir];
+    arguments.extend(["--bootstrap-servers", scene.kafka.bootstrap_servers()]);
+    millstream(arguments.iter().chain(more))
+}
+
+#[test]
+fn an_application_that_was_reset_reads_all_again_and_ends_where_it_was() -> Result<()> {
+    let (scene, counts) = counted("reset")?;
+    let internal = [scene.internal("by-value-repartition"), scene.internal("counts-changelog")];
+    let before = scene.kafka.committed_offsets(&scene.application_id)?;
+
+    let plan = reset(&scene, &["--dry-run", "--json"])?.success()?;
+    let plan: Value = serde_json::from_str(&plan)?;
+    assert_eq!(plan["deleted_topics"], serde_json::json!(internal));
+    assert_eq!(plan["removed_state"]["tasks"], serde_json::json!(["1_0", "1_1"]));
+    let offsets = plan["offsets"].as_array().cloned().unwrap_or_default();
+    let moved: Vec<_> =
+        offsets.iter().map(|moved| (moved["partition"].as_i64(), moved["to"].as_i64())).collect();
+    assert_eq!(moved, [(Some(0), Some(0)), (Some(1), Some(0))]);
+    let refused = reset(&scene, &[])?;
+    assert_eq!((refused.code, refused.stderr.contains("pass --yes")), (Some(3), true), "{refused:?}");
+    assert_eq!(scene.kafka.committed_offsets(&scene.application_id)?, before, "nothing has changed");
+
+    let shown = reset(&scene, &["--yes"])?.success()?;
+    for part in ["TOPIC", &scene.input, &internal[0], &internal[1], "1_0 1_1"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let topics = scene.kafka.topics()?;
+    assert!(internal.iter().all(|topic| !topics.contains(topic)), "{topics:?}");
+    assert!(!scene.state_dir.path().join(&scene.application_id).join("1_0").exists());
+
+    let app = scene.run(scene.count_by_value()?)?;
+    scene.await_committed(&[&scene.input, &internal[0]])?;
+    assert_eq!(counts_of(&app)?, counts, "counted again, and none twice");
+    let running = reset(&scene, &["--yes"])?;
+    assert_eq!(running.code, Some(1), "{running:?}");
+    assert!(running.stderr.contains("is running: stop its instances first"), "{running:?}");
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn a_changed_program_over_the_same_history() -> Result<()> {
+    let (scene, counts) = counted("changed")?;
+    reset(&scene, &["--yes"])?.success()?;
+    // By key, of which each has one record.
+    let app = scene.run(scene.count_by_key()?)?;
+    scene.await_committed(&[&scene.input])?;
+    let by_key = counts_of(&app)?;
+    assert_ne!(by_key, counts);
+    assert_eq!(by_key, recount(orders(0, 400).map(|(_, value)| value)));
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn state_on_another_machine_is_noticed_when_it_comes_back() -> Result<()> {
+    let (scene, counts) = counted("elsewhere")?;
+    let elsewhere = tempfile::tempdir()?;
+    let elsewhere = elsewhere.path().to_string_lossy();
+    let (servers, id) = (scene.kafka.bootstrap_servers(), &*scene.application_id);
+    let there = [
+        "reset",
+        "--application-id",
+        id,
+        "--state-dir",
+        &*elsewhere,
+        "--bootstrap-servers",
+        servers,
+        "--yes",
+    ];
+    millstream(there.iter())?.success()?;
+    // Twice as much as before, so that its changelogs are longer than the state of this machine knows.
+    scene.write(orders(0, 800).map(|(key, value)| (value, key)))?;
+    let mut settings = scene.settings();
+    settings.state_dir = (*elsewhere).into();
+    let app = crate::in_process::running(scene.app(scene.count_by_value()?, settings))?;
+    scene.await_committed(&[&scene.input, &scene.internal("by-value-repartition")])?;
+    let there = counts_of(&app)?;
+    app.close()?;
+    assert_ne!(there, counts);
+    let app = scene.run(scene.count_by_value()?)?;
+    assert_eq!(counts_of(&app)?, there);
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn until_a_reset_is_finished_no_instance_starts() -> Result<()> {
+    let (scene, counts) = counted("unfinished")?;
+    let library = ApplicationReset::new(&*scene.application_id, &scene.settings())?;
+    let plan = library.plan(&ResetRequest::default())?;
+    let died = catch_unwind(AssertUnwindSafe(|| {
+        library
+            .execute(&plan, |step| assert!(!matches!(step, ResetStep::TopicDeleted(_)), "the process dies"))
+    }));
+    assert!(died.is_err());
+    let app = scene.app(scene.count_by_value()?, scene.settings()).start()?;
+    app.await_state(ClientState::Error, DEADLINE)?;
+    let error = app.close().err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("a reset was begun and not finished"), "{error}");
+
+    reset(&scene, &["--yes"])?.success()?;
+    let app = scene.run(scene.count_by_value()?)?;
+    scene.await_committed(&[&scene.input, &scene.internal("by-value-repartition")])?;
+    assert_eq!(counts_of(&app)?, counts);
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn offsets_go_to_a_time_or_as_a_file_says() -> Result<()> {
+    let scene = Scene::new("times", 1)?;
+    let at = |millis: i64| NewRecord::new("apples", "1").at(millis);
+    scene.kafka.produce(&scene.input, [1_000, 2_000, 3_000].map(at))?;
+    let app = scene.run(scene.count_by_key()?)?;
+    scene.await_committed(&[&scene.input])?;
+    app.close()?;
+    let library = ApplicationReset::new(&*scene.application_id, &scene.settings())?;
+    let to = |to: ResetTarget| -> Result<Vec<i64>> {
+        let plan = library.plan(&ResetRequest { to, ..ResetRequest::default() })?;
+        Ok(plan.offsets.iter().map(|moved| moved.to.get()).collect())
+    };
+    for (millis, offset) in [(0, 0), (1_001, 1), (3_000, 2), (3_001, 3)] {
+        assert_eq!(to(ResetTarget::Timestamp(Timestamp::from_millis(millis)))?, [offset], "{millis}");
+    }
+    assert_eq!(to(ResetTarget::ShiftBy(-1))?, [2]);
+    assert_eq!(to(ResetTarget::Latest)?, [3]);
+    assert_eq!(to(ResetTarget::Each(BTreeMap::from([((scene.input.clone(), 0), Offset::new(1))])))?, [1]);
+
+    let file = scene.state_dir.path().join("offsets.csv");
+    std::fs::write(&file, format!("{},0,2\n", scene.input))?;
+    reset(&scene, &["--yes", "--keep-internal-topics", "--from-file", &file.to_string_lossy()])?.success()?;
+    let committed = scene.kafka.committed_offsets(&scene.application_id)?;
+    assert_eq!(committed[&(scene.input.clone(), 0)], 2);
+    assert!(scene.kafka.topics()?.contains(&scene.internal(&format!("{}-changelog", COUNTS.name()))));
+    Ok(())
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_is() -> Result<()> {
+    let (scene, _) = counted("named")?;
+    let nobody = unique_name("nobody");
+    let no_topic = unique_name("no-topic");
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["--to-offset", "100000"], &[&scene.input, "it has offsets 0 to", "not 100000"]),
+        (&["--shift-by", "-100000"], &[&scene.input, "it has offsets 0 to"]),
+        (&["--input-topic", &no_topic], &["topic", &no_topic, "does not exist; there are"]),
+        (&["--input-topic", &format!("{}:7", scene.input)], &["has partitions 0 to 1, not 7"]),
+        (&["--internal-topic", &scene.input], &["is no internal topic", &scene.internal("counts-changelog")]),
+        (&["--from-file", "/no/such/file"], &["cannot read /no/such/file"]),
+    ];
+    for (arguments, said) in cases {
+        let ended = reset(&scene, &[&["--yes"], arguments].concat())?;
+        ensure!(ended.code == Some(1), "{arguments:?}: {ended:?}");
+        for part in said {
+            ensure!(ended.stderr.contains(part), "{part:?} is not in {ended:?}");
+        }
+    }
+    let servers = ["--bootstrap-servers", scene.kafka.bootstrap_servers()];
+    let ended = millstream([&["reset", "--application-id", &nobody, "--yes"], &servers[..]].concat().iter())?;
+    ensure!(ended.code == Some(1) && ended.stderr.contains("has committed no offsets here"), "{ended:?}");
+    let away = ["reset", "--application-id", "shop", "--yes", "--bootstrap-servers", "localhost:1"];
+    let ended = millstream(away.iter())?;
+    ensure!(ended.code == Some(1) && ended.stderr.contains("check bootstrap_servers"), "{ended:?}");
+    let both = reset(&scene, &["--to-earliest", "--to-latest"])?;
+    ensure!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{both:?}");
+    Ok(())
+}
