@@ -31,6 +31,12 @@ import org.apache.kafka.streams.processor.StateRestoreListener;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.QueryableStoreTypes;
 import org.apache.kafka.streams.state.ReadOnlyKeyValueStore;
+import org.apache.kafka.streams.state.RocksDBConfigSetter;
+import org.rocksdb.BlockBasedTableConfig;
+import org.rocksdb.Cache;
+import org.rocksdb.LRUCache;
+import org.rocksdb.Options;
+import org.rocksdb.WriteBufferManager;
 
 /**
  * The workloads of the benchmarks on Kafka Streams, one run after the other in a JVM that stays warm. A line on stdin, the flags of
@@ -218,5 +224,35 @@ public final class Bench {
             return String.format("queries {\"count\":%d,\"p50_us\":%.3f,\"p99_us\":%.3f}",
                     all.getTotalCount(), all.getValueAtPercentile(50) / 1e3, all.getValueAtPercentile(99) / 1e3);
         }
+    }
+
+    /**
+     * One budget for the RocksDB of all tasks, the property {@code bench.state.memory} in bytes, half of it for write buffers: as Kafka
+     * Streams' memory management guide shows it.
+     */
+    public static final class BoundedMemory implements RocksDBConfigSetter {
+        private static Cache cache;
+        private static WriteBufferManager writeBuffers;
+
+        @Override
+        public void setConfig(String store, Options options, Map<String, Object> configs) {
+            synchronized (BoundedMemory.class) {
+                if (cache == null) {
+                    long bytes = Long.parseLong(configs.get("bench.state.memory").toString());
+                    cache = new LRUCache(bytes);
+                    writeBuffers = new WriteBufferManager(bytes / 2, cache);
+                }
+            }
+            BlockBasedTableConfig blocks = (BlockBasedTableConfig) options.tableFormatConfig();
+            blocks.setBlockCache(cache);
+            blocks.setCacheIndexAndFilterBlocks(true);
+            blocks.setPinL0FilterAndIndexBlocksInCache(true);
+            options.setTableFormatConfig(blocks);
+            options.setWriteBufferManager(writeBuffers);
+        }
+
+        /** They serve all stores, as long as the JVM lives. */
+        @Override
+        public void close(String store, Options options) {}
     }
 }

@@ -303,6 +303,7 @@ pub(crate) fn fairness_sheet(has_peer: bool) -> String {
          matched: commit 1 s, linger 100 ms, batches 256 KiB, fetches 1 MiB, 1,000 records a poll, JVM -Xms2g -Xmx2g with G1\n\
          defaults: each side as shipped, the JVM with the heap it takes\n\
          every update emitted: record cache 0 there, without_caching() here; newest at commit: 64 MiB there, ours sized by state_memory\n\
+         count-10x-cache: 16 MiB for all state on both sides (rocksdb.config.setter there, state_memory here)\n\
          measured over the second half of each run; Kafka Streams' runs of a row share a JVM, which has read the whole input once before:\n\
          it is measured for 3 s past the first tenth of its input; CPU is user and system time of the whole process\n\
          a figure is a median of rounds, given where the middle half of the rounds lies within a quarter of it"

@@ -35,6 +35,8 @@ pub(crate) struct Throughput {
     pub(super) idle_query_threads: bool,
     /// Further settings of ours, `name=value`.
     pub(super) ours: &'static [&'static str],
+    /// Further settings of Kafka Streams.
+    pub(super) peer: &'static [&'static str],
     /// The interval of commits under exactly-once, on both sides; none is at-least-once.
     pub(super) exactly_once: Option<Duration>,
     pub(super) goals: &'static [Goal],
@@ -123,6 +125,7 @@ impl Throughput {
             query_threads: 0,
             idle_query_threads: false,
             ours: &[],
+            peer: &[],
             exactly_once: None,
             goals,
             is_in_quick_look: true,
@@ -205,13 +208,14 @@ impl Throughput {
     }
 
     fn properties(&self, side: Side) -> Vec<String> {
-        let properties = match (side, self.emission) {
-            (Side::Ours, _) => self.ours,
-            (Side::Peer, Emission::EveryUpdate) => &["statestore.cache.max.bytes=0"],
-            (Side::Peer, Emission::Cached) => &["statestore.cache.max.bytes=67108864"],
-            (Side::Limit, _) => &[],
+        let (emission, others): (&[&str], &[&str]) = match (side, self.emission) {
+            (Side::Ours, _) => (&[], self.ours),
+            (Side::Peer, Emission::EveryUpdate) => (&["statestore.cache.max.bytes=0"], self.peer),
+            (Side::Peer, Emission::Cached) => (&["statestore.cache.max.bytes=67108864"], self.peer),
+            (Side::Limit, _) => (&[], &[]),
         };
-        let mut properties: Vec<String> = properties.iter().map(|property| (*property).to_owned()).collect();
+        let properties = emission.iter().chain(others).map(|property| (*property).to_owned());
+        let mut properties: Vec<String> = properties.collect();
         if let Some(interval) = self.exactly_once {
             properties.push("processing.guarantee=exactly_once_v2".to_owned());
             properties.push(format!("commit.interval.ms={}", interval.as_millis()));

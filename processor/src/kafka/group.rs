@@ -109,7 +109,20 @@ impl ResetCluster for KafkaGroup {
             added.set_metadata(note);
         }
         let doing = || format!("cannot commit the offsets of {}", self.group);
-        self.consumer.commit(&list, CommitMode::Sync).map_err(|error| kafka_error(doing(), error))
+        self.consumer.commit(&list, CommitMode::Sync).map_err(|error| kafka_error(doing(), error))?;
+        // The client says nothing about single partitions that were refused.
+        let partitions: Vec<Partition> = offsets.iter().map(|(partition, _)| partition.clone()).collect();
+        let committed = self.committed(&partitions)?;
+        match offsets.iter().find(|(partition, offset)| committed.get(partition) != Some(offset)) {
+            Some(((topic, partition), _)) => Err(Error::new(
+                ErrorKind::Retry,
+                format!(
+                    "{}: the brokers did not take that of partition {partition} of topic {topic}",
+                    doing()
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn delete_topic(&self, topic: &str) -> Result<()> {
