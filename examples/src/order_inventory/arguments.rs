@@ -64,6 +64,10 @@ pub struct Arguments {
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub topic_prefix: String,
 
+    /// Topic of the answers to orders; another one keeps those of a second pass over the same history apart
+    #[arg(long, value_name = "TOPIC", default_value = "order-availability")]
+    pub answers: String,
+
     /// How often results are committed and become visible to queries
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub commit_interval_ms: u64,

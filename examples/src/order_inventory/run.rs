@@ -101,7 +101,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     }
     let signals = Signals::listen()?;
     let clock = SystemClock::shared();
-    let topics = Topics::with_prefix(&arguments.topic_prefix);
+    let prefix = &arguments.topic_prefix;
+    let topics = Topics::with_prefix(prefix).with_answers(prefix, &arguments.answers);
     let run_name = format!("{:x}", clock.wall_clock().as_millis() / 1000);
     let cluster = Cluster::prepare(arguments, &topics, &run_name)?;
     let restores = Restores::default();

@@ -21,6 +21,12 @@ impl Topics {
         }
     }
 
+    /// With another topic for the answers, which takes the same prefix.
+    #[must_use]
+    pub fn with_answers(self, prefix: &str, name: &str) -> Self {
+        Topics { order_availability: format!("{prefix}{name}"), ..self }
+    }
+
     /// All of them.
     pub fn all(&self) -> [&str; 3] {
         [&self.orders, &self.stock_movements, &self.order_availability]

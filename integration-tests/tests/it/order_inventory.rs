@@ -10,6 +10,7 @@ use millstream_integration_tests::wait::await_until;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::command_line::millstream;
 use crate::in_process::DEADLINE;
 
 /// One run of the example after another, on topics of their own.
@@ -204,5 +205,33 @@ fn two_kills_lose_no_record_and_count_twice_at_most_what_was_not_committed() -> 
     }
     last.interrupt()?;
     ensure!(last.wait(Duration::from_secs(20))?.success(), "it did not end cleanly");
+    Ok(())
+}
+
+#[test]
+fn a_reset_and_a_second_pass_over_the_same_history_agree_with_the_recount() -> Result<()> {
+    let shop = Shop::new()?;
+    let first = ["--events", "3000", "--rate", "0", "--http", "none", "--quiet"];
+    let second = ["--events", "0", "--answers", "order-availability-2", "--http", "none", "--quiet"];
+    let run = |arguments: &[&str]| -> Result<()> {
+        let mut program = shop.start(arguments)?;
+        program.await_line(DEADLINE, "the recount", |line| {
+            (line == "view agrees with a recount of 3000 events").then_some(())
+        })?;
+        ensure!(program.wait(DEADLINE)?.success(), "the view differs: {:?}", program.lines());
+        Ok(())
+    };
+    run(&first)?;
+    let state_dir = shop.state_dir.path().to_string_lossy();
+    let servers = shop.kafka.bootstrap_servers();
+    let reset = ["reset", "--application-id", &shop.name, "--bootstrap-servers", servers, "--yes"];
+    millstream([&reset[..], &["--state-dir", &state_dir]].concat().iter())?.success()?;
+    run(&second)?;
+    let answers = |topic| Ok::<_, anyhow::Error>(shop.kafka.read_all(&shop.topic(topic))?.len());
+    assert_eq!(
+        answers("order-availability-2")?,
+        answers("order-availability")?,
+        "each order was answered again"
+    );
     Ok(())
 }
