@@ -10,7 +10,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
-use super::client::{client_config, kafka_error};
+use super::client::{client_config, kafka_error, unreachable};
 use super::topic_ids;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,23 +40,29 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// If the cluster refuses.
     fn create_topic(&self, topic: &NewTopic) -> Result<()>;
 
-    /// The configuration in force for an existing topic.
+    /// The configuration in force for an existing topic. Empty unless implemented: nothing is known of it then, nor checked.
     ///
     /// # Errors
     /// If the cluster cannot be asked.
-    fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>>;
+    fn topic_config(&self, _topic: &str) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
 
-    /// The ids of those of the topics that exist and have one: brokers since Kafka 2.8 give it (KIP-516).
+    /// The ids of those of the topics that exist and have one: brokers since Kafka 2.8 give it (KIP-516). Empty unless implemented.
     ///
     /// # Errors
     /// If the cluster cannot be asked.
-    fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, TopicId>>;
+    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
+        Ok(BTreeMap::new())
+    }
 
-    /// Deletes the records of a partition before an offset.
+    /// Deletes the records of a partition before an offset. Unless implemented they stay, and only take room.
     ///
     /// # Errors
     /// If the cluster refuses.
-    fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()>;
+    fn delete_records(&self, _before: &[(String, i32, i64)]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// [`ClusterAdmin`] through Kafka's admin API.
@@ -149,10 +155,7 @@ impl KafkaAdmin {
     }
 
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
-        kafka_error(
-            format!("{doing} within {:?}: check bootstrap_servers and the brokers", self.timeout),
-            error,
-        )
+        unreachable(doing, self.timeout, error)
     }
 }
 

@@ -51,6 +51,11 @@ pub(super) fn kafka_error(doing: impl Into<String>, error: KafkaError) -> Error 
     Error::new(kind_of(error.rdkafka_error_code()), doing).with_source(error)
 }
 
+/// An error of a request to the cluster that was not answered in time.
+pub(super) fn unreachable(doing: &str, within: Duration, error: KafkaError) -> Error {
+    kafka_error(format!("{doing} within {within:?}: check bootstrap_servers and the brokers"), error)
+}
+
 pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
     use RDKafkaErrorCode as Code;
     match code {

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millstream_state_stores::TopicId;
-
 use super::admin::{ClusterAdmin, NewTopic};
 use super::embedded::{EmbeddedKafka, EmbeddedKafkaError};
 use crate::config::Settings;
@@ -35,6 +33,7 @@ impl EmbeddedKafka {
     }
 }
 
+/// A topic here has neither configuration nor id, and a partition keeps its newest records only, whoever has read them.
 impl ClusterAdmin for EmbeddedKafka {
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {
         let existing = self.topics()?;
@@ -48,21 +47,6 @@ impl ClusterAdmin for EmbeddedKafka {
             Ok(()) | Err(EmbeddedKafkaError::TopicExists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Empty: a topic of the embedded Kafka has no configuration.
-    fn topic_config(&self, _topic: &str) -> Result<BTreeMap<String, String>> {
-        Ok(BTreeMap::new())
-    }
-
-    /// Empty: librdkafka's mock answers no admin requests.
-    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
-        Ok(BTreeMap::new())
-    }
-
-    /// Does nothing: a partition keeps its newest records only, whoever has read them.
-    fn delete_records(&self, _before: &[(String, i32, i64)]) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The application's group and topics from outside, for a reset: nothing here joins the group.
+//! A group and its topics from outside, for a reset and to see how far it is: nothing here joins the group.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
 use super::admin::KafkaAdmin;
-use super::client::{client_config, kafka_error};
+use super::client::{client_config, kafka_error, unreachable};
 use super::consumer::bounds;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reset::{GroupMember, Partition, ResetCluster, all_partitions};
+use crate::reset::{GroupMember, Partition, ResetCluster};
 
 /// [`ResetCluster`] through a consumer that never subscribes, and the admin API.
 pub(crate) struct KafkaGroup {
@@ -25,7 +25,7 @@ pub(crate) struct KafkaGroup {
 
 impl KafkaGroup {
     pub(crate) fn new(settings: &Settings, group: &str) -> Result<Self> {
-        let client_id = format!("{group}-reset");
+        let client_id = format!("{group}-tool");
         let fixed =
             [("group.id", group), ("enable.auto.commit", "false"), ("isolation.level", "read_committed")];
         let consumer = client_config(settings, &client_id, &["consumer."], &[], &fixed)
@@ -36,8 +36,7 @@ impl KafkaGroup {
     }
 
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
-        let within = self.timeout;
-        kafka_error(format!("{doing} within {within:?}: check bootstrap_servers and the brokers"), error)
+        unreachable(doing, self.timeout, error)
     }
 }
 
@@ -66,10 +65,10 @@ impl ResetCluster for KafkaGroup {
         Ok(member.collect())
     }
 
-    fn committed(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Offset>> {
-        let mut asked = TopicPartitionList::with_capacity(partitions.len());
-        for (topic, partition) in partitions {
-            asked.add_partition(topic, *partition);
+    fn committed(&self) -> Result<BTreeMap<Partition, Offset>> {
+        let mut asked = TopicPartitionList::new();
+        for (topic, count) in self.topics()?.iter().filter(|(_, count)| **count > 0) {
+            asked.add_partition_range(topic, 0, count - 1);
         }
         let committed = self.consumer.committed_offsets(asked, self.timeout).map_err(|error| {
             self.unreachable(&format!("cannot ask for the committed offsets of {}", self.group), error)
@@ -111,8 +110,7 @@ impl ResetCluster for KafkaGroup {
         let doing = || format!("cannot commit the offsets of {}", self.group);
         self.consumer.commit(&list, CommitMode::Sync).map_err(|error| kafka_error(doing(), error))?;
         // The client says nothing about single partitions that were refused.
-        let partitions: Vec<Partition> = offsets.iter().map(|(partition, _)| partition.clone()).collect();
-        let committed = self.committed(&partitions)?;
+        let committed = self.committed()?;
         match offsets.iter().find(|(partition, offset)| committed.get(partition) != Some(offset)) {
             Some(((topic, partition), _)) => Err(Error::new(
                 ErrorKind::Retry,
@@ -160,7 +158,7 @@ pub fn group_lag(settings: &Settings, group: &str) -> Result<Vec<PartitionLag>> 
         let end = cluster.bounds(&(topic.clone(), partition))?.1;
         Ok(PartitionLag { topic, partition, committed, end })
     };
-    let committed = cluster.committed(&all_partitions(&cluster.topics()?))?;
+    let committed = cluster.committed()?;
     if committed.is_empty() {
         return Err(Error::invalid(format!(
             "{group} has committed no offsets here: check the application id"

@@ -25,8 +25,8 @@ pub(crate) trait ResetCluster {
     /// Who is in the group now.
     fn members(&self) -> Result<Vec<GroupMember>>;
 
-    /// What the group has committed of these partitions.
-    fn committed(&self, partitions: &[Partition]) -> Result<BTreeMap<Partition, Offset>>;
+    /// Everything the group has committed, of topics that exist.
+    fn committed(&self) -> Result<BTreeMap<Partition, Offset>>;
 
     /// The offset of the oldest record, and the one after the newest.
     fn bounds(&self, partition: &Partition) -> Result<(Offset, Offset)>;
@@ -123,7 +123,7 @@ fn plan(
 ) -> Result<ResetPlan> {
     refuse_members(cluster, application_id)?;
     let (topics, groups) = (cluster.topics()?, cluster.group_ids()?);
-    let committed = cluster.committed(&all_partitions(&topics))?;
+    let committed = cluster.committed()?;
     let selected: Vec<Partition> =
         select(request, application_id, &topics, &groups, &committed)?.into_iter().collect();
     let at_time = match request.to {
@@ -145,15 +145,6 @@ fn plan(
         tasks: directory.list()?,
     };
     ResetPlan::new(request, &facts)
-}
-
-/// Of these topics with these partition counts.
-pub(crate) fn all_partitions(topics: &BTreeMap<String, i32>) -> Vec<Partition> {
-    let of = |(topic, count): (&String, &i32)| {
-        let topic = topic.clone();
-        (0..*count).map(move |number| (topic.clone(), number))
-    };
-    topics.iter().flat_map(of).collect()
 }
 
 /// The note goes first, because Kafka refuses it if the group has members, and because it keeps instances away from what is half

@@ -11,7 +11,7 @@ mod plan;
 mod request;
 
 pub use execute::{ApplicationReset, ResetStep};
-pub(crate) use execute::{GroupMember, ResetCluster, UNFINISHED, all_partitions};
+pub(crate) use execute::{GroupMember, ResetCluster, UNFINISHED};
 pub use offsets_file::read_offsets_file;
 pub use plan::{OffsetMove, PartitionFacts, ResetFacts, ResetPlan, StateRemoval};
 pub use request::{InternalTopics, ResetRequest, ResetTarget, TopicSelection};

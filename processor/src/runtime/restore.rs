@@ -62,7 +62,9 @@ pub(crate) enum RestoreDecision {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RebuildReason {
-    /// The changelog ends before what the store claims to hold: the topic was deleted and made again.
+    /// The topic has another id than the one the rows are of: it was deleted and made again.
+    TopicWasMadeAgain,
+    /// The changelog ends before what the store claims to hold. All that can be told where topics have no ids.
     ChangelogIsShorter,
     /// The changelog no longer has the records after those the store holds.
     ChangelogWasCut,
@@ -151,13 +153,13 @@ impl<C: Clients> Restorer<C> {
             let consumer = self.consumer(clients, &shared.settings)?;
             let (log_start, log_end) =
                 shared.patiently(GIVE_UP_AFTER, || consumer.log_bounds(&topic, id.partition))?;
+            let say_rebuilt = |reason: RebuildReason| {
+                warn!(task = %id, store = %name, %topic, ?reason, "local state is of another history and is rebuilt");
+            };
             if let Some(changelog) = shared.changelog_ids.get(&*topic)
                 && task.stores_mut().set_changelog(store, *changelog)?
             {
-                warn!(
-                    task = %id, store = %name, %topic,
-                    "the changelog was deleted and made again: local state is of the former one and is rebuilt"
-                );
+                say_rebuilt(RebuildReason::TopicWasMadeAgain);
             }
             let from = match decide(task.stores().stored_offset(store), log_start, log_end) {
                 RestoreDecision::UpToDate => {
@@ -166,7 +168,7 @@ impl<C: Clients> Restorer<C> {
                 }
                 RestoreDecision::Resume { from } => from,
                 RestoreDecision::Rebuild { from, reason } => {
-                    warn!(task = %id, store = %name, %topic, ?reason, "local state is of another history and is rebuilt");
+                    say_rebuilt(reason);
                     task.stores_mut().wipe(store)?;
                     from
                 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use millstream_state_stores::TopicId;
-
 use crate::error::Result;
 use crate::kafka::{ClusterAdmin, NewTopic};
 
@@ -16,18 +14,6 @@ impl ClusterAdmin for NoCluster {
     }
 
     fn create_topic(&self, _topic: &NewTopic) -> Result<()> {
-        Ok(())
-    }
-
-    fn topic_config(&self, _topic: &str) -> Result<BTreeMap<String, String>> {
-        Ok(BTreeMap::new())
-    }
-
-    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
-        Ok(BTreeMap::new())
-    }
-
-    fn delete_records(&self, _before: &[(String, i32, i64)]) -> Result<()> {
         Ok(())
     }
 }

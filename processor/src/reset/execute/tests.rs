@@ -43,7 +43,7 @@ impl ResetCluster for FakeCluster {
         Ok(self.members.borrow().clone())
     }
 
-    fn committed(&self, _partitions: &[Partition]) -> Result<BTreeMap<Partition, Offset>> {
+    fn committed(&self) -> Result<BTreeMap<Partition, Offset>> {
         let committed = self.committed.borrow();
         Ok(committed.iter().map(|(partition, (offset, _))| (partition.clone(), *offset)).collect())
     }
