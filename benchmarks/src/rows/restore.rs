@@ -75,6 +75,10 @@ impl Row for Restore {
             )?;
             changelog.write_to(bench.bootstrap_servers(), &topic)?;
         }
+        for (side, id) in sides.iter().filter(|(side, _)| *side == Side::Peer && !bench.is_quick()) {
+            // Warms the JVM up.
+            run(bench, *side, id, &empty, changelog)?;
+        }
         let rounds = bench.rounds(usize::MAX, |_| {
             let one = |(side, id): &(Side, String)| Ok((*side, run(bench, *side, id, &empty, changelog)?));
             sides.iter().map(one).collect::<Result<Round>>()
