@@ -10,7 +10,7 @@ const TOLERANCE: f64 = 0.10;
 
 /// How long a fixed spin and a walk through memory take.
 pub(crate) fn look() -> Duration {
-    const SPINS: u64 = 60_000_000;
+    const SPINS: u64 = 20_000_000;
     const WORDS: usize = 4 << 20;
     let clock = clock();
     let mut memory = vec![1_u64; WORDS];

@@ -84,7 +84,10 @@ fn main() -> Result<()> {
     println!("{}", report::fairness_sheet(bench.has_peer()));
     let mut results = report::Results::read(&arguments.results, order)?;
     let mut failed = Vec::new();
+    let clock = clock::clock();
+    let start = clock.monotonic();
     for row in rows {
+        let row_start = clock.monotonic();
         bench.begin_row(&row.name());
         match row.measure(&mut bench) {
             Ok(outcomes) => {
@@ -100,9 +103,12 @@ fn main() -> Result<()> {
             }
         }
         bench.end_row();
+        let took = clock.monotonic().saturating_sub(row_start);
+        bench.say(&format!("{} took {:.0} s", row.name(), took.as_secs_f64()));
     }
     println!("{}", report::markdown::tables(results.outcomes()));
-    println!("written to {}", arguments.results.display());
+    let minutes = clock.monotonic().saturating_sub(start).as_secs_f64() / 60.0;
+    println!("written to {} after {minutes:.1} minutes", arguments.results.display());
     ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }

@@ -8,7 +8,7 @@ use millstream_integration_tests::wait::await_until;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -53,15 +53,22 @@ impl Watch {
         Ok(list)
     }
 
-    /// A number that two topics share only if they hold the same records, in whatever order the keys came.
+    /// A number that two topics share only if they hold the same records, in whatever order the keys came. What is known to be missing yet
+    /// is waited for.
     pub(crate) fn digest(&self, topic: &str, partitions: i32, what: Digest) -> Result<u64> {
         let mut newest: FxHashMap<Vec<u8>, u64> = FxHashMap::default();
-        let mut all = 0_u64;
+        let (mut all, mut count) = (0_u64, 0_u64);
+        let expected = match what {
+            Digest::AllRecords { expected } => expected,
+            Digest::NewestByKey => 0,
+        };
         self.consumer.assign(&self.at(topic, partitions, Offset::Beginning)?)?;
-        let mut open = partitions;
-        while open > 0 {
+        let mut at_end: FxHashSet<i32> = FxHashSet::default();
+        while at_end.len() < usize::try_from(partitions)? || count < expected {
             match self.consumer.poll(DEADLINE) {
                 Some(Ok(message)) => {
+                    at_end.remove(&message.partition());
+                    count += 1;
                     let (key, value) = (message.key().unwrap_or_default(), message.payload());
                     let mut hasher = FxBuildHasher.build_hasher();
                     hasher.write(key);
@@ -69,13 +76,13 @@ impl Watch {
                     hasher.write(value.unwrap_or_default());
                     let hash = hasher.finish();
                     match what {
-                        Digest::AllRecords => all = all.wrapping_add(hash),
+                        Digest::AllRecords { .. } => all = all.wrapping_add(hash),
                         Digest::NewestByKey => drop(newest.insert(key.to_vec(), hash)),
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(at_end.insert(partition)),
                 Some(Err(error)) => return Err(error).with_context(|| format!("cannot read {topic}")),
-                None => bail!("waited {DEADLINE:?} for the end of {topic}"),
+                None => bail!("waited {DEADLINE:?} for more than {count} records in {topic}"),
             }
         }
         self.consumer.unassign()?;
@@ -86,7 +93,10 @@ impl Watch {
 /// What of a topic must be the same on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Digest {
-    AllRecords,
+    AllRecords {
+        /// How many there are going to be at least.
+        expected: u64,
+    },
     /// How often a key is written may differ, how it ends may not.
     NewestByKey,
 }
