@@ -33,6 +33,9 @@ pub struct Settings {
     /// Committed bytes of a task's state that may wait for a checkpoint; more makes one at the next commit. So does an eighth of `state_memory`
     /// in the tasks of all stream threads. It is written in the background; the stream thread waits for it only if a quarter is not written.
     pub checkpoint_bytes: usize,
+    /// How many other instances keep a copy of each task's state, so that the task can go on there at once (Kafka Streams'
+    /// `num.standby.replicas`). `docs/guide/state.md` says which instances, and what it costs.
+    pub num_standby_replicas: usize,
     /// Uncommitted bytes of a task's state that make an early commit. So does a quarter of `state_memory` in the tasks of all stream threads.
     pub max_uncommitted_bytes: usize,
     /// Memory for all state of this process, in bytes: rows in write-back caches, rows on their way to Kafka and to RocksDB, RocksDB's block cache.
@@ -111,6 +114,7 @@ impl Settings {
             transaction_timeout: Duration::from_secs(10),
             checkpoint_interval: Duration::from_secs(5),
             checkpoint_bytes: 32 << 20,
+            num_standby_replicas: 0,
             max_uncommitted_bytes: 64 << 20,
             state_memory: 256 << 20,
             buffered_records_per_partition: 1000,
@@ -128,7 +132,7 @@ impl Settings {
     }
 
     /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_NUM_STREAM_THREADS`,
-    /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
+    /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_NUM_STANDBY_REPLICAS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
     /// `MILLSTREAM_DEAD_LETTER_TOPIC`, and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
     ///
     /// # Errors
@@ -168,6 +172,7 @@ impl Settings {
                 "COMMIT_INTERVAL_MS" => settings.commit_interval = Some(millis(&name, &value)?),
                 "TRANSACTION_TIMEOUT_MS" => settings.transaction_timeout = millis(&name, &value)?,
                 "CHECKPOINT_INTERVAL_MS" => settings.checkpoint_interval = millis(&name, &value)?,
+                "NUM_STANDBY_REPLICAS" => settings.num_standby_replicas = parse(&name, &value)?,
                 "STATE_MEMORY" => settings.state_memory = parse(&name, &value)?,
                 "HTTP_ADDRESS" => settings.http_address = Some(value),
                 "DEAD_LETTER_TOPIC" => settings.dead_letter_topic = Some(value),

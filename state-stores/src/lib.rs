@@ -2,12 +2,13 @@
 //! queries.
 //!
 //! This crate knows nothing of Kafka, of async runtimes or of metrics systems: a commit hands out the entries for the
-//! changelog topics and takes back their offsets. One thread writes ([`TaskStores`], [`KeyValueStore`]); any thread reads what
-//! is committed ([`StoreReader`]). The byte layouts are in `docs/formats.md`.
+//! changelog topics and takes back their offsets. A task's stores are restored by any one thread ([`DormantStores`]), then
+//! written by the task's ([`TaskStores`], [`KeyValueStore`]); any thread reads what is committed ([`StoreReader`]). The byte layouts are in `docs/formats.md`.
 
 mod background;
 mod checkpoint;
 mod directory;
+mod dormant;
 mod engine;
 mod error;
 mod format;
@@ -28,6 +29,7 @@ mod types;
 pub use background::BackgroundThread;
 pub use checkpoint::{CheckpointListener, CheckpointStats, CheckpointStep};
 pub use directory::{ProcessId, StateDirectory, TaskDirectory};
+pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{ChangeSerde, changelog_topic, murmur2, partition_for_key, repartition_topic};
@@ -41,5 +43,5 @@ pub use store::{
     BuiltStore, Change, Emission, KeyValueIterator, KeyValueStore, KeyValueStoreBuilder, StoreBuilder,
     StoreParts, StoreTypes, ValueAndTimestamp,
 };
-pub use task_stores::{RestoreRow, TaskStores, TaskStoresOptions};
+pub use task_stores::{TaskStores, TaskStoresOptions};
 pub use types::{Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp, TopicId};

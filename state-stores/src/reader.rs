@@ -203,14 +203,6 @@ impl StoreReader {
         });
     }
 
-    /// Forgets everything that is not in the engine; no checkpoint is being written.
-    pub(crate) fn forget_overlay(&self) {
-        self.change(|view| {
-            view.overlay = Overlay::default();
-            view.freezes += 1;
-        });
-    }
-
     /// Lets go of the engine: from now on readers are told to ask elsewhere.
     pub(crate) fn close(&self) {
         self.change(|view| {

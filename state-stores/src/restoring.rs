@@ -4,19 +4,19 @@
 
 use std::sync::Arc;
 
+use crate::dormant::RestoreRow;
 use crate::format::row;
 use crate::memory::{StateMemory, TableMemory};
 use crate::overlay::{Overlay, Run};
-use crate::task_stores::RestoreRow;
 use crate::types::Offset;
 
 /// What was restored of one store and is not in the engine yet.
 pub(crate) struct Restoring {
     rows: Run,
-    /// How many rows were given since the last were taken, those replaced by newer ones included.
+    /// How many rows were given, those replaced by newer ones included.
     received: u64,
     next: Offset,
-    /// Restored rows use the memory of tables: their own table is empty until the restore is done.
+    /// Restored rows use the memory of tables: their own table does not exist yet.
     memory: TableMemory,
     /// Reused for encoded rows.
     buffer: Vec<u8>,
@@ -70,9 +70,8 @@ impl Restoring {
         bytes > MOST_BYTES || self.memory.must_shrink(bytes) && bytes > LEAST_BYTES
     }
 
-    /// Hands the rows over, to be written into the engine.
+    /// Hands the rows over, to be written into the engine. Their memory counts as long as this lives.
     pub(crate) fn take(&mut self) -> Overlay {
-        self.received = 0;
         let mut rows = Overlay::default();
         if !self.rows.is_empty() {
             rows.extend([Arc::new(std::mem::take(&mut self.rows))]);
@@ -83,10 +82,5 @@ impl Restoring {
     /// The changelog offset after the last row.
     pub(crate) fn next(&self) -> Offset {
         self.next
-    }
-
-    /// The rows that were taken are in the engine.
-    pub(crate) fn is_written(&mut self) {
-        self.memory.must_shrink(0);
     }
 }

@@ -1,10 +1,12 @@
-//! All stores of one task: opened, restored, committed, checkpointed and closed together.
+//! All stores of a task that runs: updated, committed, checkpointed and closed together.
 //!
 //! ```text
-//! open ─> restore ... restore ─> finish_restore ─> begin_record, updates, (undo_record) ...
+//! wake ─> begin_record, updates, (undo_record) ...
 //!           prepare_commit ─> drain_changelog ─> commit ─> (begin_checkpoint)        or: rollback
 //! (checkpoint) ─> close
 //! ```
+//! Before that they are [`DormantStores`], which are restored.
+//!
 //! The caller sends what [`TaskStores::drain_changelog`] hands out, waits until Kafka has it and has committed the input
 //! offsets, and only then calls [`TaskStores::commit`]. Out of order calls are errors that change nothing. Nothing here
 //! knows about Kafka.
@@ -26,16 +28,15 @@ use crate::checkpoint::{
     Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
 };
 use crate::directory::TaskDirectory;
-use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore, SimulatedEngine};
+use crate::dormant::{DormantStores, sizes_of};
+use crate::engine::{Engine, EngineSizes};
 use crate::error::StoreError;
-use crate::format::metadata;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
 use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
 use crate::reader::StoreReader;
-use crate::restoring::Restoring;
 use crate::store::{BuiltStore, KeyValueStore, StoreBuilder, StoreParts, StoreTypes};
-use crate::types::{Offset, StoreIndex, TaskId, Timestamp, TopicId};
+use crate::types::{Offset, StoreIndex, TaskId};
 
 /// How the stores of a task behave.
 #[derive(Debug, Clone, Default)]
@@ -46,17 +47,6 @@ pub struct TaskStoresOptions {
     pub background: Option<Arc<BackgroundThread>>,
     /// Who is told about the steps of checkpoints.
     pub on_checkpoint: CheckpointListener,
-}
-
-/// One record of a changelog topic, on its way back into its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestoreRow<'a> {
-    /// The encoded key.
-    pub key: &'a [u8],
-    /// The encoded value; `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
-    /// The timestamp of the Kafka record.
-    pub timestamp: Timestamp,
 }
 
 /// The stores of one task, on its thread.
@@ -97,7 +87,6 @@ pub struct TaskStores {
     stores: Vec<TaskStore>,
     /// On disk first: if a checkpoint fails there, nothing else has changed.
     engines: Vec<Arc<dyn Engine>>,
-    memory: Arc<StateMemory>,
     background: Option<Arc<BackgroundThread>>,
     on_checkpoint: CheckpointListener,
     checkpoint: Option<TaskCheckpoint>,
@@ -122,8 +111,6 @@ struct TaskStore {
     engine: usize,
     /// The changelog offset in the engine.
     stored_offset: Option<Offset>,
-    /// Set while the store is restored.
-    restoring: Option<Restoring>,
 }
 
 /// Runs of up to this many rows are merged by the task itself, within a millisecond; larger ones in the background.
@@ -142,34 +129,18 @@ impl TaskStores {
         options: TaskStoresOptions,
         builders: &[Arc<dyn StoreBuilder>],
     ) -> Result<Self, StoreError> {
-        check_names(task, builders)?;
-        let is_on_disk = |builder: &dyn StoreBuilder| directory.is_some() && builder.is_persistent();
-        let on_disk: Vec<bool> = builders.iter().map(|builder| is_on_disk(&**builder)).collect();
+        Ok(DormantStores::open(task, application_id, directory, memory, builders)?.wake(options))
+    }
 
-        let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
-        let directory = match directory {
-            Some(directory) if on_disk.contains(&true) => {
-                engines.push(match directory.into_simulated() {
-                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, builders.len())),
-                    Err(directory) => {
-                        let stores = rocksdb_stores(builders);
-                        Arc::new(RocksDbEngine::open(task, application_id, directory, &memory, &stores)?)
-                    }
-                });
-                None
-            }
-            directory => directory,
-        };
-        engines.push(Arc::new(MemoryEngine::new(builders.len())));
-
+    pub(crate) fn awake(dormant: DormantStores, options: TaskStoresOptions) -> Self {
+        let DormantStores { task, builders, stores, engines, memory, directory } = dormant;
         let context = Rc::new(TaskContext::new(options.undo));
-        let stores = builders.iter().enumerate().map(|(place, builder)| {
+        let stores = builders.iter().zip(stores).enumerate().map(|(place, (builder, dormant))| {
             let store = StoreIndex::new(place);
-            let engine = if on_disk[place] { 0 } else { engines.len() - 1 };
             let reader = Arc::new(StoreReader::new(
                 builder.name(),
                 store,
-                Arc::clone(&engines[engine]),
+                Arc::clone(&engines[dormant.engine]),
                 Arc::clone(&memory),
             ));
             let BuiltStore { rows, handle } = builder.build(StoreParts {
@@ -178,23 +149,28 @@ impl TaskStores {
                 committed: Arc::clone(&reader),
                 memory: TableMemory::new(Arc::clone(&memory)),
             });
-            let stored_offset = engines[engine].offset(store)?;
-            let (name, types) = (builder.name().to_owned(), builder.types());
-            Ok(TaskStore { name, types, rows, handle, reader, engine, stored_offset, restoring: None })
+            TaskStore {
+                name: builder.name().to_owned(),
+                types: builder.types(),
+                rows,
+                handle,
+                reader,
+                engine: dormant.engine,
+                stored_offset: dormant.stored_offset,
+            }
         });
-        let stores = stores.collect::<Result<_, StoreError>>()?;
-        Ok(Self {
+        let stores = stores.collect();
+        Self {
             task,
             context,
             stores,
             engines,
-            memory,
             background: options.background,
             on_checkpoint: options.on_checkpoint,
             checkpoint: None,
             checkpoint_stats: CheckpointStats::default(),
             _directory: directory,
-        })
+        }
     }
 
     /// Which store has this name.
@@ -237,96 +213,9 @@ impl TaskStores {
         self.index_of(name).map(|index| Arc::clone(&self.stores[index.get()].reader))
     }
 
-    /// The changelog offset to restore from; `None` means from the start.
+    /// The changelog offset that the disk reflects; `None` is the start.
     pub fn stored_offset(&self, store: StoreIndex) -> Option<Offset> {
         self.stores[store.get()].stored_offset
-    }
-
-    /// Puts a batch of a store's changelog back, which ends before the offset `next`. Returns the number of rows. They are
-    /// gathered in memory and written now and then; [`Self::finish_restore`] writes the rest.
-    ///
-    /// # Errors
-    /// [`StoreError::OutOfOrder`] while rows wait for a commit or a checkpoint; what the engine says if it fails.
-    pub fn restore<'a>(
-        &mut self,
-        store: StoreIndex,
-        rows: impl Iterator<Item = RestoreRow<'a>>,
-        next: Offset,
-    ) -> Result<u64, StoreError> {
-        self.check_all_committed("restore")?;
-        let restored = &mut self.stores[store.get()];
-        if restored.reader.uncheckpointed().0 > 0 {
-            return Err(
-                self.out_of_order("restore", "committed rows would hide restored ones; checkpoint first")
-            );
-        }
-        let restoring = restored.restoring.get_or_insert_with(|| Restoring::new(&self.memory, next));
-        let count = restoring.add(rows, next);
-        if restoring.is_full() {
-            self.write_restored(store)?;
-        }
-        Ok(count)
-    }
-
-    /// Makes everything that was restored readable and durable. To be called at the end of the changelog; until then the
-    /// stored offset says how far the restore has come for good.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub fn finish_restore(&mut self, store: StoreIndex) -> Result<(), StoreError> {
-        self.write_restored(store)?;
-        let store = &mut self.stores[store.get()];
-        store.restoring = None;
-        store.rows.forget_unchanged();
-        Ok(())
-    }
-
-    fn write_restored(&mut self, store: StoreIndex) -> Result<(), StoreError> {
-        self.await_checkpoint()?;
-        let engine = Arc::clone(self.engine(store));
-        let restored = &mut self.stores[store.get()];
-        if let Some(restoring) = &mut restored.restoring {
-            let next = restoring.next();
-            engine.write(store, &restoring.take())?;
-            engine.set_offsets(&[(store, next)])?;
-            restored.stored_offset = Some(next);
-            restoring.is_written();
-        }
-        Ok(())
-    }
-
-    /// Removes all rows of a store and its offset: they belong to another history than its changelog.
-    ///
-    /// # Errors
-    /// [`StoreError::OutOfOrder`] while changes wait for a commit; what the engine says if it fails.
-    pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
-        self.check_all_committed("wipe")?;
-        self.await_checkpoint()?;
-        self.engine(store).clear(store)?;
-        let store = &mut self.stores[store.get()];
-        store.reader.forget_overlay();
-        store.rows.forget_unchanged();
-        store.stored_offset = None;
-        store.restoring = None;
-        Ok(())
-    }
-
-    /// Says which topic a store's changelog is. If its rows come from another one, deleted since, they are removed: returns whether
-    /// they were.
-    ///
-    /// # Errors
-    /// As [`Self::wipe`].
-    pub fn set_changelog(&mut self, store: StoreIndex, topic: TopicId) -> Result<bool, StoreError> {
-        let engine = Arc::clone(self.engine(store));
-        let before = engine.changelog(store)?;
-        if before == Some(topic) {
-            return Ok(false);
-        }
-        if before.is_some() {
-            self.wipe(store)?;
-        }
-        engine.set_changelog(store, topic)?;
-        Ok(before.is_some())
     }
 
     /// Begins a record: what follows, up to the next call, is what [`Self::undo_record`] reverts.
@@ -524,23 +413,16 @@ impl TaskStores {
     /// # Errors
     /// What the engine says.
     pub fn engine_sizes(&self) -> Result<EngineSizes, StoreError> {
-        let mut sizes = EngineSizes::default();
-        for engine in &self.engines {
-            sizes += engine.sizes()?;
-        }
-        Ok(sizes)
+        sizes_of(&self.engines)
     }
 
     /// Turns readers away and releases the directory, as soon as the last scan in progress has ended. A checkpoint that is being
-    /// written is waited for, and what was restored is kept. What was not checkpointed is restored from the changelog
-    /// next time.
+    /// written is waited for. What was not checkpointed is restored from the changelog next time.
     ///
     /// # Errors
     /// What the engine says; the stores are closed all the same.
     pub fn close(mut self) -> Result<(), StoreError> {
-        let written = self.await_checkpoint();
-        let mut stores = (0..self.stores.len()).map(StoreIndex::new);
-        written.and_then(|()| stores.try_for_each(|store| self.write_restored(store)))
+        self.await_checkpoint()
     }
 
     /// Keeps the committed rows of a store few and quick to find.
@@ -553,10 +435,6 @@ impl TaskStores {
             }
             _ => reader.merge(&runs),
         }
-    }
-
-    fn engine(&self, store: StoreIndex) -> &Arc<dyn Engine> {
-        &self.engines[self.stores[store.get()].engine]
     }
 
     fn check_all_committed(&self, call: &'static str) -> Result<(), StoreError> {
@@ -577,24 +455,4 @@ impl Drop for TaskStores {
             store.reader.close();
         }
     }
-}
-
-fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), StoreError> {
-    for (place, builder) in builders.iter().enumerate() {
-        if builders[..place].iter().any(|earlier| earlier.name() == builder.name()) {
-            return Err(StoreError::DuplicateStore { task, store: builder.name().to_owned() });
-        }
-    }
-    Ok(())
-}
-
-fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>]) -> Vec<RocksDbStore> {
-    builders
-        .iter()
-        .map(|builder| RocksDbStore {
-            name: builder.name().to_owned(),
-            is_persistent: builder.is_persistent(),
-            description: metadata::description(builder.types()),
-        })
-        .collect()
 }

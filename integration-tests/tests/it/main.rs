@@ -17,5 +17,6 @@ mod prometheus;
 mod queries;
 mod recovery;
 mod reset;
+mod standby;
 mod structure;
 mod two_instances;

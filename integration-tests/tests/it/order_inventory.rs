@@ -99,7 +99,7 @@ fn http_address(program: &mut RunningProgram) -> Result<String> {
     })
 }
 
-fn get_json(url: &str) -> Result<Value> {
+pub(crate) fn get_json(url: &str) -> Result<Value> {
     let mut response = ureq::get(url).call().with_context(|| format!("cannot GET {url}"))?;
     Ok(response.body_mut().read_json()?)
 }

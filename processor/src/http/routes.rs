@@ -33,7 +33,7 @@ const ROUTES: [(&str, &str); 8] = [
     ),
     ("/stores/{name}/{key}", "one row; percent-encode the key"),
     ("/topology", "the program: ?format=text|dot|mermaid|json"),
-    ("/tasks", "threads, tasks, their partitions with lag, restores"),
+    ("/tasks", "threads, tasks, their partitions with lag, restores; standbys with lag"),
     ("/health/live", "200 unless the application has ended"),
     ("/health/ready", "200 while the application is running, else 503 with the restores in progress"),
     ("/metrics", "metrics for Prometheus"),

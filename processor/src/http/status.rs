@@ -59,7 +59,17 @@ pub(super) async fn tasks(State(app): State<App>) -> Json<Value> {
     let states = app.shared.thread_states();
     let threads = app.shared.snapshots.iter().zip(states);
     let threads = threads.map(|(snapshot, state)| thread_to_json(&snapshot.load(), state));
-    Json(json!({ "state": app.shared.state().name(), "threads": threads.collect::<Vec<_>>() }))
+    let updater = app.shared.state_updater.snapshot();
+    let standbys = updater.standbys.iter().map(|(task, stores)| {
+        let stores = stores.iter().map(restore_to_json);
+        json!({ "id": task.to_string(), "stores": stores.collect::<Vec<_>>() })
+    });
+    Json(json!({
+        "state": app.shared.state().name(),
+        "threads": threads.collect::<Vec<_>>(),
+        "standbys": standbys.collect::<Vec<_>>(),
+        "promotions": updater.promotions,
+    }))
 }
 
 /// `GET /metrics`

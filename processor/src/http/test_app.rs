@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    CheckpointStats, EngineSizes, HasSerde, KeyValueStoreBuilder, Offset, PartitionId, Position, StateMemory,
-    StoreBuilder, StoreStats, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp,
-    json_serde, partition_for_key,
+    CheckpointStats, EngineSizes, HasSerde, KeyValueStoreBuilder, Offset, PartitionId, Position, ProcessId,
+    StateMemory, StoreBuilder, StoreStats, TaskId, TaskStores, TaskStoresOptions, Timestamp,
+    ValueAndTimestamp, json_serde, partition_for_key,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::query::StoreStatus;
 use crate::runtime::{
     ApplicationTopics, ClientState, PartitionSnapshot, RestoreProgress, Shared, SharedParts, TaskSnapshot,
-    ThreadSnapshot, ThreadState, TimeSpent,
+    ThreadSnapshot, ThreadState, TimeSpent, UpdaterSnapshot,
 };
 use crate::task::TaskState;
 use crate::testing::no_cluster::NoCluster;
@@ -70,7 +70,7 @@ impl TestApp {
             restore_listener: None,
             state_listener: None,
             failure_handler: None,
-            process_id: None,
+            process_id: ProcessId::unclaimed("process"),
         }));
         let stores = TASKS.map(|task| open_stores(&shared, task)).into();
         let metrics = Arc::new(Metrics::new(Arc::clone(&shared)).unwrap());
@@ -93,7 +93,7 @@ impl TestApp {
         self.stores.clear();
     }
 
-    /// Gives the first thread a past and two tasks, one of which restores `prices`.
+    /// Gives the first thread a past and two tasks, one of which restores `prices`; a third has a standby here.
     pub(crate) fn with_snapshots(self) -> Self {
         let [first, second] = TASKS;
         let mut thread = thread_snapshot(&self.shared.snapshots[0].load().name);
@@ -113,6 +113,20 @@ impl TestApp {
             },
         ];
         self.shared.snapshots[0].store(Arc::new(thread));
+        let elsewhere = TaskId { subtopology: 0, partition: 2 };
+        let standby = RestoreProgress {
+            task: elsewhere,
+            store: "stock".into(),
+            from: Offset::new(0),
+            next: Offset::new(70),
+            end: Offset::new(75),
+            records: 60,
+        };
+        self.shared.state_updater.publish(UpdaterSnapshot {
+            standbys: BTreeMap::from([(elsewhere, vec![standby])]),
+            promotions: 3,
+            ..UpdaterSnapshot::default()
+        });
         self
     }
 }

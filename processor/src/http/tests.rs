@@ -321,6 +321,16 @@ fn tasks_are_shown_by_thread() {
         })
     );
     assert_eq!(json["threads"][0]["tasks"][1]["restores"][0]["remaining"], 600);
+    assert_eq!(
+        json["standbys"],
+        json!([{
+            "id": "0_2",
+            "stores": [{
+                "task": "0_2", "store": "stock", "from": 0, "next": 70, "end": 75, "remaining": 5, "records": 60,
+            }],
+        }])
+    );
+    assert_eq!(json["promotions"], 3);
 }
 
 #[test]

@@ -11,9 +11,13 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::client::{client_config, kafka_error, unreachable};
+use super::group_assignment::{self, MemberAssignment};
 use super::topic_ids;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Who asks for the members of a group does so again and again, and has other things to do.
+const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A topic to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,14 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// If the cluster cannot be asked.
     fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
         Ok(BTreeMap::new())
+    }
+
+    /// The members of a consumer group and what each reads; none while that is not settled, and unless implemented.
+    ///
+    /// # Errors
+    /// If the cluster cannot be asked.
+    fn group_assignment(&self, _group: &str) -> Result<Option<Vec<MemberAssignment>>> {
+        Ok(None)
     }
 
     /// Deletes the records of a partition before an offset. Unless implemented they stay, and only take room.
@@ -203,6 +215,13 @@ impl ClusterAdmin for KafkaAdmin {
     fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
         topic_ids::ask(self.client.inner(), topics, self.timeout)
             .map_err(|error| self.unreachable("cannot ask the cluster for the ids of topics", error))
+    }
+
+    fn group_assignment(&self, group: &str) -> Result<Option<Vec<MemberAssignment>>> {
+        let timeout = self.timeout.min(GROUP_TIMEOUT);
+        let doing = "cannot ask what the members of the group read";
+        group_assignment::ask(self.client.inner(), group, timeout)
+            .map_err(|error| unreachable(doing, timeout, error))
     }
 
     fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()> {

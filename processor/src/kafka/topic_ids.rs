@@ -7,10 +7,9 @@ use std::time::Duration;
 use millstream_state_stores::TopicId;
 use rdkafka::bindings as rdsys;
 use rdkafka::client::{Client, DefaultClientContext};
-use rdkafka::error::{IsError, KafkaError};
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::error::KafkaError;
 
-use super::client::millis;
+use super::native_request::{self, Answer};
 
 /// The ids of those of the topics that exist, as far as the brokers give them.
 ///
@@ -30,7 +29,7 @@ pub(super) fn ask(
     let mut count = 0;
     // SAFETY: the event is of this kind; it owns what it hands out, and outlives it.
     let descriptions = unsafe {
-        let result = rdsys::rd_kafka_event_DescribeTopics_result(answer.0);
+        let result = rdsys::rd_kafka_event_DescribeTopics_result(answer.event());
         let first = rdsys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         if count == 0 { &[] } else { std::slice::from_raw_parts(first, count) }
     };
@@ -46,40 +45,22 @@ pub(super) fn ask(
     Ok(ids)
 }
 
-/// Sends the request and waits for the answer.
 fn describe(
     client: &Client<DefaultClientContext>,
     names: &[CString],
     timeout: Duration,
-) -> Result<Event, KafkaError> {
+) -> Result<Answer, KafkaError> {
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    // SAFETY: client, names and options are valid during the call, which copies them; each of the three made here is destroyed once.
-    // An answer that comes after the queue is gone is dropped by librdkafka.
-    let event = unsafe {
-        let native = client.native_ptr();
-        let queue = rdsys::rd_kafka_queue_new(native);
-        let collection =
-            rdsys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options = rdsys::rd_kafka_AdminOptions_new(
-            native,
-            rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        let milliseconds = millis(timeout);
-        rdsys::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, std::ptr::null_mut(), 0);
-        rdsys::rd_kafka_DescribeTopics(native, collection, options, queue);
-        let event = rdsys::rd_kafka_queue_poll(queue, milliseconds.saturating_mul(2));
-        rdsys::rd_kafka_AdminOptions_destroy(options);
-        rdsys::rd_kafka_TopicCollection_destroy(collection);
-        rdsys::rd_kafka_queue_destroy(queue);
-        event
-    };
-    if event.is_null() {
-        return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
-    }
-    let event = Event(event);
-    // SAFETY: the event is valid.
-    let code = unsafe { rdsys::rd_kafka_event_error(event.0) };
-    if code.is_error() { Err(KafkaError::AdminOp(code.into())) } else { Ok(event) }
+    let kind = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    native_request::ask(client, kind, timeout, |request| {
+        // SAFETY: the names are valid during the call, which copies them; the collection is destroyed once.
+        unsafe {
+            let collection =
+                rdsys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            rdsys::rd_kafka_DescribeTopics(request.client, collection, request.options, request.queue);
+            rdsys::rd_kafka_TopicCollection_destroy(collection);
+        }
+    })
 }
 
 /// `None` if the brokers gave none: all zeros, as is the id of a topic that does not exist.
@@ -95,14 +76,4 @@ fn id_of(uuid: *const rdsys::rd_kafka_Uuid_t) -> Option<TopicId> {
     bytes[..8].copy_from_slice(&most.to_be_bytes());
     bytes[8..].copy_from_slice(&least.to_be_bytes());
     (bytes != [0; 16]).then(|| TopicId::from_bytes(bytes))
-}
-
-/// An answer, and everything in it.
-struct Event(*mut rdsys::rd_kafka_event_t);
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: polled from a queue, and destroyed once.
-        unsafe { rdsys::rd_kafka_event_destroy(self.0) }
-    }
 }

@@ -10,7 +10,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::families::FAMILIES;
-use crate::runtime::{Shared, TaskSnapshot, ThreadSnapshot};
+use crate::runtime::{Shared, TaskSnapshot, ThreadSnapshot, UpdaterSnapshot};
 
 /// A metric: its name, and how its series are read off an application.
 pub(super) struct Family {
@@ -47,6 +47,7 @@ pub(super) struct Scrape<'a> {
     pub(super) threads: &'a [Arc<ThreadSnapshot>],
     /// A task that moves between two threads is in both of their snapshots for a moment; a series may be told only once.
     pub(super) tasks: BTreeMap<TaskId, &'a TaskSnapshot>,
+    pub(super) updater: &'a UpdaterSnapshot,
 }
 
 /// The series of one metric, while they are collected.
@@ -149,7 +150,8 @@ impl Collector for SnapshotCollector {
         let threads: Vec<Arc<ThreadSnapshot>> =
             self.shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect();
         let tasks = threads.iter().flat_map(|thread| &thread.tasks).map(|task| (task.id, task)).collect();
-        let scrape = Scrape { shared: &self.shared, threads: &threads, tasks };
+        let updater = self.shared.state_updater.snapshot();
+        let scrape = Scrape { shared: &self.shared, threads: &threads, tasks, updater: &updater };
         let collect = |family: &Family| {
             let mut series = Series { kind: family.kind, labels: family.labels, metrics: Vec::new() };
             (family.read)(&scrape, &mut series);

@@ -179,6 +179,27 @@ pub(super) const FAMILIES: &[Family] = &[
         "Changelog offsets still to be read before the store is complete.",
         |scrape, series| of_restores(scrape, series, RestoreProgress::remaining),
     ),
+    gauge("millstream_standby_tasks", &[], "Standby tasks of this instance.", |scrape, series| {
+        series.add(&[], scrape.updater.standbys.len());
+    }),
+    counter(
+        "millstream_standby_records_total",
+        TASK_STORE,
+        "Changelog records applied to the copy of a store.",
+        |scrape, series| of_standbys(scrape, series, |standby| standby.records),
+    ),
+    gauge(
+        "millstream_standby_lag_records",
+        TASK_STORE,
+        "Changelog offsets that the copy of a store is behind.",
+        |scrape, series| of_standbys(scrape, series, RestoreProgress::remaining),
+    ),
+    counter(
+        "millstream_standby_promotions_total",
+        &[],
+        "Standby tasks that became active.",
+        |scrape, series| series.add(&[], scrape.updater.promotions),
+    ),
     counter(
         "millstream_task_checkpoints_total",
         TASK,
@@ -334,6 +355,12 @@ fn of_restores<V: Sample>(scrape: &Scrape<'_>, series: &mut Series, value: impl 
         for restore in &task.restores {
             series.add(&[id, &restore.store], value(restore));
         }
+    }
+}
+
+fn of_standbys<V: Sample>(scrape: &Scrape<'_>, series: &mut Series, value: impl Fn(&RestoreProgress) -> V) {
+    for store in scrape.updater.standbys.values().flatten() {
+        series.add(&[&store.task, &store.store], value(store));
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use millstream_state_stores::{BackgroundThread, KeyValueStoreBuilder, StateDirectory, StoreName};
+use millstream_state_stores::{BackgroundThread, KeyValueStoreBuilder, ProcessId, StateDirectory, StoreName};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
@@ -16,12 +16,12 @@ use uuid::Uuid;
 use super::internal_topics::ensure_internal_topics;
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
-use super::restore::{RestoreListener, RestoreProgress};
 use super::shared::{ApplicationTopics, Shared, SharedParts, StateListener, thread_name};
 use super::snapshot::ThreadSnapshot;
 use super::state::ClientState;
+use super::state_updater::{self, RestoreListener, RestoreProgress, UpdaterSnapshot};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{ProcessingGuarantee, Settings};
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::HttpServer;
 use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
@@ -75,7 +75,8 @@ impl AppBuilder {
         self
     }
 
-    /// Called when a restore begins, after each batch and at its end, on the stream thread: it must return soon.
+    /// Called when a restore begins, after each batch and at its end, on the thread of the state updater: it must return soon. Standbys
+    /// are not told of.
     #[must_use]
     pub fn on_restore(mut self, listener: impl Fn(&RestoreProgress) + Send + Sync + 'static) -> Self {
         self.restore_listener = Some(Arc::new(listener));
@@ -119,13 +120,7 @@ impl AppBuilder {
         )?;
         let topology = Arc::new(self.topology);
         let plans = TaskPlan::all(&topology, &application_id, &settings);
-        let process_id = match settings.processing_guarantee {
-            ProcessingGuarantee::AtLeastOnce => None,
-            ProcessingGuarantee::ExactlyOnce => Some(
-                StateDirectory::new(settings.state_dir.clone(), &application_id)
-                    .claim_process_id(|| Uuid::new_v4().to_string())?,
-            ),
-        };
+        let process_id = process_id(&topology, &application_id, &settings)?;
         let background = checkpoint_thread(&application_id, &self.clock)?;
         let shared = Arc::new(Shared::new(SharedParts {
             application_id,
@@ -175,6 +170,15 @@ fn prepare_topics(
     Ok(ApplicationTopics { partition_counts, changelog_ids })
 }
 
+/// Who has something on the disk is after a restart who he was before. So is everybody exactly-once, where a transaction may be left open.
+fn process_id(topology: &Topology, application_id: &str, settings: &Settings) -> Result<ProcessId> {
+    let new_id = || Uuid::new_v4().to_string();
+    if !settings.is_exactly_once() && !topology.stores().any(|store| store.is_persistent()) {
+        return Ok(ProcessId::unclaimed(new_id()));
+    }
+    Ok(StateDirectory::new(settings.state_dir.clone(), application_id).claim_process_id(new_id)?)
+}
+
 fn checkpoint_thread(application_id: &str, clock: &Arc<dyn Clock>) -> Result<Arc<BackgroundThread>> {
     let clock = Arc::clone(clock);
     BackgroundThread::start(&format!("{application_id}-CheckpointThread"), move || clock.monotonic())
@@ -185,6 +189,7 @@ fn checkpoint_thread(application_id: &str, clock: &Arc<dyn Clock>) -> Result<Arc
 pub struct Streams {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    state_updater: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
     http: Option<HttpServer>,
 }
@@ -211,7 +216,15 @@ impl Streams {
             None => None,
         };
         shared.move_to(ClientState::Rebalancing);
-        let mut streams = Streams { shared, threads: Vec::new(), metrics, http };
+        let updater = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name(format!("{}-StateUpdater", shared.application_id))
+                .spawn(move || state_updater::run(KafkaClients, &shared))
+                .map_err(|error| Error::fatal("cannot start the state updater").with_source(error))?
+        };
+        let mut streams =
+            Streams { shared, threads: Vec::new(), state_updater: Some(updater), metrics, http };
         for index in 0..streams.shared.settings.num_stream_threads {
             let shared = Arc::clone(&streams.shared);
             let name = thread_name(&shared.application_id, index).to_string();
@@ -293,6 +306,11 @@ impl Streams {
         self.shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect()
     }
 
+    /// What the state updater last told: restores in progress and standbys, at most a quarter of a second ago.
+    pub fn state_updater(&self) -> Arc<UpdaterSnapshot> {
+        self.shared.state_updater.snapshot()
+    }
+
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
@@ -337,7 +355,7 @@ impl Streams {
 
     fn shut_down(&mut self) {
         self.shared.stop();
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.drain(..).chain(self.state_updater.take()) {
             // A panic was caught inside and is the application's error already.
             if thread.join().is_err() {
                 self.shared.move_to(ClientState::Error);

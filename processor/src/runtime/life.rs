@@ -33,10 +33,10 @@ pub enum ThreadFailureResponse {
 pub(crate) type ThreadFailureHandler = Arc<dyn Fn(&Error) -> ThreadFailureResponse + Send + Sync>;
 
 /// The body of a stream thread.
-pub(crate) fn run<C: Clients + Clone>(clients: &C, shared: &Arc<Shared>, index: usize) {
+pub(crate) fn run<C: Clients>(clients: &C, shared: &Arc<Shared>, index: usize) {
     let name = thread_name(&shared.application_id, index);
     loop {
-        let outcome = catch_unwind(AssertUnwindSafe(|| live(clients.clone(), Arc::clone(shared), index)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| live(clients, Arc::clone(shared), index)));
         let failure = match outcome {
             Ok(Ok(())) => return shared.thread_is(index, ThreadState::Ended),
             Ok(Err(failure)) => failure,
@@ -62,14 +62,15 @@ pub(crate) fn run<C: Clients + Clone>(clients: &C, shared: &Arc<Shared>, index: 
     }
 }
 
-fn live<C: Clients>(clients: C, shared: Arc<Shared>, index: usize) -> Result<()> {
+fn live<C: Clients>(clients: &C, shared: Arc<Shared>, index: usize) -> Result<()> {
     let mut thread = StreamThread::create(clients, shared, index)?;
     let ran = thread.run();
     let closed = thread.close(ran.is_ok());
     ran.and(closed)
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

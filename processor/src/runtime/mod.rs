@@ -5,21 +5,24 @@ mod checkpoint;
 mod commit;
 mod internal_topics;
 mod life;
+mod pending;
 mod purge;
-mod restore;
 mod shared;
 mod snapshot;
 mod state;
+mod state_updater;
 mod thread;
 
 pub use crate::step::{Step, StepListener};
 pub use app::{AppBuilder, Streams};
 pub use life::ThreadFailureResponse;
-pub use restore::{RestoreListener, RestoreProgress};
 pub(crate) use shared::Shared;
 #[cfg(test)]
 pub(crate) use shared::{ApplicationTopics, SharedParts};
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};
 pub use state::{ClientState, ThreadState};
+#[cfg(test)]
+pub(crate) use state_updater::{GroupView, UpdaterLoop, active_tasks, standbys_of};
+pub use state_updater::{RestoreListener, RestoreProgress, UpdaterSnapshot};
 #[cfg(test)]
 pub(crate) use thread::StreamThread;

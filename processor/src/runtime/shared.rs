@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory, TopicId};
+use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory, TaskId, TopicId};
 use parking_lot::{Condvar, Mutex};
 use tracing::{error, info};
 
 use super::life::{ThreadFailureHandler, ThreadFailureResponse};
-use super::restore::RestoreListener;
 use super::snapshot::ThreadSnapshot;
 use super::state::{ClientState, ThreadState};
+use super::state_updater::{RestoreListener, StateUpdater, client_id};
 use crate::clock::Clock;
 use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, Result};
@@ -47,9 +47,11 @@ pub(crate) struct Shared {
     /// The topics that are the changelogs, by name in Kafka.
     pub(crate) changelog_ids: BTreeMap<String, TopicId>,
     pub(crate) restore_listener: Option<RestoreListener>,
+    /// Makes the stores of tasks complete, for all stream threads.
+    pub(crate) state_updater: StateUpdater,
     failure_handler: Option<ThreadFailureHandler>,
-    /// Exactly-once: what the transactional ids of this process begin with.
-    process_id: Option<ProcessId>,
+    /// Of this instance: part of the client ids of its stream threads and, exactly-once, of their transactional ids.
+    process_id: ProcessId,
     /// By thread: how often it began anew.
     restarts: Vec<AtomicU64>,
     pub(crate) snapshots: Vec<ArcSwap<ThreadSnapshot>>,
@@ -86,7 +88,7 @@ pub(crate) struct SharedParts {
     pub(crate) restore_listener: Option<RestoreListener>,
     pub(crate) state_listener: Option<StateListener>,
     pub(crate) failure_handler: Option<ThreadFailureHandler>,
-    pub(crate) process_id: Option<ProcessId>,
+    pub(crate) process_id: ProcessId,
 }
 
 impl Shared {
@@ -103,6 +105,7 @@ impl Shared {
             stores: Arc::new(StoreRegistry::new(&topology, &parts.topics.partition_counts)),
             changelog_ids: parts.topics.changelog_ids,
             restore_listener: parts.restore_listener,
+            state_updater: StateUpdater::new(),
             failure_handler: parts.failure_handler,
             process_id: parts.process_id,
             restarts: (0..threads).map(|_| AtomicU64::new(0)).collect(),
@@ -143,6 +146,11 @@ impl Shared {
         self.move_to(ClientState::PendingShutdown);
     }
 
+    /// What the tasks of this one's sub-topology have in common.
+    pub(crate) fn plan_of(&self, task: TaskId) -> &TaskPlan {
+        &self.plans[task.subtopology as usize]
+    }
+
     /// Where to start in a topic without a committed offset. What the application sent to itself is never passed over.
     pub(crate) fn reset_of(&self, topic: &str) -> OffsetReset {
         let is_own = self
@@ -174,10 +182,19 @@ impl Shared {
         }
     }
 
+    pub(crate) fn process_id(&self) -> &str {
+        self.process_id.as_str()
+    }
+
+    /// What the clients of a stream thread are called, up to what each of them does.
+    pub(crate) fn client_id(&self, thread: usize) -> String {
+        client_id(&self.application_id, self.process_id(), thread)
+    }
+
     /// As Kafka Streams names them; none at-least-once.
     pub(crate) fn transactional_id(&self, thread: usize) -> Option<String> {
-        let process_id = self.process_id.as_ref()?.as_str();
-        Some(format!("{}-{process_id}-{}", self.application_id, thread + 1))
+        let id = || format!("{}-{}-{}", self.application_id, self.process_id(), thread + 1);
+        self.settings.is_exactly_once().then(id)
     }
 
     pub(crate) fn response_to(&self, failure: &Error) -> ThreadFailureResponse {
@@ -199,6 +216,14 @@ impl Shared {
         error!(thread = %thread_name(&self.application_id, thread), error = %failure, kind = ?failure.kind(), "a stream thread failed; the application stops");
         self.states.lock().error.get_or_insert(failure);
         self.thread_is(thread, ThreadState::Failed);
+    }
+
+    /// The state updater's last word: without it no task can be taken.
+    pub(crate) fn state_updater_failed(&self, failure: Error) {
+        error!(error = %failure, "the state updater failed; the application stops");
+        self.states.lock().error.get_or_insert(failure);
+        self.stopping.store(true, Ordering::Relaxed);
+        self.move_to(ClientState::Error);
     }
 
     pub(crate) fn take_error(&self) -> Option<Error> {

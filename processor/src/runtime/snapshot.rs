@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use millstream_state_stores::{CheckpointStats, EngineSizes, Offset, StoreStats, TaskId, Timestamp};
 
-use super::restore::{RestoreProgress, Restorer};
+use super::pending::PendingTask;
 use super::state::ThreadState;
-use crate::clients::{Clients, Consumer};
-use crate::task::{Task, TaskState};
+use super::state_updater::RestoreProgress;
+use crate::clients::Consumer;
+use crate::task::{InputMessage, Task, TaskState};
 
 /// Time spent on something that happens again and again, since the thread started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,10 +134,11 @@ pub struct TaskSnapshot {
 }
 
 impl TaskSnapshot {
-    pub(crate) fn of<C: Clients>(
-        task: &Task<C::Message>,
-        consumer: &C::Consumer,
-        restorer: &Restorer<C>,
+    /// A task that runs. `restores`: those that it was made complete by.
+    pub(crate) fn of(
+        task: &Task<impl InputMessage>,
+        consumer: &impl Consumer,
+        restores: Vec<RestoreProgress>,
     ) -> Self {
         let counters = task.counters();
         let partitions = task.queues().iter().map(|queue| {
@@ -163,15 +165,31 @@ impl TaskSnapshot {
             checkpoints: task.stores().checkpoint_stats(),
             stream_time: task.stream_time(),
             partitions: partitions.collect(),
-            restores: restorer.of(task.id()).cloned().collect(),
+            restores,
             stores: task.stores().stats(),
             engine: task.stores().engine_sizes().ok(),
         }
     }
 }
 
-#[cfg(test)]
 impl TaskSnapshot {
+    /// A task whose stores are not complete yet, and how far they are.
+    pub(crate) fn pending(task: &PendingTask, restores: Vec<RestoreProgress>) -> Self {
+        let partitions = task.starts.iter().map(|start| PartitionSnapshot {
+            topic: Arc::clone(&start.topic),
+            partition: start.partition,
+            processed_to: None,
+            committed_to: None,
+            lag: None,
+            buffered: 0,
+        });
+        TaskSnapshot {
+            partitions: partitions.collect(),
+            restores,
+            ..TaskSnapshot::created(task.id, TaskState::Restoring)
+        }
+    }
+
     /// What there is to tell of a task that has done nothing yet.
     pub(crate) fn created(id: TaskId, state: TaskState) -> Self {
         TaskSnapshot {

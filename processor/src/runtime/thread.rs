@@ -1,20 +1,21 @@
 //! A stream thread: one consumer, one producer, its share of the tasks, and a synchronous loop.
 //!
-//! Each round serves the group, fetches a batch, restores, processes, delivers and, when due, commits. The thread ends when it
-//! is asked to, or by an error, which is reported and never swallowed.
+//! Each round serves the group, fetches a batch, takes over what was restored, processes, delivers and, when due, commits. The
+//! thread ends when it is asked to, or by an error, which is reported and never swallowed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{TaskId, TaskStores};
+use millstream_state_stores::TaskId;
 use tracing::info;
 
 use super::commit::CommitClock;
-use super::restore::Restorer;
+use super::pending::PendingTask;
 use super::shared::{GIVE_UP_AFTER, Shared, thread_name};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ThreadState;
+use super::state_updater::{RestoreDesk, RestoreProgress, Restored};
 use crate::clients::{Clients, Consumer, Fetched, GroupEvent, PartitionOffset, Producer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::StoreStatus;
@@ -22,6 +23,8 @@ use crate::task::{BURST, Task, TaskSite, TaskState};
 
 /// Longest wait for records; bounds how late a rebalance or a request to end is noticed.
 const POLL: Duration = Duration::from_millis(100);
+/// Longest wait for records while stores are restored; bounds how late a complete task begins.
+const RESTORE_POLL: Duration = Duration::from_millis(5);
 /// How often the thread reports about itself.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -30,11 +33,15 @@ pub(crate) struct StreamThread<C: Clients> {
     tasks: Vec<Task<C::Message>>,
     /// For each assigned partition, in the order of the assignment: task and input. Made anew after each change.
     routes: Vec<Option<(usize, usize)>>,
-    restorer: Restorer<C>,
+    /// Tasks whose stores are not complete yet.
+    pending: Vec<PendingTask>,
+    /// Where their stores come from.
+    desk: RestoreDesk,
+    /// How the tasks that run were made complete.
+    restores: BTreeMap<TaskId, Vec<RestoreProgress>>,
     // Dropped before the consumer, which leaves the group: what waits in it must not follow the records of the next owner.
     producer: C::Producer,
     consumer: C::Consumer,
-    clients: C,
     shared: Arc<Shared>,
     index: usize,
     name: Arc<str>,
@@ -53,25 +60,26 @@ struct LoopCounters {
 }
 
 impl<C: Clients> StreamThread<C> {
-    pub(crate) fn create(clients: C, shared: Arc<Shared>, index: usize) -> Result<Self> {
+    pub(crate) fn create(clients: &C, shared: Arc<Shared>, index: usize) -> Result<Self> {
         let name = thread_name(&shared.application_id, index);
         let settings = &shared.settings;
+        let client_id = shared.client_id(index);
         let consumer =
-            clients.group_consumer(settings, &shared.application_id, &format!("{name}-consumer"))?;
+            clients.group_consumer(settings, &shared.application_id, &format!("{client_id}-consumer"))?;
         let transactional_id = shared.transactional_id(index);
         let producer = shared.patiently(GIVE_UP_AFTER, || {
-            let client_id = format!("{name}-producer");
+            let client_id = format!("{client_id}-producer");
             clients.producer(settings, &client_id, transactional_id.as_deref(), &shared.clock)
         })?;
-        let restorer = Restorer::new(format!("{name}-restore-consumer"), shared.restore_listener.clone());
         let now = shared.clock.monotonic();
         Ok(StreamThread {
             tasks: Vec::new(),
             routes: Vec::new(),
-            restorer,
+            pending: Vec::new(),
+            desk: shared.state_updater.desk(),
+            restores: BTreeMap::new(),
             consumer,
             producer,
-            clients,
             index,
             name,
             state: ThreadState::Rebalancing,
@@ -124,7 +132,7 @@ impl<C: Clients> StreamThread<C> {
     fn try_round(&mut self, busy: bool) -> Result<bool> {
         self.serve_group()?;
         let fetched = self.fetch(busy)?;
-        let restored = self.restore()?;
+        let restored = self.start_restored()?;
         let processed = self.process()?;
         self.commit_if_due()?;
         self.report_if_due();
@@ -138,6 +146,7 @@ impl<C: Clients> StreamThread<C> {
                 GroupEvent::Assigned(partitions) => self.take(&partitions)?,
                 GroupEvent::Revoked { partitions, lost } => self.give_up(&partitions, lost)?,
             }
+            self.desk.rebalanced();
             self.route();
         }
         Ok(())
@@ -145,49 +154,106 @@ impl<C: Clients> StreamThread<C> {
 
     fn take(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
         info!(thread = %self.name, ?partitions, "assigned");
-        let mut by_task: BTreeMap<TaskId, Vec<&str>> = BTreeMap::new();
-        for (topic, partition) in partitions {
-            let subtopology = *self.shared.readers.get(&**topic).ok_or_else(|| {
-                Error::fatal(format!("the group assigned topic {topic}, which the topology does not read"))
-            })?;
-            by_task.entry(TaskId { subtopology, partition: *partition }).or_default().push(topic);
-        }
-        let first_new = self.tasks.len();
-        for (id, topics) in by_task {
-            let mut task = self.shared.plans[id.subtopology as usize].build(TaskSite {
-                id,
-                stores: self.open_stores(id)?,
-                owns: &|topic| topics.contains(&topic),
-            })?;
-            task.become_state(TaskState::Restoring)?;
-            for store in task.stores().names() {
-                self.shared.stores.set(store, id, StoreStatus::Restoring);
-            }
-            self.tasks.push(task);
-        }
         let shared = Arc::clone(&self.shared);
-        self.restorer.begin(&self.clients, self.tasks[first_new..].iter_mut(), &shared)?;
         let starts = shared
             .patiently(GIVE_UP_AFTER, || self.consumer.starts(partitions, |topic| shared.reset_of(topic)))?;
+        let mut by_task: BTreeMap<TaskId, Vec<PartitionOffset>> = BTreeMap::new();
+        for start in &starts {
+            let subtopology = *shared.readers.get(&*start.topic).ok_or_else(|| {
+                let topic = &start.topic;
+                Error::fatal(format!("the group assigned topic {topic}, which the topology does not read"))
+            })?;
+            let id = TaskId { subtopology, partition: start.partition };
+            by_task.entry(id).or_default().push(start.clone());
+        }
+        for (id, starts) in by_task {
+            self.ask_for(id, starts);
+        }
+        self.consumer.assign(&starts)?;
+        self.pending.iter().try_for_each(|task| self.pause(task, true))?;
+        self.note_whether_running();
+        Ok(())
+    }
+
+    /// The thread runs when its tasks are assigned, and all of them exist.
+    fn note_whether_running(&mut self) {
+        if self.pending.is_empty() {
+            self.report_state(ThreadState::Running);
+        }
+    }
+
+    /// Has the stores of a task made complete.
+    fn ask_for(&mut self, id: TaskId, starts: Vec<PartitionOffset>) {
+        for store in &self.shared.plan_of(id).subtopology.stores {
+            self.shared.stores.set(store, id, StoreStatus::Restoring);
+        }
+        self.pending.push(PendingTask { id, ticket: self.desk.restore(id), starts });
+    }
+
+    /// Stops, or resumes, fetching for a task that does not exist yet.
+    fn pause(&self, task: &PendingTask, pause: bool) -> Result<()> {
+        let mut assigned = self.consumer.assigned().iter().enumerate();
+        assigned.try_for_each(|(index, partition)| match task.reads(partition) {
+            true => self.consumer.pause(index, pause),
+            false => Ok(()),
+        })
+    }
+
+    /// Takes the wish for a task's stores back.
+    fn cancel(&self, task: &PendingTask) {
+        self.desk.cancel(task.ticket);
+        self.shared.stores.remove_task(task.id);
+    }
+
+    /// Lets tasks run whose stores are complete. Returns how many began.
+    fn start_restored(&mut self) -> Result<usize> {
+        let mut started = 0;
+        while let Some(reply) = self.desk.next() {
+            let Some(place) = self.pending.iter().position(|task| task.ticket == reply.ticket) else {
+                // It was given up meanwhile. What was restored is on the disk.
+                drop(reply);
+                continue;
+            };
+            let restored = reply.outcome?;
+            let task = self.pending.swap_remove(place);
+            self.pause(&task, false)?;
+            self.start(task, restored)?;
+            started += 1;
+        }
+        if started > 0 {
+            self.route();
+            self.note_whether_running();
+        }
+        Ok(started)
+    }
+
+    fn start(&mut self, pending: PendingTask, restored: Restored) -> Result<()> {
+        let PendingTask { id, starts, .. } = pending;
+        let plan = self.shared.plan_of(id);
+        let mut task = plan.build(TaskSite {
+            id,
+            stores: plan.wake(restored.stores, self.shared.background.as_ref()),
+            owns: &|topic| starts.iter().any(|start| *start.topic == *topic),
+        })?;
+        task.become_state(TaskState::Restoring)?;
+        for (store, next) in restored.reached {
+            task.restored_to(store, next);
+        }
         for PartitionOffset { topic, partition, offset } in &starts {
-            let queues = self.tasks.iter_mut().flat_map(Task::queues_mut);
+            let queues = task.queues_mut().iter_mut();
             for queue in queues.filter(|queue| (queue.topic(), queue.partition()) == (topic, *partition)) {
                 offset.iter().for_each(|offset| queue.starts_at(*offset));
             }
         }
-        self.consumer.assign(&starts)?;
-        self.start_restored()
-    }
-
-    /// Opens a task's stores; waits while another instance on this machine still has them.
-    fn open_stores(&self, id: TaskId) -> Result<TaskStores> {
-        let shared = &*self.shared;
-        let plan = &shared.plans[id.subtopology as usize];
-        shared.patiently(shared.settings.session_timeout, || {
-            let opened =
-                plan.open_stores(id, Some(&shared.directory), &shared.memory, shared.background.as_ref());
-            opened.map_err(|error| Error::from(error).in_task(id))
-        })
+        task.become_state(TaskState::Running)?;
+        for store in task.stores().names() {
+            if let Some(reader) = task.stores().reader(store) {
+                self.shared.stores.set(store, id, StoreStatus::Open(reader));
+            }
+        }
+        self.restores.insert(id, restored.restores);
+        self.tasks.push(task);
+        Ok(())
     }
 
     fn give_up(&mut self, partitions: &[(Arc<str>, i32)], lost: bool) -> Result<()> {
@@ -216,6 +282,11 @@ impl<C: Clients> StreamThread<C> {
         }
         let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
         self.tasks = kept;
+        let is_revoked = |task: &PendingTask| partitions.iter().any(|partition| task.reads(partition));
+        let (cancelled, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(is_revoked);
+        self.pending = kept;
+        cancelled.iter().for_each(|task| self.cancel(task));
         self.close_tasks(revoked, committed)?;
         self.consumer.unassign(partitions)?;
         if committed { Ok(()) } else { self.read_again() }
@@ -266,7 +337,7 @@ impl<C: Clients> StreamThread<C> {
 
     fn close_task(&mut self, mut task: Task<C::Message>, checkpoint: bool) -> Result<()> {
         let id = task.id();
-        self.restorer.forget(id);
+        self.restores.remove(&id);
         // First, because readers hold the directory of a task, and what follows can fail.
         self.shared.stores.remove_task(id);
         if checkpoint && task.state() == TaskState::Running {
@@ -282,17 +353,16 @@ impl<C: Clients> StreamThread<C> {
         }
     }
 
-    /// Finds task and input of each assigned partition.
+    /// Finds task and input of each assigned partition. Those of tasks that do not exist yet have none, and nothing is fetched of them.
     fn route(&mut self) {
-        let position_of = |(topic, partition): &(Arc<str>, i32)| {
-            self.tasks.iter().enumerate().find_map(|(task_index, task)| {
-                let mut queues = task.queues().iter();
-                let input =
-                    queues.position(|queue| queue.topic() == topic && queue.partition() == *partition)?;
-                Some((task_index, input))
-            })
-        };
-        self.routes = self.consumer.assigned().iter().map(position_of).collect();
+        let mut inputs: BTreeMap<(&str, i32), (usize, usize)> = BTreeMap::new();
+        for (place, task) in self.tasks.iter().enumerate() {
+            for (input, queue) in task.queues().iter().enumerate() {
+                inputs.insert((&**queue.topic(), queue.partition()), (place, input));
+            }
+        }
+        let route_of = |(topic, partition): &(Arc<str>, i32)| inputs.get(&(&**topic, *partition)).copied();
+        self.routes = self.consumer.assigned().iter().map(route_of).collect();
     }
 
     fn fetch(&mut self, busy: bool) -> Result<usize> {
@@ -300,11 +370,13 @@ impl<C: Clients> StreamThread<C> {
         let start = clock.monotonic();
         let has_records =
             || self.tasks.iter().any(|task| task.queues().iter().any(|queue| !queue.is_empty()));
-        let wait = if busy || !self.restorer.is_idle() {
+        let wait = if busy {
             Duration::ZERO
         } else if has_records() {
             // A task waits for its other input; look again soon.
             Duration::from_millis(1)
+        } else if !self.pending.is_empty() {
+            RESTORE_POLL
         } else {
             POLL.min(self.commit_clock.until_commit(start, &self.shared.settings))
                 .max(Duration::from_millis(1))
@@ -335,34 +407,6 @@ impl<C: Clients> StreamThread<C> {
             if let Some(pause) = self.tasks[task].queue_mut(input).pause_change(limit) {
                 self.consumer.pause(assigned, pause)?;
             }
-        }
-        Ok(())
-    }
-
-    fn restore(&mut self) -> Result<usize> {
-        if self.restorer.is_idle() {
-            return Ok(0);
-        }
-        let restored = self.restorer.step(&mut self.tasks, Duration::from_millis(10), &*self.shared.clock)?;
-        self.start_restored()?;
-        Ok(restored)
-    }
-
-    /// Lets tasks run whose stores are complete.
-    fn start_restored(&mut self) -> Result<()> {
-        for task in &mut self.tasks {
-            if task.state() == TaskState::Restoring && self.restorer.is_complete(task.id()) {
-                task.become_state(TaskState::Running)?;
-                for store in task.stores().names() {
-                    if let Some(reader) = task.stores().reader(store) {
-                        self.shared.stores.set(store, task.id(), StoreStatus::Open(reader));
-                    }
-                }
-            }
-        }
-        if self.tasks.iter().all(|task| task.state() == TaskState::Running) {
-            self.restorer.rest();
-            self.report_state(ThreadState::Running);
         }
         Ok(())
     }
@@ -451,6 +495,7 @@ impl<C: Clients> StreamThread<C> {
         }
         let tasks = std::mem::take(&mut self.tasks);
         outcome = outcome.and(self.close_tasks(tasks, committed));
+        std::mem::take(&mut self.pending).iter().for_each(|task| self.cancel(task));
         self.report();
         outcome
     }
@@ -474,7 +519,15 @@ impl<C: Clients> StreamThread<C> {
     fn report(&self) {
         let (consumed, produced) = (self.consumer.traffic(), self.producer.traffic());
         let commits = &self.commit_clock;
-        let snapshot_of = |task| TaskSnapshot::of(task, &self.consumer, &self.restorer);
+        let updater = self.shared.state_updater.snapshot();
+        let running = self.tasks.iter().map(|task| {
+            let restores = self.restores.get(&task.id()).cloned().unwrap_or_default();
+            TaskSnapshot::of(task, &self.consumer, restores)
+        });
+        let pending = self.pending.iter().map(|task| {
+            let restores = updater.restoring.get(&task.id).cloned().unwrap_or_default();
+            TaskSnapshot::pending(task, restores)
+        });
         self.shared.snapshots[self.index].store(Arc::new(ThreadSnapshot {
             name: Arc::clone(&self.name),
             state: self.state,
@@ -496,7 +549,7 @@ impl<C: Clients> StreamThread<C> {
             rebalances: self.counters.rebalances,
             failures: commits.failures,
             restarts: self.shared.restarts_of(self.index),
-            tasks: self.tasks.iter().map(snapshot_of).collect(),
+            tasks: running.chain(pending).collect(),
         }));
     }
 }
@@ -505,5 +558,6 @@ impl<C: Clients> Drop for StreamThread<C> {
     /// After a panic nobody has closed the tasks. Readers would hold their directories, and show what is no longer kept up.
     fn drop(&mut self) {
         self.tasks.iter().for_each(|task| self.shared.stores.remove_task(task.id()));
+        self.pending.iter().for_each(|task| self.cancel(task));
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    BackgroundThread, CheckpointListener, StateDirectory, StateMemory, StoreBuilder, StoreError, TaskId,
-    TaskStores, TaskStoresOptions,
+    BackgroundThread, CheckpointListener, DormantStores, StateDirectory, StateMemory, StoreBuilder,
+    StoreError, TaskId, TaskStores, TaskStoresOptions,
 };
 
 use super::failure::FailureLog;
@@ -68,8 +68,7 @@ impl TaskPlan {
         id: TaskId,
         directory: Option<&StateDirectory>,
         memory: &Arc<StateMemory>,
-        background: Option<&Arc<BackgroundThread>>,
-    ) -> Result<TaskStores, StoreError> {
+    ) -> Result<DormantStores, StoreError> {
         let builders: Vec<Arc<dyn StoreBuilder>> =
             self.subtopology.stores.iter().filter_map(|name| self.topology.store(name)).cloned().collect();
         let is_persistent = builders.iter().any(|store| store.is_persistent());
@@ -77,12 +76,28 @@ impl TaskPlan {
             Some(directory) => Some(directory.lock_task(id)?),
             None => None,
         };
-        let options = TaskStoresOptions {
+        DormantStores::open(id, &self.application_id, directory, Arc::clone(memory), &builders)
+    }
+
+    /// Makes stores that are complete those of a task.
+    pub(crate) fn wake(
+        &self,
+        stores: DormantStores,
+        background: Option<&Arc<BackgroundThread>>,
+    ) -> TaskStores {
+        stores.wake(TaskStoresOptions {
             undo: self.handlers.may_take_back(),
             background: background.cloned(),
             on_checkpoint: self.on_checkpoint.clone(),
-        };
-        TaskStores::open(id, &self.application_id, directory, Arc::clone(memory), options, &builders)
+        })
+    }
+
+    /// The changelog topics in Kafka, by store; none of stores that are not logged.
+    pub(crate) fn changelog_topics(&self) -> impl Iterator<Item = Option<Arc<str>>> {
+        self.subtopology.stores.iter().map(move |name| {
+            let is_logged = self.topology.store(name).is_some_and(|store| store.is_logged());
+            is_logged.then(|| changelog_topic(&self.application_id, name).into())
+        })
     }
 
     /// Builds a task in the state `Created`.
@@ -136,19 +151,8 @@ impl TaskPlan {
         }
         nodes.reverse();
         queues.reverse();
-        let changelogs = self
-            .subtopology
-            .stores
-            .iter()
-            .map(|name| {
-                let logged = self.topology.store(name).is_some_and(|store| store.is_logged());
-                logged.then(|| Changelog {
-                    topic: changelog_topic(&self.application_id, name).into(),
-                    sending: None,
-                    reflected: None,
-                })
-            })
-            .collect();
+        let changelog = |topic| Changelog { topic, sending: None, reflected: None };
+        let changelogs = self.changelog_topics().map(|topic| topic.map(changelog)).collect();
         Ok(Task {
             id,
             state: TaskState::Created,

@@ -144,10 +144,6 @@ impl<M: InputMessage> Task<M> {
         &self.stores
     }
 
-    pub(crate) fn stores_mut(&mut self) -> &mut TaskStores {
-        &mut self.stores
-    }
-
     pub(crate) fn changelogs(&self) -> impl Iterator<Item = (StoreIndex, &Changelog)> {
         let indexed = self.changelogs.iter().enumerate();
         indexed.filter_map(|(index, changelog)| {

@@ -34,7 +34,7 @@ impl<M: InputMessage> DriverTasks<M> {
                 readers.insert(topic.in_application(&application_id), tasks.len());
             }
             let id = TaskId { subtopology: plan.subtopology.id, partition: 0 };
-            let stores = plan.open_stores(id, None, &memory, None)?;
+            let stores = plan.wake(plan.open_stores(id, None, &memory)?, None);
             let mut task: Task<M> = plan.build(TaskSite { id, stores, owns: &|_| true })?;
             task.become_state(TaskState::Restoring)?;
             task.become_state(TaskState::Running)?;

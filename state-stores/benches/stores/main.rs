@@ -13,8 +13,8 @@ use std::sync::Arc;
 use criterion::Criterion;
 use criterion::measurement::{Measurement, WallTime};
 use millstream_state_stores::{
-    BackgroundThread, HasSerde, KeyValueStore, KeyValueStoreBuilder, Position, StateDirectory, StateMemory,
-    StoreError, StoreIndex, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp,
+    BackgroundThread, DormantStores, HasSerde, KeyValueStore, KeyValueStoreBuilder, Position, StateDirectory,
+    StateMemory, StoreError, StoreIndex, TaskId, TaskStores, TaskStoresOptions, Timestamp, ValueAndTimestamp,
 };
 
 const KEYS: usize = 100_000;
@@ -33,18 +33,23 @@ fn main() {
 
 /// The stores of a task under `root`, with one store of counts whose emission is cached or not.
 fn open(root: &Path, is_cached: bool, state_memory: usize) -> (TaskStores, Counts) {
-    let builder = KeyValueStoreBuilder::new("counts", String::serde(), i64::serde()).with_caching(is_cached);
-    let directory =
-        StateDirectory::new(root, "bench").lock_task(TASK).expect("nobody else knows the directory");
-    let memory = StateMemory::new(state_memory);
     let start = WallTime.start();
     let background = BackgroundThread::start("bench-background", move || WallTime.end(start));
     let background = Some(background.expect("one more thread"));
     let options = TaskStoresOptions { background, ..TaskStoresOptions::default() };
-    let stores = TaskStores::open(TASK, "bench", Some(directory), memory, options, &[Arc::new(builder)])
-        .expect("the directory is new or this task's");
+    let stores = open_dormant(root, is_cached, state_memory).wake(options);
     let counts = stores.key_value("counts").expect("just declared");
     (stores, counts)
+}
+
+/// The same stores before they are given tables.
+fn open_dormant(root: &Path, is_cached: bool, state_memory: usize) -> DormantStores {
+    let builder = KeyValueStoreBuilder::new("counts", String::serde(), i64::serde()).with_caching(is_cached);
+    let directory =
+        StateDirectory::new(root, "bench").lock_task(TASK).expect("nobody else knows the directory");
+    let memory = StateMemory::new(state_memory);
+    DormantStores::open(TASK, "bench", Some(directory), memory, &[Arc::new(builder)])
+        .expect("the directory is new or this task's")
 }
 
 fn store() -> StoreIndex {

@@ -6,7 +6,7 @@ use criterion::measurement::{Measurement, WallTime};
 use criterion::{Criterion, Throughput};
 use millstream_state_stores::{Offset, RestoreRow, Timestamp};
 
-use super::{KEYS, open, scattered_keys, store};
+use super::{KEYS, open_dormant, scattered_keys, store};
 
 const ROWS: usize = 1_000_000;
 /// Rows in a fetched batch.
@@ -27,7 +27,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
 fn restore(keys: &[String]) -> Duration {
     let root = tempfile::tempdir().expect("a temporary directory");
-    let (mut stores, _counts) = open(root.path(), true, 256 << 20);
+    let mut stores = open_dormant(root.path(), true, 256 << 20);
     let start = WallTime.start();
     for first in (0..ROWS).step_by(BATCH) {
         let values: Vec<[u8; 8]> =
@@ -40,6 +40,6 @@ fn restore(keys: &[String]) -> Duration {
         let next = Offset::new((first + BATCH) as i64);
         stores.restore(store(), rows, next).expect("the disk has room");
     }
-    stores.finish_restore(store()).expect("the disk has room");
+    stores.flush(store()).expect("the disk has room");
     WallTime.end(start)
 }

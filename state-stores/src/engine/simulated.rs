@@ -29,14 +29,13 @@ use crate::types::{Offset, StoreIndex, TaskId, TopicId};
 /// let (disk, task) = (SimulatedDisk::default(), TaskId { subtopology: 0, partition: 0 });
 /// let directory = disk.directory("shop", |_task, _request| DiskAnswer::Done);
 /// let stock = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
-/// let mut stores = TaskStores::open(
-///     task, "shop", Some(directory.lock_task(task)?), StateMemory::new(16 << 20), TaskStoresOptions::default(),
-///     &[Arc::new(stock)],
+/// let mut stores = DormantStores::open(
+///     task, "shop", Some(directory.lock_task(task)?), StateMemory::new(16 << 20), &[Arc::new(stock)],
 /// )?;
 /// let store = stores.index_of("stock").expect("it was just opened");
 /// let row = RestoreRow { key: b"apples", value: Some(b"3"), timestamp: Timestamp::from_millis(7) };
 /// stores.restore(store, [row].into_iter(), Offset::new(1))?;
-/// stores.finish_restore(store)?;
+/// stores.flush(store)?;
 /// assert_eq!(disk.survivors(task)[0].next, Some(Offset::new(1)));
 /// # Ok::<(), StoreError>(())
 /// ```

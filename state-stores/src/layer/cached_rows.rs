@@ -87,8 +87,6 @@ pub(crate) trait ManagedStore {
     fn commit(&self, position: &Arc<Position>);
     /// Brings the committed rows back.
     fn roll_back(&self);
-    /// Forgets what is known of rows that did not change: they changed below.
-    fn forget_unchanged(&self);
     /// Counters and sizes.
     fn stats(&self) -> StoreStats;
 }
@@ -493,10 +491,6 @@ impl<V: Clone> ManagedStore for RefCell<CachedRows<V>> {
 
     fn roll_back(&self) {
         self.borrow_mut().roll_back();
-    }
-
-    fn forget_unchanged(&self) {
-        self.borrow_mut().table.forget_unchanged();
     }
 
     fn stats(&self) -> StoreStats {

@@ -214,16 +214,6 @@ impl<V> Table<V> {
         }
     }
 
-    /// Removes every row that did not change since the last commit.
-    pub(super) fn forget_unchanged(&mut self) {
-        for place in 0..self.entries.len() {
-            let entry = &self.entries[place];
-            if !entry.is_vacant && entry.change.is_none() {
-                self.remove(Slot(place as u32));
-            }
-        }
-    }
-
     /// Rows in the table.
     pub(super) fn len(&self) -> usize {
         self.index.len()

@@ -4,11 +4,14 @@ mod checkpoints;
 mod model;
 mod opening;
 mod readers;
+mod restoring;
 
 use super::*;
 use crate::directory::StateDirectory;
+use crate::dormant::RestoreRow;
 use crate::serde::HasSerde;
 use crate::store::{Change, Emission, KeyValueStoreBuilder, ValueAndTimestamp};
+use crate::types::{Timestamp, TopicId};
 
 const TASK: TaskId = TaskId { subtopology: 0, partition: 3 };
 const STOCK: StoreIndexOf = StoreIndexOf(0);
@@ -43,6 +46,13 @@ fn open_on_disk(
     let locked = directory.lock_task(TASK)?;
     let memory = StateMemory::new(16 << 20);
     TaskStores::open(TASK, "shop", Some(locked), memory, TaskStoresOptions::default(), builders)
+}
+
+fn open_dormant(
+    directory: &StateDirectory,
+    builders: &[Arc<dyn StoreBuilder>],
+) -> Result<DormantStores, StoreError> {
+    DormantStores::open(TASK, "shop", Some(directory.lock_task(TASK)?), StateMemory::new(16 << 20), builders)
 }
 
 fn at(milliseconds: i64) -> Timestamp {
@@ -265,8 +275,6 @@ fn steps_out_of_order_are_refused_and_change_nothing() {
     add(&stock, "apples", 1, 11);
     refused(stores.commit(Arc::new(Position::new())), "commit");
     refused(stores.checkpoint(&[]), "checkpoint");
-    refused(stores.wipe(STOCK.index()), "wipe");
-    refused(stores.restore(STOCK.index(), [].into_iter(), Offset::new(0)).map(|_| ()), "restore");
     assert_eq!(reader.get(b"apples").unwrap(), None);
 
     assert_eq!(
@@ -274,37 +282,8 @@ fn steps_out_of_order_are_refused_and_change_nothing() {
         [(text("apples"), Some(4), 11)],
         "what changed since is logged once more"
     );
-    refused(stores.restore(STOCK.index(), [].into_iter(), Offset::new(0)).map(|_| ()), "restore");
     stores.checkpoint(&[(STOCK.index(), Offset::new(2))]).unwrap();
-    stores.restore(STOCK.index(), [].into_iter(), Offset::new(2)).unwrap();
-    stores.finish_restore(STOCK.index()).unwrap();
     assert_eq!(contents(&stock), [(text("apples"), 4)]);
-}
-
-#[test]
-fn a_finished_restore_is_seen_at_once_and_a_wipe_too() {
-    let (mut stores, stock) = open_in_memory(stock_builder(), false);
-    let reader = stores.reader("stock").unwrap();
-    assert_eq!(stores.stored_offset(STOCK.index()), None);
-    assert_eq!(contents(&stock), []);
-    assert_eq!(stock.get(&text("apples")).unwrap(), None, "known to be absent now");
-    let value = 3_i64.to_be_bytes();
-    let rows = [
-        RestoreRow { key: b"pears", value: Some(&value), timestamp: at(5) },
-        RestoreRow { key: b"apples", value: Some(&value), timestamp: at(6) },
-        RestoreRow { key: b"pears", value: None, timestamp: at(7) },
-    ];
-    assert_eq!(stores.restore(STOCK.index(), rows.into_iter(), Offset::new(9)).unwrap(), 3);
-    stores.finish_restore(STOCK.index()).unwrap();
-    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(9)));
-    assert_eq!(stock.get(&text("apples")).unwrap(), row(3, 6));
-    assert_eq!(contents(&stock), [(text("apples"), 3)]);
-    assert_eq!(reader.get(b"apples").unwrap(), Some((at(6), value.to_vec())));
-
-    stores.wipe(STOCK.index()).unwrap();
-    assert_eq!(stores.stored_offset(STOCK.index()), None);
-    assert_eq!(stock.get(&text("apples")).unwrap(), None);
-    assert_eq!(reader.get(b"apples").unwrap(), None);
 }
 
 #[test]

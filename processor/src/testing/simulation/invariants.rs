@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use millstream_state_stores::{Direction, KeyRange, Offset, ScannedRow, SurvivingStore, TaskId};
 
 use super::cluster::{Cluster, LogRecord, TopicPartition};
-use super::machine::{Machine, Surroundings};
-use super::program::{Kind, Recount, text};
+use super::machine::{Instance, Machine, Surroundings};
+use super::program::{APPLICATION, Kind, Recount, text};
 use super::world::World;
 use crate::query::StoreView;
+use crate::runtime::{RestoreProgress, active_tasks, standbys_of};
 
 /// Rows by key.
 type Rows = BTreeMap<Vec<u8>, (i64, Vec<u8>)>;
@@ -99,6 +100,46 @@ pub(super) fn all_stores_readable(world: &World) -> bool {
     i32::try_from(open).is_ok_and(|open| open == world.around.scenario.program.partitions)
 }
 
+/// Each instance follows the standbys that are its own to the ends of their changelogs, and nobody waits for stores.
+pub(super) fn standbys_in_place(world: &World) -> bool {
+    let around = &world.around;
+    let Some(members) = around.cluster.borrow().group.describe() else { return false };
+    let is_stateful = |task| stateful_tasks(around).any(|stateful| stateful == task);
+    world.machines.iter().all(|machine| {
+        let Some(instance) = &machine.instance else { return false };
+        let active = active_tasks(APPLICATION, &instance.shared.readers, &members);
+        let expected = standbys_of(&machine.name, &active, around.scenario.standby_replicas, is_stateful);
+        let snapshot = instance.shared.state_updater.snapshot();
+        let mut followed = snapshot.standbys.values().flatten();
+        snapshot.restoring.is_empty()
+            && snapshot.standbys.keys().copied().eq(expected)
+            && followed.all(RestoreProgress::is_complete)
+    })
+}
+
+/// At rest: every task with state has the standbys that were asked for, as far as there are instances, and none where it runs.
+fn check_standbys(world: &World) -> Result<(), String> {
+    let around = &world.around;
+    let instances = || world.machines.iter().filter_map(|machine| machine.instance.as_ref());
+    for task in stateful_tasks(around) {
+        let standbys: Vec<_> = instances()
+            .filter(|instance| instance.shared.state_updater.snapshot().standbys.contains_key(&task))
+            .collect();
+        let expected = around.scenario.standby_replicas.min(world.machines.len() - 1);
+        if standbys.len() != expected {
+            return Err(format!("task {task} has {} standbys, not {expected}", standbys.len()));
+        }
+        let runs_here = |instance: &&Instance| {
+            let threads = instance.shared.snapshots.iter().map(|snapshot| snapshot.load_full());
+            threads.flat_map(|thread| thread.tasks.clone()).any(|running| running.id == task)
+        };
+        if standbys.iter().any(runs_here) {
+            return Err(format!("task {task} runs beside its standby"));
+        }
+    }
+    Ok(())
+}
+
 /// At rest: the results are those of a recount, and so are the stores, which are also what the changelogs say.
 pub(super) fn check_end(world: &World) -> Result<(), String> {
     let around = &world.around;
@@ -109,6 +150,7 @@ pub(super) fn check_end(world: &World) -> Result<(), String> {
     } else {
         check_nothing_lost(cluster, &recount)?;
     }
+    check_standbys(world)?;
     if !around.scenario.has_faithful_stores() {
         return Ok(());
     }

@@ -18,13 +18,14 @@ use super::scenario::Scenario;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread};
+use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread, UpdaterLoop};
 use crate::step::StepListener;
 use crate::task::TaskPlan;
 use crate::testing::no_cluster::NoCluster;
 use crate::topology::Topology;
 
 pub(super) type SimulatedThread = StreamThread<SimulatedClients>;
+type SimulatedUpdater = UpdaterLoop<SimulatedClients>;
 
 /// What all machines have in common.
 pub(super) struct Surroundings {
@@ -33,6 +34,12 @@ pub(super) struct Surroundings {
     pub(super) cluster: SharedCluster,
     pub(super) clock: Arc<SimulatedClock>,
     pub(super) fate: Arc<Fate>,
+}
+
+impl Surroundings {
+    fn clients(&self, process: &Arc<Process>) -> SimulatedClients {
+        SimulatedClients::new(&self.cluster, process, &self.clock, self.scenario.mutation)
+    }
 }
 
 pub(super) struct Machine {
@@ -48,6 +55,7 @@ pub(super) struct Instance {
     pub(super) process: Arc<Process>,
     pub(super) shared: Arc<Shared>,
     pub(super) workers: Vec<Worker>,
+    updater: SimulatedUpdater,
 }
 
 /// A stream thread, or the place of one that is about to begin anew.
@@ -108,11 +116,14 @@ impl Machine {
             restore_listener: None,
             state_listener: None,
             failure_handler: None,
-            process_id: around.scenario.is_exactly_once().then(|| ProcessId::unclaimed(&*self.name)),
+            process_id: ProcessId::unclaimed(&*self.name),
         });
         shared.directory = self.directory(&process);
         let workers = (0..around.scenario.threads).map(|_| Worker::default()).collect();
-        self.instance = Some(Instance { process, shared: Arc::new(shared), workers });
+        let shared = Arc::new(shared);
+        let clients = around.clients(&process);
+        let updater = SimulatedUpdater::new(clients.clone(), clients.into_group_view(), Arc::clone(&shared));
+        self.instance = Some(Instance { process, shared, workers, updater });
         Ok(())
     }
 
@@ -152,7 +163,9 @@ impl Machine {
             let closed = closed.unwrap_or_else(|_panic| Err(Error::fatal("panicked")));
             turn = turn.worse(instance.judge(closed, around));
         }
-        turn
+        let is_dead = instance.process.is_dead();
+        instance.updater.close();
+        if is_dead { Turn::Crashed } else { turn }
     }
 }
 
@@ -168,13 +181,26 @@ fn background(clock: &Arc<SimulatedClock>) -> Arc<BackgroundThread> {
 }
 
 impl Instance {
-    /// Lets a thread do one round of its loop, or begin anew as the life of a thread has it.
-    pub(super) fn take_turn(&mut self, worker: usize, around: &Surroundings) -> Turn {
-        let outcome = match self.workers[worker].thread.take() {
-            None => self.begin(worker, around),
-            Some(thread) => self.round(worker, thread, &around.fate),
+    /// Lets a party do one round: a thread of its loop, or begin anew as the life of a thread has it.
+    pub(super) fn take_turn(&mut self, party: usize, around: &Surroundings) -> Turn {
+        let threads = self.workers.len();
+        let outcome = match party.checked_sub(threads) {
+            None => match self.workers[party].thread.take() {
+                None => self.begin(party, around),
+                Some(thread) => self.round(party, thread, &around.fate),
+            },
+            Some(0) => {
+                self.write_checkpoint();
+                Ok(())
+            }
+            Some(_) => self.update_state(),
         };
         self.judge(outcome, around)
+    }
+
+    fn update_state(&mut self) -> Result<()> {
+        let turn = catch_unwind(AssertUnwindSafe(|| self.updater.turn()));
+        turn.map(drop).map_err(|_panic| Error::invalid("the state updater panicked"))
     }
 
     /// One round, and the end of the thread if it fails, as in `runtime::life`.
@@ -198,12 +224,16 @@ impl Instance {
         }
     }
 
+    /// How many take turns: stream threads, what writes checkpoints behind them, and the state updater.
+    pub(super) fn parties(&self) -> usize {
+        self.workers.len() + 2
+    }
+
     /// Writes the next checkpoint that waits behind the threads.
-    pub(super) fn write_checkpoint(&self, around: &Surroundings) -> Turn {
+    fn write_checkpoint(&self) {
         if let Some(background) = &self.shared.background {
             background.run_next();
         }
-        self.judge(Ok(()), around)
     }
 
     pub(super) fn has_no_thread(&self) -> bool {
@@ -211,9 +241,8 @@ impl Instance {
     }
 
     fn begin(&mut self, worker: usize, around: &Surroundings) -> Result<()> {
-        let clients =
-            SimulatedClients::new(&around.cluster, &self.process, &around.clock, around.scenario.mutation);
-        let thread = SimulatedThread::create(clients, Arc::clone(&self.shared), worker)?;
+        let thread =
+            SimulatedThread::create(&around.clients(&self.process), Arc::clone(&self.shared), worker)?;
         thread.join_group()?;
         self.workers[worker] = Worker { thread: Some(thread), is_busy: false };
         Ok(())
@@ -237,7 +266,7 @@ impl Instance {
 }
 
 /// Whether something was done to the instances that ends a thread: a panic; a disk that fails; at-least-once, a record that cannot be
-/// delivered; a directory that a sibling held, which got no turn, for as long as its heirs are patient.
+/// delivered; a directory that a sibling held, or a checkpoint, which got no turn for as long as its heirs are patient.
 fn is_excused(error: &Error, around: &Surroundings) -> bool {
     let has_lost_record = !around.scenario.is_exactly_once() && around.fate.has_struck(Fault::RecordFails);
     match error.kind() {
@@ -246,7 +275,10 @@ fn is_excused(error: &Error, around: &Surroundings) -> bool {
             has_lost_record || ends_threads.into_iter().any(|fault| around.fate.has_struck(fault))
         }
         ErrorKind::Record => has_lost_record,
-        ErrorKind::Retry => around.scenario.threads > 1,
+        ErrorKind::Retry => {
+            let passes_time = [Fault::Stall, Fault::Pause];
+            around.scenario.threads > 1 || passes_time.into_iter().any(|fault| around.fate.has_struck(fault))
+        }
         _ => false,
     }
 }

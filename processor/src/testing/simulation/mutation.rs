@@ -16,21 +16,24 @@ pub(crate) enum Mutation {
     ZombieWrites,
     /// What was fetched before an abort is processed after it.
     QueueNotEmptied,
+    /// A standby that becomes active is taken for complete as it is.
+    PromotedWithoutTail,
 }
 
 impl Mutation {
-    pub(super) const ALL: [Mutation; 6] = [
+    pub(super) const ALL: [Mutation; 7] = [
         Mutation::RecordsLeftBehind,
         Mutation::OffsetBeforeFlush,
         Mutation::CheckpointBeforeCommit,
         Mutation::StoresNotRolledBack,
         Mutation::ZombieWrites,
         Mutation::QueueNotEmptied,
+        Mutation::PromotedWithoutTail,
     ];
 }
 
 thread_local! {
-    /// For the one mistake that no client can make.
+    /// For the mistakes that no client can make.
     static IN_RUNTIME: Cell<Option<Mutation>> = const { Cell::new(None) };
 }
 

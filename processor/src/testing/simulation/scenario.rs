@@ -21,6 +21,7 @@ pub(super) struct Scenario {
     pub(super) has_zombies: bool,
     pub(super) machines: usize,
     pub(super) threads: usize,
+    pub(super) standby_replicas: usize,
     pub(super) inputs: usize,
     pub(super) steps: usize,
     pub(super) commit_interval: Duration,
@@ -50,6 +51,7 @@ impl Scenario {
             has_zombies: is_exactly_once || one_of(&[0, 1]) == 1,
             machines: size(one_of(&[1, 2, 2, 3])),
             threads: size(one_of(&[1, 1, 2])),
+            standby_replicas: size(one_of(&[0, 1, 1, 2])),
             inputs: size(one_of(&[10, 20, 40])),
             steps: size(one_of(&[60, 150, 300])),
             commit_interval: Duration::from_millis(one_of(&[1, 10, 50, 200])),
@@ -79,6 +81,7 @@ impl Scenario {
         let millis = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
         Settings {
             num_stream_threads: self.threads,
+            num_standby_replicas: self.standby_replicas,
             processing_guarantee: self.guarantee,
             commit_interval: Some(self.commit_interval),
             checkpoint_interval: self.checkpoint_interval,

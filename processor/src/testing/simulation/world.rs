@@ -9,7 +9,7 @@ use super::clock::SimulatedClock;
 use super::cluster::{Cluster, TopicPartition};
 use super::fate::{Fate, Fault};
 use super::invariants;
-use super::machine::{Machine, Surroundings, Turn};
+use super::machine::{Instance, Machine, Surroundings, Turn};
 use super::mutation;
 use super::program::APPLICATION;
 use super::scenario::Scenario;
@@ -101,12 +101,8 @@ impl World {
             return Ok(());
         }
         self.turns += 1;
-        let worker = fate.below(instance.workers.len() + 1);
-        let turn = if worker < instance.workers.len() {
-            instance.take_turn(worker, &self.around)
-        } else {
-            instance.write_checkpoint(&self.around)
-        };
+        let party = fate.below(instance.parties());
+        let turn = instance.take_turn(party, &self.around);
         self.after(machine, turn)
     }
 
@@ -202,21 +198,19 @@ impl World {
                 if self.machines[machine].instance.is_none() {
                     self.machines[machine].start(&self.around).map_err(|error| error.to_string())?;
                 }
-                for worker in 0..=self.around.scenario.threads {
+                let parties = self.machines[machine].instance.as_ref().map_or(0, Instance::parties);
+                for party in 0..parties {
                     // An earlier fault may have had its consequences only now.
                     let Some(instance) = &mut self.machines[machine].instance else { break };
                     instance.process.pause(false);
-                    let turn = if worker < instance.workers.len() {
-                        instance.take_turn(worker, &self.around)
-                    } else {
-                        instance.write_checkpoint(&self.around)
-                    };
+                    let turn = instance.take_turn(party, &self.around);
                     self.after(machine, turn)?;
                 }
             }
             self.around.clock.advance(10);
-            let is_at_rest =
-                self.around.cluster.borrow().is_at_rest() && invariants::all_stores_readable(self);
+            let is_at_rest = self.around.cluster.borrow().is_at_rest()
+                && invariants::all_stores_readable(self)
+                && invariants::standbys_in_place(self);
             rest = if is_at_rest { rest + 1 } else { 0 };
             if rest == ROUNDS_OF_REST {
                 return Ok(());

@@ -157,10 +157,13 @@ fn rows_beyond_their_offset_are_those_of_the_changelog_and_a_restore_ends_at_the
     stores.checkpoint(&[(STOCK.index(), Offset::new(3))]).unwrap();
     assert!(!crashes_next.load(Ordering::Relaxed), "the directory was copied");
 
-    let mut stores = open(after_crash.path(), CheckpointListener::default());
+    let stores = open(after_crash.path(), CheckpointListener::default());
     let stock: Stock = stores.key_value("stock").unwrap();
     assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)), "of the checkpoint before");
     assert_eq!(contents(&stock), [(text("pears"), 2)], "of the one that was being written");
+    stores.close().unwrap();
+    let crashed = StateDirectory::new(after_crash.path(), "shop");
+    let mut stores = open_dormant(&crashed, &[Arc::new(stock_builder())]).unwrap();
     let tail = [("apples", None), ("pears", Some(2_i64.to_be_bytes()))];
     let tail = tail.iter().map(|(sku, value)| RestoreRow {
         key: sku.as_bytes(),
@@ -168,8 +171,9 @@ fn rows_beyond_their_offset_are_those_of_the_changelog_and_a_restore_ends_at_the
         timestamp: at(11),
     });
     stores.restore(STOCK.index(), tail, Offset::new(3)).unwrap();
-    stores.finish_restore(STOCK.index()).unwrap();
-    assert_eq!(contents(&stock), [(text("pears"), 2)]);
+    stores.flush(STOCK.index()).unwrap();
+    let stores = stores.wake(TaskStoresOptions::default());
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("pears"), 2)]);
     assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(3)));
 }
 
@@ -210,65 +214,4 @@ fn a_panic_in_the_background_is_an_error_of_the_task() {
     let error = stores.await_checkpoint().unwrap_err();
     assert!(matches!(error, StoreError::BackgroundThreadEnded { task: TASK }), "{error}");
     assert_eq!(contents(&stock), [(text("apples"), 3)]);
-}
-
-#[test]
-fn a_restore_that_dies_half_way_resumes_where_its_rows_are_on_disk() {
-    const ROWS: i64 = 60_000;
-    let root = tempfile::tempdir().unwrap();
-    let directory = StateDirectory::new(root.path(), "shop");
-    let open = |directory: &StateDirectory| {
-        let locked = directory.lock_task(TASK).unwrap();
-        let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder());
-        // Without a budget, restored rows are written as soon as they are worth a file.
-        let memory = StateMemory::new(0);
-        TaskStores::open(TASK, "shop", Some(locked), memory, TaskStoresOptions::default(), &[builder])
-            .unwrap()
-    };
-    let restore = |stores: &mut TaskStores, numbers: std::ops::Range<i64>| {
-        for first in numbers.step_by(1_000) {
-            // Every key comes and is deleted again, but for the last thousand.
-            let keys: Vec<String> =
-                (first..first + 1_000).map(|number| format!("sku-{:06}", number % (ROWS / 2))).collect();
-            let value = first.to_be_bytes();
-            let is_deletion = (ROWS / 2..ROWS - 1_000).contains(&first);
-            let rows = keys.iter().map(|key| RestoreRow {
-                key: key.as_bytes(),
-                value: (!is_deletion).then_some(value.as_slice()),
-                timestamp: at(first),
-            });
-            stores.restore(STOCK.index(), rows, Offset::new(first + 1_000)).unwrap();
-        }
-    };
-    let mut stores = open(&directory);
-    restore(&mut stores, 0..ROWS / 2 + 5_000);
-    let stored = stores.stored_offset(STOCK.index()).unwrap();
-    assert!(stored > Offset::new(0) && stored < Offset::new(ROWS / 2 + 5_000), "{stored}");
-    let after_crash = tempfile::tempdir().unwrap();
-    copy_directory(root.path(), after_crash.path());
-
-    let mut stores = open(&StateDirectory::new(after_crash.path(), "shop"));
-    assert_eq!(stores.stored_offset(STOCK.index()), Some(stored));
-    restore(&mut stores, stored.get()..ROWS);
-    stores.finish_restore(STOCK.index()).unwrap();
-    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(ROWS)));
-    let stock: Stock = stores.key_value("stock").unwrap();
-    let rows = contents(&stock);
-    assert_eq!(rows.len(), 1_000, "what was deleted stays deleted");
-    assert!(rows.iter().all(|(_, value)| *value == ROWS - 1_000));
-}
-
-#[test]
-fn a_restore_that_is_interrupted_by_a_close_keeps_what_it_has() {
-    let root = tempfile::tempdir().unwrap();
-    let directory = StateDirectory::new(root.path(), "shop");
-    let mut stores = open_on_disk(&directory, &[Arc::new(stock_builder())]).unwrap();
-    let value = 3_i64.to_be_bytes();
-    let row = RestoreRow { key: b"apples", value: Some(&value), timestamp: at(5) };
-    stores.restore(STOCK.index(), [row].into_iter(), Offset::new(7)).unwrap();
-    assert_eq!(stores.stored_offset(STOCK.index()), None);
-    stores.close().unwrap();
-    let stores = open_on_disk(&directory, &[Arc::new(stock_builder())]).unwrap();
-    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(7)));
-    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 3)]);
 }

@@ -321,10 +321,14 @@ impl Subject {
 
     /// Opens what the directory has, which is `expected`, and restores the rest.
     fn open_again(&mut self, expected: Stored) {
-        let mut stores = open(self.variant, self.background.as_ref(), self.root.path());
-        self.stock = stores.key_value("stock").unwrap();
-        let found = Stored { rows: rows_of(&self.stock), next: stores.stored_offset(STOCK.index()) };
+        let stores = open(self.variant, self.background.as_ref(), self.root.path());
+        let found = Stored {
+            rows: rows_of(&stores.key_value("stock").unwrap()),
+            next: stores.stored_offset(STOCK.index()),
+        };
         assert_eq!(found, expected);
+        stores.close().unwrap();
+        let mut stores = open_dormant(self.variant, self.root.path());
 
         let first = expected.next.map_or(0, |next| next.get() as usize);
         let encode = |value: &Option<i64>| value.map(i64::to_be_bytes);
@@ -338,8 +342,10 @@ impl Subject {
         let next = Offset::new(self.topic.len() as i64);
         let restored = stores.restore(STOCK.index(), rows, next).unwrap();
         assert_eq!(restored as usize, self.topic.len() - first);
-        stores.finish_restore(STOCK.index()).unwrap();
+        stores.flush(STOCK.index()).unwrap();
 
+        let stores = stores.wake(options(self.variant, self.background.as_ref()));
+        self.stock = stores.key_value("stock").unwrap();
         self.stores = Some(stores);
         self.current = self.committed.clone();
         self.changed.clear();
@@ -386,13 +392,19 @@ fn rows_of(stock: &Stock) -> Rows {
 }
 
 fn open(variant: Variant, background: Option<&HeldBackground>, root: &Path) -> TaskStores {
+    open_dormant(variant, root).wake(options(variant, background))
+}
+
+fn open_dormant(variant: Variant, root: &Path) -> DormantStores {
     let directory = StateDirectory::new(root, "shop");
     let locked = variant.is_on_disk.then(|| directory.lock_task(TASK).unwrap());
     let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder().with_caching(variant.is_cached));
+    DormantStores::open(TASK, "shop", locked, StateMemory::new(variant.budget), &[builder]).unwrap()
+}
+
+fn options(variant: Variant, background: Option<&HeldBackground>) -> TaskStoresOptions {
     let background = background.map(|background| Arc::clone(&background.thread));
-    let options = TaskStoresOptions { undo: variant.undo, background, ..TaskStoresOptions::default() };
-    let memory = StateMemory::new(variant.budget);
-    TaskStores::open(TASK, "shop", locked, memory, options, &[builder]).unwrap()
+    TaskStoresOptions { undo: variant.undo, background, ..TaskStoresOptions::default() }
 }
 
 /// Copies a directory that RocksDB may be tidying: if a file goes away meanwhile, the copy begins again.

@@ -175,6 +175,8 @@ fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
     }
     commit(&mut stores);
     stores.checkpoint(&[(stock, Offset::new(3)), (orders, Offset::new(3))]).unwrap();
+    stores.close().unwrap();
+    let mut stores = open_dormant(&directory, &builders(&["stock", "orders"])).unwrap();
     stores.wipe(stock).unwrap();
     stores.close().unwrap();
 
@@ -189,7 +191,11 @@ fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
 fn the_rows_of_another_changelog_are_removed() {
     let (_root, directory) = directory();
     let (former, present) = (TopicId::from_bytes([1; 16]), TopicId::from_bytes([2; 16]));
-    let reopened = || open_on_disk(&directory, &builders(&["stock"])).unwrap();
+    let reopened = || open_dormant(&directory, &builders(&["stock"])).unwrap();
+    let awake = |stores: DormantStores| {
+        let stores = stores.wake(TaskStoresOptions::default());
+        contents(&stores.key_value("stock").unwrap())
+    };
     fill(&directory);
     let mut stores = reopened();
     assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "nobody said whose rows they were");
@@ -198,14 +204,15 @@ fn the_rows_of_another_changelog_are_removed() {
 
     let mut stores = reopened();
     assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "as it was");
-    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 3)]);
+    assert_eq!(awake(stores), [(text("apples"), 3)]);
+    let mut stores = reopened();
     assert!(stores.set_changelog(STOCK.index(), present).unwrap());
     drop(stores);
 
     let mut stores = reopened();
     assert_eq!(stores.stored_offset(STOCK.index()), None);
-    assert_eq!(contents(&stores.key_value("stock").unwrap()), []);
     assert!(!stores.set_changelog(STOCK.index(), present).unwrap());
+    assert_eq!(awake(stores), []);
 }
 
 /// Between the two steps of moving a file, it has two names: one beside the database and one in it.

@@ -21,6 +21,7 @@ const AHEAD: usize = 8;
 
 pub(in super::super) struct SimulatedConsumer {
     clients: SimulatedClients,
+    client_id: String,
     place: Place,
     assigned: Vec<TopicPartition>,
     partitions: Vec<Reading>,
@@ -50,16 +51,17 @@ struct Reading {
 }
 
 impl SimulatedConsumer {
-    pub(super) fn in_group(clients: &SimulatedClients) -> Self {
-        Self::new(clients, Place::Member(RefCell::default()))
+    pub(super) fn in_group(clients: &SimulatedClients, client_id: &str) -> Self {
+        Self::new(clients, client_id, Place::Member(RefCell::default()))
     }
 
     pub(super) fn alone(clients: &SimulatedClients) -> Self {
-        Self::new(clients, Place::Outside)
+        Self::new(clients, "", Place::Outside)
     }
 
-    fn new(clients: &SimulatedClients, place: Place) -> Self {
-        SimulatedConsumer { clients: clients.clone(), place, assigned: Vec::new(), partitions: Vec::new() }
+    fn new(clients: &SimulatedClients, client_id: &str, place: Place) -> Self {
+        let (clients, client_id) = (clients.clone(), client_id.to_string());
+        SimulatedConsumer { clients, client_id, place, assigned: Vec::new(), partitions: Vec::new() }
     }
 
     fn fate(&self) -> &Fate {
@@ -140,7 +142,7 @@ impl Consumer for SimulatedConsumer {
     fn subscribe(&self, _topics: &[&str]) -> Result<()> {
         self.clients.process.calls("subscribe")?;
         self.with_group(|group, standing, now| {
-            standing.id = Some(group.join(&self.clients.process, now));
+            standing.id = Some(group.join(&self.clients.process, &self.client_id, now));
         });
         Ok(())
     }
@@ -155,7 +157,7 @@ impl Consumer for SimulatedConsumer {
                 return Some(GroupEvent::Revoked { partitions: assigned.clone(), lost: is_lost });
             }
             if is_lost {
-                standing.id = Some(group.join(&self.clients.process, now));
+                standing.id = Some(group.join(&self.clients.process, &self.client_id, now));
             } else if group.must_rejoin(id) {
                 group.rejoin(id);
             } else if let Some((generation, partitions)) =

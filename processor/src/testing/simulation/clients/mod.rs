@@ -19,6 +19,7 @@ use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::GroupView;
 use crate::task::InputMessage;
 use crate::topology::RawRecord;
 
@@ -48,6 +49,16 @@ impl SimulatedClients {
         let (cluster, process, clock) = (Rc::clone(cluster), Arc::clone(process), Arc::clone(clock));
         SimulatedClients { cluster, process, clock, mutation, owned: Rc::default() }
     }
+
+    /// How a process looks at its group.
+    pub(super) fn into_group_view(self) -> GroupView {
+        Box::new(move || {
+            self.process.asks("members of the group")?;
+            let cluster = &mut *self.cluster.borrow_mut();
+            cluster.tick();
+            Ok(cluster.group.describe())
+        })
+    }
 }
 
 impl Clients for SimulatedClients {
@@ -59,10 +70,10 @@ impl Clients for SimulatedClients {
         &self,
         _settings: &Settings,
         _group: &str,
-        _client_id: &str,
+        client_id: &str,
     ) -> Result<SimulatedConsumer> {
         self.process.calls("new consumer")?;
-        Ok(SimulatedConsumer::in_group(self))
+        Ok(SimulatedConsumer::in_group(self, client_id))
     }
 
     fn restore_consumer(&self, _settings: &Settings, _client_id: &str) -> Result<SimulatedConsumer> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::TopicPartition;
+use crate::kafka::MemberAssignment;
 use crate::testing::simulation::process::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +20,7 @@ pub(in super::super) struct Membership {
 
 struct Member {
     process: Arc<Process>,
+    client_id: String,
     last_heartbeat: i64,
     has_joined: bool,
     partitions: Vec<TopicPartition>,
@@ -34,13 +36,18 @@ pub(in super::super) struct Group {
 }
 
 impl Group {
-    pub(in super::super) fn join(&mut self, process: &Arc<Process>, now: i64) -> MemberId {
+    pub(in super::super) fn join(&mut self, process: &Arc<Process>, client_id: &str, now: i64) -> MemberId {
         self.rebalance();
         self.joined_ever += 1;
         let id = MemberId(self.joined_ever);
-        let process = Arc::clone(process);
-        self.members
-            .insert(id, Member { process, last_heartbeat: now, has_joined: true, partitions: vec![] });
+        let member = Member {
+            process: Arc::clone(process),
+            client_id: client_id.to_string(),
+            last_heartbeat: now,
+            has_joined: true,
+            partitions: vec![],
+        };
+        self.members.insert(id, member);
         id
     }
 
@@ -100,6 +107,15 @@ impl Group {
                 );
             }
         }
+    }
+
+    /// Who reads what, once that is settled.
+    pub(in super::super) fn describe(&self) -> Option<Vec<MemberAssignment>> {
+        let describe = |member: &Member| MemberAssignment {
+            client_id: member.client_id.clone(),
+            partitions: member.partitions.iter().map(|(topic, index)| (topic.to_string(), *index)).collect(),
+        };
+        self.is_stable().then(|| self.members.values().map(describe).collect())
     }
 
     pub(in super::super) fn knows(&self, id: MemberId) -> bool {

@@ -22,7 +22,7 @@ fn scene() -> Scene {
 impl Scene {
     fn join(&mut self, name: &str) -> (Arc<Process>, MemberId) {
         let process = Process::new(name.to_string(), &self.fate);
-        let member = self.cluster.group.join(&process, self.clock.millis());
+        let member = self.cluster.group.join(&process, name, self.clock.millis());
         (process, member)
     }
 

@@ -1,0 +1,36 @@
+//! The state updater: what makes the stores of tasks complete, away from the stream threads, which go on with their other tasks.
+//!
+//! One per instance, on a thread of its own. A stream thread that is assigned a task asks for its stores and gets them back,
+//! complete and open, when they are; it may take the wish back at any time. While they are here nobody else has them, and ownership
+//! moves by value, through channels. It opens the stores, too, because it may have them open already: it also follows
+//! the changelogs of tasks that run on other instances, its *standbys*, and hands such a copy over when the task comes here.
+//!
+//! ```text
+//! stream thread                                state updater
+//!   restore(task) ───────── Restore ─────────>   open ─> find out what is missing ─> read it
+//!   (runs its other tasks)                                                            │
+//!   next() <─────────────── Reply ────────────────────────────────────── complete ────┘
+//!   cancel(ticket) ──────── Cancel ──────────>   closed as they are
+//! ```
+//! Nothing here knows which tasks are to run: the group decides that, and the stream threads carry it out. Where standbys belong,
+//! each instance works out for itself from a look at the group (`placement`).
+
+mod decide;
+mod placement;
+mod progress;
+mod reader;
+mod requests;
+mod standbys;
+mod task;
+mod worker;
+
+pub(crate) use placement::client_id;
+#[cfg(test)]
+pub(crate) use placement::{active_tasks, standbys_of};
+pub use progress::{RestoreListener, RestoreProgress, UpdaterSnapshot};
+pub(crate) use requests::{RestoreDesk, Restored, StateUpdater, Ticket};
+#[cfg(test)]
+pub(crate) use standbys::GroupView;
+#[cfg(test)]
+pub(crate) use worker::UpdaterLoop;
+pub(crate) use worker::run;

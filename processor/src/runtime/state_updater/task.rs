@@ -1,0 +1,398 @@
+//! One task in the care of the state updater: its stores, and how far they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_state_stores::{DormantStores, Offset, StoreIndex, TaskId};
+use tracing::{info, warn};
+
+use super::decide::{RebuildReason, RestoreDecision, decide};
+use super::progress::RestoreProgress;
+use super::reader::{ChangelogReader, Reading, Wanted};
+use super::requests::{Order, Restored, Ticket};
+use crate::clients::Clients;
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Shared;
+use crate::runtime::shared::GIVE_UP_AFTER;
+use crate::task::InputMessage;
+#[cfg(test)]
+use crate::testing::simulation::mutation::{self, Mutation};
+
+/// How long after something that can pass it is tried again.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
+
+/// See the module's description.
+///
+/// ```text
+///  ─> Opening ─> Planning ─> Following ─> handed back, when an active task has reached the ends
+///                   ^            │
+///                   └─ promoted ─┘        a standby goes on
+/// ```
+/// It may be cancelled, or fail, at any point.
+pub(super) struct TaskInCare {
+    id: TaskId,
+    role: Role,
+    stage: Stage,
+    /// Since when it is in this stage.
+    since: Duration,
+    retry_at: Duration,
+    /// Whether something has to pass first, which was said.
+    is_held_up: bool,
+    /// When a standby was last brought to the disk.
+    flushed_at: Duration,
+}
+
+/// For whom the stores are.
+enum Role {
+    /// A stream thread of this instance waits for them.
+    Active(Order),
+    /// Nobody yet: the task runs elsewhere.
+    Standby,
+}
+
+/// How far they are.
+#[derive(Default)]
+enum Stage {
+    /// Not open; somebody may still have the directory.
+    #[default]
+    Opening,
+    /// Open; what they miss is to be asked for.
+    Planning(DormantStores),
+    /// Their changelogs are being read.
+    Following(DormantStores, Vec<Followed>),
+}
+
+/// A changelog, and how far its store is.
+struct Followed {
+    store: StoreIndex,
+    topic: Arc<str>,
+    progress: RestoreProgress,
+}
+
+impl TaskInCare {
+    pub(super) fn ordered(id: TaskId, order: Order, now: Duration) -> Self {
+        TaskInCare::new(id, Role::Active(order), now)
+    }
+
+    pub(super) fn standby(id: TaskId, now: Duration) -> Self {
+        TaskInCare::new(id, Role::Standby, now)
+    }
+
+    fn new(id: TaskId, role: Role, now: Duration) -> Self {
+        TaskInCare {
+            id,
+            role,
+            stage: Stage::Opening,
+            since: now,
+            retry_at: now,
+            is_held_up: false,
+            flushed_at: now,
+        }
+    }
+
+    pub(super) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    pub(super) fn is_standby(&self) -> bool {
+        matches!(self.role, Role::Standby)
+    }
+
+    /// Whether this is what a stream thread asked for under the ticket.
+    pub(super) fn answers(&self, ticket: Ticket) -> bool {
+        matches!(&self.role, Role::Active(order) if order.ticket == ticket)
+    }
+
+    /// From now on somebody waits for it. The end to be reached is the one that its changelogs have from here on, because only now nobody
+    /// else writes to them.
+    pub(super) fn promote(&mut self, order: Order, now: Duration) {
+        self.role = Role::Active(order);
+        self.retry_at = now;
+        #[cfg(test)]
+        if mutation::is_set_in_runtime(Mutation::PromotedWithoutTail) {
+            return self.take_for_complete();
+        }
+        let stage = match std::mem::take(&mut self.stage) {
+            Stage::Following(stores, _) => Stage::Planning(stores),
+            earlier => earlier,
+        };
+        self.enter(stage, now);
+    }
+
+    /// A mistake to be found: the copy is taken for complete as it is.
+    #[cfg(test)]
+    fn take_for_complete(&mut self) {
+        if let Stage::Following(_, changelogs) = &mut self.stage {
+            changelogs.iter_mut().for_each(|followed| followed.progress.end = followed.progress.next);
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, now: Duration) {
+        self.stage = stage;
+        self.since = now;
+        self.is_held_up = false;
+    }
+
+    /// Opens the stores and finds out what they miss, as far as that is possible now. Returns whether they came to be followed.
+    ///
+    /// # Errors
+    /// Whatever cannot pass, or did not within the time. Then the task is of no use any more.
+    pub(super) fn prepare<C: Clients>(
+        &mut self,
+        reader: &mut ChangelogReader<C>,
+        clients: &C,
+        shared: &Shared,
+        now: Duration,
+    ) -> Result<bool> {
+        while self.retry_at <= now {
+            let (stage, outcome) = match std::mem::take(&mut self.stage) {
+                Stage::Following(stores, changelogs) => {
+                    self.stage = Stage::Following(stores, changelogs);
+                    return Ok(false);
+                }
+                Stage::Opening => match open(self.id, shared) {
+                    Ok(stores) => (Stage::Planning(stores), Ok(())),
+                    Err(error) => (Stage::Opening, Err(error)),
+                },
+                Stage::Planning(mut stores) => match plan(&mut stores, reader, clients, shared) {
+                    Ok(changelogs) => (Stage::Following(stores, changelogs), Ok(())),
+                    Err(error) => (Stage::Planning(stores), Err(error)),
+                },
+            };
+            match outcome {
+                Ok(()) => self.enter(stage, now),
+                Err(error) => {
+                    self.stage = stage;
+                    self.try_again_after(error, shared, now)?;
+                }
+            }
+            if let Stage::Following(_, changelogs) = &self.stage {
+                self.tell_begun(changelogs, shared);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A standby waits for as long as it takes; somebody who waits for his task is told in the end.
+    fn try_again_after(&mut self, error: Error, shared: &Shared, now: Duration) -> Result<()> {
+        let patience = match self.stage {
+            Stage::Opening => shared.settings.session_timeout,
+            _ => GIVE_UP_AFTER,
+        };
+        if error.kind() != ErrorKind::Retry || !self.is_standby() && now >= self.since + patience {
+            return Err(error);
+        }
+        if !self.is_held_up {
+            info!(task = %self.id, %error, is_standby = self.is_standby(), "has to wait");
+            self.is_held_up = true;
+        }
+        self.retry_at = now + if self.is_standby() { 50 * PAUSE } else { PAUSE };
+        Ok(())
+    }
+
+    fn tell_begun(&self, changelogs: &[Followed], shared: &Shared) {
+        for Followed { topic, progress, .. } in changelogs {
+            let RestoreProgress { store, from, end, .. } = progress;
+            if self.is_standby() {
+                info!(task = %self.id, %store, %topic, %from, %end, "following, as a standby");
+            } else if !progress.was_complete() {
+                info!(task = %self.id, %store, %topic, %from, %end, "restoring");
+                tell(progress, shared);
+            }
+        }
+    }
+
+    /// Whether there is something to be read for it.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.stage, Stage::Following(..)) && !self.is_complete()
+    }
+
+    /// Whether somebody waits for it who need not wait any more.
+    pub(super) fn is_complete(&self) -> bool {
+        match &self.stage {
+            Stage::Following(_, changelogs) => {
+                !self.is_standby() && changelogs.iter().all(|followed| followed.progress.is_complete())
+            }
+            _ => false,
+        }
+    }
+
+    /// What is to be read for it.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Wanted> {
+        let is_wanted = move |followed: &Followed| self.is_standby() || !followed.progress.is_complete();
+        let of_changelog = move |(changelog, followed): (usize, &Followed)| {
+            is_wanted(followed).then(|| Wanted {
+                task: self.id,
+                changelog,
+                topic: Arc::clone(&followed.topic),
+                from: followed.progress.next,
+            })
+        };
+        self.changelogs().iter().enumerate().filter_map(of_changelog)
+    }
+
+    fn changelogs(&self) -> &[Followed] {
+        match &self.stage {
+            Stage::Following(_, changelogs) => changelogs,
+            _ => &[],
+        }
+    }
+
+    /// Applies what was fetched of one of its changelogs.
+    ///
+    /// # Errors
+    /// What the store says. Then the task is of no use any more.
+    pub(super) fn apply<M: InputMessage>(&mut self, reading: &Reading<M>, shared: &Shared) -> Result<()> {
+        let is_standby = self.is_standby();
+        let Stage::Following(stores, changelogs) = &mut self.stage else { return Ok(()) };
+        let (Some(followed), Some(next)) = (changelogs.get_mut(reading.changelog), reading.next()) else {
+            return Ok(());
+        };
+        let progress = &mut followed.progress;
+        if !is_standby && progress.is_complete() {
+            return Ok(());
+        }
+        let restored = stores.restore(followed.store, reading.rows(), next);
+        progress.records += restored.map_err(|error| Error::from(error).in_task(self.id))?;
+        progress.next = next;
+        if !is_standby {
+            tell(progress, shared);
+            if progress.is_complete() {
+                info!(task = %progress.task, store = %progress.store, records = progress.records, "restored");
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a standby to the disk if that was not done for a while: rows, then the offsets they reflect.
+    ///
+    /// # Errors
+    /// As [`TaskInCare::apply`].
+    pub(super) fn checkpoint_if_due(&mut self, interval: Duration, now: Duration) -> Result<()> {
+        if !self.is_standby() || now.saturating_sub(self.flushed_at) < interval {
+            return Ok(());
+        }
+        self.flushed_at = now;
+        if let Stage::Following(stores, changelogs) = &mut self.stage {
+            flush(stores, changelogs).map_err(|error| error.in_task(self.id))?;
+        }
+        Ok(())
+    }
+
+    /// Hands a complete task to whoever waits for it.
+    pub(super) fn into_answer(self) -> Option<(Order, Result<Restored>)> {
+        let Role::Active(order) = self.role else { return None };
+        let Stage::Following(mut stores, changelogs) = self.stage else {
+            return Some((order, Err(Error::fatal("the restore ended before it began").in_task(self.id))));
+        };
+        let flushed = flush(&mut stores, &changelogs).map_err(|error| error.in_task(self.id));
+        let reached = changelogs.iter().map(|followed| (followed.store, followed.progress.next)).collect();
+        let restores = changelogs.into_iter().map(|followed| followed.progress);
+        let restores = restores.filter(|progress| !progress.was_complete()).collect();
+        Some((order, flushed.map(|()| Restored { stores, reached, restores })))
+    }
+
+    /// Ends it for good. A standby has nobody to be told.
+    pub(super) fn fail(self, error: Error) -> Option<(Order, Error)> {
+        match self.role {
+            Role::Active(order) => Some((order, error.in_task(self.id))),
+            Role::Standby => {
+                warn!(task = %self.id, %error, "a standby failed, and is begun anew later");
+                None
+            }
+        }
+    }
+
+    /// Closes the stores; what was restored so far is kept.
+    pub(super) fn close(self) {
+        if let Stage::Planning(stores) | Stage::Following(stores, _) = self.stage
+            && let Err(error) = stores.close()
+        {
+            warn!(task = %self.id, %error, "what was restored last is restored again next time");
+        }
+    }
+
+    /// How far each of its stores is. `end_of`: where a changelog ended at the last fetch.
+    pub(super) fn progress(&self, end_of: impl Fn(&str, i32) -> Option<Offset>) -> Vec<RestoreProgress> {
+        let seen = |followed: &Followed| {
+            let mut progress = followed.progress.clone();
+            if self.is_standby() {
+                let seen = end_of(&followed.topic, self.id.partition);
+                progress.end = progress.end.max(progress.next).max(seen.unwrap_or(progress.end));
+            }
+            progress
+        };
+        let changelogs = self.changelogs().iter();
+        let is_told = |progress: &RestoreProgress| self.is_standby() || !progress.was_complete();
+        changelogs.map(seen).filter(is_told).collect()
+    }
+}
+
+fn tell(progress: &RestoreProgress, shared: &Shared) {
+    if let Some(listener) = &shared.restore_listener {
+        listener(progress);
+    }
+}
+
+fn flush(stores: &mut DormantStores, changelogs: &[Followed]) -> Result<()> {
+    changelogs.iter().try_for_each(|followed| Ok(stores.flush(followed.store)?))
+}
+
+fn open(id: TaskId, shared: &Shared) -> Result<DormantStores> {
+    let opened = shared.plan_of(id).open_stores(id, Some(&shared.directory), &shared.memory);
+    opened.map_err(|error| Error::from(error).in_task(id))
+}
+
+/// Finds out from where each changelog is to be read, and drops the rows of other histories. All is asked before anything is dropped.
+fn plan<C: Clients>(
+    stores: &mut DormantStores,
+    reader: &mut ChangelogReader<C>,
+    clients: &C,
+    shared: &Shared,
+) -> Result<Vec<Followed>> {
+    let id = stores.task();
+    let topics = shared.plan_of(id).changelog_topics().enumerate();
+    let mut found = Vec::new();
+    for (place, topic) in topics.filter_map(|(place, topic)| Some((place, topic?))) {
+        let (start, end) = reader.bounds(clients, &shared.settings, &topic, id.partition)?;
+        found.push((StoreIndex::new(place), topic, start, end));
+    }
+    let mut followed = Vec::new();
+    for (store, topic, start, end) in found {
+        let from = begin(stores, store, &topic, (start, end), shared)?;
+        let name = stores.name_of(store).into();
+        let progress = RestoreProgress { task: id, store: name, from, next: from, end, records: 0 };
+        followed.push(Followed { store, topic, progress });
+    }
+    Ok(followed)
+}
+
+/// From where a store's changelog, which has the offsets `(start, end)`, is to be read.
+fn begin(
+    stores: &mut DormantStores,
+    store: StoreIndex,
+    topic: &str,
+    (start, end): (Offset, Offset),
+    shared: &Shared,
+) -> Result<Offset> {
+    let task = stores.task();
+    let say_rebuilt = |stores: &DormantStores, reason: RebuildReason| {
+        let store = stores.name_of(store);
+        warn!(%task, store, topic, ?reason, "local state is of another history and is rebuilt");
+    };
+    if let Some(changelog) = shared.changelog_ids.get(topic)
+        && stores.set_changelog(store, *changelog)?
+    {
+        say_rebuilt(stores, RebuildReason::TopicWasMadeAgain);
+    }
+    Ok(match decide(stores.restored_to(store), start, end) {
+        RestoreDecision::UpToDate => end,
+        RestoreDecision::Resume { from } => from,
+        RestoreDecision::Rebuild { from, reason } => {
+            say_rebuilt(stores, reason);
+            stores.wipe(store)?;
+            from
+        }
+    })
+}

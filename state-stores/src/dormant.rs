@@ -1,0 +1,275 @@
+//! The stores of a task that nobody processes: open, without tables, and free to go from one thread to another.
+//!
+//! ```text
+//! open ─> restore ... restore ─> flush ─┬─> wake: the stores of a running task
+//!            ^ ─────────────────────────┤
+//!                                       └─> close
+//! ```
+//! What is restored is gathered in memory; a flush brings it to the disk, and then the changelog offset it reflects. So
+//! a restore that ends early, and a standby copy that is followed for years, both leave rows that the changelog completes from
+//! the offset beside them.
+
+use std::sync::Arc;
+
+use crate::directory::TaskDirectory;
+use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore, SimulatedEngine};
+use crate::error::StoreError;
+use crate::format::metadata;
+use crate::memory::StateMemory;
+use crate::restoring::Restoring;
+use crate::store::StoreBuilder;
+use crate::task_stores::{TaskStores, TaskStoresOptions};
+use crate::types::{Offset, StoreIndex, TaskId, Timestamp, TopicId};
+
+/// One record of a changelog topic, on its way back into its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreRow<'a> {
+    /// The encoded key.
+    pub key: &'a [u8],
+    /// The encoded value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The timestamp of the Kafka record.
+    pub timestamp: Timestamp,
+}
+
+/// The stores of a task before it runs, or while another instance runs it. They have one owner, who may be any thread.
+///
+/// ```
+/// use millstream_state_stores::*;
+/// use std::sync::Arc;
+///
+/// let stock = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+/// let mut stores = DormantStores::open(
+///     TaskId { subtopology: 0, partition: 0 }, "shop", None, StateMemory::new(16 << 20), &[Arc::new(stock)],
+/// )?;
+/// let store = stores.index_of("stock").expect("it was just opened");
+/// let row = RestoreRow { key: b"apples", value: Some(&[0, 0, 0, 0, 0, 0, 0, 3]), timestamp: Timestamp::from_millis(7) };
+/// stores.restore(store, [row].into_iter(), Offset::new(1))?;
+/// assert_eq!(stores.restored_to(store), Some(Offset::new(1)));
+/// assert_eq!(stores.stored_offset(store), None, "it is in memory so far");
+/// stores.flush(store)?;
+///
+/// let awake = stores.wake(TaskStoresOptions::default());
+/// let stock = awake.key_value::<String, i64>("stock")?;
+/// assert_eq!(stock.get(&"apples".to_string())?, Some(ValueAndTimestamp::new(3, Timestamp::from_millis(7))));
+/// # Ok::<(), StoreError>(())
+/// ```
+pub struct DormantStores {
+    pub(crate) task: TaskId,
+    pub(crate) builders: Vec<Arc<dyn StoreBuilder>>,
+    /// In the order of the builders.
+    pub(crate) stores: Vec<DormantStore>,
+    /// On disk first: if a checkpoint fails there, nothing else has changed.
+    pub(crate) engines: Vec<Arc<dyn Engine>>,
+    pub(crate) memory: Arc<StateMemory>,
+    /// Held here if no store needs the disk; else the engine holds it.
+    pub(crate) directory: Option<TaskDirectory>,
+}
+
+pub(crate) struct DormantStore {
+    /// Which of the engines has its rows.
+    pub(crate) engine: usize,
+    /// The changelog offset in the engine.
+    pub(crate) stored_offset: Option<Offset>,
+    /// What was restored since the last flush.
+    restoring: Option<Restoring>,
+}
+
+impl DormantStores {
+    /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
+    ///
+    /// # Errors
+    /// When the directory belongs to others, holds other stores or is corrupt; each error says what to do.
+    pub fn open(
+        task: TaskId,
+        application_id: &str,
+        directory: Option<TaskDirectory>,
+        memory: Arc<StateMemory>,
+        builders: &[Arc<dyn StoreBuilder>],
+    ) -> Result<Self, StoreError> {
+        check_names(task, builders)?;
+        let is_on_disk = |builder: &dyn StoreBuilder| directory.is_some() && builder.is_persistent();
+        let on_disk: Vec<bool> = builders.iter().map(|builder| is_on_disk(&**builder)).collect();
+
+        let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
+        let directory = match directory {
+            Some(directory) if on_disk.contains(&true) => {
+                engines.push(match directory.into_simulated() {
+                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, builders.len())),
+                    Err(directory) => {
+                        let stores = rocksdb_stores(builders);
+                        Arc::new(RocksDbEngine::open(task, application_id, directory, &memory, &stores)?)
+                    }
+                });
+                None
+            }
+            directory => directory,
+        };
+        engines.push(Arc::new(MemoryEngine::new(builders.len())));
+
+        let stores = on_disk.iter().enumerate().map(|(place, is_on_disk)| {
+            let engine = if *is_on_disk { 0 } else { engines.len() - 1 };
+            let stored_offset = engines[engine].offset(StoreIndex::new(place))?;
+            Ok(DormantStore { engine, stored_offset, restoring: None })
+        });
+        let stores = stores.collect::<Result<_, StoreError>>()?;
+        Ok(Self { task, builders: builders.to_vec(), stores, engines, memory, directory })
+    }
+
+    /// Whose stores they are.
+    pub fn task(&self) -> TaskId {
+        self.task
+    }
+
+    /// Which store has this name.
+    pub fn index_of(&self, name: &str) -> Option<StoreIndex> {
+        self.builders.iter().position(|builder| builder.name() == name).map(StoreIndex::new)
+    }
+
+    /// The name of a store.
+    pub fn name_of(&self, store: StoreIndex) -> &str {
+        self.builders[store.get()].name()
+    }
+
+    /// The changelog offset that the disk reflects; `None` is the start.
+    pub fn stored_offset(&self, store: StoreIndex) -> Option<Offset> {
+        self.stores[store.get()].stored_offset
+    }
+
+    /// The changelog offset to go on from: that of the last batch, else that of the disk; `None` is the start.
+    pub fn restored_to(&self, store: StoreIndex) -> Option<Offset> {
+        let store = &self.stores[store.get()];
+        store.restoring.as_ref().map(Restoring::next).or(store.stored_offset)
+    }
+
+    /// Puts a batch of a store's changelog back, which ends before the offset `next`. Returns the number of rows. They are
+    /// gathered in memory and flushed when they are many.
+    ///
+    /// # Errors
+    /// What the engine says if it fails. What was not flushed is to be restored again then.
+    pub fn restore<'a>(
+        &mut self,
+        store: StoreIndex,
+        rows: impl Iterator<Item = RestoreRow<'a>>,
+        next: Offset,
+    ) -> Result<u64, StoreError> {
+        let restored = &mut self.stores[store.get()];
+        let restoring = restored.restoring.get_or_insert_with(|| Restoring::new(&self.memory, next));
+        let count = restoring.add(rows, next);
+        if restoring.is_full() {
+            self.flush(store)?;
+        }
+        Ok(count)
+    }
+
+    /// Brings everything that was restored of a store to the disk, and then the changelog offset it reflects.
+    ///
+    /// # Errors
+    /// What the engine says. What was not flushed is to be restored again then.
+    pub fn flush(&mut self, store: StoreIndex) -> Result<(), StoreError> {
+        let engine = Arc::clone(self.engine(store));
+        let flushed = &mut self.stores[store.get()];
+        if let Some(mut restoring) = flushed.restoring.take() {
+            let next = restoring.next();
+            engine.write(store, &restoring.take())?;
+            engine.set_offsets(&[(store, next)])?;
+            flushed.stored_offset = Some(next);
+        }
+        Ok(())
+    }
+
+    /// Removes all rows of a store and its offset: they belong to another history than its changelog.
+    ///
+    /// # Errors
+    /// What the engine says if it fails.
+    pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
+        self.engine(store).clear(store)?;
+        let store = &mut self.stores[store.get()];
+        store.stored_offset = None;
+        store.restoring = None;
+        Ok(())
+    }
+
+    /// Says which topic a store's changelog is. If its rows come from another one, deleted since, they are removed: returns whether
+    /// they were.
+    ///
+    /// # Errors
+    /// As [`Self::wipe`].
+    pub fn set_changelog(&mut self, store: StoreIndex, topic: TopicId) -> Result<bool, StoreError> {
+        let engine = Arc::clone(self.engine(store));
+        let before = engine.changelog(store)?;
+        if before == Some(topic) {
+            return Ok(false);
+        }
+        if before.is_some() {
+            self.wipe(store)?;
+        }
+        engine.set_changelog(store, topic)?;
+        Ok(before.is_some())
+    }
+
+    /// Memory and disk used by the engines.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn engine_sizes(&self) -> Result<EngineSizes, StoreError> {
+        sizes_of(&self.engines)
+    }
+
+    /// Gives them the tables of a running task, on its thread. What was not flushed is in no table and is lost: flush first.
+    pub fn wake(self, options: TaskStoresOptions) -> TaskStores {
+        TaskStores::awake(self, options)
+    }
+
+    /// Flushes what was restored, and releases the directory.
+    ///
+    /// # Errors
+    /// What the engine says; the stores are closed all the same.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        (0..self.stores.len()).map(StoreIndex::new).try_for_each(|store| self.flush(store))
+    }
+
+    fn engine(&self, store: StoreIndex) -> &Arc<dyn Engine> {
+        &self.engines[self.stores[store.get()].engine]
+    }
+}
+
+/// Memory and disk used by all engines of a task.
+pub(crate) fn sizes_of(engines: &[Arc<dyn Engine>]) -> Result<EngineSizes, StoreError> {
+    let mut sizes = EngineSizes::default();
+    for engine in engines {
+        sizes += engine.sizes()?;
+    }
+    Ok(sizes)
+}
+
+fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), StoreError> {
+    for (place, builder) in builders.iter().enumerate() {
+        if builders[..place].iter().any(|earlier| earlier.name() == builder.name()) {
+            return Err(StoreError::DuplicateStore { task, store: builder.name().to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>]) -> Vec<RocksDbStore> {
+    builders
+        .iter()
+        .map(|builder| RocksDbStore {
+            name: builder.name().to_owned(),
+            is_persistent: builder.is_persistent(),
+            description: metadata::description(builder.types()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dormant_stores_go_from_thread_to_thread() {
+        fn may_be_sent<T: Send>() {}
+        may_be_sent::<DormantStores>();
+    }
+}
