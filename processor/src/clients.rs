@@ -7,18 +7,25 @@ use std::time::Duration;
 use millstream_state_stores::Offset;
 
 use crate::clock::Clock;
-use crate::config::{OffsetReset, Settings};
+use crate::config::Settings;
 use crate::error::Result;
+use crate::membership::GroupMember;
 use crate::task::{FailedOutput, InputMessage, RecordSender};
 
 /// Makes the clients of a stream thread.
 pub(crate) trait Clients {
     type Message: InputMessage;
-    type Consumer: Consumer<Message = Self::Message>;
-    type Producer: Producer<GroupMetadata = <Self::Consumer as Consumer>::GroupMetadata>;
+    type Consumer: GroupMember<Message = Self::Message>;
+    type Producer: Producer<Identity = <Self::Consumer as GroupMember>::Identity>;
 
-    /// A member of the application's group.
-    fn group_consumer(&self, settings: &Settings, group: &str, client_id: &str) -> Result<Self::Consumer>;
+    /// A member of the application's group; a static one (KIP-345) if it has an instance id.
+    fn group_consumer(
+        &self,
+        settings: &Settings,
+        group: &str,
+        client_id: &str,
+        instance_id: Option<&str>,
+    ) -> Result<Self::Consumer>;
 
     /// A consumer outside of any group, which reads what is committed of the partitions it is assigned.
     fn restore_consumer(&self, settings: &Settings, client_id: &str) -> Result<Self::Consumer>;
@@ -40,10 +47,6 @@ pub(crate) trait Clients {
 /// A consumer that hands out messages in batches and group events one by one, both on the thread that asks.
 pub(crate) trait Consumer {
     type Message;
-    /// What the group's coordinator needs to know to tell a member from a former one.
-    type GroupMetadata;
-
-    fn subscribe(&self, topics: &[&str]) -> Result<()>;
 
     /// Serves the client and returns the next decision of the group, if there is one. Does not wait.
     ///
@@ -51,7 +54,7 @@ pub(crate) trait Consumer {
     /// `Fatal` if the client can never work again, such as after being fenced.
     fn poll_group(&mut self) -> Result<Option<GroupEvent>>;
 
-    /// Reads these partitions, besides those already read under the cooperative protocol, else instead of them.
+    /// Reads these partitions: instead of those read so far, or besides them if the group gives and takes partitions one by one.
     fn assign(&mut self, partitions: &[PartitionOffset]) -> Result<()>;
 
     /// Stops reading these partitions.
@@ -59,16 +62,6 @@ pub(crate) trait Consumer {
 
     /// The partitions being read.
     fn assigned(&self) -> &[(Arc<str>, i32)];
-
-    /// Where to start in these partitions: at the committed offset, else where `reset` says for the topic.
-    ///
-    /// # Errors
-    /// `Retry` if the brokers do not answer.
-    fn starts(
-        &self,
-        partitions: &[(Arc<str>, i32)],
-        reset: impl Fn(&str) -> OffsetReset,
-    ) -> Result<Vec<PartitionOffset>>;
 
     /// Hands what was fetched to `sink`, with the partition's index in [`Consumer::assigned`]. Waits up to `wait` for the first message.
     /// Returns how many messages there were.
@@ -84,13 +77,8 @@ pub(crate) trait Consumer {
     /// Stops or resumes fetching an assigned partition.
     fn pause(&self, assigned: usize, pause: bool) -> Result<()>;
 
-    /// Commits input offsets and waits for the broker's answer.
-    fn commit(&self, offsets: &[PartitionOffset]) -> Result<()>;
-
     /// Reads these assigned partitions again from these offsets; what was fetched of them and not handed out is dropped.
     fn seek(&mut self, positions: &[PartitionOffset]) -> Result<()>;
-
-    fn group_metadata(&self) -> Result<Self::GroupMetadata>;
 
     /// The end of a partition as of the last fetch; asks nobody.
     fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset>;
@@ -104,7 +92,8 @@ pub(crate) trait Consumer {
 /// A producer: takes the tasks' records, and says when the brokers have them. One with a transactional id begins a transaction at the first
 /// record after the last one ended.
 pub(crate) trait Producer: RecordSender {
-    type GroupMetadata;
+    /// What the group's coordinator needs to know to tell a member from a former one.
+    type Identity;
 
     /// Serves delivery reports. Does not wait.
     fn poll(&self);
@@ -133,7 +122,7 @@ pub(crate) trait Producer: RecordSender {
     /// # Errors
     /// `Abortable` if the transaction must be aborted. `Migrated` if the producer was fenced, or if it cannot be told whether the transaction
     /// was committed: the producer is of no more use, and what its successor finds in Kafka is the truth.
-    fn commit_transaction(&mut self, offsets: &[PartitionOffset], group: &Self::GroupMetadata) -> Result<()>;
+    fn commit_transaction(&mut self, offsets: &[PartitionOffset], identity: &Self::Identity) -> Result<()>;
 
     /// Takes back what was sent since the last commit; does nothing if nothing was.
     ///
@@ -154,13 +143,22 @@ pub(crate) struct PartitionOffset {
 
 /// What the group decided. The consumer waits until it is carried out with `assign` or `unassign`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum GroupEvent {
-    Assigned(Vec<(Arc<str>, i32)>),
-    /// `lost`: they may have another owner already, so nothing may be committed.
-    Revoked {
-        partitions: Vec<(Arc<str>, i32)>,
-        lost: bool,
-    },
+pub(crate) struct GroupEvent {
+    pub(crate) partitions: Vec<(Arc<str>, i32)>,
+    /// The generation that the member knows of: that in which it was given these partitions, or in which it had them.
+    pub(crate) generation: i32,
+    pub(crate) change: GroupChange,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupChange {
+    /// These are all that the member has; what it had before and does not find here, it has no more.
+    AssignedAll,
+    /// The member has these, too. Those that belong together may come one after the other.
+    AssignedMore,
+    Revoked,
+    /// They may have another owner already, so nothing may be committed.
+    Lost,
 }
 
 /// What a fetch brought for one partition, in order.

@@ -17,7 +17,8 @@ pub struct Settings {
     pub bootstrap_servers: String,
     /// Folder of local state; each application and task has its own below it. Keep it between restarts: what is in it need not be restored.
     pub state_dir: PathBuf,
-    /// Stream threads of this instance. Each has a consumer, a producer and its share of the tasks. More than tasks are idle.
+    /// Stream threads of this instance. Each has a consumer, a producer and its share of the tasks. More than tasks are idle. While the
+    /// application runs, [`Streams::add_stream_thread`](crate::Streams::add_stream_thread) makes them more.
     pub num_stream_threads: usize,
     /// What a crash may do to results; see `docs/guide/guarantees.md`.
     pub processing_guarantee: ProcessingGuarantee,
@@ -52,8 +53,15 @@ pub struct Settings {
     pub replication_factor: Option<u16>,
     /// Deadline for each request to the brokers at start, commit and restore.
     pub request_timeout: Duration,
-    /// How long a member may be silent before the group gives its partitions away.
+    /// How long a member may be silent before the group gives its partitions away. Under [`GroupProtocol::Consumer`] the group says
+    /// (`consumer.session.timeout.ms` of the group, `group.consumer.session.timeout.ms` of the brokers).
     pub session_timeout: Duration,
+    /// How the group gives and takes partitions; the same for all instances of an application.
+    pub group_protocol: GroupProtocol,
+    /// Makes the stream threads static members of the group (KIP-345), each named by this and its number, such as `shop-0-1`. Every instance
+    /// has its own. One that comes back within the session finds its tasks, and nobody else notices; one that is gone for good is
+    /// noticed only when its session is over, because it does not leave the group when it closes.
+    pub group_instance_id: Option<String>,
     /// Topic of dead letters; `None` takes `<application id>-dead-letters`. Made at start if a handler may need it.
     pub dead_letter_topic: Option<String>,
     /// What to do with records that fail.
@@ -76,6 +84,29 @@ pub enum ProcessingGuarantee {
     /// Results, state and input offsets of a commit become visible together or not at all: one Kafka transaction for each commit of a thread
     /// (Kafka Streams' `exactly_once_v2`, KIP-447). Readers of the outputs must set `isolation.level=read_committed`.
     ExactlyOnce,
+}
+
+/// How a group gives partitions to its members and takes them away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GroupProtocol {
+    /// At each rebalance all members stop, join again and are given partitions anew, by the assignor `range`. Tasks that stay with their
+    /// thread keep their stores open.
+    #[default]
+    Classic,
+    /// The brokers move partitions one by one, and the others go on (KIP-848; Kafka 4.0 and later). They use their assignor `range`.
+    Consumer,
+}
+
+impl FromStr for GroupProtocol {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "classic" => Ok(GroupProtocol::Classic),
+            "consumer" => Ok(GroupProtocol::Consumer),
+            _ => Err(Error::invalid(format!("{name:?} is no group protocol: choose classic or consumer"))),
+        }
+    }
 }
 
 impl FromStr for ProcessingGuarantee {
@@ -123,6 +154,8 @@ impl Settings {
             replication_factor: None,
             request_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(45),
+            group_protocol: GroupProtocol::Classic,
+            group_instance_id: None,
             dead_letter_topic: None,
             handlers: Handlers::default(),
             on_step: StepListener::default(),
@@ -133,7 +166,7 @@ impl Settings {
 
     /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_NUM_STREAM_THREADS`,
     /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_NUM_STANDBY_REPLICAS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
-    /// `MILLSTREAM_DEAD_LETTER_TOPIC`, and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
+    /// `MILLSTREAM_SESSION_TIMEOUT_MS`, `MILLSTREAM_GROUP_PROTOCOL` (`classic` or `consumer`), `MILLSTREAM_GROUP_INSTANCE_ID`, `MILLSTREAM_DEAD_LETTER_TOPIC`, and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
     ///
     /// # Errors
     /// `Invalid`, with the variable, if one is missing or does not parse.
@@ -165,10 +198,10 @@ impl Settings {
                 "BOOTSTRAP_SERVERS" => settings.bootstrap_servers = value,
                 "STATE_DIR" => settings.state_dir = value.into(),
                 "NUM_STREAM_THREADS" => settings.num_stream_threads = parse(&name, &value)?,
-                "PROCESSING_GUARANTEE" => {
-                    settings.processing_guarantee =
-                        value.parse().map_err(|error: Error| Error::invalid(format!("{name}: {error}")))?;
-                }
+                "PROCESSING_GUARANTEE" => settings.processing_guarantee = choice(&name, &value)?,
+                "SESSION_TIMEOUT_MS" => settings.session_timeout = millis(&name, &value)?,
+                "GROUP_PROTOCOL" => settings.group_protocol = choice(&name, &value)?,
+                "GROUP_INSTANCE_ID" => settings.group_instance_id = Some(value),
                 "COMMIT_INTERVAL_MS" => settings.commit_interval = Some(millis(&name, &value)?),
                 "TRANSACTION_TIMEOUT_MS" => settings.transaction_timeout = millis(&name, &value)?,
                 "CHECKPOINT_INTERVAL_MS" => settings.checkpoint_interval = millis(&name, &value)?,
@@ -209,6 +242,7 @@ impl Settings {
     pub(crate) fn validate(&self) -> Result<()> {
         let (commit_interval, transaction_timeout) =
             (self.effective_commit_interval(), self.transaction_timeout);
+        self.check_properties()?;
         if self.is_exactly_once() && transaction_timeout <= commit_interval {
             return Err(Error::invalid(format!(
                 "transaction_timeout is {transaction_timeout:?} and commit_interval is {commit_interval:?}: the brokers would abort every \
@@ -226,18 +260,32 @@ impl Settings {
             "transaction_timeout is below one second, which is the least the client takes"
         } else if self.buffered_records_per_partition == 0 {
             "buffered_records_per_partition is 0: the least is 1"
-        } else if self
-            .kafka_properties
-            .iter()
-            .any(|(name, value)| name.ends_with("group.protocol") && value == "consumer")
-        {
-            "group.protocol=consumer (KIP-848) is not supported yet: leave the property out"
+        } else if self.group_instance_id.as_ref().is_some_and(|id| id.trim().is_empty()) {
+            "group_instance_id is empty: give each instance a name of its own, or leave it out"
         } else if self.state_memory < 1 << 20 {
             "state_memory is below 1 MiB: that leaves no room for RocksDB's indexes and filters"
         } else {
             return Ok(());
         };
         Err(Error::invalid(problem))
+    }
+
+    /// What the group needs is set up by settings, alike for all clients.
+    fn check_properties(&self) -> Result<()> {
+        const SET_OTHERWISE: [(&str, &str); 4] = [
+            ("group.protocol", "group_protocol"),
+            ("group.remote.assignor", "group_protocol"),
+            ("partition.assignment.strategy", "group_protocol"),
+            ("group.instance.id", "group_instance_id"),
+        ];
+        for (property, setting) in SET_OTHERWISE {
+            if self.kafka_properties.keys().any(|name| name.ends_with(property)) {
+                return Err(Error::invalid(format!(
+                    "{property} cannot be set as a property: use the setting {setting}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The librdkafka properties for one client, given its prefixes from the most general to the most special.
@@ -265,6 +313,10 @@ where
     value.parse().map_err(|error: T::Err| {
         Error::invalid(format!("{name} is {value:?}, which is not a whole number")).with_source(error)
     })
+}
+
+fn choice<T: FromStr<Err = Error>>(name: &str, value: &str) -> Result<T> {
+    value.parse().map_err(|error| Error::invalid(format!("{name}: {error}")))
 }
 
 fn millis(name: &str, value: &str) -> Result<Duration> {
@@ -319,6 +371,30 @@ mod tests {
         assert!(message.contains("transaction_timeout") && message.contains("commit_interval"), "{message}");
         settings.transaction_timeout = Duration::from_secs(11);
         assert!(settings.validate().is_ok());
+    }
+
+    #[test]
+    fn the_group_is_set_up_by_settings_alone() -> Result<()> {
+        let brokers = ("MILLSTREAM_BOOTSTRAP_SERVERS", "b:1");
+        let settings = from(&[
+            brokers,
+            ("MILLSTREAM_GROUP_PROTOCOL", "consumer"),
+            ("MILLSTREAM_GROUP_INSTANCE_ID", "shop-0"),
+            ("MILLSTREAM_SESSION_TIMEOUT_MS", "6000"),
+        ])?;
+        assert_eq!(settings.group_protocol, GroupProtocol::Consumer);
+        assert_eq!(settings.group_instance_id.as_deref(), Some("shop-0"));
+        assert_eq!(settings.session_timeout, Duration::from_secs(6));
+        assert!(settings.validate().is_ok());
+        let message =
+            from(&[brokers, ("MILLSTREAM_GROUP_PROTOCOL", "streams")]).expect_err("no such").to_string();
+        assert!(message.contains("classic or consumer"), "{message}");
+        for property in ["GROUP_PROTOCOL", "CONSUMER_GROUP_INSTANCE_ID", "PARTITION_ASSIGNMENT_STRATEGY"] {
+            let settings = from(&[brokers, (&format!("MILLSTREAM_KAFKA_{property}"), "consumer")])?;
+            let message = settings.validate().expect_err("set by us").to_string();
+            assert!(message.contains("use the setting group_"), "{message}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod error;
 pub mod handlers;
 mod http;
 pub mod kafka;
+mod membership;
 pub mod metrics;
 mod patience;
 pub mod query;
@@ -20,7 +21,7 @@ mod task;
 pub mod testing;
 pub mod topology;
 
-pub use config::{OffsetReset, ProcessingGuarantee, Settings};
+pub use config::{GroupProtocol, OffsetReset, ProcessingGuarantee, Settings};
 pub use error::{BoxError, Error, ErrorKind, RecordLocation, Result};
 pub use millstream_state_stores::*;
 pub use runtime::{ClientState, Streams};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use millstream::GroupProtocol;
 
 /// Orders and stock movements in; stock on hand, order availability and order status out.
 ///
@@ -75,6 +76,14 @@ pub struct Arguments {
     /// How long a killed instance keeps its share of the work before others get it
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub session_timeout_ms: u64,
+
+    /// How the group moves partitions between instances: classic or consumer (KIP-848, Kafka 4.0 and later)
+    #[arg(long, value_name = "PROTOCOL", default_value = "classic")]
+    pub group_protocol: GroupProtocol,
+
+    /// Makes this instance a static member, whose share of the work waits while it restarts; each has its own
+    #[arg(long, value_name = "ID")]
+    pub group_instance_id: Option<String>,
 
     /// Print the result only
     #[arg(long)]

@@ -49,8 +49,6 @@ impl Cluster {
         if let Some(folder) = &arguments.state_dir {
             settings.state_dir.clone_from(folder);
         }
-        // Short, so that one can watch another instance take over from one that was killed.
-        settings.session_timeout = Duration::from_secs(10);
         // At the start somebody is waiting, and a wrong address is likelier than a slow cluster.
         let impatient = Settings { request_timeout: Duration::from_secs(10), ..settings.clone() };
         let admin = KafkaAdmin::new(&impatient, &format!("{}-topics", arguments.application_id))?;
@@ -85,6 +83,8 @@ fn common(mut settings: Settings, arguments: &Arguments) -> Settings {
     settings.num_stream_threads = usize::from(arguments.threads);
     settings.commit_interval = Some(arguments.commit_interval());
     settings.session_timeout = Duration::from_millis(arguments.session_timeout_ms);
+    settings.group_protocol = arguments.group_protocol;
+    settings.group_instance_id.clone_from(&arguments.group_instance_id);
     settings.http_address = arguments.http_address();
     // A record that cannot be read is kept where somebody can look at it, and the rest goes on.
     settings.handlers = Handlers { decode: Arc::new(Reaction::DeadLetter), ..Handlers::default() };

@@ -21,6 +21,11 @@ const COMMON: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     // Lets a test see a member lost within a second.
     ("group.min.session.timeout.ms", "500"),
+    // The same for groups whose sessions and heartbeats are the brokers' to say (KIP-848).
+    ("group.consumer.min.session.timeout.ms", "500"),
+    ("group.consumer.session.timeout.ms", "6000"),
+    ("group.consumer.min.heartbeat.interval.ms", "100"),
+    ("group.consumer.heartbeat.interval.ms", "300"),
     // The default takes a quarter of the small heap.
     ("log.cleaner.dedupe.buffer.size", "4194304"),
 ];

@@ -43,7 +43,7 @@ fn values_of(records: &[ReadRecord]) -> impl Iterator<Item = String> {
 }
 
 /// A count without caching answers each record: 1, 2, 3 and so on for each key, in this order, if each is counted once.
-fn check_each_result_once(scene: &Scene, expected: &BTreeMap<String, u64>) -> Result<()> {
+pub(crate) fn check_each_result_once(scene: &Scene, expected: &BTreeMap<String, u64>) -> Result<()> {
     check_each_once(scene.kafka, &scene.output, &scene.internal("counts-changelog"), expected)
 }
 

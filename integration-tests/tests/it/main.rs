@@ -4,6 +4,7 @@
 mod back_pressure;
 mod command_line;
 mod count;
+mod elastic;
 mod exactly_once;
 mod faults;
 mod harness_works;

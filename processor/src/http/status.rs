@@ -47,7 +47,7 @@ pub(super) async fn ready(State(app): State<App>) -> JsonWithStatus {
     if state == ClientState::Running {
         return (StatusCode::OK, Json(json!({ "state": state.name() })));
     }
-    let threads: Vec<_> = app.shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect();
+    let threads = app.shared.threads.snapshots();
     let restores = threads.iter().flat_map(|thread| &thread.tasks).flat_map(|task| &task.restores);
     let restoring = restores.filter(|restore| !restore.is_complete()).map(restore_to_json);
     let body = json!({ "state": state.name(), "restoring": restoring.collect::<Vec<_>>() });
@@ -56,9 +56,9 @@ pub(super) async fn ready(State(app): State<App>) -> JsonWithStatus {
 
 /// `GET /tasks`
 pub(super) async fn tasks(State(app): State<App>) -> Json<Value> {
-    let states = app.shared.thread_states();
-    let threads = app.shared.snapshots.iter().zip(states);
-    let threads = threads.map(|(snapshot, state)| thread_to_json(&snapshot.load(), state));
+    let threads = app.shared.threads.places();
+    let threads: Vec<Value> =
+        threads.iter().map(|thread| thread_to_json(&thread.snapshot(), thread.state())).collect();
     let updater = app.shared.state_updater.snapshot();
     let standbys = updater.standbys.iter().map(|(task, stores)| {
         let stores = stores.iter().map(restore_to_json);
@@ -66,7 +66,7 @@ pub(super) async fn tasks(State(app): State<App>) -> Json<Value> {
     });
     Json(json!({
         "state": app.shared.state().name(),
-        "threads": threads.collect::<Vec<_>>(),
+        "threads": threads,
         "standbys": standbys.collect::<Vec<_>>(),
         "promotions": updater.promotions,
     }))

@@ -81,8 +81,8 @@ impl TestApp {
     pub(crate) fn running() -> Self {
         let app = TestApp::created();
         app.shared.move_to(ClientState::Rebalancing);
-        for thread in 0..2 {
-            app.shared.thread_is(thread, ThreadState::Running);
+        for thread in app.shared.threads.places() {
+            app.shared.thread_is(&thread, ThreadState::Running);
         }
         assert_eq!(app.shared.state(), ClientState::Running);
         app
@@ -96,7 +96,8 @@ impl TestApp {
     /// Gives the first thread a past and two tasks, one of which restores `prices`; a third has a standby here.
     pub(crate) fn with_snapshots(self) -> Self {
         let [first, second] = TASKS;
-        let mut thread = thread_snapshot(&self.shared.snapshots[0].load().name);
+        let place = Arc::clone(&self.shared.threads.places()[0]);
+        let mut thread = thread_snapshot(place.name());
         thread.tasks = vec![
             TaskSnapshot { state: TaskState::Running, ..task_snapshot(first) },
             TaskSnapshot {
@@ -112,7 +113,7 @@ impl TestApp {
                 ..task_snapshot(second)
             },
         ];
-        self.shared.snapshots[0].store(Arc::new(thread));
+        place.tell(thread);
         let elsewhere = TaskId { subtopology: 0, partition: 2 };
         let standby = RestoreProgress {
             task: elsewhere,

@@ -300,14 +300,14 @@ fn health_follows_the_state() {
     assert_eq!(health(&app), (not, not), "not running");
 
     let app = TestApp::running();
-    app.shared.thread_is(1, ThreadState::Failed);
+    app.shared.thread_is(&app.shared.threads.places()[1], ThreadState::Failed);
     assert_eq!(health(&app), (not, not), "error");
 }
 
 #[test]
 fn tasks_are_shown_by_thread() {
     let app = TestApp::running().with_snapshots();
-    app.shared.thread_is(1, ThreadState::Failed);
+    app.shared.thread_is(&app.shared.threads.places()[1], ThreadState::Failed);
     let json = json_of(&app, "/tasks");
     assert_eq!(json["threads"][1], json!({ "name": "shop-StreamThread-2", "state": "failed", "tasks": [] }));
     assert_eq!(

@@ -18,8 +18,14 @@ impl Clients for KafkaClients {
     type Consumer = KafkaConsumer;
     type Producer = KafkaProducer;
 
-    fn group_consumer(&self, settings: &Settings, group: &str, client_id: &str) -> Result<KafkaConsumer> {
-        KafkaConsumer::in_group(settings, group, client_id)
+    fn group_consumer(
+        &self,
+        settings: &Settings,
+        group: &str,
+        client_id: &str,
+        instance_id: Option<&str>,
+    ) -> Result<KafkaConsumer> {
+        KafkaConsumer::in_group(settings, group, client_id, instance_id)
     }
 
     fn restore_consumer(&self, settings: &Settings, client_id: &str) -> Result<KafkaConsumer> {

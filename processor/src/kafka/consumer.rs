@@ -1,81 +1,61 @@
 //! A consumer that hands out messages in batches and group events one by one, both on the thread that asks.
 //!
 //! Partitions are forwarded to a queue of our own after each assignment: the consumer's own queue also carries rebalance
-//! events, which a batch call would swallow. A rebalance is not carried out in the callback but reported as a
-//! [`GroupEvent`], so that tasks are closed before their partitions are given up.
+//! events, which a batch call would swallow. What the group has to do with it is in [`super::member`].
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millstream_state_stores::Offset;
-use parking_lot::Mutex;
 use rdkafka::bindings as rdsys;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
-};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rustc_hash::FxHashMap;
 
-use super::client::{client_config, kafka_error, log, millis};
+use super::client::{client_config, kafka_error, millis};
 use super::closing::Closing;
+use super::member::{GroupContext, is_incremental};
 use super::message::KafkaMessage;
 use crate::clients::{Consumer, Fetched, GroupEvent, PartitionOffset, Traffic};
-use crate::config::{OffsetReset, Settings};
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reset::UNFINISHED;
+use crate::membership::TopicPartition;
 use crate::task::InputMessage;
 
 const RESTORE_PREFIXES: &[&str] = &["consumer.", "restore.consumer."];
 /// Messages taken from the client at once.
 const BATCH: usize = 1000;
+/// Fetches after which all partitions are forwarded again: the end of an earlier assignment is asynchronous, takes the forwarding
+/// back, and may come late.
+const FETCHES_PER_FORWARD: u32 = 64;
 
 pub(crate) struct KafkaConsumer {
     // Declared, and so dropped, before the client: the queue holds a reference to it.
     queue: OwnQueue,
-    client: Closing<BaseConsumer<GroupContext>>,
+    pub(super) client: Closing<BaseConsumer<GroupContext>>,
     /// Sees open transactions, to find the end of a changelog; only where a store is restored.
     log: Option<Closing<BaseConsumer>>,
     /// Index into `assigned` by topic handle and partition, so that no name is compared on the path.
     routes: FxHashMap<(usize, i32), usize>,
-    assigned: Vec<(Arc<str>, i32)>,
-    /// By index into `assigned`: where the partition's end was, if nothing was fetched from it since.
-    ends_fetched: Vec<Option<Offset>>,
+    pub(super) assigned: Vec<TopicPartition>,
+    /// By index into `assigned`: what is to be handed out next.
+    positions: Vec<Option<Offset>>,
     /// Messages on their way to the sink; kept for its memory.
     batch: Vec<KafkaMessage>,
     buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
+    /// Whether it has an instance id, under which the group expects it back.
+    pub(super) is_static: bool,
+    pub(super) leaves_for_good: bool,
+    fetches: u32,
     traffic: Traffic,
 }
 
 impl KafkaConsumer {
-    /// A member of the application's group.
-    pub(crate) fn in_group(settings: &Settings, group: &str, client_id: &str) -> Result<Self> {
-        let reset = match settings.offset_reset {
-            OffsetReset::Earliest => "earliest",
-            OffsetReset::Latest => "latest",
-        };
-        let session_timeout = millis(settings.session_timeout).to_string();
-        let heartbeat = millis(settings.session_timeout / 10).clamp(100, 3000).to_string();
-        let defaults = [("session.timeout.ms", &*session_timeout), ("heartbeat.interval.ms", &*heartbeat)];
-        let mut fixed = vec![
-            ("group.id", group),
-            ("auto.offset.reset", reset),
-            ("partition.assignment.strategy", "range"),
-        ];
-        if settings.is_exactly_once() {
-            fixed.push(("isolation.level", "read_committed"));
-        }
-        KafkaConsumer::create(settings, client_id, &["consumer."], &defaults, &fixed)
-    }
-
     /// As [`KafkaConsumer::alone`], and able to tell where a log ends whose last transaction is open.
     pub(crate) fn for_restore(settings: &Settings, client_id: &str) -> Result<Self> {
         let fixed = [("group.id", client_id), ("isolation.level", "read_uncommitted")];
@@ -95,7 +75,7 @@ impl KafkaConsumer {
         KafkaConsumer::create(settings, client_id, RESTORE_PREFIXES, &[], &fixed)
     }
 
-    fn create(
+    pub(super) fn create(
         settings: &Settings,
         client_id: &str,
         prefixes: &[&str],
@@ -129,10 +109,13 @@ impl KafkaConsumer {
             log: None,
             routes: FxHashMap::default(),
             assigned: Vec::new(),
-            ends_fetched: Vec::new(),
+            positions: Vec::new(),
             batch: Vec::with_capacity(BATCH),
             buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]),
             timeout: settings.request_timeout,
+            is_static: false,
+            leaves_for_good: false,
+            fetches: 0,
             traffic: Traffic::default(),
         })
     }
@@ -149,8 +132,53 @@ impl KafkaConsumer {
         Ok(())
     }
 
-    fn is_cooperative(&self) -> bool {
-        matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
+    /// Tells the client where to go on in all that it reads, before it resumes. When partitions come or go one by one, librdkafka (2.12)
+    /// pauses all of them and resumes each where it takes the application to be. But an end of a partition that was taken in a batch
+    /// counts as a record there, and a batch that is being taken does not count yet.
+    fn hold_positions(&self) -> Result<()> {
+        let positions = self.known_positions();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.seek_all(&positions).map_err(|error| {
+            Error::new(ErrorKind::Migrated, "what is read cannot be read on").with_source(error)
+        })
+    }
+
+    /// After all were resumed: nothing else tells the client's threads, which look again after up to a second only.
+    fn wake(&self) -> Result<()> {
+        let positions = self.known_positions();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let sought = self.client.seek_partitions(partition_list(&positions)?, Duration::ZERO);
+        sought.map(drop).map_err(|error| kafka_error("cannot resume what is read", error))
+    }
+
+    fn known_positions(&self) -> Vec<PartitionOffset> {
+        let known = self.assigned.iter().zip(&self.positions).filter(|(_, next)| next.is_some());
+        let position = |((topic, partition), next): (&TopicPartition, &Option<Offset>)| PartitionOffset {
+            topic: Arc::clone(topic),
+            partition: *partition,
+            offset: *next,
+        };
+        known.map(position).collect()
+    }
+
+    fn seek_all(&self, positions: &[PartitionOffset]) -> Result<()> {
+        let sought = self.client.seek_partitions(partition_list(positions)?, self.timeout);
+        let sought = sought.map_err(|error| kafka_error("cannot seek", error))?;
+        for partition in sought.elements() {
+            match partition.error() {
+                // Its fetches have not begun; they will, where it was assigned from.
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State) => {}
+                sought => sought.map_err(|error| {
+                    let place = format!("partition {} of topic {}", partition.partition(), partition.topic());
+                    kafka_error(format!("cannot seek in {place}"), error)
+                })?,
+            }
+        }
+        Ok(())
     }
 
     fn forward(&self, topic: &str, partition: i32, to: *mut rdsys::rd_kafka_queue_t) -> Result<()> {
@@ -208,12 +236,12 @@ impl KafkaConsumer {
             rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
                 self.traffic.records += 1;
                 self.traffic.bytes += message.size() as u64;
-                self.ends_fetched[assigned] = None;
+                self.positions[assigned] = Some(message.offset().next());
                 sink(assigned, Fetched::Message(message))
             }
             rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
                 let end = message.offset();
-                self.ends_fetched[assigned] = Some(end);
+                self.positions[assigned] = Some(end);
                 sink(assigned, Fetched::EndOfPartition(end))
             }
             code => {
@@ -234,40 +262,9 @@ impl KafkaConsumer {
 
 impl Consumer for KafkaConsumer {
     type Message = KafkaMessage;
-    type GroupMetadata = ConsumerGroupMetadata;
-
-    fn subscribe(&self, topics: &[&str]) -> Result<()> {
-        self.client
-            .subscribe(topics)
-            .map_err(|error| kafka_error(format!("cannot subscribe to {topics:?}"), error))
-    }
 
     fn poll_group(&mut self) -> Result<Option<GroupEvent>> {
-        loop {
-            if let Some(event) = self.client.context().events.lock().pop_front() {
-                return Ok(Some(event));
-            }
-            match self.client.poll(Duration::ZERO) {
-                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    return Err(Error::fatal("the consumer cannot go on")
-                        .with_source(KafkaError::MessageConsumptionFatal(code)));
-                }
-                Some(Err(KafkaError::MessageConsumption(code))) => {
-                    tracing::warn!(%code, "the consumer reports a problem")
-                }
-                Some(Ok(message)) => {
-                    return Err(Error::fatal(format!(
-                        "record {}-{}@{} bypassed the queue of its partition; it is read again after a restart",
-                        message.topic(),
-                        message.partition(),
-                        message.offset()
-                    )));
-                }
-                Some(Err(error)) => tracing::debug!(%error, "event of the consumer"),
-                None if self.client.context().events.lock().is_empty() => return Ok(None),
-                None => {}
-            }
-        }
+        self.next_event()
     }
 
     fn assign(&mut self, partitions: &[PartitionOffset]) -> Result<()> {
@@ -277,83 +274,53 @@ impl Consumer for KafkaConsumer {
         for partition in partitions {
             self.forward(&partition.topic, partition.partition, self.queue.0)?;
         }
-        let assigned = if self.is_cooperative() {
+        let assigned = if is_incremental(&self.client) {
+            self.hold_positions()?;
             self.client.incremental_assign(&list)
         } else {
             self.assigned.clear();
-            self.ends_fetched.clear();
+            self.positions.clear();
             self.client.assign(&list)
         };
         assigned.map_err(|error| kafka_error("cannot take the assigned partitions", error))?;
         self.routes.clear();
         for partition in partitions {
             self.assigned.push((Arc::clone(&partition.topic), partition.partition));
-            self.ends_fetched.push(None);
+            self.positions.push(partition.offset);
         }
-        self.forward_all()
+        self.forward_all()?;
+        if is_incremental(&self.client) { self.wake() } else { Ok(()) }
     }
 
-    fn unassign(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
-        // A pause outlives the assignment in the client; the next owner of the partition may be this consumer again.
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let plain: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
-        let resumed = self.client.resume(&partition_list(&plain)?);
-        resumed.map_err(|error| kafka_error("cannot resume the revoked partitions", error))?;
+        let list = partition_list(&plain)?;
+        if !partitions.is_empty() {
+            // A pause outlives the assignment in the client; the next owner of the partition may be this consumer again.
+            let resumed = self.client.resume(&list);
+            resumed.map_err(|error| kafka_error("cannot resume the revoked partitions", error))?;
+        }
         for (topic, partition) in partitions {
             self.forward(topic, *partition, std::ptr::null_mut())?;
         }
-        let unassigned = if self.is_cooperative() {
-            self.client.incremental_unassign(&partition_list(&plain)?)
-        } else {
-            self.client.unassign()
-        };
-        (self.assigned, self.ends_fetched) = std::mem::take(&mut self.assigned)
+        let revoked: BTreeSet<&TopicPartition> = partitions.iter().collect();
+        (self.assigned, self.positions) = std::mem::take(&mut self.assigned)
             .into_iter()
-            .zip(std::mem::take(&mut self.ends_fetched))
-            .filter(|(assigned, _)| !partitions.contains(assigned))
+            .zip(std::mem::take(&mut self.positions))
+            .filter(|(assigned, _)| !revoked.contains(assigned))
             .unzip();
         self.routes.clear();
-        unassigned.map_err(|error| kafka_error("cannot give up the revoked partitions", error))
+        let doing = "cannot give up the revoked partitions";
+        if !is_incremental(&self.client) {
+            return self.client.unassign().map_err(|error| kafka_error(doing, error));
+        }
+        self.hold_positions()?;
+        self.client.incremental_unassign(&list).map_err(|error| kafka_error(doing, error))?;
+        self.wake()
     }
 
     fn assigned(&self) -> &[(Arc<str>, i32)] {
         &self.assigned
-    }
-
-    fn starts(
-        &self,
-        partitions: &[(Arc<str>, i32)],
-        reset: impl Fn(&str) -> OffsetReset,
-    ) -> Result<Vec<PartitionOffset>> {
-        let asked: Vec<PartitionOffset> = partitions.iter().map(without_offset).collect();
-        let committed = self
-            .client
-            .committed_offsets(partition_list(&asked)?, self.timeout)
-            .map_err(|error| kafka_error("cannot ask for the committed offsets", error))?;
-        let mut starts = Vec::with_capacity(partitions.len());
-        for (topic, partition) in partitions {
-            let known = committed.find_partition(topic, *partition);
-            if known.as_ref().is_some_and(|found| found.metadata() == UNFINISHED) {
-                return Err(Error::invalid(format!(
-                    "{UNFINISHED} (partition {partition} of topic {topic}): run it again before an instance is started"
-                )));
-            }
-            let offset = match known.map(|found| found.offset()) {
-                Some(NativeOffset::Offset(offset)) => Offset::new(offset),
-                _ => {
-                    let (oldest, end) = self.watermarks(topic, *partition)?;
-                    match reset(topic) {
-                        OffsetReset::Earliest => oldest,
-                        OffsetReset::Latest => end,
-                    }
-                }
-            };
-            starts.push(PartitionOffset {
-                topic: Arc::clone(topic),
-                partition: *partition,
-                offset: Some(offset),
-            });
-        }
-        Ok(starts)
     }
 
     fn fetch(
@@ -364,10 +331,10 @@ impl Consumer for KafkaConsumer {
         let mut count = self.consume(Duration::ZERO, BATCH)?;
         if count == 0 && !wait.is_zero() {
             count = self.consume(wait, 1)?;
-            if count == 0 {
-                // The end of an earlier assignment is asynchronous and may have come after `assign`; doing it again is harmless.
-                self.forward_all()?;
-            }
+        }
+        self.fetches = (self.fetches + 1) % FETCHES_PER_FORWARD;
+        if self.fetches == 0 || count == 0 && !wait.is_zero() {
+            self.forward_all()?;
         }
         // Owned before the sink runs, so that they are released even if it fails or panics.
         // SAFETY: the call filled the first `count` slots, and each is taken once.
@@ -384,45 +351,26 @@ impl Consumer for KafkaConsumer {
     fn pause(&self, assigned: usize, pause: bool) -> Result<()> {
         let partition = &self.assigned[assigned];
         let list = partition_list(&[without_offset(partition)])?;
-        let done = if pause { self.client.pause(&list) } else { self.client.resume(&list) };
-        let done = done.and_then(|()| match self.ends_fetched[assigned] {
-            // Taken in a batch, the end counts as a record for librdkafka (2.12): without this, one would be left out.
-            Some(end) if !pause => {
-                self.client.seek(&partition.0, partition.1, NativeOffset::Offset(end.get()), Duration::ZERO)
+        let done = match self.positions[assigned] {
+            _ if pause => self.client.pause(&list),
+            None => self.client.resume(&list),
+            // As in `hold_positions` and `wake`.
+            Some(next) => {
+                let next = NativeOffset::Offset(next.get());
+                let seek = || self.client.seek(&partition.0, partition.1, next, Duration::ZERO);
+                seek().and_then(|()| self.client.resume(&list)).and_then(|()| seek())
             }
-            _ => Ok(()),
-        });
+        };
         done.map_err(|error| kafka_error(format!("cannot pause or resume topic {}", partition.0), error))
     }
 
-    fn commit(&self, offsets: &[PartitionOffset]) -> Result<()> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .commit(&partition_list(offsets)?, CommitMode::Sync)
-            .map_err(|error| kafka_error("cannot commit offsets", error))
-    }
-
     fn seek(&mut self, positions: &[PartitionOffset]) -> Result<()> {
-        let sought = self.client.seek_partitions(partition_list(positions)?, self.timeout);
-        let sought = sought.map_err(|error| kafka_error("cannot seek", error))?;
-        for partition in sought.elements() {
-            partition.error().map_err(|error| {
-                let place = format!("partition {} of topic {}", partition.partition(), partition.topic());
-                kafka_error(format!("cannot seek in {place}"), error)
-            })?;
-        }
-        for (assigned, end) in self.assigned.iter().zip(&mut self.ends_fetched) {
-            if positions.iter().any(|sought| (&sought.topic, sought.partition) == (&assigned.0, assigned.1)) {
-                *end = None;
-            }
+        self.seek_all(positions)?;
+        for (assigned, next) in self.assigned.iter().zip(&mut self.positions) {
+            let sought = positions.iter().find(|at| (&at.topic, at.partition) == (&assigned.0, assigned.1));
+            sought.into_iter().for_each(|sought| *next = sought.offset);
         }
         Ok(())
-    }
-
-    fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
-        self.client.group_metadata().ok_or_else(|| Error::fatal("the consumer is not in a group"))
     }
 
     fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset> {
@@ -457,10 +405,13 @@ impl Consumer for KafkaConsumer {
 impl Drop for KafkaConsumer {
     fn drop(&mut self) {
         // From here on the client closes itself, and nobody is left to carry out its events.
-        self.client.context().closing.store(true, Ordering::Relaxed);
+        self.client.context().begin_to_close();
         let assigned = std::mem::take(&mut self.assigned);
         if let Err(error) = self.unassign(&assigned) {
             tracing::debug!(%error, "closing the consumer");
+        }
+        if self.leaves_for_good {
+            self.say_farewell();
         }
     }
 }
@@ -485,7 +436,7 @@ pub(super) fn bounds<C: ConsumerContext>(
     Ok((Offset::new(low), Offset::new(high)))
 }
 
-fn without_offset((topic, partition): &(Arc<str>, i32)) -> PartitionOffset {
+pub(super) fn without_offset((topic, partition): &TopicPartition) -> PartitionOffset {
     PartitionOffset { topic: Arc::clone(topic), partition: *partition, offset: None }
 }
 
@@ -506,49 +457,6 @@ impl Drop for OwnQueue {
     fn drop(&mut self) {
         // SAFETY: created by `rd_kafka_queue_new` and destroyed once.
         unsafe { rdsys::rd_kafka_queue_destroy(self.0) }
-    }
-}
-
-#[derive(Default)]
-struct GroupContext {
-    events: Mutex<std::collections::VecDeque<GroupEvent>>,
-    closing: AtomicBool,
-}
-
-impl ClientContext for GroupContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the consumer reports a problem");
-    }
-}
-
-impl ConsumerContext for GroupContext {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        code: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        if self.closing.load(Ordering::Relaxed) {
-            if let Err(error) = consumer.unassign() {
-                tracing::debug!(%error, "giving up partitions while closing");
-            }
-            return;
-        }
-        let partitions: Vec<(Arc<str>, i32)> = partitions
-            .elements()
-            .iter()
-            .map(|element| (element.topic().into(), element.partition()))
-            .collect();
-        let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            GroupEvent::Assigned(partitions)
-        } else {
-            GroupEvent::Revoked { partitions, lost: consumer.assignment_lost() }
-        };
-        self.events.lock().push_back(event);
     }
 }
 

@@ -12,6 +12,7 @@ mod embedded;
 mod embedded_admin;
 mod group;
 mod group_assignment;
+mod member;
 mod message;
 mod native_request;
 mod producer;

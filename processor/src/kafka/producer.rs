@@ -250,7 +250,7 @@ impl RecordSender for KafkaProducer {
 }
 
 impl Producer for KafkaProducer {
-    type GroupMetadata = ConsumerGroupMetadata;
+    type Identity = ConsumerGroupMetadata;
 
     fn poll(&self) {
         self.client.poll(Duration::ZERO);
@@ -327,7 +327,7 @@ impl Producer for KafkaProducer {
     fn commit_transaction(
         &mut self,
         offsets: &[PartitionOffset],
-        group: &ConsumerGroupMetadata,
+        identity: &ConsumerGroupMetadata,
     ) -> Result<()> {
         match self.transaction {
             TransactionState::Lost => return Err(KafkaProducer::lost()),
@@ -336,7 +336,7 @@ impl Producer for KafkaProducer {
             TransactionState::Open | TransactionState::Never => {}
         }
         if !offsets.is_empty() {
-            self.send_offsets(offsets, group)?;
+            self.send_offsets(offsets, identity)?;
         }
         self.on_step.tell(Step::OffsetsSent);
         self.end_with_commit()

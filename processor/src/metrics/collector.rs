@@ -147,8 +147,7 @@ impl Collector for SnapshotCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let threads: Vec<Arc<ThreadSnapshot>> =
-            self.shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect();
+        let threads = self.shared.threads.snapshots();
         let tasks = threads.iter().flat_map(|thread| &thread.tasks).map(|task| (task.id, task)).collect();
         let updater = self.shared.state_updater.snapshot();
         let scrape = Scrape { shared: &self.shared, threads: &threads, tasks, updater: &updater };

@@ -315,7 +315,7 @@ fn client_state(scrape: &Scrape<'_>, series: &mut Series) {
 
 /// From the threads' last words rather than their snapshots: a thread that failed reports no more.
 fn threads(scrape: &Scrape<'_>, series: &mut Series) {
-    let states = scrape.shared.thread_states();
+    let states = scrape.shared.threads.states();
     for state in ThreadState::ALL {
         let count = states.iter().filter(|thread| **thread == state).count();
         series.add(&[&state.name()], count);

@@ -1,7 +1,6 @@
 //! What is served is what `docs/metrics.md` says, in a form that Prometheus reads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::test_app::TestApp;
@@ -57,10 +56,10 @@ fn the_text_is_this() {
 #[test]
 fn a_task_that_moves_between_threads_is_told_once() {
     let app = TestApp::running().with_snapshots();
-    let first = app.shared.snapshots[0].load_full();
+    let first = app.shared.threads.snapshots()[0].clone();
     let mut second = ThreadSnapshot::before_start("shop-StreamThread-2".into());
     second.tasks = first.tasks.clone();
-    app.shared.snapshots[1].store(Arc::new(second));
+    app.shared.threads.places()[1].tell(second);
     let processed = &parse(&app.metrics.text().unwrap())["millstream_task_records_processed_total"];
     assert_eq!(processed.series.len(), 2);
 }
@@ -68,7 +67,7 @@ fn a_task_that_moves_between_threads_is_told_once() {
 #[test]
 fn a_thread_that_failed_is_counted_although_it_reports_no_more() {
     let app = TestApp::running().with_snapshots();
-    app.shared.thread_is(0, ThreadState::Failed);
+    app.shared.thread_is(&app.shared.threads.places()[0], ThreadState::Failed);
     let threads = &parse(&app.metrics.text().unwrap())["millstream_threads"];
     let counts: BTreeMap<&str, f64> =
         threads.series.iter().map(|(labels, count)| (&*labels["state"], *count)).collect();
@@ -79,9 +78,9 @@ fn a_thread_that_failed_is_counted_although_it_reports_no_more() {
 #[test]
 fn names_and_values_of_any_kind_are_escaped() {
     let app = TestApp::running().with_snapshots();
-    let mut thread = ThreadSnapshot::clone(&app.shared.snapshots[0].load());
+    let mut thread = ThreadSnapshot::clone(&app.shared.threads.snapshots()[0]);
     thread.name = "a \"b\"\\c\nd".into();
-    app.shared.snapshots[0].store(Arc::new(thread));
+    app.shared.threads.places()[0].tell(thread);
     let family = &parse(&app.metrics.text().unwrap())["millstream_thread_commits_total"];
     assert!(family.series.iter().any(|(labels, _)| labels["thread"] == "a \"b\"\\c\nd"), "{family:?}");
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use millstream_state_stores::{BackgroundThread, KeyValueStoreBuilder, ProcessId, StateDirectory, StoreName};
+use parking_lot::Mutex;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
@@ -16,7 +17,8 @@ use uuid::Uuid;
 use super::internal_topics::ensure_internal_topics;
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
-use super::shared::{ApplicationTopics, Shared, SharedParts, StateListener, thread_name};
+use super::roster::ThreadPlace;
+use super::shared::{ApplicationTopics, Shared, SharedParts, StateListener};
 use super::snapshot::ThreadSnapshot;
 use super::state::ClientState;
 use super::state_updater::{self, RestoreListener, RestoreProgress, UpdaterSnapshot};
@@ -25,6 +27,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::HttpServer;
 use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
+use crate::membership;
 use crate::metrics::Metrics;
 use crate::patience::patiently;
 use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
@@ -136,6 +139,7 @@ impl AppBuilder {
             failure_handler: self.failure_handler,
             process_id,
         }));
+        membership::check(&shared.settings, &shared.inputs)?;
         Streams::spawn(shared)
     }
 }
@@ -188,10 +192,31 @@ fn checkpoint_thread(application_id: &str, clock: &Arc<dyn Clock>) -> Result<Arc
 /// A running application instance. Dropping it closes it.
 pub struct Streams {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<RunningThread>>,
     state_updater: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
     http: Option<HttpServer>,
+}
+
+struct RunningThread {
+    place: Arc<ThreadPlace>,
+    handle: JoinHandle<()>,
+}
+
+impl RunningThread {
+    fn start(shared: &Arc<Shared>, place: Arc<ThreadPlace>) -> Result<Self> {
+        let (shared, own_place) = (Arc::clone(shared), Arc::clone(&place));
+        let handle = std::thread::Builder::new()
+            .name(place.name().to_string())
+            .spawn(move || life::run(&KafkaClients, &shared, &own_place))
+            .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
+        Ok(RunningThread { place, handle })
+    }
+
+    /// Whether it is the thread that asks.
+    fn is_asking(&self) -> bool {
+        self.handle.thread().id() == std::thread::current().id()
+    }
 }
 
 impl Streams {
@@ -223,16 +248,11 @@ impl Streams {
                 .spawn(move || state_updater::run(KafkaClients, &shared))
                 .map_err(|error| Error::fatal("cannot start the state updater").with_source(error))?
         };
-        let mut streams =
-            Streams { shared, threads: Vec::new(), state_updater: Some(updater), metrics, http };
-        for index in 0..streams.shared.settings.num_stream_threads {
-            let shared = Arc::clone(&streams.shared);
-            let name = thread_name(&shared.application_id, index).to_string();
-            let thread = std::thread::Builder::new()
-                .name(name)
-                .spawn(move || life::run(&KafkaClients, &shared, index))
-                .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
-            streams.threads.push(thread);
+        let streams =
+            Streams { shared, threads: Mutex::default(), state_updater: Some(updater), metrics, http };
+        for place in streams.shared.threads.places() {
+            let thread = RunningThread::start(&streams.shared, place)?;
+            streams.threads.lock().push(thread);
         }
         purge::start(&streams.shared)?;
         Ok(streams)
@@ -261,6 +281,52 @@ impl Streams {
                 format!("after {timeout:?} the application is in state {state}, not {wanted}"),
             ))
         }
+    }
+
+    /// Starts one more stream thread (KIP-663) and returns its name: the first that no thread has. It takes its share of the tasks with the
+    /// next rebalance, and of the memory at once. None if the application neither runs nor rebalances.
+    ///
+    /// # Errors
+    /// `Fatal` if the system gives no thread.
+    #[doc(alias = "addStreamThread")]
+    pub fn add_stream_thread(&self) -> Result<Option<String>> {
+        let mut threads = self.threads.lock();
+        if !self.may_change_threads() {
+            return Ok(None);
+        }
+        let place = self.shared.add_thread();
+        let started = RunningThread::start(&self.shared, Arc::clone(&place));
+        let thread = started.inspect_err(|_no_thread| self.shared.remove_thread(&place))?;
+        threads.push(thread);
+        Ok(Some(place.name().to_string()))
+    }
+
+    /// Ends the newest stream thread (KIP-663), waits until it has committed, closed its tasks and left the group, and returns its name. The
+    /// others take its tasks and its share of the memory. None if there is no thread left, or if the application neither runs nor rebalances.
+    ///
+    /// The last one may be removed, too: the application then stays in its state and does nothing, until a thread is added or it is closed.
+    /// A stream thread that asks this is removed only if it is the last one, and ends when it returns.
+    #[doc(alias = "removeStreamThread")]
+    pub fn remove_stream_thread(&self) -> Option<String> {
+        let thread = {
+            let mut threads = self.threads.lock();
+            let other = threads.iter().rposition(|thread| !thread.is_asking());
+            let newest = other.or(threads.len().checked_sub(1)).filter(|_| self.may_change_threads())?;
+            threads.remove(newest)
+        };
+        self.shared.stop_thread(&thread.place);
+        let is_asking = thread.is_asking();
+        let RunningThread { place, handle } = thread;
+        // A panic was caught inside and is the application's error already.
+        if !is_asking && handle.join().is_err() {
+            self.shared.move_to(ClientState::Error);
+        }
+        self.shared.remove_thread(&place);
+        Some(place.name().to_string())
+    }
+
+    fn may_change_threads(&self) -> bool {
+        matches!(self.state(), ClientState::Running | ClientState::Rebalancing)
     }
 
     /// A typed handle of a store.
@@ -303,7 +369,7 @@ impl Streams {
 
     /// What the threads last told about themselves, at most a quarter of a second ago.
     pub fn threads(&self) -> Vec<Arc<ThreadSnapshot>> {
-        self.shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect()
+        self.shared.threads.snapshots()
     }
 
     /// What the state updater last told: restores in progress and standbys, at most a quarter of a second ago.
@@ -355,7 +421,8 @@ impl Streams {
 
     fn shut_down(&mut self) {
         self.shared.stop();
-        for thread in self.threads.drain(..).chain(self.state_updater.take()) {
+        let threads = self.threads.get_mut().drain(..).map(|thread| thread.handle);
+        for thread in threads.chain(self.state_updater.take()) {
             // A panic was caught inside and is the application's error already.
             if thread.join().is_err() {
                 self.shared.move_to(ClientState::Error);

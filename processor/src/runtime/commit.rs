@@ -9,10 +9,11 @@ use millstream_state_stores::RowLimits;
 use super::checkpoint::{CheckpointStep, Uncheckpointed, next_step};
 use super::shared::GIVE_UP_AFTER;
 use super::snapshot::TimeSpent;
-use crate::clients::{Consumer, PartitionOffset, Producer};
+use crate::clients::{PartitionOffset, Producer};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::membership::GroupMember;
 use crate::step::{Step, StepListener};
 use crate::task::{FailedOutput, InputMessage, Task, TaskState};
 
@@ -53,7 +54,7 @@ pub(crate) struct TransactionCounters {
 }
 
 impl CommitClock {
-    /// Commits and checkpoints begin to be due `now`; `limits` are the memory of this thread.
+    /// Commits and checkpoints begin to be due `now`; `limits` are the memory of this thread until [`CommitClock::share`].
     pub(crate) fn starting_at(now: Duration, limits: RowLimits) -> Self {
         CommitClock {
             limits,
@@ -68,6 +69,11 @@ impl CommitClock {
             last_time: Duration::ZERO,
             transactions: TransactionCounters::default(),
         }
+    }
+
+    /// The memory of this thread from now on: threads come and go.
+    pub(crate) fn share(&mut self, limits: RowLimits) {
+        self.limits = limits;
     }
 
     /// How long the loop may wait for records before the next commit.
@@ -99,11 +105,11 @@ impl CommitClock {
     ///
     /// # Errors
     /// Whatever kept it from being committed.
-    pub(crate) fn commit<M: InputMessage, C: Consumer>(
+    pub(crate) fn commit<M: InputMessage, G: GroupMember>(
         &mut self,
         tasks: &mut [Task<M>],
-        consumer: &C,
-        producer: &mut impl Producer<GroupMetadata = C::GroupMetadata>,
+        member: &G,
+        producer: &mut impl Producer<Identity = G::Identity>,
         settings: &Settings,
         clock: &dyn Clock,
     ) -> Result<()> {
@@ -122,9 +128,9 @@ impl CommitClock {
             }
             on_step.tell(Step::OutputsSent);
             if settings.is_exactly_once() {
-                self.commit_in_transaction(&dirty, consumer, producer, on_step, clock)?;
+                self.commit_in_transaction(&dirty, member, producer, on_step, clock)?;
             } else {
-                commit_one_after_the_other(&mut dirty, consumer, producer, on_step, prepared)?;
+                commit_one_after_the_other(&mut dirty, member, producer, on_step, prepared)?;
             }
             on_step.tell(Step::OffsetsCommitted);
             for_kafka = clock.monotonic().saturating_sub(prepared);
@@ -142,11 +148,11 @@ impl CommitClock {
         Ok(())
     }
 
-    fn commit_in_transaction<C: Consumer>(
+    fn commit_in_transaction<G: GroupMember>(
         &mut self,
         tasks: &[&mut Task<impl InputMessage>],
-        consumer: &C,
-        producer: &mut impl Producer<GroupMetadata = C::GroupMetadata>,
+        member: &G,
+        producer: &mut impl Producer<Identity = G::Identity>,
         on_step: &StepListener,
         clock: &dyn Clock,
     ) -> Result<()> {
@@ -154,7 +160,7 @@ impl CommitClock {
         check_all_delivered(&producer.take_failed())?;
         on_step.tell(Step::OutputsAcknowledged);
         let acknowledged = clock.monotonic();
-        producer.commit_transaction(&offsets_of(tasks), &consumer.group_metadata()?)?;
+        producer.commit_transaction(&offsets_of(tasks), &member.identity()?)?;
         self.transactions.committed += 1;
         self.transactions.time += clock.monotonic().saturating_sub(acknowledged);
         Ok(())
@@ -239,7 +245,7 @@ fn uncheckpointed(task: &Task<impl InputMessage>) -> Uncheckpointed {
 /// At-least-once: input offsets follow what they led to.
 fn commit_one_after_the_other(
     tasks: &mut [&mut Task<impl InputMessage>],
-    consumer: &impl Consumer,
+    member: &impl GroupMember,
     producer: &mut impl Producer,
     on_step: &StepListener,
     now: Duration,
@@ -261,7 +267,7 @@ fn commit_one_after_the_other(
         }
     }
     on_step.tell(Step::OutputsAcknowledged);
-    consumer.commit(&offsets_of(tasks))
+    member.commit(&offsets_of(tasks))
 }
 
 /// The input offsets that changed since the last commit.

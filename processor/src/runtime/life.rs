@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::shared::{Shared, thread_name};
+use super::roster::ThreadPlace;
+use super::shared::Shared;
 use super::state::ThreadState;
 use super::thread::StreamThread;
 use crate::clients::Clients;
@@ -33,37 +34,37 @@ pub enum ThreadFailureResponse {
 pub(crate) type ThreadFailureHandler = Arc<dyn Fn(&Error) -> ThreadFailureResponse + Send + Sync>;
 
 /// The body of a stream thread.
-pub(crate) fn run<C: Clients>(clients: &C, shared: &Arc<Shared>, index: usize) {
-    let name = thread_name(&shared.application_id, index);
+pub(crate) fn run<C: Clients>(clients: &C, shared: &Arc<Shared>, place: &Arc<ThreadPlace>) {
+    let name = place.name();
     loop {
-        let outcome = catch_unwind(AssertUnwindSafe(|| live(clients, Arc::clone(shared), index)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| live(clients, Arc::clone(shared), Arc::clone(place))));
         let failure = match outcome {
-            Ok(Ok(())) => return shared.thread_is(index, ThreadState::Ended),
+            Ok(Ok(())) => return shared.thread_is(place, ThreadState::Ended),
             Ok(Err(failure)) => failure,
             Err(panic) => Error::fatal(format!("panicked: {}", panic_message(&*panic))),
         };
         let is_lost = failure.kind() == ErrorKind::Migrated;
-        if shared.is_stopping() && is_lost {
+        if shared.must_end(place) && is_lost {
             warn!(thread = %name, error = %failure, "ends without its last commit; its records will be processed again");
-            return shared.thread_is(index, ThreadState::Ended);
+            return shared.thread_is(place, ThreadState::Ended);
         }
-        if shared.is_stopping()
+        if shared.must_end(place)
             || !is_lost && shared.response_to(&failure) == ThreadFailureResponse::ShutdownClient
         {
-            return shared.thread_failed(index, failure);
+            return shared.thread_failed(place, failure);
         }
         if is_lost {
             warn!(thread = %name, error = %failure, "lost its tasks or its producer, and begins anew");
         } else {
             error!(thread = %name, error = %failure, kind = ?failure.kind(), "failed, and is replaced");
         }
-        shared.thread_restarts(index);
+        shared.thread_restarts(place);
         shared.clock.sleep(PAUSE);
     }
 }
 
-fn live<C: Clients>(clients: &C, shared: Arc<Shared>, index: usize) -> Result<()> {
-    let mut thread = StreamThread::create(clients, shared, index)?;
+fn live<C: Clients>(clients: &C, shared: Arc<Shared>, place: Arc<ThreadPlace>) -> Result<()> {
+    let mut thread = StreamThread::create(clients, shared, place)?;
     let ran = thread.run();
     let closed = thread.close(ran.is_ok());
     ran.and(closed)

@@ -7,6 +7,7 @@ mod internal_topics;
 mod life;
 mod pending;
 mod purge;
+mod roster;
 mod shared;
 mod snapshot;
 mod state;
@@ -16,6 +17,8 @@ mod thread;
 pub use crate::step::{Step, StepListener};
 pub use app::{AppBuilder, Streams};
 pub use life::ThreadFailureResponse;
+#[cfg(test)]
+pub(crate) use roster::ThreadPlace;
 pub(crate) use shared::Shared;
 #[cfg(test)]
 pub(crate) use shared::{ApplicationTopics, SharedParts};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_state_stores::TaskId;
 
-use super::state_updater::Ticket;
+use super::state_updater::{Restored, Ticket};
 use crate::clients::PartitionOffset;
 
 /// A task that was assigned and does not exist yet.
@@ -14,6 +14,10 @@ pub(crate) struct PendingTask {
     pub(crate) ticket: Ticket,
     /// Its input partitions that were assigned, and where each is to be read from.
     pub(crate) starts: Vec<PartitionOffset>,
+    /// Its stores, once they are complete.
+    pub(crate) restored: Option<Restored>,
+    /// Whether the group took its input away, and has yet to say whether it comes back.
+    pub(crate) is_suspended: bool,
 }
 
 impl PendingTask {

@@ -46,8 +46,7 @@ fn run(application: &Weak<Shared>, topics: &[String]) {
     while let Some(shared) = application.upgrade()
         && !shared.await_state(INTERVAL, is_ending)
     {
-        let snapshots: Vec<Arc<ThreadSnapshot>> =
-            shared.snapshots.iter().map(|snapshot| snapshot.load_full()).collect();
+        let snapshots = shared.threads.snapshots();
         let before = purgeable(&snapshots, topics, &purged);
         if before.is_empty() {
             continue;

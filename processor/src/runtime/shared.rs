@@ -2,22 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use millstream_state_stores::{BackgroundThread, ProcessId, StateDirectory, StateMemory, TaskId, TopicId};
+use millstream_state_stores::{
+    BackgroundThread, ProcessId, RowLimits, StateDirectory, StateMemory, TaskId, TopicId,
+};
 use parking_lot::{Condvar, Mutex};
 use tracing::{error, info};
 
 use super::life::{ThreadFailureHandler, ThreadFailureResponse};
-use super::snapshot::ThreadSnapshot;
+use super::roster::{Roster, ThreadPlace};
 use super::state::{ClientState, ThreadState};
 use super::state_updater::{RestoreListener, StateUpdater, client_id};
 use crate::clock::Clock;
 use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, Result};
 use crate::kafka::ClusterAdmin;
+use crate::membership::Inputs;
 use crate::patience::patiently;
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
@@ -37,8 +39,7 @@ pub(crate) struct Shared {
     pub(crate) admin: Arc<dyn ClusterAdmin>,
     /// By sub-topology id.
     pub(crate) plans: Vec<TaskPlan>,
-    /// Topics read, by name in Kafka: the sub-topology that reads them.
-    pub(crate) readers: BTreeMap<String, u32>,
+    pub(crate) inputs: Arc<Inputs>,
     pub(crate) memory: Arc<StateMemory>,
     /// Writes the checkpoints of all tasks, and ends with the application. Without one, each thread writes its own.
     pub(crate) background: Option<Arc<BackgroundThread>>,
@@ -52,9 +53,7 @@ pub(crate) struct Shared {
     failure_handler: Option<ThreadFailureHandler>,
     /// Of this instance: part of the client ids of its stream threads and, exactly-once, of their transactional ids.
     process_id: ProcessId,
-    /// By thread: how often it began anew.
-    restarts: Vec<AtomicU64>,
-    pub(crate) snapshots: Vec<ArcSwap<ThreadSnapshot>>,
+    pub(crate) threads: Roster,
     stopping: AtomicBool,
     states: Mutex<States>,
     state_changed: Condvar,
@@ -63,7 +62,6 @@ pub(crate) struct Shared {
 
 struct States {
     client: ClientState,
-    threads: Vec<ThreadState>,
     error: Option<Error>,
 }
 
@@ -94,12 +92,9 @@ pub(crate) struct SharedParts {
 impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
         let SharedParts { application_id, topology, settings, clock, admin, plans, background, .. } = parts;
-        let threads = settings.num_stream_threads;
-        let snapshot =
-            |index| ArcSwap::from_pointee(ThreadSnapshot::before_start(thread_name(&application_id, index)));
         Shared {
             background,
-            snapshots: (0..threads).map(snapshot).collect(),
+            threads: Roster::new(&application_id, settings.num_stream_threads),
             memory: StateMemory::new(settings.state_memory),
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
             stores: Arc::new(StoreRegistry::new(&topology, &parts.topics.partition_counts)),
@@ -108,13 +103,8 @@ impl Shared {
             state_updater: StateUpdater::new(),
             failure_handler: parts.failure_handler,
             process_id: parts.process_id,
-            restarts: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             stopping: AtomicBool::new(false),
-            states: Mutex::new(States {
-                client: ClientState::Created,
-                threads: vec![ThreadState::Rebalancing; threads],
-                error: None,
-            }),
+            states: Mutex::new(States { client: ClientState::Created, error: None }),
             state_changed: Condvar::new(),
             state_listener: parts.state_listener,
             application_id,
@@ -122,7 +112,7 @@ impl Shared {
             settings,
             clock,
             admin,
-            readers: readers(&plans),
+            inputs: Arc::new(inputs(&plans, &parts.topics.partition_counts)),
             plans,
         }
     }
@@ -131,13 +121,32 @@ impl Shared {
         self.states.lock().client
     }
 
-    /// The states of the stream threads, also of those that have ended and report no more.
-    pub(crate) fn thread_states(&self) -> Vec<ThreadState> {
-        self.states.lock().threads.clone()
-    }
-
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether a thread is asked to end, alone or with the application.
+    pub(crate) fn must_end(&self, thread: &ThreadPlace) -> bool {
+        self.is_stopping() || thread.is_removed()
+    }
+
+    /// The place of a thread that is about to start.
+    pub(crate) fn add_thread(&self) -> Arc<ThreadPlace> {
+        let place = self.threads.add();
+        self.follow_threads();
+        place
+    }
+
+    /// A thread has ended that was asked to end alone, or never started.
+    pub(crate) fn remove_thread(&self, thread: &ThreadPlace) {
+        self.threads.remove(thread);
+        self.follow_threads();
+    }
+
+    /// Asks one thread to end, which no longer counts from here on.
+    pub(crate) fn stop_thread(&self, thread: &ThreadPlace) {
+        thread.ask_to_end();
+        self.follow_threads();
     }
 
     /// Asks the threads to end.
@@ -168,18 +177,24 @@ impl Shared {
     }
 
     /// A thread's report of its state; the application's follows from all of them.
-    pub(crate) fn thread_is(&self, thread: usize, state: ThreadState) {
-        let next = {
-            let mut states = self.states.lock();
-            states.threads[thread] = state;
-            ClientState::of_threads(&states.threads)
-        };
-        if next == ClientState::Error {
-            self.stopping.store(true, Ordering::Relaxed);
-        }
-        if next == ClientState::Error || !self.is_stopping() {
-            self.move_to(next);
-        }
+    pub(crate) fn thread_is(&self, thread: &ThreadPlace, state: ThreadState) {
+        thread.become_state(state);
+        self.follow_threads();
+    }
+
+    fn follow_threads(&self) {
+        self.move_as(|| {
+            let next = ClientState::of_threads(&self.threads.states());
+            if next == ClientState::Error {
+                self.stopping.store(true, Ordering::Relaxed);
+            }
+            (next == ClientState::Error || !self.is_stopping()).then_some(next)
+        });
+    }
+
+    /// What one thread may hold in memory while there are as many as there are.
+    pub(crate) fn limits_of_thread(&self) -> RowLimits {
+        self.memory.limits_of_thread(self.threads.len())
     }
 
     pub(crate) fn process_id(&self) -> &str {
@@ -187,14 +202,20 @@ impl Shared {
     }
 
     /// What the clients of a stream thread are called, up to what each of them does.
-    pub(crate) fn client_id(&self, thread: usize) -> String {
-        client_id(&self.application_id, self.process_id(), thread)
+    pub(crate) fn client_id(&self, thread: &ThreadPlace) -> String {
+        client_id(&self.application_id, self.process_id(), thread.number())
     }
 
     /// As Kafka Streams names them; none at-least-once.
-    pub(crate) fn transactional_id(&self, thread: usize) -> Option<String> {
-        let id = || format!("{}-{}-{}", self.application_id, self.process_id(), thread + 1);
+    pub(crate) fn transactional_id(&self, thread: &ThreadPlace) -> Option<String> {
+        let id = || format!("{}-{}-{}", self.application_id, self.process_id(), thread.number());
         self.settings.is_exactly_once().then(id)
+    }
+
+    /// Of a static member (KIP-345), as Kafka Streams names them.
+    pub(crate) fn group_instance_id(&self, thread: &ThreadPlace) -> Option<String> {
+        let id = self.settings.group_instance_id.as_ref()?;
+        Some(format!("{id}-{}", thread.number()))
     }
 
     pub(crate) fn response_to(&self, failure: &Error) -> ThreadFailureResponse {
@@ -202,18 +223,14 @@ impl Shared {
     }
 
     /// A thread begins anew: all of its tasks are to be assigned and restored again.
-    pub(crate) fn thread_restarts(&self, thread: usize) {
-        self.restarts[thread].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn thread_restarts(&self, thread: &ThreadPlace) {
+        thread.restarts_again();
         self.thread_is(thread, ThreadState::Rebalancing);
     }
 
-    pub(crate) fn restarts_of(&self, thread: usize) -> u64 {
-        self.restarts[thread].load(Ordering::Relaxed)
-    }
-
     /// A thread's last word. The first error is the application's.
-    pub(crate) fn thread_failed(&self, thread: usize, failure: Error) {
-        error!(thread = %thread_name(&self.application_id, thread), error = %failure, kind = ?failure.kind(), "a stream thread failed; the application stops");
+    pub(crate) fn thread_failed(&self, thread: &ThreadPlace, failure: Error) {
+        error!(thread = %thread.name(), error = %failure, kind = ?failure.kind(), "a stream thread failed; the application stops");
         self.states.lock().error.get_or_insert(failure);
         self.thread_is(thread, ThreadState::Failed);
     }
@@ -232,12 +249,15 @@ impl Shared {
 
     /// Goes to a state if the diagram at [`ClientState`] has an arrow to it, and says so to the listener.
     pub(crate) fn move_to(&self, next: ClientState) {
-        let before = {
+        self.move_as(|| Some(next));
+    }
+
+    /// `decide` is asked while nobody else changes the state, so that of two changes the later one stays.
+    fn move_as(&self, decide: impl FnOnce() -> Option<ClientState>) {
+        let (before, next) = {
             let mut states = self.states.lock();
-            if !states.client.can_become(next) {
-                return;
-            }
-            std::mem::replace(&mut states.client, next)
+            let Some(next) = decide().filter(|next| states.client.can_become(*next)) else { return };
+            (std::mem::replace(&mut states.client, next), next)
         };
         info!(application = %self.application_id, "state {before} -> {next}");
         if let Some(listener) = &self.state_listener {
@@ -254,16 +274,13 @@ impl Shared {
     }
 }
 
-fn readers(plans: &[TaskPlan]) -> BTreeMap<String, u32> {
+fn inputs(plans: &[TaskPlan], counts: &BTreeMap<TopicName, i32>) -> Inputs {
     let of_plan = |plan: &TaskPlan| {
-        let id = plan.subtopology.id;
-        let application_id = Arc::clone(&plan.application_id);
+        let (id, application_id) = (plan.subtopology.id, Arc::clone(&plan.application_id));
         let topics = plan.subtopology.source_topics.clone();
-        topics.into_iter().map(move |topic| (topic.in_application(&application_id), id))
+        let count = |topic: &TopicName| counts.get(topic).copied().unwrap_or(0);
+        let input = move |topic: TopicName| (topic.in_application(&application_id).into(), id, count(&topic));
+        topics.into_iter().map(input)
     };
-    plans.iter().flat_map(of_plan).collect()
-}
-
-pub(crate) fn thread_name(application_id: &str, index: usize) -> Arc<str> {
-    format!("{application_id}-StreamThread-{}", index + 1).into()
+    Inputs::new(plans.iter().flat_map(of_plan))
 }

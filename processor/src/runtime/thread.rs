@@ -3,23 +3,26 @@
 //! Each round serves the group, fetches a batch, takes over what was restored, processes, delivers and, when due, commits. The
 //! thread ends when it is asked to, or by an error, which is reported and never swallowed.
 
+mod rebalance;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::TaskId;
-use tracing::info;
 
 use super::commit::CommitClock;
 use super::pending::PendingTask;
-use super::shared::{GIVE_UP_AFTER, Shared, thread_name};
+use super::roster::ThreadPlace;
+use super::shared::{GIVE_UP_AFTER, Shared};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ThreadState;
 use super::state_updater::{RestoreDesk, RestoreProgress, Restored};
-use crate::clients::{Clients, Consumer, Fetched, GroupEvent, PartitionOffset, Producer};
+use crate::clients::{Clients, Consumer, Fetched, PartitionOffset, Producer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::membership::{GroupMember, Membership};
 use crate::query::StoreStatus;
-use crate::task::{BURST, Task, TaskSite, TaskState};
+use crate::task::{BURST, PartitionQueue, Task, TaskSite, TaskState};
 
 /// Longest wait for records; bounds how late a rebalance or a request to end is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -42,9 +45,9 @@ pub(crate) struct StreamThread<C: Clients> {
     // Dropped before the consumer, which leaves the group: what waits in it must not follow the records of the next owner.
     producer: C::Producer,
     consumer: C::Consumer,
+    membership: Membership,
     shared: Arc<Shared>,
-    index: usize,
-    name: Arc<str>,
+    place: Arc<ThreadPlace>,
     state: ThreadState,
     commit_clock: CommitClock,
     last_report: Duration,
@@ -60,13 +63,16 @@ struct LoopCounters {
 }
 
 impl<C: Clients> StreamThread<C> {
-    pub(crate) fn create(clients: &C, shared: Arc<Shared>, index: usize) -> Result<Self> {
-        let name = thread_name(&shared.application_id, index);
+    pub(crate) fn create(clients: &C, shared: Arc<Shared>, place: Arc<ThreadPlace>) -> Result<Self> {
         let settings = &shared.settings;
-        let client_id = shared.client_id(index);
-        let consumer =
-            clients.group_consumer(settings, &shared.application_id, &format!("{client_id}-consumer"))?;
-        let transactional_id = shared.transactional_id(index);
+        let client_id = shared.client_id(&place);
+        let consumer = clients.group_consumer(
+            settings,
+            &shared.application_id,
+            &format!("{client_id}-consumer"),
+            shared.group_instance_id(&place).as_deref(),
+        )?;
+        let transactional_id = shared.transactional_id(&place);
         let producer = shared.patiently(GIVE_UP_AFTER, || {
             let client_id = format!("{client_id}-producer");
             clients.producer(settings, &client_id, transactional_id.as_deref(), &shared.clock)
@@ -79,14 +85,11 @@ impl<C: Clients> StreamThread<C> {
             desk: shared.state_updater.desk(),
             restores: BTreeMap::new(),
             consumer,
+            membership: Membership::new(Arc::clone(&shared.inputs)),
             producer,
-            index,
-            name,
+            place,
             state: ThreadState::Rebalancing,
-            commit_clock: CommitClock::starting_at(
-                now,
-                shared.memory.limits_of_thread(settings.num_stream_threads),
-            ),
+            commit_clock: CommitClock::starting_at(now, shared.limits_of_thread()),
             last_report: now,
             counters: LoopCounters::default(),
             shared,
@@ -96,12 +99,12 @@ impl<C: Clients> StreamThread<C> {
     pub(crate) fn run(&mut self) -> Result<()> {
         self.join_group()?;
         let mut busy = false;
-        while !self.shared.is_stopping() {
+        while !self.shared.must_end(&self.place) {
             match self.round(busy) {
                 Ok(was_busy) => busy = was_busy,
                 // What it waited for did not come before the end.
-                Err(error) if error.kind() == ErrorKind::Retry && self.shared.is_stopping() => {
-                    tracing::warn!(%error, "given up because the application ends");
+                Err(error) if error.kind() == ErrorKind::Retry && self.shared.must_end(&self.place) => {
+                    tracing::warn!(%error, "given up because the thread ends");
                 }
                 Err(error) => return Err(error),
             }
@@ -110,8 +113,7 @@ impl<C: Clients> StreamThread<C> {
     }
 
     pub(crate) fn join_group(&self) -> Result<()> {
-        let topics: Vec<&str> = self.shared.readers.keys().map(String::as_str).collect();
-        self.consumer.subscribe(&topics)
+        self.membership.join(&self.consumer)
     }
 
     /// One round of the loop; says whether there was anything to do. `busy`: there was in the round before, so do not wait for records.
@@ -139,55 +141,24 @@ impl<C: Clients> StreamThread<C> {
         Ok(fetched + restored + processed > 0)
     }
 
-    fn serve_group(&mut self) -> Result<()> {
-        while let Some(event) = self.consumer.poll_group()? {
-            self.counters.rebalances += 1;
-            match event {
-                GroupEvent::Assigned(partitions) => self.take(&partitions)?,
-                GroupEvent::Revoked { partitions, lost } => self.give_up(&partitions, lost)?,
-            }
-            self.desk.rebalanced();
-            self.route();
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()> {
-        info!(thread = %self.name, ?partitions, "assigned");
-        let shared = Arc::clone(&self.shared);
-        let starts = shared
-            .patiently(GIVE_UP_AFTER, || self.consumer.starts(partitions, |topic| shared.reset_of(topic)))?;
-        let mut by_task: BTreeMap<TaskId, Vec<PartitionOffset>> = BTreeMap::new();
-        for start in &starts {
-            let subtopology = *shared.readers.get(&*start.topic).ok_or_else(|| {
-                let topic = &start.topic;
-                Error::fatal(format!("the group assigned topic {topic}, which the topology does not read"))
-            })?;
-            let id = TaskId { subtopology, partition: start.partition };
-            by_task.entry(id).or_default().push(start.clone());
-        }
-        for (id, starts) in by_task {
-            self.ask_for(id, starts);
-        }
-        self.consumer.assign(&starts)?;
-        self.pending.iter().try_for_each(|task| self.pause(task, true))?;
-        self.note_whether_running();
-        Ok(())
-    }
-
     /// The thread runs when its tasks are assigned, and all of them exist.
     fn note_whether_running(&mut self) {
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && self.tasks.iter().all(|task| task.state() == TaskState::Running) {
             self.report_state(ThreadState::Running);
         }
     }
 
     /// Has the stores of a task made complete.
     fn ask_for(&mut self, id: TaskId, starts: Vec<PartitionOffset>) {
+        self.show_as_restoring(id);
+        let ticket = self.desk.restore(id);
+        self.pending.push(PendingTask { id, ticket, starts, restored: None, is_suspended: false });
+    }
+
+    fn show_as_restoring(&self, id: TaskId) {
         for store in &self.shared.plan_of(id).subtopology.stores {
             self.shared.stores.set(store, id, StoreStatus::Restoring);
         }
-        self.pending.push(PendingTask { id, ticket: self.desk.restore(id), starts });
     }
 
     /// Stops, or resumes, fetching for a task that does not exist yet.
@@ -202,23 +173,35 @@ impl<C: Clients> StreamThread<C> {
     /// Takes the wish for a task's stores back.
     fn cancel(&self, task: &PendingTask) {
         self.desk.cancel(task.ticket);
-        self.shared.stores.remove_task(task.id);
+        if !task.is_suspended {
+            self.shared.stores.remove_task(task.id);
+        }
     }
 
-    /// Lets tasks run whose stores are complete. Returns how many began.
+    /// Takes over what was restored. Returns how many tasks began to run.
     fn start_restored(&mut self) -> Result<usize> {
-        let mut started = 0;
         while let Some(reply) = self.desk.next() {
-            let Some(place) = self.pending.iter().position(|task| task.ticket == reply.ticket) else {
-                // It was given up meanwhile. What was restored is on the disk.
-                drop(reply);
+            // It may have been given up meanwhile. What was restored is on the disk.
+            let Some(task) = self.pending.iter_mut().find(|task| task.ticket == reply.ticket) else {
                 continue;
             };
-            let restored = reply.outcome?;
-            let task = self.pending.swap_remove(place);
-            self.pause(&task, false)?;
-            self.start(task, restored)?;
-            started += 1;
+            task.restored = Some(reply.outcome?);
+        }
+        self.start_complete()
+    }
+
+    /// Lets tasks run whose stores are complete, unless they may not be this thread's any more.
+    fn start_complete(&mut self) -> Result<usize> {
+        let mut started = 0;
+        for mut task in std::mem::take(&mut self.pending) {
+            match task.restored.take_if(|_| !task.is_suspended) {
+                Some(restored) => {
+                    self.pause(&task, false)?;
+                    self.start(task, restored)?;
+                    started += 1;
+                }
+                None => self.pending.push(task),
+            }
         }
         if started > 0 {
             self.route();
@@ -245,124 +228,21 @@ impl<C: Clients> StreamThread<C> {
                 offset.iter().for_each(|offset| queue.starts_at(*offset));
             }
         }
+        self.restores.insert(id, restored.restores);
+        self.tasks.push(task);
+        self.run_task(self.tasks.len() - 1)
+    }
+
+    /// Lets a complete task run, and queries see it.
+    fn run_task(&mut self, index: usize) -> Result<()> {
+        let task = &mut self.tasks[index];
         task.become_state(TaskState::Running)?;
         for store in task.stores().names() {
             if let Some(reader) = task.stores().reader(store) {
-                self.shared.stores.set(store, id, StoreStatus::Open(reader));
+                self.shared.stores.set(store, task.id(), StoreStatus::Open(reader));
             }
         }
-        self.restores.insert(id, restored.restores);
-        self.tasks.push(task);
         Ok(())
-    }
-
-    fn give_up(&mut self, partitions: &[(Arc<str>, i32)], lost: bool) -> Result<()> {
-        info!(thread = %self.name, ?partitions, lost, "revoked");
-        self.report_state(ThreadState::Rebalancing);
-        let is_revoked = |task: &Task<C::Message>| {
-            let mut queues = task.queues().iter();
-            queues.any(|queue| {
-                partitions
-                    .iter()
-                    .any(|(topic, partition)| topic == queue.topic() && *partition == queue.partition())
-            })
-        };
-        let committed = if lost {
-            self.roll_back(Error::new(ErrorKind::Abortable, "the group gave the partitions away"))?;
-            false
-        } else {
-            self.commit_before_closing()?
-        };
-        // Under exactly-once they were aborted. Otherwise only the end of their producer stops them.
-        if !committed && !self.shared.settings.is_exactly_once() && self.producer.has_unacknowledged() {
-            return Err(Error::new(
-                ErrorKind::Migrated,
-                "records of tasks that are given up are on their way and could follow those of the next owner",
-            ));
-        }
-        let (revoked, kept) = std::mem::take(&mut self.tasks).into_iter().partition(is_revoked);
-        self.tasks = kept;
-        let is_revoked = |task: &PendingTask| partitions.iter().any(|partition| task.reads(partition));
-        let (cancelled, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(is_revoked);
-        self.pending = kept;
-        cancelled.iter().for_each(|task| self.cancel(task));
-        self.close_tasks(revoked, committed)?;
-        self.consumer.unassign(partitions)?;
-        if committed { Ok(()) } else { self.read_again() }
-    }
-
-    /// Commits all tasks for the last time before some are closed; false if it failed in a way that can pass. Then they are closed as
-    /// they are, and what was not committed is processed again by the next owner.
-    fn commit_before_closing(&mut self) -> Result<bool> {
-        let shared = Arc::clone(&self.shared);
-        let settings = &shared.settings;
-        let committed = self.commit_clock.commit(
-            &mut self.tasks,
-            &self.consumer,
-            &mut self.producer,
-            settings,
-            &*shared.clock,
-        );
-        match committed {
-            Ok(()) => Ok(true),
-            // A task that is given up leaves nothing of its own in an open transaction.
-            Err(error)
-                if settings.is_exactly_once()
-                    && matches!(error.kind(), ErrorKind::Abortable | ErrorKind::Retry) =>
-            {
-                self.roll_back(error)?;
-                Ok(false)
-            }
-            Err(error)
-                if !settings.is_exactly_once()
-                    && matches!(error.kind(), ErrorKind::Migrated | ErrorKind::Retry) =>
-            {
-                tracing::warn!(%error, "the last commit failed; its records will be processed again");
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Closes all of them, also if one fails.
-    fn close_tasks(&mut self, tasks: Vec<Task<C::Message>>, checkpoint: bool) -> Result<()> {
-        let mut outcome = Ok(());
-        for task in tasks {
-            let closed = self.close_task(task, checkpoint);
-            outcome = outcome.and(closed);
-        }
-        outcome
-    }
-
-    fn close_task(&mut self, mut task: Task<C::Message>, checkpoint: bool) -> Result<()> {
-        let id = task.id();
-        self.restores.remove(&id);
-        // First, because readers hold the directory of a task, and what follows can fail.
-        self.shared.stores.remove_task(id);
-        if checkpoint && task.state() == TaskState::Running {
-            task.checkpoint()?;
-        }
-        task.become_state(TaskState::Closed)?;
-        let stores = task.into_stores();
-        if checkpoint {
-            stores.close().map_err(|error| Error::from(error).in_task(id))
-        } else {
-            drop(stores);
-            Ok(())
-        }
-    }
-
-    /// Finds task and input of each assigned partition. Those of tasks that do not exist yet have none, and nothing is fetched of them.
-    fn route(&mut self) {
-        let mut inputs: BTreeMap<(&str, i32), (usize, usize)> = BTreeMap::new();
-        for (place, task) in self.tasks.iter().enumerate() {
-            for (input, queue) in task.queues().iter().enumerate() {
-                inputs.insert((&**queue.topic(), queue.partition()), (place, input));
-            }
-        }
-        let route_of = |(topic, partition): &(Arc<str>, i32)| inputs.get(&(&**topic, *partition)).copied();
-        self.routes = self.consumer.assigned().iter().map(route_of).collect();
     }
 
     fn fetch(&mut self, busy: bool) -> Result<usize> {
@@ -426,6 +306,7 @@ impl<C: Clients> StreamThread<C> {
 
     fn commit_if_due(&mut self) -> Result<()> {
         let shared = &*self.shared;
+        self.commit_clock.share(shared.limits_of_thread());
         let now = shared.clock.monotonic();
         if !self.commit_clock.is_due(now, &shared.settings, &self.tasks) {
             return Ok(());
@@ -465,15 +346,8 @@ impl<C: Clients> StreamThread<C> {
     /// Reads again what the running tasks have not committed.
     fn read_again(&mut self) -> Result<()> {
         let running = self.tasks.iter().filter(|task| task.state() == TaskState::Running);
-        let positions: Vec<PartitionOffset> = running
-            .flat_map(Task::queues)
-            .filter(|queue| queue.resume_at().is_some())
-            .map(|queue| PartitionOffset {
-                topic: Arc::clone(queue.topic()),
-                partition: queue.partition(),
-                offset: queue.resume_at(),
-            })
-            .collect();
+        let positions: Vec<PartitionOffset> =
+            running.flat_map(Task::queues).filter_map(PartitionQueue::place).collect();
         if !self.shared.settings.is_exactly_once() || positions.is_empty() {
             return Ok(());
         }
@@ -484,19 +358,22 @@ impl<C: Clients> StreamThread<C> {
 
     /// Ends the thread: commits and checkpoints if all is well, closes stores, leaves the group.
     pub(crate) fn close(mut self, is_well: bool) -> Result<()> {
-        let committed = if is_well { self.commit_before_closing() } else { Ok(false) };
+        let committed = if is_well { self.commit_before_giving_up() } else { Ok(false) };
         let (committed, mut outcome) = match committed {
             Ok(committed) => (committed, Ok(())),
             Err(error) => (false, Err(error)),
         };
         if !committed && let Err(error) = self.producer.abort_transaction() {
             // The next producer with its id does it, or the brokers after the transaction timeout.
-            tracing::warn!(%error, thread = %self.name, "left its transaction open");
+            tracing::warn!(%error, thread = %self.place.name(), "left its transaction open");
         }
         let tasks = std::mem::take(&mut self.tasks);
         outcome = outcome.and(self.close_tasks(tasks, committed));
         std::mem::take(&mut self.pending).iter().for_each(|task| self.cancel(task));
         self.report();
+        if self.place.is_removed() {
+            self.consumer.leave_for_good();
+        }
         outcome
     }
 
@@ -505,7 +382,7 @@ impl<C: Clients> StreamThread<C> {
             self.state = state;
             self.report();
         }
-        self.shared.thread_is(self.index, state);
+        self.shared.thread_is(&self.place, state);
     }
 
     fn report_if_due(&mut self) {
@@ -528,8 +405,8 @@ impl<C: Clients> StreamThread<C> {
             let restores = updater.restoring.get(&task.id).cloned().unwrap_or_default();
             TaskSnapshot::pending(task, restores)
         });
-        self.shared.snapshots[self.index].store(Arc::new(ThreadSnapshot {
-            name: Arc::clone(&self.name),
+        self.place.tell(ThreadSnapshot {
+            name: Arc::clone(self.place.name()),
             state: self.state,
             records_consumed: consumed.records,
             bytes_consumed: consumed.bytes,
@@ -548,16 +425,16 @@ impl<C: Clients> StreamThread<C> {
             transaction_time: commits.transactions.time,
             rebalances: self.counters.rebalances,
             failures: commits.failures,
-            restarts: self.shared.restarts_of(self.index),
+            restarts: self.place.restarts(),
             tasks: running.chain(pending).collect(),
-        }));
+        });
     }
 }
 
 impl<C: Clients> Drop for StreamThread<C> {
     /// After a panic nobody has closed the tasks. Readers would hold their directories, and show what is no longer kept up.
     fn drop(&mut self) {
-        self.tasks.iter().for_each(|task| self.shared.stores.remove_task(task.id()));
+        self.tasks.iter().for_each(|task| self.hide_from_queries(task));
         self.pending.iter().for_each(|task| self.cancel(task));
     }
 }

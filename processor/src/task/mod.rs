@@ -16,7 +16,7 @@ use std::time::Duration;
 use millstream_state_stores::{Offset, PartitionId, Position, StoreIndex, TaskId, TaskStores, Timestamp};
 
 use crate::api::{Headers, Lifecycle, TaskContext};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::handlers::Handlers;
 use crate::topology::RawRecord;
 
@@ -126,6 +126,19 @@ impl<M: InputMessage> Task<M> {
     pub(crate) fn become_state(&mut self, next: TaskState) -> Result<()> {
         self.state = self.state.become_state(next).map_err(|error| error.in_task(self.id))?;
         Ok(())
+    }
+
+    /// Stops where the last commit was, with everything open.
+    ///
+    /// # Errors
+    /// `Fatal` if something is not committed: whoever has the task next would not know of it.
+    pub(crate) fn suspend(&mut self) -> Result<()> {
+        if self.needs_commit {
+            return Err(Error::fatal("suspended with what it has not committed").in_task(self.id));
+        }
+        self.queues.iter_mut().for_each(PartitionQueue::suspend);
+        self.waiting_since = None;
+        self.become_state(TaskState::Suspended)
     }
 
     pub(crate) fn queues(&self) -> &[PartitionQueue<M>] {

@@ -7,6 +7,7 @@ use millstream_state_stores::{Offset, Timestamp};
 
 use super::InputMessage;
 use crate::api::{Failure, TaskContext};
+use crate::clients::PartitionOffset;
 use crate::topology::SourceEntry;
 
 /// Records of one partition in offset order, with the source that decodes them.
@@ -77,9 +78,24 @@ impl<M: InputMessage> PartitionQueue<M> {
         self.start = Some(start);
     }
 
+    /// Drops what was fetched; the partition is read again from [`PartitionQueue::resume_at`], if at all.
+    pub(super) fn suspend(&mut self) {
+        self.messages.clear();
+        self.head_time = None;
+        self.processed_to = self.committed_to;
+        self.end = None;
+        self.paused = false;
+    }
+
     /// Where to read from if everything since the last commit never happened.
     pub(crate) fn resume_at(&self) -> Option<Offset> {
         self.committed_to.or(self.start)
+    }
+
+    /// The partition, and [`PartitionQueue::resume_at`] if that is known.
+    pub(crate) fn place(&self) -> Option<PartitionOffset> {
+        let offset = Some(self.resume_at()?);
+        Some(PartitionOffset { topic: Arc::clone(&self.topic), partition: self.partition, offset })
     }
 
     /// Takes the place that another queue of the same partition had at its last commit.
@@ -218,6 +234,20 @@ mod tests {
         queue.committed();
         queue.reached_end(Offset::new(5));
         assert_eq!(queue.processed_to(), Some(Offset::new(5)), "one more, of an aborted transaction");
+    }
+
+    #[test]
+    fn a_suspended_queue_keeps_its_place_and_nothing_else() {
+        let mut queue = queue();
+        queue.starts_at(Offset::new(7));
+        (7..12).for_each(|offset| queue.push(At(offset)));
+        queue.pop();
+        queue.committed();
+        assert_eq!(queue.pause_change(2), Some(true));
+        queue.suspend();
+        assert_eq!((queue.len(), queue.resume_at(), queue.to_commit()), (0, Some(Offset::new(8)), None));
+        assert!(!queue.is_caught_up());
+        assert_eq!(queue.pause_change(2), None, "nobody pauses what nobody reads");
     }
 
     #[test]

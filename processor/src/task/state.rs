@@ -7,12 +7,16 @@ use crate::error::{Error, Result};
 /// ```text
 ///            +-----------+      +-----------+
 ///  Created ->| Restoring |----->|  Running  |
-///     |      +-----+-----+      +-----+-----+
-///     |            |                  |
-///     |            v                  v
-///     |        +------------------------+
-///     +------->|         Closed         |
-///              +------------------------+
+///     |      +-+--+------+      +---+---+---+
+///     |        |  |     ^           |   |
+///     |        |  v     |           v   |
+///     |        | +------+-------------+ |
+///     |        | |     Suspended      | |
+///     |        | +---------+----------+ |
+///     |        v           v            v
+///     |      +----------------------------+
+///     +----->|           Closed           |
+///            +----------------------------+
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskState {
@@ -22,14 +26,22 @@ pub enum TaskState {
     Restoring,
     /// It processes records.
     Running,
+    /// The group took its input away, and has yet to say whether it comes back. Everything is committed and stays open; nothing is read,
+    /// processed or written, and queries do not see it.
+    Suspended,
     /// It has given up its stores.
     Closed,
 }
 
 impl TaskState {
     /// All states, in order of life.
-    pub const ALL: [TaskState; 4] =
-        [TaskState::Created, TaskState::Restoring, TaskState::Running, TaskState::Closed];
+    pub const ALL: [TaskState; 5] = [
+        TaskState::Created,
+        TaskState::Restoring,
+        TaskState::Running,
+        TaskState::Suspended,
+        TaskState::Closed,
+    ];
 
     /// Lower-case name, as in metrics.
     pub fn name(self) -> &'static str {
@@ -37,16 +49,20 @@ impl TaskState {
             TaskState::Created => "created",
             TaskState::Restoring => "restoring",
             TaskState::Running => "running",
+            TaskState::Suspended => "suspended",
             TaskState::Closed => "closed",
         }
     }
 
     /// Whether the diagram has an arrow from this state to `next`.
     pub fn can_become(self, next: TaskState) -> bool {
-        use TaskState::{Closed, Created, Restoring, Running};
+        use TaskState::{Closed, Created, Restoring, Running, Suspended};
         matches!(
             (self, next),
-            (Created, Restoring | Closed) | (Restoring, Running | Closed) | (Running, Closed)
+            (Created, Restoring | Closed)
+                | (Restoring, Running | Suspended | Closed)
+                | (Running, Suspended | Closed)
+                | (Suspended, Restoring | Closed)
         )
     }
 
@@ -69,15 +85,19 @@ mod tests {
             .flat_map(|from| TaskState::ALL.into_iter().map(move |to| (from, to)))
             .filter(|(from, to)| from.can_become(*to))
             .collect();
-        use TaskState::{Closed, Created, Restoring, Running};
+        use TaskState::{Closed, Created, Restoring, Running, Suspended};
         assert_eq!(
             arrows,
             [
                 (Created, Restoring),
                 (Created, Closed),
                 (Restoring, Running),
+                (Restoring, Suspended),
                 (Restoring, Closed),
-                (Running, Closed)
+                (Running, Suspended),
+                (Running, Closed),
+                (Suspended, Restoring),
+                (Suspended, Closed),
             ]
         );
     }

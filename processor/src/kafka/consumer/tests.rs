@@ -1,12 +1,16 @@
 //! The consumer on the embedded Kafka.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::KafkaConsumer;
-use crate::clients::{Consumer, Fetched, PartitionOffset};
+use crate::clients::{Consumer, Fetched, GroupChange, PartitionOffset};
 use crate::clock::SystemClock;
+use crate::config::{GroupProtocol, OffsetReset, Settings};
 use crate::error::Result;
 use crate::kafka::{EmbeddedKafka, TopicWriter};
+use crate::membership::GroupMember;
+use crate::task::InputMessage;
 use millstream_state_stores::Offset;
 
 const TOPIC: &str = "orders";
@@ -30,7 +34,7 @@ fn fetch_to(consumer: &mut KafkaConsumer, next: i64) -> Result<Vec<i64>> {
             match fetched {
                 Fetched::Message(message) => {
                     at_end = false;
-                    offsets.push(crate::task::InputMessage::raw(&message).offset.get());
+                    offsets.push(message.raw().offset.get());
                 }
                 Fetched::EndOfPartition(_) => at_end = true,
             }
@@ -80,5 +84,106 @@ fn a_pause_does_not_outlive_the_assignment() -> Result<()> {
     write(&mut writer, 10..20)?;
     consumer.assign(&from(10))?;
     assert_eq!(fetch_to(&mut consumer, 20)?, (10..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// A member of a group to which partitions come one by one, and all it has read.
+struct Member {
+    consumer: KafkaConsumer,
+    read: BTreeMap<i32, Vec<i64>>,
+    ends: usize,
+    changes: usize,
+}
+
+impl Member {
+    fn join(settings: &Settings, client_id: &str) -> Result<Self> {
+        let consumer = KafkaConsumer::in_group(settings, "shop", client_id, None)?;
+        consumer.subscribe(&[TOPIC])?;
+        Ok(Member { consumer, read: BTreeMap::new(), ends: 0, changes: 0 })
+    }
+
+    /// Carries out what the group decided, and fetches.
+    fn turn(&mut self) -> Result<()> {
+        while let Some(event) = self.consumer.poll_group()? {
+            self.changes += 1;
+            if matches!(event.change, GroupChange::AssignedAll | GroupChange::AssignedMore) {
+                let starts = match event.partitions.is_empty() {
+                    true => Vec::new(),
+                    false => self.consumer.starts(&event.partitions, |_| OffsetReset::Earliest)?,
+                };
+                self.consumer.assign(&starts)?;
+            } else {
+                let next = |partition| self.read.get(partition)?.last().map(|last| Offset::new(last + 1));
+                let offsets = event.partitions.iter().filter_map(|(topic, partition)| {
+                    let offset = Some(next(partition)?);
+                    Some(PartitionOffset { topic: topic.clone(), partition: *partition, offset })
+                });
+                self.consumer.commit(&offsets.collect::<Vec<_>>())?;
+                self.consumer.unassign(&event.partitions)?;
+            }
+        }
+        let assigned: Vec<i32> = self.consumer.assigned().iter().map(|(_, partition)| *partition).collect();
+        self.consumer.fetch(Duration::from_millis(10), |index, fetched| {
+            match fetched {
+                Fetched::Message(message) => {
+                    self.read.entry(assigned[index]).or_default().push(message.raw().offset.get());
+                }
+                Fetched::EndOfPartition(_) => self.ends += 1,
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+fn turns_until(members: &mut [Member], what: &str, done: impl Fn(&[Member]) -> bool) -> Result<()> {
+    let clock = SystemClock::shared();
+    let deadline = clock.monotonic() + DEADLINE;
+    while !done(members) {
+        let read: Vec<_> = members.iter().map(|member| &member.read).collect();
+        assert!(clock.monotonic() < deadline, "waited for {what}; read {read:?}");
+        members.iter_mut().try_for_each(Member::turn)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_partition_that_stays_while_others_go_is_read_on_without_a_gap_and_nothing_twice() -> Result<()> {
+    let kafka = EmbeddedKafka::start(1)?;
+    kafka.create_topic(TOPIC, 4)?;
+    let settings = Settings { group_protocol: GroupProtocol::Consumer, ..kafka.settings() };
+    let mut writer = TopicWriter::new(&settings, "writer")?;
+    let mut write = |records: std::ops::Range<i64>| {
+        records.clone().try_for_each(|record| writer.write(TOPIC, &format!("key-{record}"), &record))?;
+        writer.flush()
+    };
+    let all_read = |many: usize| {
+        move |members: &[Member]| {
+            let read = members.iter().flat_map(|member| member.read.values()).map(Vec::len);
+            read.sum::<usize>() >= many
+        }
+    };
+    write(0..200)?;
+    let mut members = vec![Member::join(&settings, "first")?];
+    turns_until(&mut members, "everything", all_read(200))?;
+    turns_until(&mut members, "the ends", |members| members[0].ends >= 4)?;
+
+    members.push(Member::join(&settings, "second")?);
+    let shared = |members: &[Member]| members.iter().all(|member| member.consumer.assigned().len() == 2);
+    turns_until(&mut members, "the partitions to be shared", shared)?;
+    write(200..400)?;
+    turns_until(&mut members, "what came since", all_read(400))?;
+    write(400..600)?;
+    turns_until(&mut members, "what came then", all_read(600))?;
+
+    assert!(members[0].changes >= 2, "some of its partitions went");
+    let mut by_partition: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+    for (partition, offsets) in members.iter().flat_map(|member| &member.read) {
+        by_partition.entry(*partition).or_default().extend(offsets);
+    }
+    for (partition, offsets) in by_partition {
+        let expected: Vec<i64> = (0..).take(offsets.len()).collect();
+        assert_eq!(offsets, expected, "partition {partition}");
+    }
     Ok(())
 }

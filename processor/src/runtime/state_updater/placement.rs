@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use millstream_state_stores::{TaskId, murmur2};
 
 use crate::kafka::MemberAssignment;
+use crate::membership::Inputs;
 
 /// The tasks that each live instance runs, by its process id; under none, those of members that do not say of which process they are,
 /// and so have no standbys.
@@ -13,7 +14,7 @@ pub(crate) type ActiveTasks = BTreeMap<Option<String>, BTreeSet<TaskId>>;
 /// What a stream thread's clients are called in Kafka, up to what each of them does: `<application>-<process>-StreamThread-<n>`, as in Kafka
 /// Streams. Others read off it which process a member of the group is of.
 pub(crate) fn client_id(application_id: &str, process_id: &str, thread: usize) -> String {
-    format!("{application_id}-{process_id}-StreamThread-{}", thread + 1)
+    format!("{application_id}-{process_id}-StreamThread-{thread}")
 }
 
 /// The process that a client of the application is of; none if it is called otherwise.
@@ -25,16 +26,15 @@ pub(crate) fn process_of<'a>(application_id: &str, client_id: &'a str) -> Option
 /// Which instance runs what.
 pub(crate) fn active_tasks(
     application_id: &str,
-    readers: &BTreeMap<String, u32>,
+    inputs: &Inputs,
     members: &[MemberAssignment],
 ) -> ActiveTasks {
     let mut active = ActiveTasks::new();
     for member in members {
         let process = process_of(application_id, &member.client_id).map(str::to_owned);
         let tasks = active.entry(process).or_default();
-        tasks.extend(member.partitions.iter().filter_map(|(topic, partition)| {
-            Some(TaskId { subtopology: *readers.get(topic)?, partition: *partition })
-        }));
+        tasks
+            .extend(member.partitions.iter().filter_map(|(topic, partition)| inputs.task(topic, *partition)));
     }
     active
 }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn client_ids_name_their_process() {
-        let id = client_id("shop-eu", "6f-1a", 1);
+        let id = client_id("shop-eu", "6f-1a", 2);
         assert_eq!(id, "shop-eu-6f-1a-StreamThread-2");
         let cases = [
             (&*format!("{id}-consumer"), Some("6f-1a")),
@@ -114,8 +114,7 @@ mod tests {
 
     #[test]
     fn partitions_make_tasks_and_threads_make_instances() {
-        let readers =
-            BTreeMap::from([("orders".to_owned(), 0), ("stock".to_owned(), 0), ("by-sku".to_owned(), 1)]);
+        let inputs = Inputs::new([("orders".into(), 0, 2), ("stock".into(), 0, 2), ("by-sku".into(), 1, 4)]);
         let member = |client_id: &str, partitions: &[(&str, i32)]| MemberAssignment {
             client_id: client_id.to_owned(),
             partitions: partitions
@@ -129,7 +128,7 @@ mod tests {
             member("a-console", &[("orders", 1)]),
             member("shop-b-StreamThread-1-consumer", &[]),
         ];
-        let active = active_tasks("shop", &readers, &members);
+        let active = active_tasks("shop", &inputs, &members);
         let first = TaskId { subtopology: 0, partition: 0 };
         let expected = ActiveTasks::from([
             (Some("a".to_owned()), BTreeSet::from([first, task(3)])),

@@ -81,7 +81,7 @@ impl Standbys {
             }
         };
         let me = shared.process_id();
-        let active = members.map(|members| active_tasks(&shared.application_id, &shared.readers, &members));
+        let active = members.map(|members| active_tasks(&shared.application_id, &shared.inputs, &members));
         let mine = active.as_ref().and_then(|active| active.get(&Some(me.to_owned())));
         let (Some(active), Some(mine)) = (&active, mine) else {
             self.next_look = now + LOOK_AGAIN;

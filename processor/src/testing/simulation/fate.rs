@@ -44,7 +44,11 @@ pub(super) enum Fault {
     Stop,
     /// A process is stopped by the system, and goes on as if nothing had happened after others took its tasks.
     Pause,
-    /// The group forms anew with the same members.
+    /// A stream thread is added to a process that runs.
+    AddThread,
+    /// A stream thread is removed from a process that runs, if only the last one.
+    RemoveThread,
+    /// The group forms anew with the same members, of which some may get others' shares.
     Rebalance,
     /// The group takes a member for dead that is not.
     Kick,
@@ -59,7 +63,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Fault; 23] = [
+    pub(super) const ALL: [Fault; 25] = [
         Fault::Crash,
         Fault::Panic,
         Fault::DiskFails,
@@ -77,6 +81,8 @@ impl Fault {
         Fault::Kill,
         Fault::Stop,
         Fault::Pause,
+        Fault::AddThread,
+        Fault::RemoveThread,
         Fault::Rebalance,
         Fault::Kick,
         Fault::Fence,
@@ -91,7 +97,7 @@ impl Fault {
             Fault::Crash => 2,
             Fault::DiskFails => 20,
             Fault::NoAnswer => 50,
-            Fault::Kill | Fault::Stop | Fault::Pause => 12,
+            Fault::Kill | Fault::Stop | Fault::Pause | Fault::AddThread | Fault::RemoveThread => 12,
             Fault::Rebalance | Fault::Kick | Fault::Fence | Fault::ClockJump | Fault::Compaction => 8,
             Fault::SendRefused => 4,
             Fault::Panic => 1,

@@ -88,6 +88,14 @@ pub(super) fn check_readers(machine: &Machine, around: &Surroundings) -> Result<
     Ok(())
 }
 
+/// A task that stayed with its thread has the store it had.
+pub(super) fn check_staying(machine: &Machine, around: &Surroundings) -> Result<(), String> {
+    let opened_again = machine.instance.iter().flat_map(|instance| instance.opened_again(around)).next();
+    opened_again.map_or(Ok(()), |number| {
+        Err(format!("{} opened task {number} again, which had stayed with its thread", machine.name))
+    })
+}
+
 /// The open stores of all instances.
 fn views(world: &World) -> impl Iterator<Item = StoreView> {
     let instances = world.machines.iter().filter_map(|machine| machine.instance.as_ref());
@@ -107,7 +115,7 @@ pub(super) fn standbys_in_place(world: &World) -> bool {
     let is_stateful = |task| stateful_tasks(around).any(|stateful| stateful == task);
     world.machines.iter().all(|machine| {
         let Some(instance) = &machine.instance else { return false };
-        let active = active_tasks(APPLICATION, &instance.shared.readers, &members);
+        let active = active_tasks(APPLICATION, &instance.shared.inputs, &members);
         let expected = standbys_of(&machine.name, &active, around.scenario.standby_replicas, is_stateful);
         let snapshot = instance.shared.state_updater.snapshot();
         let mut followed = snapshot.standbys.values().flatten();
@@ -130,8 +138,8 @@ fn check_standbys(world: &World) -> Result<(), String> {
             return Err(format!("task {task} has {} standbys, not {expected}", standbys.len()));
         }
         let runs_here = |instance: &&Instance| {
-            let threads = instance.shared.snapshots.iter().map(|snapshot| snapshot.load_full());
-            threads.flat_map(|thread| thread.tasks.clone()).any(|running| running.id == task)
+            let threads = instance.shared.threads.snapshots();
+            threads.iter().flat_map(|thread| &thread.tasks).any(|running| running.id == task)
         };
         if standbys.iter().any(runs_here) {
             return Err(format!("task {task} runs beside its standby"));

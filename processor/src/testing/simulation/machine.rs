@@ -18,7 +18,7 @@ use super::scenario::Scenario;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread, UpdaterLoop};
+use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread, ThreadPlace, UpdaterLoop};
 use crate::step::StepListener;
 use crate::task::TaskPlan;
 use crate::testing::no_cluster::NoCluster;
@@ -38,7 +38,7 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     fn clients(&self, process: &Arc<Process>) -> SimulatedClients {
-        SimulatedClients::new(&self.cluster, process, &self.clock, self.scenario.mutation)
+        SimulatedClients::new(&self.cluster, process, &self.clock, &self.scenario)
     }
 }
 
@@ -59,9 +59,11 @@ pub(super) struct Instance {
 }
 
 /// A stream thread, or the place of one that is about to begin anew.
-#[derive(Default)]
 pub(super) struct Worker {
+    place: Arc<ThreadPlace>,
     pub(super) thread: Option<SimulatedThread>,
+    /// Those of the thread.
+    clients: Option<SimulatedClients>,
     is_busy: bool,
 }
 
@@ -119,7 +121,7 @@ impl Machine {
             process_id: ProcessId::unclaimed(&*self.name),
         });
         shared.directory = self.directory(&process);
-        let workers = (0..around.scenario.threads).map(|_| Worker::default()).collect();
+        let workers = shared.threads.places().into_iter().map(Worker::at).collect();
         let shared = Arc::new(shared);
         let clients = around.clients(&process);
         let updater = SimulatedUpdater::new(clients.clone(), clients.into_group_view(), Arc::clone(&shared));
@@ -151,6 +153,19 @@ impl Machine {
         }
     }
 
+    /// Ends one of the instance's threads as asked.
+    pub(super) fn remove_thread(&mut self, around: &Surroundings) -> Turn {
+        let Some(instance) = self.instance.as_mut().filter(|instance| !instance.workers.is_empty()) else {
+            return Turn::GoesOn;
+        };
+        let Worker { place, thread, .. } = instance.workers.remove(around.fate.below(instance.workers.len()));
+        around.fate.note(|| format!("{} loses {}", instance.process.name, place.name()));
+        instance.shared.stop_thread(&place);
+        let closed = thread.map_or(Ok(()), end);
+        instance.shared.remove_thread(&place);
+        instance.judge(closed, around)
+    }
+
     /// Ends the instance as asked.
     pub(super) fn stop(&mut self, around: &Surroundings) -> Turn {
         let Some(mut instance) = self.instance.take() else { return Turn::GoesOn };
@@ -159,13 +174,22 @@ impl Machine {
         instance.shared.stop();
         let mut turn = Turn::GoesOn;
         for thread in workers.into_iter().filter_map(|worker| worker.thread) {
-            let closed = catch_unwind(AssertUnwindSafe(|| thread.close(true)));
-            let closed = closed.unwrap_or_else(|_panic| Err(Error::fatal("panicked")));
-            turn = turn.worse(instance.judge(closed, around));
+            turn = turn.worse(instance.judge(end(thread), around));
         }
         let is_dead = instance.process.is_dead();
         instance.updater.close();
         if is_dead { Turn::Crashed } else { turn }
+    }
+}
+
+fn end(thread: SimulatedThread) -> Result<()> {
+    let closed = catch_unwind(AssertUnwindSafe(|| thread.close(true)));
+    closed.unwrap_or_else(|_panic| Err(Error::fatal("panicked")))
+}
+
+impl Worker {
+    fn at(place: Arc<ThreadPlace>) -> Self {
+        Worker { place, thread: None, clients: None, is_busy: false }
     }
 }
 
@@ -212,7 +236,8 @@ impl Instance {
         };
         match outcome {
             Ok(is_busy) => {
-                self.workers[worker] = Worker { thread: Some(thread), is_busy };
+                let worker = &mut self.workers[worker];
+                (worker.thread, worker.is_busy) = (Some(thread), is_busy);
                 Ok(())
             }
             Err(error) => {
@@ -240,12 +265,28 @@ impl Instance {
         self.workers.iter().all(|worker| worker.thread.is_none())
     }
 
+    pub(super) fn add_thread(&mut self) {
+        self.workers.push(Worker::at(self.shared.add_thread()));
+    }
+
     fn begin(&mut self, worker: usize, around: &Surroundings) -> Result<()> {
-        let thread =
-            SimulatedThread::create(&around.clients(&self.process), Arc::clone(&self.shared), worker)?;
+        let clients = around.clients(&self.process);
+        let worker = &mut self.workers[worker];
+        worker.clients = Some(clients.clone());
+        let thread = SimulatedThread::create(&clients, Arc::clone(&self.shared), Arc::clone(&worker.place))?;
         thread.join_group()?;
-        self.workers[worker] = Worker { thread: Some(thread), is_busy: false };
+        (worker.thread, worker.is_busy) = (Some(thread), false);
         Ok(())
+    }
+
+    /// The tasks that stayed with their threads and were opened again all the same.
+    pub(super) fn opened_again(&self, around: &Surroundings) -> Vec<i32> {
+        let store = around.scenario.program.store();
+        let opened_again = |worker: &Worker| {
+            let (clients, thread) = (worker.clients.as_ref()?, worker.thread.as_ref()?);
+            clients.opened_again(|partition| thread.reader(store, partition))
+        };
+        self.workers.iter().filter_map(opened_again).collect()
     }
 
     /// What an outcome means for the instance.
@@ -276,7 +317,7 @@ fn is_excused(error: &Error, around: &Surroundings) -> bool {
         }
         ErrorKind::Record => has_lost_record,
         ErrorKind::Retry => {
-            let passes_time = [Fault::Stall, Fault::Pause];
+            let passes_time = [Fault::Stall, Fault::Pause, Fault::AddThread];
             around.scenario.threads > 1 || passes_time.into_iter().any(|fault| around.fate.has_struck(fault))
         }
         _ => false,

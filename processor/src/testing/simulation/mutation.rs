@@ -16,18 +16,21 @@ pub(crate) enum Mutation {
     ZombieWrites,
     /// What was fetched before an abort is processed after it.
     QueueNotEmptied,
+    /// A task that stays with its thread is closed at a rebalance, and opened again.
+    ReopensWhatStays,
     /// A standby that becomes active is taken for complete as it is.
     PromotedWithoutTail,
 }
 
 impl Mutation {
-    pub(super) const ALL: [Mutation; 7] = [
+    pub(super) const ALL: [Mutation; 8] = [
         Mutation::RecordsLeftBehind,
         Mutation::OffsetBeforeFlush,
         Mutation::CheckpointBeforeCommit,
         Mutation::StoresNotRolledBack,
         Mutation::ZombieWrites,
         Mutation::QueueNotEmptied,
+        Mutation::ReopensWhatStays,
         Mutation::PromotedWithoutTail,
     ];
 }

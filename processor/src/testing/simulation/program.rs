@@ -90,11 +90,15 @@ impl Program {
     }
 
     pub(super) fn source_topics(&self) -> BTreeMap<Arc<str>, i32> {
-        let second = match self.kind {
-            Kind::Tally => internal_topic(APPLICATION, BY_SKU),
-            Kind::Join => "stock".to_string(),
-        };
-        [("orders".into(), self.partitions), (second.into(), self.partitions)].into()
+        [("orders".into(), self.partitions), (self.kept_topic(), self.partitions)].into()
+    }
+
+    /// The source topic that the tasks with the store read, and no others.
+    pub(super) fn kept_topic(&self) -> Arc<str> {
+        match self.kind {
+            Kind::Tally => internal_topic(APPLICATION, BY_SKU).into(),
+            Kind::Join => "stock".into(),
+        }
     }
 
     pub(super) fn topics(&self) -> BTreeMap<Arc<str>, i32> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::cluster::Timeouts;
+use super::cluster::{Protocol, Timeouts};
 use super::fate::Fault;
 use super::mutation::Mutation;
 use super::program::{Kind, Program};
@@ -16,6 +16,7 @@ pub(super) struct Scenario {
     pub(super) seed: u64,
     pub(super) program: Program,
     pub(super) guarantee: ProcessingGuarantee,
+    pub(super) protocol: Protocol,
     /// Whether a thread may lose its tasks without being asked. Under at-least-once it may then write over what their new owner
     /// wrote, because nothing fences it.
     pub(super) has_zombies: bool,
@@ -48,6 +49,7 @@ impl Scenario {
             seed,
             program: Program { kind, is_cached: one_of(&[0, 1]) == 1, partitions: 2 },
             guarantee,
+            protocol: if one_of(&[0, 1]) == 0 { Protocol::Eager } else { Protocol::Incremental },
             has_zombies: is_exactly_once || one_of(&[0, 1]) == 1,
             machines: size(one_of(&[1, 2, 2, 3])),
             threads: size(one_of(&[1, 1, 2])),

@@ -55,7 +55,8 @@ impl World {
     fn new(scenario: Scenario, fate: &Arc<Fate>) -> Result<Self, Error> {
         let clock = Arc::new(SimulatedClock::default());
         let program = Rc::new(scenario.program);
-        let cluster = Cluster::new(&program, scenario.timeouts(), &clock, fate, scenario.mutation);
+        let cluster =
+            Cluster::new(&program, scenario.protocol, scenario.timeouts(), &clock, fate, scenario.mutation);
         let mut world = World {
             machines: (0..scenario.machines).map(Machine::new).collect(),
             around: Surroundings {
@@ -130,9 +131,16 @@ impl World {
                 fate.note(|| format!("{} is paused", instance.process.name));
                 instance.process.pause(true);
             }
+            Some(_) if fate.strikes(Fault::RemoveThread) => {
+                let turn = this.remove_thread(around);
+                self.after(machine, turn)?;
+            }
+            Some(instance) if fate.strikes(Fault::AddThread) => instance.add_thread(),
             Some(instance) => {
+                let threads = instance.shared.threads.places();
                 if fate.strikes(Fault::Fence)
-                    && let Some(id) = instance.shared.transactional_id(fate.below(instance.workers.len()))
+                    && let Some(thread) = threads.get(fate.below(threads.len()))
+                    && let Some(id) = instance.shared.transactional_id(thread)
                 {
                     // If a transaction is being ended, the intruder would have to ask again; this one gives up.
                     let _identity_or_not_yet = around.cluster.borrow_mut().init_transactions(&id);
@@ -151,7 +159,7 @@ impl World {
         }
         let group = &mut cluster.group;
         if fate.strikes(Fault::Rebalance) {
-            group.rebalance();
+            group.rebalance(fate);
         }
         if fate.strikes(Fault::Kick) {
             let members = group.members();
@@ -184,6 +192,7 @@ impl World {
             return Err(violation);
         }
         invariants::check_readers(&self.machines[machine], &self.around)?;
+        invariants::check_staying(&self.machines[machine], &self.around)?;
         invariants::check_disk(&self.machines[machine], &self.around)
     }
 
@@ -197,6 +206,11 @@ impl World {
             for machine in 0..self.machines.len() {
                 if self.machines[machine].instance.is_none() {
                     self.machines[machine].start(&self.around).map_err(|error| error.to_string())?;
+                }
+                if let Some(instance) =
+                    self.machines[machine].instance.as_mut().filter(|it| it.workers.is_empty())
+                {
+                    instance.add_thread();
                 }
                 let parties = self.machines[machine].instance.as_ref().map_or(0, Instance::parties);
                 for party in 0..parties {

@@ -1,18 +1,21 @@
 //! A consumer on the simulated cluster. It fetches ahead, as a real one does, and hands out as much of it as chance will have.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::Offset;
 
 use super::SimulatedClients;
-use crate::clients::{Consumer, Fetched, GroupEvent, PartitionOffset, Traffic};
+use crate::clients::{Consumer, Fetched, GroupChange, GroupEvent, PartitionOffset, Traffic};
 use crate::clock::Clock;
 use crate::config::OffsetReset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::testing::simulation::cluster::{Group, MemberId, Membership, Placed, Refusal, TopicPartition};
+use crate::membership::GroupMember;
+use crate::testing::simulation::cluster::{
+    Group, MemberId, Membership, Move, Placed, Protocol, Refusal, TopicPartition,
+};
 use crate::testing::simulation::fate::{Fate, Fault};
 use crate::testing::simulation::mutation::Mutation;
 
@@ -33,13 +36,60 @@ enum Place {
     Member(RefCell<Standing>),
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Standing {
     id: Option<MemberId>,
     /// The generation it knows.
-    generation: u64,
-    /// Whether it has been told of partitions, if only of none, that it has not given up.
-    holds: bool,
+    generation: i32,
+    /// What it has been told that it has, if only nothing, and has not given up.
+    given: Option<BTreeSet<TopicPartition>>,
+    /// What it was told last, until it is carried out.
+    told: Option<GroupEvent>,
+    /// Partition by partition: each revocation is followed by an assignment, if only of nothing.
+    owes_assignment: bool,
+}
+
+impl Standing {
+    fn tell(
+        &mut self,
+        change: GroupChange,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Option<GroupEvent> {
+        let partitions = partitions.into_iter().collect();
+        self.told = Some(GroupEvent { partitions, generation: self.generation, change });
+        self.told.clone()
+    }
+
+    /// In the protocol in which all give up everything before anybody gets anything.
+    fn eager_event(&mut self, group: &mut Group, id: MemberId) -> Option<GroupEvent> {
+        if group.must_rejoin(id) {
+            if let Some(given) = &self.given {
+                let given = given.clone();
+                return self.tell(GroupChange::Revoked, given);
+            }
+            group.rejoin(id);
+            return None;
+        }
+        let (generation, partitions) =
+            group.assignment(id).filter(|(generation, _)| *generation > self.generation)?;
+        self.generation = generation;
+        self.tell(GroupChange::AssignedAll, partitions)
+    }
+
+    /// In the protocol in which partitions come and go one by one.
+    fn incremental_event(&mut self, group: &mut Group, id: MemberId, fate: &Fate) -> Option<GroupEvent> {
+        if std::mem::take(&mut self.owes_assignment) {
+            return self.tell(GroupChange::AssignedMore, []);
+        }
+        let (generation, asked) = group.next_move(id, fate)?;
+        match asked {
+            Move::Revoke(partitions) => self.tell(GroupChange::Revoked, partitions),
+            Move::Assign(partitions) => {
+                self.generation = generation;
+                self.tell(GroupChange::AssignedMore, partitions)
+            }
+        }
+    }
 }
 
 /// How far a partition is read.
@@ -100,6 +150,15 @@ impl SimulatedConsumer {
         }
     }
 
+    fn stop_reading(&mut self, partitions: &[TopicPartition]) {
+        let kept = std::mem::take(&mut self.assigned).into_iter().zip(std::mem::take(&mut self.partitions));
+        (self.assigned, self.partitions) = match self.clients.protocol {
+            Protocol::Eager => (Vec::new(), Vec::new()),
+            Protocol::Incremental => kept.filter(|(assigned, _)| !partitions.contains(assigned)).unzip(),
+        };
+        self.owns_what_it_reads();
+    }
+
     /// Hands out some of what was fetched of a partition, and its end if it is reached.
     fn hand_out(
         &mut self,
@@ -137,49 +196,43 @@ impl SimulatedConsumer {
 
 impl Consumer for SimulatedConsumer {
     type Message = Placed;
-    type GroupMetadata = Option<Membership>;
-
-    fn subscribe(&self, _topics: &[&str]) -> Result<()> {
-        self.clients.process.calls("subscribe")?;
-        self.with_group(|group, standing, now| {
-            standing.id = Some(group.join(&self.clients.process, &self.client_id, now));
-        });
-        Ok(())
-    }
 
     fn poll_group(&mut self) -> Result<Option<GroupEvent>> {
         self.clients.process.calls("poll group")?;
-        let assigned = &self.assigned;
+        let protocol = self.clients.protocol;
         let event = self.with_group(|group, standing, now| {
             let id = standing.id?;
-            let is_lost = !group.knows(id);
-            if standing.holds && (is_lost || group.must_rejoin(id)) {
-                return Some(GroupEvent::Revoked { partitions: assigned.clone(), lost: is_lost });
+            if group.knows(id) {
+                return match protocol {
+                    Protocol::Eager => standing.eager_event(group, id),
+                    Protocol::Incremental => standing.incremental_event(group, id, self.fate()),
+                };
             }
-            if is_lost {
-                standing.id = Some(group.join(&self.clients.process, &self.client_id, now));
-            } else if group.must_rejoin(id) {
-                group.rejoin(id);
-            } else if let Some((generation, partitions)) =
-                group.assignment(id).filter(|(generation, _)| *generation > standing.generation)
-            {
-                standing.generation = generation;
-                standing.holds = true;
-                return Some(GroupEvent::Assigned(partitions.to_vec()));
+            if let Some(given) = standing.given.clone() {
+                return standing.tell(GroupChange::Lost, given);
             }
+            standing.id = Some(group.join(&self.clients.process, &self.client_id, now));
             None
         });
         let event = event.flatten();
         if let Some(event) = &event {
             self.fate().note(|| format!("{} is told: {event:?}", self.clients.process.name));
+            self.clients.staying.borrow_mut().told(event);
         }
         Ok(event)
     }
 
     fn assign(&mut self, partitions: &[PartitionOffset]) -> Result<()> {
         self.clients.process.calls("assign")?;
-        self.assigned.clear();
-        self.partitions.clear();
+        self.with_group(|_, standing, _| {
+            if let Some(GroupEvent { partitions, .. }) = standing.told.take() {
+                standing.given.get_or_insert_default().extend(partitions);
+            }
+        });
+        if matches!(self.place, Place::Outside) || self.clients.protocol == Protocol::Eager {
+            self.assigned.clear();
+            self.partitions.clear();
+        }
         for PartitionOffset { topic, partition, offset } in partitions {
             let (partition, next) = ((Arc::clone(topic), *partition), offset.unwrap_or(Offset::new(0)));
             self.check_start(&partition, next);
@@ -195,38 +248,32 @@ impl Consumer for SimulatedConsumer {
         Ok(())
     }
 
-    fn unassign(&mut self, _partitions: &[TopicPartition]) -> Result<()> {
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         self.clients.process.calls("unassign")?;
-        self.assigned.clear();
-        self.partitions.clear();
-        self.owns_what_it_reads();
+        self.stop_reading(partitions);
+        let protocol = self.clients.protocol;
         self.with_group(|group, standing, _| {
-            standing.holds = false;
-            standing.id.into_iter().for_each(|id| group.rejoin(id));
+            let Some(GroupEvent { partitions, change, .. }) = standing.told.take() else { return };
+            let is_over = protocol == Protocol::Eager || change == GroupChange::Lost;
+            if let Some(given) = standing.given.as_mut().filter(|_| !is_over) {
+                given.retain(|partition| !partitions.contains(partition));
+                standing.owes_assignment = true;
+            } else {
+                standing.given = None;
+                standing.owes_assignment = false;
+            }
+            if let Some(id) = standing.id {
+                match protocol {
+                    Protocol::Eager => group.rejoin(id),
+                    Protocol::Incremental => group.given_up(id, &partitions),
+                }
+            }
         });
         Ok(())
     }
 
     fn assigned(&self) -> &[TopicPartition] {
         &self.assigned
-    }
-
-    fn starts(
-        &self,
-        partitions: &[TopicPartition],
-        _reset: impl Fn(&str) -> OffsetReset,
-    ) -> Result<Vec<PartitionOffset>> {
-        self.clients.process.asks("committed offsets")?;
-        let cluster = &mut *self.clients.cluster.borrow_mut();
-        cluster.tick();
-        let starts = partitions.iter().map(|partition| {
-            let committed = cluster.committed(partition).map_err(|_not_yet| {
-                Error::new(ErrorKind::Retry, "a transaction decides about the committed offset")
-            })?;
-            let offset = Some(Offset::new(committed.unwrap_or(0)));
-            Ok(PartitionOffset { topic: Arc::clone(&partition.0), partition: partition.1, offset })
-        });
-        starts.collect()
     }
 
     fn fetch(
@@ -254,28 +301,6 @@ impl Consumer for SimulatedConsumer {
         Ok(())
     }
 
-    fn commit(&self, offsets: &[PartitionOffset]) -> Result<()> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        self.clients.process.calls("commit offsets")?;
-        if self.fate().strikes(Fault::CommitRefused) {
-            return Err(Error::new(ErrorKind::Retry, "the offsets were not committed"));
-        }
-        let membership = self.group_metadata()?;
-        let mut cluster = self.clients.cluster.borrow_mut();
-        cluster.tick();
-        let committed = membership.map_or(Err(Refusal::StaleMember), |membership| {
-            cluster.commit(membership, &positions_of(offsets))
-        });
-        committed
-            .map_err(|_stale| Error::new(ErrorKind::Migrated, "the group went on without this member"))?;
-        if self.fate().strikes(Fault::CommitAnswerLost) {
-            return Err(Error::new(ErrorKind::Retry, "nobody said whether the offsets were committed"));
-        }
-        Ok(())
-    }
-
     fn seek(&mut self, positions: &[PartitionOffset]) -> Result<()> {
         self.clients.process.calls("seek")?;
         if self.fate().strikes(Fault::SeekFails) {
@@ -299,12 +324,6 @@ impl Consumer for SimulatedConsumer {
         Ok(())
     }
 
-    fn group_metadata(&self) -> Result<Option<Membership>> {
-        let Place::Member(standing) = &self.place else { return Ok(None) };
-        let Standing { id, generation, .. } = *standing.borrow();
-        Ok(id.map(|member| Membership { member, generation }))
-    }
-
     fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset> {
         Some(self.clients.cluster.borrow().log(&(topic.into(), partition)).stable_end())
     }
@@ -317,6 +336,69 @@ impl Consumer for SimulatedConsumer {
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }
+}
+
+impl GroupMember for SimulatedConsumer {
+    type Identity = Option<Membership>;
+
+    fn subscribe(&self, _topics: &[&str]) -> Result<()> {
+        self.clients.process.calls("subscribe")?;
+        self.with_group(|group, standing, now| {
+            standing.id = Some(group.join(&self.clients.process, &self.client_id, now));
+        });
+        Ok(())
+    }
+
+    fn starts(
+        &self,
+        partitions: &[TopicPartition],
+        _reset: impl Fn(&str) -> OffsetReset,
+    ) -> Result<Vec<PartitionOffset>> {
+        self.clients.process.asks("committed offsets")?;
+        let cluster = &mut *self.clients.cluster.borrow_mut();
+        cluster.tick();
+        let starts = partitions.iter().map(|partition| {
+            let committed = cluster.committed(partition).map_err(|_not_yet| {
+                Error::new(ErrorKind::Retry, "a transaction decides about the committed offset")
+            })?;
+            let offset = Some(Offset::new(committed.unwrap_or(0)));
+            Ok(PartitionOffset { topic: Arc::clone(&partition.0), partition: partition.1, offset })
+        });
+        starts.collect()
+    }
+
+    fn commit(&self, offsets: &[PartitionOffset]) -> Result<()> {
+        if offsets.is_empty() {
+            self.clients.staying.borrow_mut().commit_succeeded();
+            return Ok(());
+        }
+        self.clients.process.calls("commit offsets")?;
+        self.clients.staying.borrow_mut().commit_may_fail();
+        if self.fate().strikes(Fault::CommitRefused) {
+            return Err(Error::new(ErrorKind::Retry, "the offsets were not committed"));
+        }
+        let membership = self.identity()?;
+        let mut cluster = self.clients.cluster.borrow_mut();
+        cluster.tick();
+        let committed = membership.map_or(Err(Refusal::StaleMember), |membership| {
+            cluster.commit(membership, &positions_of(offsets))
+        });
+        committed
+            .map_err(|_stale| Error::new(ErrorKind::Migrated, "the group went on without this member"))?;
+        if self.fate().strikes(Fault::CommitAnswerLost) {
+            return Err(Error::new(ErrorKind::Retry, "nobody said whether the offsets were committed"));
+        }
+        self.clients.staying.borrow_mut().commit_succeeded();
+        Ok(())
+    }
+
+    fn identity(&self) -> Result<Option<Membership>> {
+        let Place::Member(standing) = &self.place else { return Ok(None) };
+        let standing = standing.borrow();
+        Ok(standing.id.map(|member| Membership { member, generation: standing.generation }))
+    }
+
+    fn leave_for_good(&mut self) {}
 }
 
 impl Drop for SimulatedConsumer {

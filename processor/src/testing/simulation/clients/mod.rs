@@ -2,18 +2,20 @@
 
 mod consumer;
 mod producer;
+mod staying;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millstream_state_stores::Offset;
+use millstream_state_stores::{Offset, StoreReader};
 
 use super::clock::SimulatedClock;
-use super::cluster::{Cluster, Placed, TopicPartition};
+use super::cluster::{Cluster, Placed, Protocol, TopicPartition};
 use super::fate::Fault;
 use super::mutation::Mutation;
 use super::process::Process;
+use super::scenario::Scenario;
 use crate::api::Headers;
 use crate::clients::Clients;
 use crate::clock::Clock;
@@ -25,6 +27,7 @@ use crate::topology::RawRecord;
 
 pub(super) use consumer::SimulatedConsumer;
 pub(super) use producer::SimulatedProducer;
+use staying::Staying;
 
 pub(super) type SharedCluster = Rc<RefCell<Cluster>>;
 
@@ -35,6 +38,9 @@ pub(super) struct SimulatedClients {
     pub(super) process: Arc<Process>,
     pub(super) clock: Arc<SimulatedClock>,
     pub(super) mutation: Option<Mutation>,
+    protocol: Protocol,
+    /// What the thread has open, and keeps.
+    staying: Rc<RefCell<Staying>>,
     /// What the thread's group consumer reads: who else may write for it can be told from that.
     owned: Rc<RefCell<Vec<TopicPartition>>>,
 }
@@ -44,10 +50,22 @@ impl SimulatedClients {
         cluster: &SharedCluster,
         process: &Arc<Process>,
         clock: &Arc<SimulatedClock>,
-        mutation: Option<Mutation>,
+        scenario: &Scenario,
     ) -> Self {
         let (cluster, process, clock) = (Rc::clone(cluster), Arc::clone(process), Arc::clone(clock));
-        SimulatedClients { cluster, process, clock, mutation, owned: Rc::default() }
+        let staying = Rc::new(RefCell::new(Staying::new(scenario)));
+        let (mutation, protocol) = (scenario.mutation, scenario.protocol);
+        SimulatedClients { cluster, process, clock, mutation, protocol, staying, owned: Rc::default() }
+    }
+
+    /// Looks at the stores of the tasks that the thread reads for; the number of one that stayed and was opened again all the same.
+    pub(super) fn opened_again(&self, store_of: impl Fn(i32) -> Option<Arc<StoreReader>>) -> Option<i32> {
+        let staying = &mut *self.staying.borrow_mut();
+        let owned = self.owned.borrow();
+        let kept = owned.iter().filter(|(topic, _)| *topic == staying.topic).map(|(_, number)| *number);
+        let kept: Vec<i32> = kept.collect();
+        let mut stores = kept.into_iter().filter_map(|number| Some((number, store_of(number)?)));
+        stores.find(|(number, store)| staying.was_opened_again(*number, store)).map(|(number, _)| number)
     }
 
     /// How a process looks at its group.
@@ -71,6 +89,7 @@ impl Clients for SimulatedClients {
         _settings: &Settings,
         _group: &str,
         client_id: &str,
+        _instance_id: Option<&str>,
     ) -> Result<SimulatedConsumer> {
         self.process.calls("new consumer")?;
         Ok(SimulatedConsumer::in_group(self, client_id))

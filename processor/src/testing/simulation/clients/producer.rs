@@ -188,7 +188,7 @@ impl RecordSender for SimulatedProducer {
 }
 
 impl Producer for SimulatedProducer {
-    type GroupMetadata = Option<Membership>;
+    type Identity = Option<Membership>;
 
     fn poll(&self) {
         if self.clients.process.calls("poll producer").is_ok() {
@@ -199,6 +199,7 @@ impl Producer for SimulatedProducer {
 
     fn flush(&self) -> Result<()> {
         self.clients.process.calls("flush")?;
+        self.clients.staying.borrow_mut().commit_may_fail();
         if self.makes(Mutation::OffsetBeforeFlush) {
             return Ok(());
         }
@@ -254,13 +255,17 @@ impl Producer for SimulatedProducer {
         Ok(refused)
     }
 
-    fn commit_transaction(&mut self, offsets: &[PartitionOffset], group: &Option<Membership>) -> Result<()> {
+    fn commit_transaction(
+        &mut self,
+        offsets: &[PartitionOffset],
+        identity: &Option<Membership>,
+    ) -> Result<()> {
         match self.state.get() {
             State::Lost => return Err(self.lost("it can commit nothing")),
             State::Between if offsets.is_empty() => return Ok(()),
             State::Between | State::Open => self.state.set(State::Open),
         }
-        let Some(identity) = self.identity.clone() else {
+        let Some(producer) = self.identity.clone() else {
             return Err(Error::fatal("a producer without a transactional id has no transactions"));
         };
         self.clients.process.calls("send offsets to the transaction")?;
@@ -270,9 +275,9 @@ impl Producer for SimulatedProducer {
             return must_abort();
         }
         self.clients.cluster.borrow_mut().tick();
-        let membership = (*group).ok_or_else(|| Error::fatal("offsets without a group"))?;
+        let membership = (*identity).ok_or_else(|| Error::fatal("offsets without a group"))?;
         let added =
-            self.clients.cluster.borrow_mut().add_offsets(&identity, membership, &positions_of(offsets));
+            self.clients.cluster.borrow_mut().add_offsets(&producer, membership, &positions_of(offsets));
         match added {
             Ok(()) if fails => return must_abort(),
             Ok(()) => {}
@@ -283,14 +288,14 @@ impl Producer for SimulatedProducer {
         }
         self.clients.process.calls("end transaction")?;
         if self.makes(Mutation::CheckpointBeforeCommit) || self.fate().strikes(Fault::EndUnknownPending) {
-            self.clients.cluster.borrow_mut().end_transaction_late(&identity);
+            self.clients.cluster.borrow_mut().end_transaction_late(&producer);
             if self.makes(Mutation::CheckpointBeforeCommit) {
                 self.state.set(State::Between);
                 return Ok(());
             }
             return Err(self.lost("nobody knows whether the transaction was committed"));
         }
-        let ended = self.clients.cluster.borrow_mut().end_transaction(&identity, true);
+        let ended = self.clients.cluster.borrow_mut().end_transaction(&producer, true);
         ended.map_err(|_fenced| self.lost("fenced"))?;
         if self.fate().strikes(Fault::EndUnknownApplied) {
             return Err(self.lost("nobody knows whether the transaction was committed"));

@@ -22,7 +22,7 @@ use super::mutation::Mutation;
 use super::program::{Program, text};
 use transactions::{Phase, Transaction, Transactions};
 
-pub(super) use group::{Group, MemberId, Membership};
+pub(super) use group::{Group, MemberId, Membership, Move, Protocol};
 pub(super) use log::{LogRecord, PartitionLog, Placed};
 pub(super) use transactions::ProducerIdentity;
 
@@ -50,8 +50,6 @@ pub(super) struct Timeouts {
 pub(super) struct Cluster {
     pub(super) topics: BTreeMap<Arc<str>, Vec<PartitionLog>>,
     pub(super) group: Group,
-    /// The topics that the group reads.
-    subscribed: BTreeMap<Arc<str>, i32>,
     transactions: Transactions,
     /// Ends of transactions that are on their way to the coordinator.
     late_ends: Vec<(i64, ProducerIdentity)>,
@@ -67,6 +65,7 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn new(
         program: &Rc<Program>,
+        protocol: Protocol,
         timeouts: Timeouts,
         clock: &Arc<SimulatedClock>,
         fate: &Arc<Fate>,
@@ -75,8 +74,7 @@ impl Cluster {
         let logs = |count: i32| (0..count).map(|_| PartitionLog::default()).collect();
         Cluster {
             topics: program.topics().into_iter().map(|(topic, count)| (topic, logs(count))).collect(),
-            group: Group::default(),
-            subscribed: program.source_topics(),
+            group: Group::new(protocol, program.source_topics()),
             transactions: Transactions::default(),
             late_ends: Vec::new(),
             timeouts,
@@ -105,7 +103,7 @@ impl Cluster {
     pub(super) fn tick(&mut self) {
         let now = self.clock.millis();
         self.group.expire(now, self.timeouts.session);
-        self.group.complete(&self.subscribed);
+        self.group.complete();
         for (_, identity) in self.late_ends.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>() {
             // Too late is not an error: nobody waits for an answer.
             let _fenced_or_done = self.end_transaction(&identity, true);
@@ -328,7 +326,8 @@ impl Cluster {
 
     /// The partitions that the group reads.
     pub(super) fn source_partitions(&self) -> impl Iterator<Item = TopicPartition> {
-        self.subscribed
+        self.group
+            .counts
             .iter()
             .flat_map(|(topic, count)| (0..*count).map(move |partition| (Arc::clone(topic), partition)))
     }

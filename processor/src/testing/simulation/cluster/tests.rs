@@ -16,7 +16,11 @@ struct Scene {
 fn scene() -> Scene {
     let (clock, fate) = (Arc::new(SimulatedClock::default()), Arc::new(Fate::new(7, false, |_| false)));
     let program = Rc::new(Program { kind: Kind::Join, is_cached: false, partitions: 3 });
-    Scene { cluster: Cluster::new(&program, TIMEOUTS, &clock, &fate, None), clock, fate }
+    scene_of(&program, Protocol::Eager, clock, fate)
+}
+
+fn scene_of(program: &Rc<Program>, protocol: Protocol, clock: Arc<SimulatedClock>, fate: Arc<Fate>) -> Scene {
+    Scene { cluster: Cluster::new(program, protocol, TIMEOUTS, &clock, &fate, None), clock, fate }
 }
 
 impl Scene {
@@ -115,4 +119,38 @@ fn a_generation_begins_when_all_have_given_up_and_splits_each_topic_by_ranges() 
     scene.pass(TIMEOUTS.session + 1);
     assert!(!scene.cluster.group.knows(second), "nothing was heard of it");
     assert!(scene.cluster.group.must_rejoin(first));
+}
+
+#[test]
+fn partition_by_partition_nobody_gets_what_another_has_not_given_up() {
+    let (clock, fate) = (Arc::new(SimulatedClock::default()), Arc::new(Fate::new(7, false, |_| false)));
+    let program = Rc::new(Program { kind: Kind::Join, is_cached: false, partitions: 2 });
+    let mut scene = scene_of(&program, Protocol::Incremental, clock, fate);
+    let (_first_process, first) = scene.join("a");
+    let mut had = Vec::new();
+    while !scene.cluster.group.is_stable() {
+        match scene.cluster.group.next_move(first, &scene.fate) {
+            Some((_, Move::Assign(partitions))) => had.extend(partitions),
+            Some((_, Move::Revoke(partitions))) => panic!("nobody else is there for {partitions:?}"),
+            None => {}
+        }
+    }
+    assert_eq!(had.len(), 4, "all of both topics");
+
+    let (_second_process, second) = scene.join("b");
+    assert!(scene.cluster.group.next_move(second, &scene.fate).is_none(), "nothing is free");
+    let Some((_, Move::Revoke(revoked))) = scene.cluster.group.next_move(first, &scene.fate) else {
+        panic!("half of them are for the second");
+    };
+    assert!(scene.cluster.group.next_move(second, &scene.fate).is_none(), "still the first one's");
+    scene.cluster.group.given_up(first, &revoked);
+    let mut got = Vec::new();
+    while !scene.cluster.group.is_stable() {
+        if let Some((_, Move::Assign(partitions))) = scene.cluster.group.next_move(second, &scene.fate) {
+            got.extend(partitions);
+        }
+    }
+    got.sort_unstable();
+    assert_eq!(got, revoked);
+    assert!(scene.cluster.group.next_move(first, &scene.fate).is_none(), "the rest never moved");
 }
