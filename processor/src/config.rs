@@ -17,6 +17,8 @@ pub struct Settings {
     pub bootstrap_servers: String,
     /// Folder of local state; each application and task has its own below it. Keep it between restarts: what is in it need not be restored.
     pub state_dir: PathBuf,
+    /// How long the state of a task that runs elsewhere is kept, so that nothing has to be restored if it comes back. Then it is removed.
+    pub state_cleanup_delay: Duration,
     /// Stream threads of this instance. Each has a consumer, a producer and its share of the tasks. More than tasks are idle. While the
     /// application runs, [`Streams::add_stream_thread`](crate::Streams::add_stream_thread) makes them more.
     pub num_stream_threads: usize,
@@ -70,7 +72,7 @@ pub struct Settings {
     pub on_step: StepListener,
     /// Where the HTTP server listens, such as `127.0.0.1:8080`; `None` starts none.
     pub http_address: Option<String>,
-    /// librdkafka properties for all clients, or with the prefix `consumer.`, `restore.consumer.`, `producer.` or `admin.` for one
+    /// librdkafka properties for all clients, or with the prefix `consumer.`, `restore.consumer.`, `global.consumer.`, `producer.` or `admin.` for one
     /// (the longer prefix wins), such as `security.protocol` or `producer.linger.ms`.
     pub kafka_properties: BTreeMap<String, String>,
 }
@@ -139,6 +141,7 @@ impl Settings {
         Settings {
             bootstrap_servers: bootstrap_servers.into(),
             state_dir: env::temp_dir().join("millstream"),
+            state_cleanup_delay: Duration::from_secs(600),
             num_stream_threads: 1,
             processing_guarantee: ProcessingGuarantee::AtLeastOnce,
             commit_interval: None,
@@ -164,7 +167,7 @@ impl Settings {
         }
     }
 
-    /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_NUM_STREAM_THREADS`,
+    /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_STATE_CLEANUP_DELAY_MS`, `MILLSTREAM_NUM_STREAM_THREADS`,
     /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_NUM_STANDBY_REPLICAS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
     /// `MILLSTREAM_SESSION_TIMEOUT_MS`, `MILLSTREAM_GROUP_PROTOCOL` (`classic` or `consumer`), `MILLSTREAM_GROUP_INSTANCE_ID`, `MILLSTREAM_DEAD_LETTER_TOPIC`, and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
     ///
@@ -197,6 +200,7 @@ impl Settings {
             match setting {
                 "BOOTSTRAP_SERVERS" => settings.bootstrap_servers = value,
                 "STATE_DIR" => settings.state_dir = value.into(),
+                "STATE_CLEANUP_DELAY_MS" => settings.state_cleanup_delay = millis(&name, &value)?,
                 "NUM_STREAM_THREADS" => settings.num_stream_threads = parse(&name, &value)?,
                 "PROCESSING_GUARANTEE" => settings.processing_guarantee = choice(&name, &value)?,
                 "SESSION_TIMEOUT_MS" => settings.session_timeout = millis(&name, &value)?,
@@ -290,7 +294,8 @@ impl Settings {
 
     /// The librdkafka properties for one client, given its prefixes from the most general to the most special.
     pub(crate) fn properties_for(&self, prefixes: &[&str]) -> BTreeMap<String, String> {
-        const CLIENTS: [&str; 4] = ["restore.consumer.", "consumer.", "producer.", "admin."];
+        const CLIENTS: [&str; 5] =
+            ["restore.consumer.", "global.consumer.", "consumer.", "producer.", "admin."];
         let is_general = |name: &str| !CLIENTS.iter().any(|client| name.starts_with(client));
         let general = self.kafka_properties.iter().filter(|(name, _)| is_general(name));
         let mut properties: BTreeMap<String, String> =

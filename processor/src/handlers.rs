@@ -88,6 +88,19 @@ impl Handlers {
         Handlers { decode: Arc::clone(&handler), process: Arc::clone(&handler), produce: handler }
     }
 
+    /// The same for a table that sends nothing: what was to be dead-lettered is skipped. Every instance meets every record of it, and again
+    /// whenever it reads the topic from the start.
+    pub(crate) fn without_dead_letters(&self) -> Self {
+        let skipping = |handler: &Arc<dyn FailureHandler>| -> Arc<dyn FailureHandler> {
+            Arc::new(SkippingDeadLetters(Arc::clone(handler)))
+        };
+        Handlers {
+            decode: skipping(&self.decode),
+            process: skipping(&self.process),
+            produce: skipping(&self.produce),
+        }
+    }
+
     pub(crate) fn of(&self, stage: FailureStage) -> &dyn FailureHandler {
         match stage {
             FailureStage::Decode => &*self.decode,
@@ -105,6 +118,25 @@ impl Handlers {
 
     pub(crate) fn may_dead_letter(&self) -> bool {
         [&self.decode, &self.process, &self.produce].iter().any(|handler| handler.may(Reaction::DeadLetter))
+    }
+}
+
+struct SkippingDeadLetters(Arc<dyn FailureHandler>);
+
+impl FailureHandler for SkippingDeadLetters {
+    fn react(&self, failure: &FailureReport<'_>) -> Reaction {
+        match self.0.react(failure) {
+            Reaction::DeadLetter => Reaction::Skip,
+            reaction => reaction,
+        }
+    }
+
+    fn may(&self, reaction: Reaction) -> bool {
+        match reaction {
+            Reaction::DeadLetter => false,
+            Reaction::Skip => self.0.may(Reaction::Skip) || self.0.may(Reaction::DeadLetter),
+            Reaction::Fail => self.0.may(Reaction::Fail),
+        }
     }
 }
 

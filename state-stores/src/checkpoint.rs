@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::overlay::Overlay;
 use crate::reader::StoreReader;
-use crate::types::{Offset, StoreIndex};
+use crate::types::{LogPartition, Offset, StoreIndex};
 
 /// The checkpoints of one task since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub(crate) struct FrozenStore {
     /// Which of the engines has its rows.
     pub(crate) engine: usize,
     pub(crate) rows: Overlay,
-    /// The changelog offset that the rows reflect, if it is known.
-    pub(crate) next: Option<Offset>,
+    /// The offsets of its log that the rows reflect, as far as they are known.
+    pub(crate) offsets: Vec<(LogPartition, Offset)>,
     pub(crate) reader: Arc<StoreReader>,
 }
 
@@ -124,7 +124,7 @@ impl Checkpoint {
         let stores = || self.stores.iter().filter(|frozen| frozen.engine == number);
         stores().try_for_each(|frozen| engine.write(frozen.store, &frozen.rows))?;
         self.listener.tell(CheckpointStep::RowsWritten);
-        let offsets = stores().filter_map(|frozen| Some((frozen.store, frozen.next?)));
+        let offsets = stores().flat_map(|frozen| frozen.offsets.iter().copied());
         engine.set_offsets(&offsets.collect::<Vec<_>>())?;
         self.listener.tell(CheckpointStep::OffsetsWritten);
         Ok(())

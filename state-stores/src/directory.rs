@@ -5,16 +5,23 @@
 //! <root>/<application id>/<task>/.lock        held, exclusively, by whoever runs the task
 //! <root>/<application id>/<task>/rocksdb/     the stores of the task
 //! <root>/<application id>/<task>/ingest.sst   rows being written, until they are moved into `rocksdb/`
+//! <root>/<application id>/global-<n>/         the same for the global tables of a process
 //! ```
-//! All paths are built here.
+//! All paths are built here. A directory that nobody holds is kept for whoever runs its task next; when it was last used is read off
+//! the files: the lock is written to when it is taken and when it is let go of, and each checkpoint makes a file.
+
+mod owner;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use crate::engine::{ProcessDisk, SimulatedLock};
 use crate::error::StoreError;
-use crate::types::TaskId;
+use crate::types::{TaskId, Timestamp};
+
+pub use owner::{ParseStateOwnerError, StateOwner};
 
 const PROCESS_FILE: &str = "process-";
 const LOCK_FILE: &str = ".lock";
@@ -44,16 +51,16 @@ impl StateDirectory {
         &self.path
     }
 
-    /// The directory of a task, whether it exists or not.
+    /// The directory of a task or of global tables, whether it exists or not.
     ///
     /// ```
     /// # use millstream_state_stores::{StateDirectory, TaskId};
     /// let directory = StateDirectory::new("/var/lib/millstream", "shop");
-    /// let task = directory.task(TaskId { subtopology: 0, partition: 3 });
+    /// let task = directory.of(TaskId { subtopology: 0, partition: 3 });
     /// assert_eq!(task, std::path::Path::new("/var/lib/millstream/shop/0_3"));
     /// ```
-    pub fn task(&self, task: TaskId) -> PathBuf {
-        self.path.join(task.to_string())
+    pub fn of(&self, owner: impl Into<StateOwner>) -> PathBuf {
+        self.path.join(owner.into().to_string())
     }
 
     /// Creates the directory of a task if necessary and locks it against all other threads and processes, until the
@@ -62,28 +69,44 @@ impl StateDirectory {
     /// # Errors
     /// [`StoreError::Locked`] if somebody else holds it, [`StoreError::Directory`] if the file system refuses.
     pub fn lock_task(&self, task: TaskId) -> Result<TaskDirectory, StoreError> {
-        let path = self.task(task);
-        if let Some(disk) = &self.simulated {
-            let lock = disk.lock(task, &path)?;
-            return Ok(TaskDirectory { path, lock: TaskLock::Simulated(lock) });
+        let owner = StateOwner::Task(task);
+        match &self.simulated {
+            Some(disk) => {
+                let path = self.of(owner);
+                let lock = TaskLock::Simulated(disk.lock(task, &path)?);
+                Ok(TaskDirectory { owner, path, lock })
+            }
+            None => self.lock(owner),
         }
-        let lock_path = path.join(LOCK_FILE);
+    }
+
+    /// Locks a directory for the global tables of this process: the first that nobody holds, so that a process finds its own again after
+    /// a restart.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn lock_global(&self) -> Result<TaskDirectory, StoreError> {
+        let mut number = 0;
+        loop {
+            match self.lock(StateOwner::Global(number)) {
+                Err(StoreError::Locked { .. }) => number += 1,
+                locked => return locked,
+            }
+        }
+    }
+
+    fn lock(&self, owner: StateOwner) -> Result<TaskDirectory, StoreError> {
+        let path = self.of(owner);
         loop {
             fs::create_dir_all(&path).map_err(|source| failed("create", &path, source))?;
-            let lock = match File::create(&lock_path) {
-                Ok(lock) => lock,
+            match acquire(&path, true)? {
+                Acquired::Held(file) => {
+                    let lock = TaskLock::File { _lock: UsedLock::begin(file, &path)? };
+                    return Ok(TaskDirectory { owner, path, lock });
+                }
+                Acquired::ByAnother => return Err(StoreError::Locked { path }),
                 // Somebody removed the directory in between: create it again.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(failed("create", &lock_path, error)),
-            };
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path }),
-                Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path, error)),
-            }
-            // If the directory was removed before we locked it, we hold a lock that nobody else can see.
-            if is_same_file(&lock, &lock_path).map_err(|source| failed("lock", &lock_path, source))? {
-                return Ok(TaskDirectory { path, lock: TaskLock::File { _lock: lock } });
+                Acquired::Gone => {}
             }
         }
     }
@@ -119,38 +142,88 @@ impl StateDirectory {
         }
     }
 
-    /// The tasks that have a directory here, sorted.
+    /// The tasks that have a directory here, sorted, and then the directories of global tables.
     ///
     /// # Errors
     /// [`StoreError::Directory`] if the file system refuses.
-    pub fn list(&self) -> Result<Vec<TaskId>, StoreError> {
+    pub fn list(&self) -> Result<Vec<StateOwner>, StoreError> {
         let list_failed = |source| failed("list", &self.path, source);
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(list_failed(error)),
         };
-        let mut tasks = Vec::new();
+        let mut owners = Vec::new();
         for entry in entries {
             let name = entry.map_err(list_failed)?.file_name();
-            tasks.extend(name.to_str().and_then(|name| name.parse::<TaskId>().ok()));
+            owners.extend(name.to_str().and_then(|name| name.parse::<StateOwner>().ok()));
         }
-        tasks.sort();
-        Ok(tasks)
+        owners.sort();
+        Ok(owners)
     }
 
-    /// Removes the directory of a task, which nobody may be using. Its stores are rebuilt from their changelogs if the task
-    /// comes back. Does nothing if there is no directory.
+    /// What there is of a task or of global tables, without taking it: looking is not using. `None` if it has no directory.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if the task is running, [`StoreError::Directory`] if the file system refuses.
-    pub fn remove_task(&self, task: TaskId) -> Result<(), StoreError> {
-        let path = self.task(task);
-        if !path.exists() {
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn usage(&self, owner: impl Into<StateOwner>) -> Result<Option<StateUsage>, StoreError> {
+        let path = self.of(owner);
+        let is_in_use = matches!(acquire(&path, false)?, Acquired::ByAnother);
+        let Some(last_used) = last_used(&path)? else { return Ok(None) };
+        Ok(Some(StateUsage { bytes: bytes_below(&path)?, last_used, is_in_use }))
+    }
+
+    /// Bytes of all files of the application on this machine. Those of running tasks come and go meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn bytes(&self) -> Result<u64, StoreError> {
+        bytes_below(&self.path)
+    }
+
+    /// Removes a directory unless somebody holds it, or has used it at that time or later. Returns whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`] if the file system refuses.
+    pub fn remove_unused_since(
+        &self,
+        owner: impl Into<StateOwner>,
+        time: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let path = self.of(owner);
+        let Acquired::Held(file) = acquire(&path, false)? else { return Ok(false) };
+        // Under the lock: until now its owner may have used it.
+        if last_used(&path)?.is_none_or(|last_used| last_used >= time) {
+            return Ok(false);
+        }
+        remove_all(&path)?;
+        drop(file);
+        Ok(true)
+    }
+
+    /// Removes the directory of a task or of global tables, which nobody may be using. The stores are read again from their topics if the
+    /// owner comes back. Does nothing if there is no directory.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if it is in use, [`StoreError::Directory`] if the file system refuses.
+    pub fn remove(&self, owner: impl Into<StateOwner>) -> Result<(), StoreError> {
+        let owner = owner.into();
+        if !self.of(owner).exists() {
             return Ok(());
         }
-        self.lock_task(task)?.remove()
+        self.lock(owner)?.remove()
     }
+}
+
+/// The directory of a task as found from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateUsage {
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// When it was last taken, written to or let go of.
+    pub last_used: Timestamp,
+    /// Whether somebody holds it now.
+    pub is_in_use: bool,
 }
 
 /// The id of a process that uses a state directory; its own until it is dropped.
@@ -172,26 +245,62 @@ impl ProcessId {
     }
 }
 
-/// The locked directory of one task.
+/// The locked directory of one task, or of the global tables of a process.
 #[derive(Debug)]
 pub struct TaskDirectory {
+    owner: StateOwner,
     path: PathBuf,
     lock: TaskLock,
 }
 
 #[derive(Debug)]
 enum TaskLock {
-    File { _lock: File },
+    File { _lock: UsedLock },
     Simulated(SimulatedLock),
 }
 
+/// A lock that leaves word of its use.
+#[derive(Debug)]
+struct UsedLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl UsedLock {
+    fn begin(file: File, directory: &Path) -> Result<Self, StoreError> {
+        let mut lock = UsedLock { file, path: directory.join(LOCK_FILE) };
+        lock.note_use().map_err(|source| failed("lock", &lock.path, source))?;
+        Ok(lock)
+    }
+
+    /// The file system notes the time of a write.
+    fn note_use(&mut self) -> io::Result<()> {
+        self.file.rewind()?;
+        self.file.write_all(b".")?;
+        self.file.set_len(0)
+    }
+}
+
+impl Drop for UsedLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.note_use() {
+            tracing::warn!(%error, path = %self.path.display(), "the time of the last use could not be noted");
+        }
+    }
+}
+
 impl TaskDirectory {
-    /// The directory of the task.
+    /// Whose it is.
+    pub fn owner(&self) -> StateOwner {
+        self.owner
+    }
+
+    /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory of the task's database.
+    /// The directory of the database.
     pub fn rocksdb_path(&self) -> PathBuf {
         self.path.join(ROCKSDB_DIRECTORY)
     }
@@ -222,8 +331,7 @@ impl TaskDirectory {
     /// # Errors
     /// [`StoreError::Directory`] if the file system refuses.
     pub fn remove(self) -> Result<(), StoreError> {
-        remove_directory(&self.rocksdb_path())?;
-        remove_directory(&self.path)
+        remove_all(&self.path)
     }
 
     /// Removes the database and keeps the lock: the next open starts from nothing.
@@ -233,6 +341,76 @@ impl TaskDirectory {
     pub fn remove_stores(&self) -> Result<(), StoreError> {
         remove_directory(&self.rocksdb_path())
     }
+}
+
+/// What became of an attempt to lock a directory.
+enum Acquired {
+    Held(File),
+    ByAnother,
+    /// There is no directory, or no longer.
+    Gone,
+}
+
+/// Locks a directory, without writing to it. Makes the lock file only if `create`.
+fn acquire(directory: &Path, create: bool) -> Result<Acquired, StoreError> {
+    let path = directory.join(LOCK_FILE);
+    let file = match File::options().write(true).create(create).truncate(false).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Acquired::Gone),
+        Err(error) => return Err(failed("open", &path, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Acquired::ByAnother),
+        Err(TryLockError::Error(error)) => return Err(failed("lock", &path, error)),
+    }
+    // If the directory was removed before we locked it, we hold a lock that nobody else can see.
+    match is_same_file(&file, &path) {
+        Ok(true) => Ok(Acquired::Held(file)),
+        Ok(false) => Ok(Acquired::Gone),
+        Err(error) => Err(failed("lock", &path, error)),
+    }
+}
+
+/// When a task's directory was last used; `None` if there is none.
+fn last_used(directory: &Path) -> Result<Option<Timestamp>, StoreError> {
+    let mut newest = None;
+    for path in [directory, &directory.join(LOCK_FILE), &directory.join(ROCKSDB_DIRECTORY)] {
+        let modified = match fs::metadata(path).and_then(|metadata| metadata.modified()) {
+            Ok(modified) => modified.duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed("look at", path, error)),
+        };
+        let modified = Timestamp::from_millis(i64::try_from(modified.as_millis()).unwrap_or(i64::MAX));
+        newest = Some(newest.map_or(modified, |newest: Timestamp| newest.max(modified)));
+    }
+    Ok(newest)
+}
+
+fn bytes_below(path: &Path) -> Result<u64, StoreError> {
+    let is_gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(0),
+        Err(error) => return Err(failed("list", path, error)),
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("list", path, error))?;
+        bytes += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path())?,
+            Ok(metadata) => metadata.len(),
+            Err(error) if is_gone(&error) => 0,
+            Err(error) => return Err(failed("look at", &entry.path(), error)),
+        };
+    }
+    Ok(bytes)
+}
+
+/// The stores first: what is left by a crash in between is an empty task.
+fn remove_all(directory: &Path) -> Result<(), StoreError> {
+    remove_directory(&directory.join(ROCKSDB_DIRECTORY))?;
+    remove_directory(directory)
 }
 
 fn remove_directory(path: &Path) -> Result<(), StoreError> {
@@ -265,65 +443,4 @@ fn is_same_file(_file: &File, path: &Path) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TASK: TaskId = TaskId { subtopology: 0, partition: 3 };
-
-    #[test]
-    fn a_task_is_locked_by_one_at_a_time() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = StateDirectory::new(root.path(), "shop");
-        let held = directory.lock_task(TASK).unwrap();
-        let error = directory.lock_task(TASK).unwrap_err();
-        let StoreError::Locked { path } = &error else { panic!("{error:?}") };
-        assert_eq!(*path, directory.task(TASK));
-        assert!(error.to_string().contains("give every process its own `state_dir`"), "{error}");
-        drop(held);
-        directory.lock_task(TASK).unwrap();
-    }
-
-    #[test]
-    fn a_process_finds_its_id_again_and_shares_it_with_nobody() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = StateDirectory::new(root.path(), "shop");
-        let first = directory.claim_process_id(|| "first".to_owned()).unwrap();
-        let second = directory.claim_process_id(|| "second".to_owned()).unwrap();
-        assert_eq!((first.as_str(), second.as_str()), ("first", "second"));
-        drop(first);
-        let again = directory.claim_process_id(|| unreachable!("it has an id")).unwrap();
-        assert_eq!(again.as_str(), "first");
-        drop(again);
-        fs::write(directory.path().join("process-0"), "fir").unwrap();
-        let after_a_crash = directory.claim_process_id(|| "third".to_owned()).unwrap();
-        assert_eq!(after_a_crash.as_str(), "third", "half a line is no id");
-        assert_eq!(directory.list().unwrap(), [], "they are no tasks");
-    }
-
-    #[test]
-    fn lists_tasks_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = StateDirectory::new(root.path(), "shop");
-        assert_eq!(directory.list().unwrap(), []);
-        let other = TaskId { subtopology: 1, partition: 0 };
-        for task in [other, TASK] {
-            directory.lock_task(task).unwrap();
-        }
-        fs::create_dir(directory.path().join("lost+found")).unwrap();
-        assert_eq!(directory.list().unwrap(), [TASK, other]);
-    }
-
-    #[test]
-    fn a_running_task_is_not_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = StateDirectory::new(root.path(), "shop");
-        let held = directory.lock_task(TASK).unwrap();
-        fs::create_dir_all(held.rocksdb_path().join("files")).unwrap();
-        assert!(matches!(directory.remove_task(TASK), Err(StoreError::Locked { .. })));
-        assert!(held.rocksdb_path().exists());
-        drop(held);
-        directory.remove_task(TASK).unwrap();
-        assert!(!directory.task(TASK).exists());
-        directory.remove_task(TASK).unwrap();
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ use crate::memory::StateMemory;
 use crate::restoring::Restoring;
 use crate::store::StoreBuilder;
 use crate::task_stores::{TaskStores, TaskStoresOptions};
-use crate::types::{Offset, StoreIndex, TaskId, Timestamp, TopicId};
+use crate::types::{LogPartition, Offset, PartitionId, StoreIndex, TaskId, Timestamp, TopicId};
 
 /// One record of a changelog topic, on its way back into its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl DormantStores {
 
         let stores = on_disk.iter().enumerate().map(|(place, is_on_disk)| {
             let engine = if *is_on_disk { 0 } else { engines.len() - 1 };
-            let stored_offset = engines[engine].offset(StoreIndex::new(place))?;
+            let stored_offset = engines[engine].offset(StoreIndex::new(place).into())?;
             Ok(DormantStore { engine, stored_offset, restoring: None })
         });
         let stores = stores.collect::<Result<_, StoreError>>()?;
@@ -142,6 +142,18 @@ impl DormantStores {
         store.restoring.as_ref().map(Restoring::next).or(store.stored_offset)
     }
 
+    /// Of a global table: the offset to read on from in a partition of its topic; `None` means from the start.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn source_offset(
+        &self,
+        store: StoreIndex,
+        partition: PartitionId,
+    ) -> Result<Option<Offset>, StoreError> {
+        self.engine(store).offset(LogPartition::Source(store, partition))
+    }
+
     /// Puts a batch of a store's changelog back, which ends before the offset `next`. Returns the number of rows. They are
     /// gathered in memory and flushed when they are many.
     ///
@@ -172,7 +184,7 @@ impl DormantStores {
         if let Some(mut restoring) = flushed.restoring.take() {
             let next = restoring.next();
             engine.write(store, &restoring.take())?;
-            engine.set_offsets(&[(store, next)])?;
+            engine.set_offsets(&[(store.into(), next)])?;
             flushed.stored_offset = Some(next);
         }
         Ok(())

@@ -144,7 +144,7 @@ pub enum StoreError {
     /// The file system refused to create, lock, list or remove a state directory.
     #[error("cannot {action} {path}: {source}. Check that `state_dir` exists on a writable disk", path = path.display())]
     Directory {
-        /// What was tried: "create", "lock", "list" or "remove".
+        /// What was tried, such as "create" or "lock".
         action: &'static str,
         /// On which path.
         path: PathBuf,

@@ -28,7 +28,7 @@ mod types;
 
 pub use background::BackgroundThread;
 pub use checkpoint::{CheckpointListener, CheckpointStats, CheckpointStep};
-pub use directory::{ProcessId, StateDirectory, TaskDirectory};
+pub use directory::{ParseStateOwnerError, ProcessId, StateDirectory, StateOwner, StateUsage, TaskDirectory};
 pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
@@ -40,8 +40,10 @@ pub use position::Position;
 pub use reader::{ScannedRow, StoreReader, StoreScan};
 pub use serde::{Encoded, HasSerde, JsonSerde, OptionSerde, RecordField, Serde, SerdeError, SerdeRef};
 pub use store::{
-    BuiltStore, Change, Emission, KeyValueIterator, KeyValueStore, KeyValueStoreBuilder, StoreBuilder,
-    StoreParts, StoreTypes, ValueAndTimestamp,
+    BuiltStore, Change, CommittedStore, Emission, KeyValueIterator, KeyValueStore, KeyValueStoreBuilder,
+    StoreBuilder, StoreParts, StoreTypes, ValueAndTimestamp,
 };
 pub use task_stores::{TaskStores, TaskStoresOptions};
-pub use types::{Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp, TopicId};
+pub use types::{
+    LogPartition, Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp, TopicId,
+};

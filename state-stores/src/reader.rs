@@ -279,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{EngineSizes, MemoryEngine};
-    use crate::types::{Offset, TopicId};
+    use crate::types::{LogPartition, Offset, TopicId};
 
     const STORE: usize = 0;
 
@@ -322,7 +322,7 @@ mod tests {
             self.inner.write(store, rows)
         }
 
-        fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+        fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
             self.inner.set_offsets(offsets)
         }
 
@@ -338,8 +338,8 @@ mod tests {
             self.inner.clear(store)
         }
 
-        fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
-            self.inner.offset(store)
+        fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
+            self.inner.offset(log)
         }
 
         fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {

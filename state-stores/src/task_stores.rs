@@ -36,7 +36,7 @@ use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
 use crate::reader::StoreReader;
 use crate::store::{BuiltStore, KeyValueStore, StoreBuilder, StoreParts, StoreTypes};
-use crate::types::{Offset, StoreIndex, TaskId};
+use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
 
 /// How the stores of a task behave.
 #[derive(Debug, Clone, Default)]
@@ -77,7 +77,7 @@ pub struct TaskStoresOptions {
 /// assert_eq!(reader.get(b"apples")?, Some((Timestamp::from_millis(7), 3_i64.to_be_bytes().to_vec())));
 ///
 /// let index = stores.index_of("stock").expect("it was just opened");
-/// stores.checkpoint(&[(index, Offset::new(1))])?;
+/// stores.checkpoint(&[(index.into(), Offset::new(1))])?;
 /// stores.close()?;
 /// # Ok::<(), StoreError>(())
 /// ```
@@ -98,7 +98,7 @@ pub struct TaskStores {
 /// The checkpoint that is being written.
 struct TaskCheckpoint {
     written: CheckpointInFlight,
-    offsets: Vec<(StoreIndex, Offset)>,
+    offsets: Vec<(LogPartition, Offset)>,
 }
 
 struct TaskStore {
@@ -319,25 +319,26 @@ impl TaskStores {
         self.stores.iter().map(|store| store.reader.frozen_bytes()).sum()
     }
 
-    /// Begins to move the committed rows into the engine, followed by the changelog offsets they reflect (for each logged store,
-    /// the offset after its last entry of the last commit), and to the disk. Only right after a commit, and one at a time.
+    /// Begins to move the committed rows into the engine, followed by the offsets they reflect (for each logged store, the offset after its
+    /// last changelog entry of the last commit; for a global table, the next one in each partition of its topic), and to the disk. Only
+    /// right after a commit, and one at a time.
     ///
     /// # Errors
     /// [`StoreError::OutOfOrder`] if something changed since the commit, or while a checkpoint is being written. Whether this
     /// one could be written says [`Self::poll_checkpoint`].
-    pub fn begin_checkpoint(&mut self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+    pub fn begin_checkpoint(&mut self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
         self.check_all_committed("begin_checkpoint")?;
         if self.checkpoint.is_some() {
             return Err(
                 self.out_of_order("begin_checkpoint", "a checkpoint is being written; wait until it is")
             );
         }
-        let next_of = |store| offsets.iter().find(|(index, _)| *index == store).map(|(_, next)| *next);
+        let offsets_of = |store| offsets.iter().filter(|(log, _)| log.store() == store).copied().collect();
         let frozen = self.stores.iter().enumerate().map(|(place, store)| FrozenStore {
             store: StoreIndex::new(place),
             engine: store.engine,
             rows: store.reader.freeze(),
-            next: next_of(StoreIndex::new(place)),
+            offsets: offsets_of(StoreIndex::new(place)),
             reader: Arc::clone(&store.reader),
         });
         let checkpoint = Checkpoint {
@@ -376,7 +377,7 @@ impl TaskStores {
     ///
     /// # Errors
     /// As [`Self::begin_checkpoint`] and [`Self::poll_checkpoint`].
-    pub fn checkpoint(&mut self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+    pub fn checkpoint(&mut self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
         self.check_all_committed("checkpoint")?;
         self.await_checkpoint()?;
         self.begin_checkpoint(offsets)?;
@@ -397,8 +398,10 @@ impl TaskStores {
         let time = ended.map_err(|Abandoned| StoreError::BackgroundThreadEnded { task })??;
         self.checkpoint_stats.written += 1;
         self.checkpoint_stats.time += time;
-        for (index, next) in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.offsets) {
-            self.stores[index.get()].stored_offset = Some(next);
+        for (log, next) in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.offsets) {
+            if let LogPartition::Changelog(store) = log {
+                self.stores[store.get()].stored_offset = Some(next);
+            }
         }
         Ok(())
     }

@@ -184,6 +184,30 @@ impl StoreIndex {
     }
 }
 
+/// A partition of a topic that a store's rows come from, and can be read from again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogPartition {
+    /// That of the store's changelog which belongs to its task.
+    Changelog(StoreIndex),
+    /// One of the topic that a global table is a copy of.
+    Source(StoreIndex, PartitionId),
+}
+
+impl LogPartition {
+    /// The store.
+    pub fn store(self) -> StoreIndex {
+        match self {
+            LogPartition::Changelog(store) | LogPartition::Source(store, _) => store,
+        }
+    }
+}
+
+impl From<StoreIndex> for LogPartition {
+    fn from(store: StoreIndex) -> Self {
+        LogPartition::Changelog(store)
+    }
+}
+
 /// The name of a store together with the types of its keys and values, declared once as a constant and used
 /// wherever the store is built, updated, queried or tested.
 ///

@@ -118,7 +118,9 @@ fn commit_and_checkpoint(tasks: &mut [Task], limits: RowLimits, next: u64) {
             tasks.iter_mut().map(|task| &mut task.stores).max_by_key(|stores| stores.uncheckpointed_bytes());
         let stores = with_most.unwrap();
         stores.await_checkpoint().unwrap();
-        stores.begin_checkpoint(&[(StoreIndex::new(0), Offset::new(i64::try_from(next).unwrap()))]).unwrap();
+        stores
+            .begin_checkpoint(&[(StoreIndex::new(0).into(), Offset::new(i64::try_from(next).unwrap()))])
+            .unwrap();
     }
     for place in 0..tasks.len() {
         let held = total(tasks, |stores| stores.uncheckpointed_bytes() + stores.checkpointing_bytes());

@@ -3,6 +3,7 @@
 use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
+use crate::global_table::GlobalKTable;
 use crate::logical::{Operation, OperationKind, SharedGraph};
 use crate::operators::{TableKeeper, stored_rows};
 use crate::options::{Materialized, Source};
@@ -110,6 +111,58 @@ impl StreamsBuilder {
                 write: TableKeeper::<Option<K>, Option<V>>::write(),
             },
             stored_rows,
+        )
+    }
+
+    /// Reads a topic as a global table: every instance keeps all of it, in a store of its own. A stream of any key joins with it
+    /// ([`KStream::on`]), without repartitioning; the store is queried by its name. Each record replaces the row of its key, a null value
+    /// deletes it; a record with a null key is dropped and counted.
+    ///
+    /// The table is complete before the application processes its first record, and kept up from then on: a join sees the table as it is when
+    /// its record is processed, in no order with the records of the topic. A record that cannot be read is skipped where its handler says
+    /// dead letter: every instance would send one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const PRODUCTS: StoreName<String, String> = StoreName::new("products");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let products = builder.global_table::<String, String>("products", PRODUCTS);
+    /// let orders = builder.stream::<u64, String>("orders");
+    /// orders.on(|_number, sku| sku.clone()).join(&products, |_sku, product| product.clone()).to("ordered-products");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, String>("products").pipe_input("sku-1", "apples")?;
+    /// driver.input_topic::<u64, String>("orders").pipe_input(7_u64, "sku-1")?;
+    /// let ordered = driver.output_topic::<u64, String>("ordered-products");
+    /// assert_eq!(ordered.read_key_value()?, Some((7, "apples".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "globalTable")]
+    pub fn global_table<K: HasSerde, V: HasSerde>(
+        &self,
+        source: impl Into<Source<Option<K>, Option<V>>>,
+        store: impl Into<Materialized<K, V>>,
+    ) -> GlobalKTable<K, V> {
+        let (topics, consumed) = source.into().into_parts();
+        let read = external(&topics);
+        let kind = OperationKind::GlobalTable {
+            topics,
+            write_source: Box::new(move |place| {
+                place.topology.add_source(place.name, read.clone(), consumed.clone())
+            }),
+        };
+        GlobalKTable::declare(
+            &self.graph,
+            Operation {
+                kind,
+                parents: Vec::new(),
+                name: None,
+                store: Some(store.into().into_global_plan()),
+                write: TableKeeper::<Option<K>, Option<V>>::write(),
+            },
         )
     }
 

@@ -14,7 +14,8 @@ use crate::table::KTable;
     message = "a stream with keys of type `{K}` cannot be joined with `{Self}`",
     label = "the key types differ, or this is no table",
     note = "a join needs equal keys on both sides: give the stream the table's keys with `select_key` first",
-    note = "a table is joined by reference: `orders.join(&products, ..)`"
+    note = "a table is joined by reference: `orders.join(&products, ..)`",
+    note = "a global table is joined by a key of your choice: `orders.on(|id, order| order.sku.clone()).join(&products, ..)`"
 )]
 pub trait JoinTarget<K>: sealed::Sealed {
     /// The value the join finds on the other side.

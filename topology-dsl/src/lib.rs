@@ -58,6 +58,7 @@
 //! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name.
 
 mod builder;
+mod global_table;
 mod grouped;
 mod join;
 mod logical;
@@ -68,10 +69,11 @@ mod stream;
 mod table;
 
 pub use builder::StreamsBuilder;
+pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::JoinTarget;
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, Split};
+pub use operators::{AggregateResult, Split, StreamOn};
 pub use options::{Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;

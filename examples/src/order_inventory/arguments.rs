@@ -69,6 +69,10 @@ pub struct Arguments {
     #[arg(long, value_name = "TOPIC", default_value = "order-availability")]
     pub answers: String,
 
+    /// Keep one view more: pieces asked for, by sku. Over history that was read without it, after a reset
+    #[arg(long)]
+    pub demand: bool,
+
     /// How often results are committed and become visible to queries
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub commit_interval_ms: u64,

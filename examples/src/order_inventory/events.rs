@@ -39,6 +39,14 @@ impl OrderEvent {
             OrderEvent::Placed(order) | OrderEvent::Cancelled(order) => order,
         }
     }
+
+    /// How many pieces it newly asks for: none where an order is given back, which was asked for all the same.
+    pub fn pieces_wanted(&self) -> i64 {
+        match self {
+            OrderEvent::Placed(order) => i64::from(order.quantity),
+            OrderEvent::Cancelled(_) => 0,
+        }
+    }
 }
 
 /// Goods that come into the warehouse or leave it. Topic `stock-movements`, keyed by sku.

@@ -9,7 +9,8 @@
 //! 4. every answer follows from the figures in it: promised if, and only if, on hand less reserved was enough;
 //! 5. of no sku more was promised than ever came in or was given back by a cancellation;
 //! 6. the status of an order is the furthest of what its events, its answer and its shipment say;
-//! 7. every input that cannot be read is a dead letter.
+//! 7. every input that cannot be read is a dead letter;
+//! 8. the demand for a sku, where the program keeps it, is the sum of the orders placed.
 //!
 //! *Which* orders got a promise does depend on the interleaving of `orders` and `stock-movements`, so nothing is recounted there
 //! beyond 3, 4 and 5.
@@ -24,7 +25,7 @@ use super::events::{
     Availability, OrderEvent, OrderId, OrderState, OrderStatus, Reservations, Sku, StockMoved,
 };
 use super::topics::Topics;
-use super::topology::{RESERVATIONS, STATUS, STOCK};
+use super::topology::{DEMAND, RESERVATIONS, STATUS, STOCK};
 
 /// Sums over the topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub(super) struct SkuTally {
     pub(super) promised: i64,
     pub(super) shipped: i64,
     pub(super) cancelled: i64,
+    pub(super) wanted: i64,
     pub(super) promised_orders: u64,
     pub(super) refused_orders: u64,
 }
@@ -71,6 +73,8 @@ pub struct View {
     pub stock: BTreeMap<Sku, i64>,
     /// Rows of the store `reservations`.
     pub reservations: BTreeMap<Sku, Reservations>,
+    /// Rows of the store `demand`, if there is one.
+    pub demand: Option<BTreeMap<Sku, i64>>,
     /// Rows of the store `order-status`.
     pub status: HashMap<OrderId, OrderStatus>,
     /// Keys, with their store, that another instance holds.
@@ -129,6 +133,7 @@ impl Recount {
     pub fn order_event(&mut self, event: &OrderEvent) {
         self.events += 1;
         let order = event.order();
+        self.sku(&order.sku).wanted += event.pieces_wanted();
         let state = match event {
             OrderEvent::Placed(_) => OrderState::Placed,
             OrderEvent::Cancelled(_) => {
@@ -223,6 +228,15 @@ impl Recount {
             let most = tally.came_in + tally.cancelled;
             if tally.promised > most {
                 found.add("promises", sku, tally.promised, format!("at most {most}"));
+            }
+        }
+        if let Some(demand) = &view.demand {
+            let only_in_view = demand.keys().filter(|sku| !self.skus.contains_key(*sku));
+            for sku in self.skus.keys().chain(only_in_view) {
+                let tally = self.skus.get(sku).unwrap_or(&extra);
+                if !view.elsewhere.contains(&(DEMAND.name(), sku.clone())) {
+                    found.check("demand", sku, &demand.get(sku).copied().unwrap_or(0), &tally.wanted);
+                }
             }
         }
         let none = Reservations::default();

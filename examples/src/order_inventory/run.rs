@@ -18,7 +18,7 @@ use super::display::Display;
 use super::recount::{Difference, Recount};
 use super::shop::{InputEvent, Shop};
 use super::topics::Topics;
-use super::topology::topology;
+use super::topology::{Views, topology};
 use super::watch::{Restores, Watch};
 
 /// How a run ended.
@@ -106,11 +106,12 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let run_name = format!("{:x}", clock.wall_clock().as_millis() / 1000);
     let cluster = Cluster::prepare(arguments, &topics, &run_name)?;
     let restores = Restores::default();
-    let app = Streams::builder(&arguments.application_id, topology(&topics)?)
-        .settings(cluster.settings.clone())
-        .admin(Arc::clone(&cluster.admin))
-        .on_restore(restores.listener())
-        .start()?;
+    let app =
+        Streams::builder(&arguments.application_id, topology(&topics, Views { demand: arguments.demand })?)
+            .settings(cluster.settings.clone())
+            .admin(Arc::clone(&cluster.admin))
+            .on_restore(restores.listener())
+            .start()?;
     let session = Session {
         arguments,
         topics,

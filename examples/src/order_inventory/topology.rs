@@ -21,6 +21,9 @@
 //! **What depends on order.** Records of one partition are processed in order; between `orders` and `stock-movements` the order is that of
 //! their timestamps as far as the task sees them, so another run may promise to other orders. The sums do not depend on it:
 //! `recount` says which.
+//!
+//! **A changed program.** With [`Views::demand`] there is one view more: what was asked for, by sku, whether or not it was promised. Read over the
+//! history that is there already, which takes a reset, it counts the orders of the past, too.
 
 use millstream::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -35,11 +38,21 @@ pub const RESERVATIONS: StoreName<String, Reservations> = StoreName::new("reserv
 /// How far each order is, by order id.
 pub const STATUS: StoreName<String, OrderStatus> = StoreName::new("order-status");
 
+/// Pieces that were asked for, by sku; only with [`Views::demand`].
+pub const DEMAND: StoreName<String, i64> = StoreName::new("demand");
+
+/// The views the program keeps beyond those it always has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Views {
+    /// Whether it keeps what was asked for.
+    pub demand: bool,
+}
+
 /// The program on these topics.
 ///
 /// # Errors
 /// `Invalid` if a topic name is bad.
-pub fn topology(topics: &Topics) -> Result<Topology> {
+pub fn topology(topics: &Topics, views: Views) -> Result<Topology> {
     let builder = StreamsBuilder::new();
     let orders = builder.stream::<String, OrderEvent>(topics.orders.as_str());
     let movements = builder.stream::<String, StockMoved>(topics.stock_movements.as_str());
@@ -47,10 +60,17 @@ pub fn topology(topics: &Topics) -> Result<Topology> {
     let stock =
         movements.group_by_key().aggregate(STOCK, || 0, |_sku, moved, on_hand| on_hand + moved.quantity);
 
-    let claims_of_orders = orders
-        .select_key(|_order_id, event| event.order().sku.clone())
-        .repartition("orders-by-sku")
-        .left_join(&stock, |event, on_hand| Claim::of(event, on_hand.copied().unwrap_or(0)));
+    let orders_by_sku =
+        orders.select_key(|_order_id, event| event.order().sku.clone()).repartition("orders-by-sku");
+    if views.demand {
+        orders_by_sku.group_by_key().aggregate(
+            DEMAND,
+            || 0,
+            |_sku, event, wanted| wanted + event.pieces_wanted(),
+        );
+    }
+    let claims_of_orders =
+        orders_by_sku.left_join(&stock, |event, on_hand| Claim::of(event, on_hand.copied().unwrap_or(0)));
     let shipments = movements.filter(|_sku, moved| moved.order_id.is_some());
     let claims_of_shipments =
         shipments.map_values(|_sku, moved| Claim::Released { quantity: -moved.quantity });

@@ -12,7 +12,7 @@ use millstream::{Result, Streams, TaskId};
 use super::display::{Frame, SkuRow};
 use super::events::{OrderStatus, Reservations};
 use super::recount::{Recount, View};
-use super::topology::{RESERVATIONS, STATUS, STOCK};
+use super::topology::{DEMAND, RESERVATIONS, STATUS, STOCK};
 
 /// How far restores are: by task and store, records done and to do.
 #[derive(Clone, Default)]
@@ -48,6 +48,8 @@ pub struct Watch<'a> {
     stock: ReadOnlyKeyValueStore<String, i64>,
     reservations: ReadOnlyKeyValueStore<String, Reservations>,
     status: ReadOnlyKeyValueStore<String, OrderStatus>,
+    /// If the program keeps it.
+    demand: Option<ReadOnlyKeyValueStore<String, i64>>,
 }
 
 impl<'a> Watch<'a> {
@@ -65,6 +67,10 @@ impl<'a> Watch<'a> {
             stock: app.store(STOCK).map_err(missing)?,
             reservations: app.store(RESERVATIONS).map_err(missing)?,
             status: app.store(STATUS).map_err(missing)?,
+            demand: match app.store(DEMAND) {
+                Err(QueryError::UnknownStore { .. }) => None,
+                found => Some(found.map_err(missing)?),
+            },
         })
     }
 
@@ -108,6 +114,10 @@ impl<'a> Watch<'a> {
             stock: self.stock.all()?.collect::<Result<_, _>>()?,
             reservations: self.reservations.all()?.collect::<Result<_, _>>()?,
             status: self.status.all()?.collect::<Result<_, _>>()?,
+            demand: match &self.demand {
+                Some(demand) => Some(demand.all()?.collect::<Result<_, _>>()?),
+                None => None,
+            },
             ..View::default()
         };
         let mut elsewhere = Vec::new();
@@ -117,6 +127,12 @@ impl<'a> Watch<'a> {
             }
             if !view.reservations.contains_key(sku) && is_elsewhere(&self.reservations, sku)? {
                 elsewhere.push((RESERVATIONS.name(), sku.clone()));
+            }
+            if let (Some(demand), Some(rows)) = (&self.demand, &view.demand)
+                && !rows.contains_key(sku)
+                && is_elsewhere(demand, sku)?
+            {
+                elsewhere.push((DEMAND.name(), sku.clone()));
             }
         }
         for order_id in recount.orders() {

@@ -285,6 +285,22 @@ impl ClusterClient {
         Ok(known.collect())
     }
 
+    /// A member of the group under the consumer protocol (KIP-848), which stays until it is dropped.
+    ///
+    /// # Errors
+    /// If it is given no partition of the topic in time.
+    pub fn join_with_consumer_protocol(&self, group: &str, topic: &str) -> Result<impl Sized + use<>> {
+        let settings = [("group.id", group), ("group.protocol", "consumer"), ("enable.auto.commit", "false")];
+        let member: BaseConsumer = self.config(&settings).create().context("cannot create a consumer")?;
+        member.subscribe(&[topic])?;
+        crate::wait::await_until(DEADLINE, "a partition for the member", || {
+            let assigned = member.poll(Duration::ZERO).is_some()
+                || member.assignment().is_ok_and(|partitions| partitions.count() > 0);
+            assigned.then_some(())
+        })?;
+        Ok(member)
+    }
+
     /// How many brokers take requests; none if none answers.
     pub(super) fn brokers(&self) -> usize {
         let consumer = self.consumer(NO_GROUP);

@@ -109,6 +109,10 @@ fn a_running_application_shows_its_program_stores_lag_and_state() -> Result<()> 
         listed.as_array().context("tasks")?.iter().map(|found| found["task"].clone()).collect();
     assert_eq!(tasks, [json!("0_0"), json!("0_1")]);
     assert!(listed[0]["bytes"].as_u64() > Some(0), "{listed}");
+    assert!(listed[0]["last_used"].as_str().is_some_and(|time| time.ends_with('Z')), "{listed}");
+    assert_eq!(listed[0]["in_use"], json!(false));
+    let table = printed(&[&["state", "list"], &state[..]].concat())?;
+    assert!(table.contains("LAST USED") && table.contains("s ago"), "{table}");
     printed(&[&remove[..], &["--task", "0_1"], &state].concat())?;
     let left = printed_json(&[&["state", "list"], &state[..]].concat())?;
     assert_eq!((left.as_array().map(Vec::len), &left[0]["task"]), (Some(1), &json!("0_0")));

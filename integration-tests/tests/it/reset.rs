@@ -7,11 +7,12 @@ use anyhow::{Result, ensure};
 use millstream::reset::{ApplicationReset, ResetRequest, ResetStep, ResetTarget};
 use millstream::{ClientState, Offset, Timestamp};
 use millstream_integration_tests::kafka::{NewRecord, unique_name};
+use millstream_integration_tests::wait::await_until;
 use serde_json::Value;
 
 use crate::command_line::{Ended, millstream};
 use crate::in_process::{COUNTS, DEADLINE, Scene, counts_of, recount};
-use crate::recovery::orders;
+use crate::recovery::{Worker, orders};
 
 /// An application that has counted 400 records by value, through a repartition topic, and has ended.
 fn counted(subject: &str) -> Result<(Scene, BTreeMap<String, u64>)> {
@@ -65,6 +66,92 @@ fn an_application_that_was_reset_reads_all_again_and_ends_where_it_was() -> Resu
     assert_eq!(running.code, Some(1), "{running:?}");
     assert!(running.stderr.contains("is running: stop its instances first"), "{running:?}");
     app.close()?;
+    Ok(())
+}
+
+/// Waits until the worker has ended by itself, with an error that says this.
+fn await_refusal(worker: &mut Worker, said: &str) -> Result<()> {
+    let status = worker.program.wait(DEADLINE)?;
+    let errors = worker.program.error_lines().join("\n");
+    ensure!(
+        !status.success() && errors.contains(said),
+        "it ended with {status}, but `{said}` is not in {errors}"
+    );
+    Ok(())
+}
+
+#[test]
+fn live_members_are_removed_by_force_and_their_instances_end() -> Result<()> {
+    let scene = Scene::new("forced", 2)?;
+    scene.write(orders(0, 400).map(|(key, value)| (value, key)))?;
+    let topics = [&*scene.input, &*scene.internal("by-value-repartition")].map(str::to_owned);
+    let start = || Worker::start_as(&scene, scene.state_dir.path(), 2, "value", &[]);
+    let mut removed = start()?;
+    removed.await_running()?;
+    scene.await_committed(&topics.each_ref().map(String::as_str))?;
+    let before = scene.kafka.committed_offsets(&scene.application_id)?;
+
+    let refused = reset(&scene, &["--yes"])?;
+    ensure!(refused.code == Some(1) && refused.stderr.contains("--force"), "{refused:?}");
+    let plan: Value = serde_json::from_str(&reset(&scene, &["--force", "--dry-run", "--json"])?.success()?)?;
+    let members = plan["removed_members"].as_array().cloned().unwrap_or_default();
+    let mut names: Vec<_> = members.iter().filter_map(|member| member["client_id"].as_str()).collect();
+    names.sort_unstable();
+    let id = &scene.application_id;
+    assert_eq!(names, [1, 2].map(|thread| format!("{id}-StreamThread-{thread}-consumer")));
+    assert!(removed.program.is_running()?);
+    assert_eq!(scene.kafka.committed_offsets(id)?, before, "nothing has changed");
+
+    let shown = reset(&scene, &["--force", "--yes"])?.success()?;
+    assert!(shown.contains("Removed members:") && shown.contains(names[0]), "{shown}");
+    assert_eq!(scene.kafka.committed_offsets(id)?[&(scene.input.clone(), 0)], 0);
+    await_refusal(&mut removed, "reset")?;
+
+    let mut again = start()?;
+    again.await_running()?;
+    scene.await_committed(&topics.each_ref().map(String::as_str))?;
+    assert_eq!(again.counts()?, recount(orders(0, 400).map(|(key, _)| key)), "counted again, and none twice");
+    again.stop()
+}
+
+#[test]
+fn an_instance_that_slept_through_a_reset_ends_when_it_wakes() -> Result<()> {
+    let scene = Scene::new("slept", 2)?;
+    scene.write(orders(0, 400))?;
+    let mut sleeper = Worker::start(&scene, scene.state_dir.path(), 1)?;
+    sleeper.await_running()?;
+    scene.await_committed(&[&scene.input])?;
+    sleeper.program.pause()?;
+    let elsewhere = tempfile::tempdir()?;
+    let state_dir = elsewhere.path().to_string_lossy();
+    let servers = scene.kafka.bootstrap_servers();
+    let arguments = ["reset", "--application-id", &scene.application_id, "--bootstrap-servers", servers];
+    millstream([&arguments[..], &["--state-dir", &state_dir, "--force", "--yes"]].concat().iter())?
+        .success()?;
+    let mut awake = Worker::start(&scene, elsewhere.path(), 1)?;
+    awake.await_running()?;
+    scene.write(orders(0, 400))?;
+    scene.await_committed(&[&scene.input])?;
+
+    sleeper.program.resume()?;
+    await_refusal(&mut sleeper, "was made anew since this instance started")?;
+    await_until(DEADLINE, "all partitions to be with who is awake", || {
+        awake.partitions().is_ok_and(|partitions| partitions == 2).then_some(())
+    })?;
+    let twice = (0..2).flat_map(|_| orders(0, 400)).map(|(key, _)| key);
+    assert_eq!(awake.counts()?, recount(twice));
+    awake.stop()
+}
+
+#[test]
+fn members_of_the_consumer_protocol_cannot_be_removed() -> Result<()> {
+    let (scene, _) = counted("protocol")?;
+    let _member = scene.kafka.join_with_consumer_protocol(&scene.application_id, &scene.input)?;
+    let refused = reset(&scene, &["--force", "--yes"])?;
+    ensure!(refused.code == Some(1), "{refused:?}");
+    for part in ["KIP-848", "stop its instances"] {
+        ensure!(refused.stderr.contains(part), "{part:?} is not in {refused:?}");
+    }
     Ok(())
 }
 
@@ -191,7 +278,11 @@ fn what_is_not_there_is_named_with_what_is() -> Result<()> {
     ensure!(ended.code == Some(1) && ended.stderr.contains("has committed no offsets here"), "{ended:?}");
     let away = ["reset", "--application-id", "shop", "--yes", "--bootstrap-servers", "localhost:1"];
     let ended = millstream(away.iter())?;
-    ensure!(ended.code == Some(1) && ended.stderr.contains("check bootstrap_servers"), "{ended:?}");
+    ensure!(ended.code == Some(1), "{ended:?}");
+    ensure!(
+        ended.stderr.contains("at localhost:1 within") && ended.stderr.contains("check bootstrap_servers"),
+        "{ended:?}"
+    );
     let both = reset(&scene, &["--to-earliest", "--to-latest"])?;
     ensure!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{both:?}");
     Ok(())

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use millstream_state_stores::{KeyValueStore, TaskId, TaskStores};
+use millstream_state_stores::{CommittedStore, KeyValueStore, TaskId, TaskStores};
 
 use super::context::{ProcessorContext, TaskContext};
 use super::edge::{ErasedInput, Failure, Input, Lifecycle, Output, SharedInput};
+use super::global::GlobalTables;
 use super::record::Record;
 use crate::error::{Error, Result};
 
@@ -93,6 +94,7 @@ pub struct Wiring<'a> {
     pub(crate) node: &'a Arc<str>,
     pub(crate) connected_stores: &'a [String],
     pub(crate) stores: &'a TaskStores,
+    pub(crate) globals: &'a GlobalTables,
 }
 
 impl Wiring<'_> {
@@ -113,6 +115,15 @@ impl Wiring<'_> {
             )));
         }
         Ok(self.stores.key_value(name)?)
+    }
+
+    /// A global store, complete as of the start of the application and kept up since. Any node may read it; it sees changes soon after they
+    /// are written to the topic, in no order with the node's own records.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such global store, or it holds other types.
+    pub fn global_store<K: 'static, V: 'static>(&self, name: &str) -> Result<CommittedStore<K, V>> {
+        self.globals.store(name)
     }
 }
 

@@ -48,7 +48,9 @@ pub(super) async fn ready(State(app): State<App>) -> JsonWithStatus {
         return (StatusCode::OK, Json(json!({ "state": state.name() })));
     }
     let threads = app.shared.threads.snapshots();
-    let restores = threads.iter().flat_map(|thread| &thread.tasks).flat_map(|task| &task.restores);
+    let global = app.shared.global_snapshot.load_full();
+    let tasks = threads.iter().flat_map(|thread| &thread.tasks).chain(global.as_deref());
+    let restores = tasks.flat_map(|task| &task.restores);
     let restoring = restores.filter(|restore| !restore.is_complete()).map(restore_to_json);
     let body = json!({ "state": state.name(), "restoring": restoring.collect::<Vec<_>>() });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body))
@@ -64,12 +66,16 @@ pub(super) async fn tasks(State(app): State<App>) -> Json<Value> {
         let stores = stores.iter().map(restore_to_json);
         json!({ "id": task.to_string(), "stores": stores.collect::<Vec<_>>() })
     });
-    Json(json!({
+    let mut json = json!({
         "state": app.shared.state().name(),
         "threads": threads,
         "standbys": standbys.collect::<Vec<_>>(),
         "promotions": updater.promotions,
-    }))
+    });
+    if let Some(global) = app.shared.global_snapshot.load_full() {
+        json["global_tables"] = task_to_json(&global);
+    }
+    Json(json)
 }
 
 /// `GET /metrics`

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use millstream_state_stores::{
@@ -128,6 +129,7 @@ impl TestApp {
             promotions: 3,
             ..UpdaterSnapshot::default()
         });
+        self.shared.state_bytes.store(70_000, Ordering::Relaxed);
         self
     }
 }
@@ -178,12 +180,13 @@ fn open_stores(shared: &Shared, task: TaskId) -> TaskStores {
     position.set("stock-movements", PartitionId::new(task.partition), Offset::new(42));
     stores.commit(Arc::new(position)).unwrap();
 
+    let owner = shared.stores.new_owner();
     let open = |store| StoreStatus::Open(stores.reader(store).unwrap());
-    shared.stores.set("stock", task, open("stock"));
+    shared.stores.set(owner, "stock", task, open("stock"));
     if task.partition == 0 {
-        shared.stores.set("orders", task, open("orders"));
+        shared.stores.set(owner, "orders", task, open("orders"));
     }
-    shared.stores.set("prices", task, StoreStatus::Restoring);
+    shared.stores.set(owner, "prices", task, StoreStatus::Restoring);
     stores
 }
 

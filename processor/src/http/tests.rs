@@ -270,7 +270,7 @@ fn the_topology_is_shown_in_four_formats() {
     }
     assert_eq!(
         topology.to_json(),
-        json!({ "subtopologies": [{ "id": 0, "stores": ["stock", "orders", "prices"], "nodes": [
+        json!({ "subtopologies": [{ "id": 0, "is_global": false, "stores": ["stock", "orders", "prices"], "nodes": [
             { "name": "movements", "kind": "source", "topics": ["stock-movements"], "children": ["count"] },
             { "name": "count", "kind": "processor", "stores": ["stock", "orders", "prices"], "children": ["levels"] },
             { "name": "levels", "kind": "sink", "topic": "stock-levels", "children": [] },

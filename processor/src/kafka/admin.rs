@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::client::{client_config, kafka_error, unreachable};
 use super::group_assignment::{self, MemberAssignment};
+use super::group_members::{self, GroupDescription};
 use super::topic_ids;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
@@ -81,6 +82,7 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 pub struct KafkaAdmin {
     client: AdminClient<DefaultClientContext>,
     runtime: tokio::runtime::Runtime,
+    bootstrap_servers: String,
     replication_factor: Option<u16>,
     timeout: Duration,
 }
@@ -101,6 +103,7 @@ impl KafkaAdmin {
         Ok(KafkaAdmin {
             client,
             runtime,
+            bootstrap_servers: settings.bootstrap_servers.clone(),
             replication_factor: settings.replication_factor,
             timeout: settings.request_timeout,
         })
@@ -120,6 +123,12 @@ impl KafkaAdmin {
         let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
         let topics = metadata.topics().iter();
         Ok(topics.map(|topic| (topic.name().to_string(), count(topic.partitions().len()))).collect())
+    }
+
+    /// Who is in a group, and who coordinates it.
+    pub(super) fn describe_group(&self, group: &str) -> Result<GroupDescription> {
+        group_members::ask(self.client.inner(), group, self.timeout)
+            .map_err(|error| self.unreachable(&format!("cannot ask for the members of {group}"), error))
     }
 
     /// Deletes a topic, and returns once the cluster tells of it no more. One that does not exist is no error.
@@ -167,7 +176,7 @@ impl KafkaAdmin {
     }
 
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
-        unreachable(doing, self.timeout, error)
+        unreachable(doing, &self.bootstrap_servers, self.timeout, error)
     }
 }
 
@@ -221,7 +230,7 @@ impl ClusterAdmin for KafkaAdmin {
         let timeout = self.timeout.min(GROUP_TIMEOUT);
         let doing = "cannot ask what the members of the group read";
         group_assignment::ask(self.client.inner(), group, timeout)
-            .map_err(|error| unreachable(doing, timeout, error))
+            .map_err(|error| unreachable(doing, &self.bootstrap_servers, timeout, error))
     }
 
     fn delete_records(&self, before: &[(String, i32, i64)]) -> Result<()> {

@@ -48,12 +48,18 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// An error of the client library, with what was being done.
 pub(super) fn kafka_error(doing: impl Into<String>, error: KafkaError) -> Error {
-    Error::new(kind_of(error.rdkafka_error_code()), doing).with_source(error)
+    let code = match &error {
+        // Of these the client library does not tell the code itself.
+        KafkaError::AdminOp(code) => Some(*code),
+        _ => error.rdkafka_error_code(),
+    };
+    Error::new(kind_of(code), doing).with_source(error)
 }
 
 /// An error of a request to the cluster that was not answered in time.
-pub(super) fn unreachable(doing: &str, within: Duration, error: KafkaError) -> Error {
-    kafka_error(format!("{doing} within {within:?}: check bootstrap_servers and the brokers"), error)
+pub(super) fn unreachable(doing: &str, servers: &str, within: Duration, error: KafkaError) -> Error {
+    let message = format!("{doing} at {servers} within {within:?}: check bootstrap_servers and the brokers");
+    kafka_error(message, error)
 }
 
 pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {

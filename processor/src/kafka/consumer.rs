@@ -27,6 +27,7 @@ use crate::membership::TopicPartition;
 use crate::task::InputMessage;
 
 const RESTORE_PREFIXES: &[&str] = &["consumer.", "restore.consumer."];
+const GLOBAL_PREFIXES: &[&str] = &["consumer.", "global.consumer."];
 /// Messages taken from the client at once.
 const BATCH: usize = 1000;
 /// Fetches after which all partitions are forwarded again: the end of an earlier assignment is asynchronous, takes the forwarding
@@ -67,12 +68,21 @@ impl KafkaConsumer {
         Ok(consumer)
     }
 
+    /// As [`KafkaConsumer::alone`], for the topics of global tables.
+    pub(crate) fn for_global_tables(settings: &Settings, client_id: &str) -> Result<Self> {
+        KafkaConsumer::outside_groups(settings, client_id, GLOBAL_PREFIXES)
+    }
+
     /// A consumer outside of any group, which reads what is committed of what it is assigned.
     pub(crate) fn alone(settings: &Settings, client_id: &str) -> Result<Self> {
+        KafkaConsumer::outside_groups(settings, client_id, RESTORE_PREFIXES)
+    }
+
+    fn outside_groups(settings: &Settings, client_id: &str, prefixes: &[&str]) -> Result<Self> {
         // librdkafka has no group-less consumer; nothing is ever committed under this name.
         let fixed =
             [("group.id", client_id), ("auto.offset.reset", "error"), ("isolation.level", "read_committed")];
-        KafkaConsumer::create(settings, client_id, RESTORE_PREFIXES, &[], &fixed)
+        KafkaConsumer::create(settings, client_id, prefixes, &[], &fixed)
     }
 
     pub(super) fn create(

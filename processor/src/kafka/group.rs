@@ -11,6 +11,7 @@ use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use super::admin::KafkaAdmin;
 use super::client::{client_config, kafka_error, unreachable};
 use super::consumer::bounds;
+use super::leave_group;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reset::{GroupMember, Partition, ResetCluster};
@@ -20,23 +21,30 @@ pub(crate) struct KafkaGroup {
     group: String,
     consumer: BaseConsumer,
     admin: KafkaAdmin,
+    settings: Settings,
     timeout: Duration,
+}
+
+/// How the tools of a group name themselves to the brokers.
+fn client_id(group: &str) -> String {
+    format!("{group}-tool")
 }
 
 impl KafkaGroup {
     pub(crate) fn new(settings: &Settings, group: &str) -> Result<Self> {
-        let client_id = format!("{group}-tool");
+        let client_id = client_id(group);
         let fixed =
             [("group.id", group), ("enable.auto.commit", "false"), ("isolation.level", "read_committed")];
         let consumer = client_config(settings, &client_id, &["consumer."], &[], &fixed)
             .create()
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
         let admin = KafkaAdmin::new(settings, &client_id)?;
-        Ok(KafkaGroup { group: group.to_owned(), consumer, admin, timeout: settings.request_timeout })
+        let (settings, timeout) = (settings.clone(), settings.request_timeout);
+        Ok(KafkaGroup { group: group.to_owned(), consumer, admin, settings, timeout })
     }
 
     fn unreachable(&self, doing: &str, error: KafkaError) -> Error {
-        unreachable(doing, self.timeout, error)
+        unreachable(doing, &self.settings.bootstrap_servers, self.timeout, error)
     }
 }
 
@@ -53,16 +61,14 @@ impl ResetCluster for KafkaGroup {
     }
 
     fn members(&self) -> Result<Vec<GroupMember>> {
-        let groups = self.consumer.client().fetch_group_list(Some(&self.group), self.timeout);
-        let groups = groups.map_err(|error| {
-            self.unreachable(&format!("cannot ask for the members of {}", self.group), error)
+        Ok(self.admin.describe_group(&self.group)?.members)
+    }
+
+    fn remove_members(&self, members: &[GroupMember]) -> Result<()> {
+        let coordinator = self.admin.describe_group(&self.group)?.coordinator.ok_or_else(|| {
+            Error::new(ErrorKind::Retry, format!("no broker coordinates {} at the moment", self.group))
         })?;
-        let members = groups.groups().iter().flat_map(|group| group.members());
-        let member = members.map(|member| GroupMember {
-            client_id: member.client_id().to_owned(),
-            host: member.client_host().to_owned(),
-        });
-        Ok(member.collect())
+        leave_group::send(&self.settings, &client_id(&self.group), &coordinator, &self.group, members)
     }
 
     fn committed(&self) -> Result<BTreeMap<Partition, Offset>> {

@@ -12,6 +12,8 @@ mod embedded;
 mod embedded_admin;
 mod group;
 mod group_assignment;
+mod group_members;
+mod leave_group;
 mod member;
 mod message;
 mod native_request;
@@ -23,6 +25,7 @@ mod transactions;
 
 pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
 pub(crate) use clients::KafkaClients;
+pub(crate) use consumer::KafkaConsumer;
 pub use embedded::{EmbeddedKafka, EmbeddedKafkaError};
 pub(crate) use group::KafkaGroup;
 pub use group::{PartitionLag, group_lag};

@@ -148,7 +148,9 @@ impl Collector for SnapshotCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let threads = self.shared.threads.snapshots();
-        let tasks = threads.iter().flat_map(|thread| &thread.tasks).map(|task| (task.id, task)).collect();
+        let global = self.shared.global_snapshot.load_full();
+        let tasks = threads.iter().flat_map(|thread| &thread.tasks).chain(global.as_deref());
+        let tasks = tasks.map(|task| (task.id, task)).collect();
         let updater = self.shared.state_updater.snapshot();
         let scrape = Scrape { shared: &self.shared, threads: &threads, tasks, updater: &updater };
         let collect = |family: &Family| {

@@ -1,5 +1,7 @@
 //! Every metric that is read off the application at scrape time. `docs/metrics.md` describes them at more length.
 
+use std::sync::atomic::Ordering;
+
 use millstream_state_stores::StoreStats;
 
 use super::collector::{Family, Sample, Scrape, Series, counter, gauge};
@@ -299,6 +301,12 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge("millstream_state_memory_budget_bytes", &[], "The setting state_memory.", |scrape, series| {
         series.add(&[], scrape.shared.settings.state_memory)
     }),
+    gauge(
+        "millstream_state_dir_bytes",
+        &[],
+        "Disk taken by the state of this application on this machine.",
+        |scrape, series| series.add(&[], scrape.shared.state_bytes.load(Ordering::Relaxed)),
+    ),
     counter("millstream_queries_total", STORE_KIND, "Interactive queries.", |scrape, series| {
         for (store, kind, count) in scrape.shared.stores.query_counts() {
             series.add(&[&store, &kind.name()], count);

@@ -8,5 +8,5 @@ mod view;
 
 pub use error::QueryError;
 pub use handle::{ReadOnlyKeyValueStore, Rows};
-pub(crate) use registry::{StoreRegistry, StoreStatus};
+pub(crate) use registry::{StoreOwner, StoreRegistry, StoreStatus};
 pub use view::{StoreEntry, StoreView};

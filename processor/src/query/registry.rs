@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millstream_state_stores::{StoreReader, TaskId, partition_for_key};
 use parking_lot::RwLock;
@@ -19,23 +20,34 @@ pub(crate) enum StoreStatus {
     Open(Arc<StoreReader>),
 }
 
+/// Who told of a store, and may take it away: a task can come to one thread before its sibling, who had it, hears that it has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreOwner(u64);
+
 /// All stores of an instance.
 pub(crate) struct StoreRegistry {
     stores: BTreeMap<String, Partitions>,
+    owners: AtomicU64,
 }
 
 struct Partitions {
     count: i32,
     queries: QueryCounts,
-    tasks: RwLock<BTreeMap<TaskId, StoreStatus>>,
+    tasks: RwLock<BTreeMap<TaskId, Entry>>,
+}
+
+struct Entry {
+    owner: StoreOwner,
+    status: StoreStatus,
 }
 
 impl StoreRegistry {
     pub(crate) fn new(topology: &Topology, counts: &BTreeMap<TopicName, i32>) -> Self {
         let mut stores = BTreeMap::new();
         for part in topology.subtopologies() {
-            let count =
-                part.source_topics.iter().filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
+            // Every instance has all of a global table.
+            let topics = part.source_topics.iter().filter(|_| !part.is_global);
+            let count = topics.filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
             for store in part.stores {
                 stores.insert(
                     store,
@@ -43,18 +55,25 @@ impl StoreRegistry {
                 );
             }
         }
-        StoreRegistry { stores }
+        StoreRegistry { stores, owners: AtomicU64::new(0) }
     }
 
-    pub(crate) fn set(&self, store: &str, task: TaskId, status: StoreStatus) {
+    /// Somebody new who has stores.
+    pub(crate) fn new_owner(&self) -> StoreOwner {
+        StoreOwner(self.owners.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tells of a store, over what anybody has told before.
+    pub(crate) fn set(&self, owner: StoreOwner, store: &str, task: TaskId, status: StoreStatus) {
         if let Some(partitions) = self.stores.get(store) {
-            partitions.tasks.write().insert(task, status);
+            partitions.tasks.write().insert(task, Entry { owner, status });
         }
     }
 
-    pub(crate) fn remove_task(&self, task: TaskId) {
+    /// Takes the stores of a task away, unless somebody else has told of them since.
+    pub(crate) fn remove_task(&self, owner: StoreOwner, task: TaskId) {
         for partitions in self.stores.values() {
-            partitions.tasks.write().remove(&task);
+            partitions.tasks.write().retain(|id, entry| *id != task || entry.owner != owner);
         }
     }
 
@@ -87,7 +106,7 @@ impl StoreRegistry {
     pub(crate) fn coverage(&self, store: &str) -> Result<(usize, i32), QueryError> {
         let partitions = self.partitions(store)?;
         let tasks = partitions.tasks.read();
-        let open = tasks.values().filter(|status| matches!(status, StoreStatus::Open(_))).count();
+        let open = tasks.values().filter(|entry| matches!(entry.status, StoreStatus::Open(_))).count();
         Ok((open, partitions.count))
     }
 
@@ -99,8 +118,8 @@ impl StoreRegistry {
         let partitions = self.partitions(store)?;
         let tasks = partitions.tasks.read();
         let mut readers = Vec::with_capacity(tasks.len());
-        for (task, status) in &*tasks {
-            match status {
+        for (task, entry) in &*tasks {
+            match &entry.status {
                 StoreStatus::Open(reader) => readers.push(Arc::clone(reader)),
                 StoreStatus::Restoring => {
                     return Err(QueryError::Restoring { store: store.to_string(), task: *task });
@@ -126,13 +145,13 @@ impl StoreRegistry {
         let partition = partition_for_key(key, partitions.count);
         let tasks = partitions.tasks.read();
         let home = tasks.iter().find(|(task, _)| task.partition == partition);
-        if let Some((task, StoreStatus::Restoring)) = home {
+        if let Some((task, Entry { status: StoreStatus::Restoring, .. })) = home {
             return Err(QueryError::Restoring { store: store.to_string(), task: *task });
         }
         let mut readers = Vec::with_capacity(tasks.len());
         let others = tasks.iter().filter(|(task, _)| task.partition != partition);
-        for (_, status) in home.into_iter().chain(others) {
-            if let StoreStatus::Open(reader) = status {
+        for (_, entry) in home.into_iter().chain(others) {
+            if let StoreStatus::Open(reader) = &entry.status {
                 readers.push(Arc::clone(reader));
             }
         }

@@ -1,18 +1,28 @@
 //! Finds out what there is to reset, and carries a plan out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use millstream_state_stores::{Offset, StateDirectory, Timestamp};
+use millstream_state_stores::{Offset, StateDirectory, StateOwner, Timestamp};
 
-use super::plan::{PartitionFacts, ResetFacts, ResetPlan, select};
+use super::plan::{GroupMember, PartitionFacts, ResetFacts, ResetPlan, check_members, select};
 use super::request::{ResetRequest, ResetTarget};
 use super::{OffsetMove, Partition};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::KafkaGroup;
+use crate::patience::patiently;
 
 /// What is committed with an offset while a reset goes on. An instance that finds it is refused.
 pub(crate) const UNFINISHED: &str = "millstream: a reset was begun and not finished";
+
+/// How often members are removed that come back before the offsets are moved.
+const MOST_ATTEMPTS: u32 = 10;
+
+/// How long an instance may take to notice that it was removed, to come back to a group where it is refused, and to let go of its state.
+const PATIENCE_WITH_REMOVED: Duration = Duration::from_secs(60);
 
 /// A cluster as a reset sees it, with the application's group.
 pub(crate) trait ResetCluster {
@@ -24,6 +34,9 @@ pub(crate) trait ResetCluster {
 
     /// Who is in the group now.
     fn members(&self) -> Result<Vec<GroupMember>>;
+
+    /// Removes members from the group. They may come back.
+    fn remove_members(&self, members: &[GroupMember]) -> Result<()>;
 
     /// Everything the group has committed, of topics that exist.
     fn committed(&self) -> Result<BTreeMap<Partition, Offset>>;
@@ -44,23 +57,18 @@ pub(crate) trait ResetCluster {
     fn delete_topic(&self, topic: &str) -> Result<()>;
 }
 
-/// A live member of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GroupMember {
-    pub(crate) client_id: String,
-    pub(crate) host: String,
-}
-
 /// A part of a reset that is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetStep {
+    /// This member was removed from the group.
+    MemberRemoved(GroupMember),
     /// The new offsets are committed, with a note that the reset is not finished.
     Begun,
     /// This internal topic is gone.
     TopicDeleted(String),
-    /// The state of this task is gone.
-    StateRemoved(millstream_state_stores::TaskId),
+    /// The state of this task, or of the global tables of a process, is gone.
+    StateRemoved(StateOwner),
     /// The note is taken away: instances may start.
     Finished,
 }
@@ -81,6 +89,7 @@ pub struct ApplicationReset {
     application_id: String,
     directory: StateDirectory,
     cluster: KafkaGroup,
+    clock: Arc<dyn Clock>,
 }
 
 impl ApplicationReset {
@@ -94,6 +103,7 @@ impl ApplicationReset {
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
             cluster: KafkaGroup::new(settings, &application_id)?,
             application_id,
+            clock: SystemClock::shared(),
         })
     }
 
@@ -109,9 +119,9 @@ impl ApplicationReset {
     /// and run that: until one is finished, instances that start are refused.
     ///
     /// # Errors
-    /// `Invalid` if instances are running; `Retry` if the cluster does not answer.
+    /// `Invalid` if instances are running that the plan does not remove; `Retry` if the cluster does not answer.
     pub fn execute(&self, plan: &ResetPlan, on_step: impl FnMut(&ResetStep)) -> Result<()> {
-        execute(&self.cluster, &self.directory, plan, on_step)
+        execute(&self.cluster, &self.directory, &*self.clock, plan, on_step)
     }
 }
 
@@ -121,7 +131,9 @@ fn plan(
     directory: &StateDirectory,
     request: &ResetRequest,
 ) -> Result<ResetPlan> {
-    refuse_members(cluster, application_id)?;
+    let members = cluster.members()?;
+    // Nothing else matters before this.
+    check_members(&members, request.remove_members, application_id)?;
     let (topics, groups) = (cluster.topics()?, cluster.group_ids()?);
     let committed = cluster.committed()?;
     let selected: Vec<Partition> =
@@ -141,6 +153,7 @@ fn plan(
         partitions: selected.into_iter().map(facts_of).collect::<Result<_>>()?,
         topics,
         groups,
+        members,
         state_directory: directory.path().to_owned(),
         tasks: directory.list()?,
     };
@@ -152,44 +165,64 @@ fn plan(
 fn execute(
     cluster: &impl ResetCluster,
     directory: &StateDirectory,
+    clock: &dyn Clock,
     plan: &ResetPlan,
     mut on_step: impl FnMut(&ResetStep),
 ) -> Result<()> {
-    refuse_members(cluster, &plan.application_id)?;
     let to = |moved: &OffsetMove| (moved.partition.clone(), moved.to);
     let offsets: Vec<(Partition, Offset)> = plan.offsets.iter().map(to).collect();
-    let commit = |note| {
-        cluster.commit(&offsets, note).map_err(|error| match refuse_members(cluster, &plan.application_id) {
-            Err(members) => members,
-            Ok(()) => error,
-        })
-    };
-    commit(UNFINISHED)?;
+    begin(cluster, plan, &offsets, &mut on_step)?;
     on_step(&ResetStep::Begun);
     for topic in &plan.deleted_topics {
         cluster.delete_topic(topic)?;
         on_step(&ResetStep::TopicDeleted(topic.clone()));
     }
+    let patience = if plan.removed_members.is_empty() { Duration::ZERO } else { PATIENCE_WITH_REMOVED };
     for task in plan.state.iter().flat_map(|state| &state.tasks) {
-        directory.remove_task(*task)?;
+        patiently(clock, patience, || false, || Ok(directory.remove(*task)?))?;
         on_step(&ResetStep::StateRemoved(*task));
     }
-    commit("")?;
+    // Who was removed joins again, finds the note, and ends, which takes a moment.
+    let finish = || match cluster.commit(&offsets, "") {
+        Err(error) if error.kind() == ErrorKind::Migrated => {
+            Err(Error::new(ErrorKind::Retry, "members came back").with_source(error))
+        }
+        outcome => outcome,
+    };
+    patiently(clock, patience, || false, finish).map_err(|error| instead_of_members(cluster, plan, error))?;
     on_step(&ResetStep::Finished);
     Ok(())
 }
 
-fn refuse_members(cluster: &impl ResetCluster, application_id: &str) -> Result<()> {
-    let members = cluster.members()?;
-    if members.is_empty() {
-        return Ok(());
+/// Empties the group and moves the offsets, with the note. A member that comes back in between is removed again; one that comes back
+/// later finds the note.
+fn begin(
+    cluster: &impl ResetCluster,
+    plan: &ResetPlan,
+    offsets: &[(Partition, Offset)],
+    on_step: &mut impl FnMut(&ResetStep),
+) -> Result<()> {
+    let may_remove = !plan.removed_members.is_empty();
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let members = cluster.members()?;
+        check_members(&members, may_remove, &plan.application_id)?;
+        if !members.is_empty() {
+            cluster.remove_members(&members)?;
+            members.into_iter().for_each(|member| on_step(&ResetStep::MemberRemoved(member)));
+        }
+        match cluster.commit(offsets, UNFINISHED) {
+            Err(error) if error.kind() == ErrorKind::Migrated && may_remove && attempts < MOST_ATTEMPTS => {}
+            outcome => return outcome.map_err(|error| instead_of_members(cluster, plan, error)),
+        }
     }
-    let names: Vec<String> =
-        members.iter().map(|member| format!("{} on {}", member.client_id, member.host)).collect();
-    Err(Error::invalid(format!(
-        "{application_id} is running: stop its instances first (one that was killed is gone after its session timeout). Members: {}",
-        names.join(", ")
-    )))
+}
+
+/// The reason for which Kafka takes no offsets, if it is that the group has members.
+fn instead_of_members(cluster: &impl ResetCluster, plan: &ResetPlan, error: Error) -> Error {
+    let members = cluster.members().and_then(|members| check_members(&members, false, &plan.application_id));
+    members.err().unwrap_or(error)
 }
 
 #[cfg(test)]

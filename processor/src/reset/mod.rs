@@ -11,9 +11,9 @@ mod plan;
 mod request;
 
 pub use execute::{ApplicationReset, ResetStep};
-pub(crate) use execute::{GroupMember, ResetCluster, UNFINISHED};
+pub(crate) use execute::{ResetCluster, UNFINISHED};
 pub use offsets_file::read_offsets_file;
-pub use plan::{OffsetMove, PartitionFacts, ResetFacts, ResetPlan, StateRemoval};
+pub use plan::{GroupMember, OffsetMove, PartitionFacts, ResetFacts, ResetPlan, StateRemoval};
 pub use request::{InternalTopics, ResetRequest, ResetTarget, TopicSelection};
 
 /// A partition: topic and number.

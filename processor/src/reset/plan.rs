@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use millstream_state_stores::{Offset, TaskId};
+use millstream_state_stores::{Offset, StateOwner};
 use serde_json::{Value, json};
 
 use super::Partition;
@@ -26,12 +26,29 @@ pub struct ResetFacts {
     pub topics: BTreeMap<String, i32>,
     /// All groups of the cluster.
     pub groups: Vec<String>,
+    /// The live members of the group.
+    pub members: Vec<GroupMember>,
     /// The partitions to be moved.
     pub partitions: BTreeMap<Partition, PartitionFacts>,
     /// The application's state directory on this machine.
     pub state_directory: PathBuf,
-    /// The tasks that have state in it.
-    pub tasks: Vec<TaskId>,
+    /// The tasks that have state in it, and the global tables of processes.
+    pub tasks: Vec<StateOwner>,
+}
+
+/// A live member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// How it names itself to the brokers: for a stream thread, the thread's name.
+    pub client_id: String,
+    /// From where it is connected.
+    pub host: String,
+    /// The group's own name for it.
+    pub member_id: String,
+    /// Its name as a static member (KIP-345), if it is one.
+    pub group_instance_id: Option<String>,
+    /// Whether others may remove it. Members of a group of the consumer protocol (KIP-848) only leave by themselves.
+    pub can_be_removed: bool,
 }
 
 /// What there is in one partition.
@@ -47,11 +64,13 @@ pub struct PartitionFacts {
     pub at_time: Option<Offset>,
 }
 
-/// What a reset will do, in the order it does it: offsets are moved, topics deleted, state removed.
+/// What a reset will do, in the order it does it: members are removed, offsets moved, topics deleted, state removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResetPlan {
     /// The application id.
     pub application_id: String,
+    /// The members that are removed from the group.
+    pub removed_members: Vec<GroupMember>,
     /// The offsets that are committed, sorted by partition.
     pub offsets: Vec<OffsetMove>,
     /// The topics that are deleted, sorted.
@@ -78,8 +97,8 @@ pub struct OffsetMove {
 pub struct StateRemoval {
     /// The application's state directory.
     pub path: PathBuf,
-    /// The tasks whose state is removed.
-    pub tasks: Vec<TaskId>,
+    /// The tasks, and global tables of processes, whose state is removed.
+    pub tasks: Vec<StateOwner>,
 }
 
 impl ResetPlan {
@@ -109,8 +128,10 @@ impl ResetPlan {
     /// ```
     ///
     /// # Errors
-    /// `Invalid`, with all partitions that do not have the offset asked for, or the topics that are not the application's.
+    /// `Invalid`, with all partitions that do not have the offset asked for, the topics that are not the application's, or the members that
+    /// are not to be removed, or cannot be.
     pub fn new(request: &ResetRequest, facts: &ResetFacts) -> Result<Self> {
+        check_members(&facts.members, request.remove_members, &facts.application_id)?;
         let mut offsets = Vec::new();
         let mut problems = Vec::new();
         for (partition, found) in &facts.partitions {
@@ -132,13 +153,14 @@ impl ResetPlan {
             .then(|| StateRemoval { path: facts.state_directory.clone(), tasks: facts.tasks.clone() });
         Ok(ResetPlan {
             application_id: facts.application_id.clone(),
+            removed_members: facts.members.clone(),
             offsets,
             deleted_topics: facts.deleted_topics(&request.internal_topics)?,
             state,
         })
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do. That members would be removed is no reason to remove them.
     pub fn is_empty(&self) -> bool {
         self.offsets.is_empty() && self.deleted_topics.is_empty() && self.state.is_none()
     }
@@ -154,17 +176,56 @@ impl ResetPlan {
                 "ahead": moved.ahead,
             })
         };
+        let member = |member: &GroupMember| {
+            json!({
+                "client_id": member.client_id,
+                "host": member.host,
+                "member_id": member.member_id,
+                "group_instance_id": member.group_instance_id,
+            })
+        };
         let state = self.state.as_ref().map(|state| {
-            let tasks: Vec<String> = state.tasks.iter().map(TaskId::to_string).collect();
+            let tasks: Vec<String> = state.tasks.iter().map(StateOwner::to_string).collect();
             json!({ "path": state.path, "tasks": tasks })
         });
         json!({
             "application_id": self.application_id,
+            "removed_members": self.removed_members.iter().map(member).collect::<Vec<_>>(),
             "offsets": self.offsets.iter().map(offset).collect::<Vec<_>>(),
             "deleted_topics": self.deleted_topics,
             "removed_state": state,
         })
     }
+}
+
+/// Whether a reset may go on with these members in the group.
+///
+/// # Errors
+/// `Invalid`, with the members, if it may not.
+pub(super) fn check_members(
+    members: &[GroupMember],
+    may_be_removed: bool,
+    application_id: &str,
+) -> Result<()> {
+    let (why, named): (_, Vec<&GroupMember>) = if may_be_removed {
+        let stay = members.iter().filter(|member| !member.can_be_removed).collect();
+        let why = "is a group of the consumer protocol (KIP-848), whose members only leave by themselves: stop its instances (one that was \
+                   killed is gone after its session timeout)";
+        (why, stay)
+    } else {
+        let stop =
+            "is running: stop its instances first (one that was killed is gone after its session timeout)";
+        let stop_or_force = "is running: stop its instances first (one that was killed is gone after its session timeout), or remove them \
+                             from the group with --force";
+        let can_be_removed = members.iter().all(|member| member.can_be_removed);
+        (if can_be_removed { stop_or_force } else { stop }, members.iter().collect())
+    };
+    if named.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        named.iter().map(|member| format!("{} on {}", member.client_id, member.host)).collect();
+    Err(Error::invalid(format!("{application_id} {why}. Members: {}", names.join(", "))))
 }
 
 /// Where a partition's offset goes; `None` if it stays unset.
@@ -298,7 +359,7 @@ fn some_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use millstream_state_stores::Timestamp;
+    use millstream_state_stores::{TaskId, Timestamp};
 
     use super::*;
 
@@ -332,8 +393,9 @@ mod tests {
                 (orders(0), partition(100, 250, Some(200), Some(180))),
                 (orders(1), partition(0, 50, None, None)),
             ]),
+            members: Vec::new(),
             state_directory: "/var/lib/millstream/shop".into(),
-            tasks: vec![TaskId { subtopology: 0, partition: 1 }],
+            tasks: vec![StateOwner::Task(TaskId { subtopology: 0, partition: 1 }), StateOwner::Global(0)],
         }
     }
 
@@ -408,6 +470,36 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn members_are_removed_only_if_asked_and_where_they_can_be() {
+        let member = |number: u8, can_be_removed| GroupMember {
+            client_id: format!("shop-StreamThread-{number}"),
+            host: "/10.0.0.7".to_owned(),
+            member_id: format!("m-{number}"),
+            group_instance_id: None,
+            can_be_removed,
+        };
+        let plan = |members: &[GroupMember], remove_members| {
+            let request = ResetRequest { remove_members, ..ResetRequest::default() };
+            ResetPlan::new(&request, &ResetFacts { members: members.to_vec(), ..facts() })
+        };
+        let classic = [member(1, true), member(2, true)];
+        let consumer_protocol = [member(3, false)];
+        assert_eq!(plan(&classic, true).unwrap().removed_members, classic);
+        let json = plan(&classic, true).unwrap().to_json();
+        assert_eq!(json["removed_members"][1]["client_id"], "shop-StreamThread-2");
+        assert_eq!(plan(&[], true).unwrap().removed_members, []);
+        for (members, asked, said) in [
+            (&classic[..], false, "shop is running: stop its instances first"),
+            (&classic[..], false, "--force. Members: shop-StreamThread-1 on /10.0.0.7, shop-StreamThread-2"),
+            (&consumer_protocol[..], true, "KIP-848"),
+            (&consumer_protocol[..], true, "Members: shop-StreamThread-3 on /10.0.0.7"),
+        ] {
+            let error = plan(members, asked).expect_err("must be refused").to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
     fn selected(topics: &[&str]) -> Result<Vec<Partition>> {
         let input_topics = topics.iter().map(|topic| topic.parse()).collect::<Result<_>>()?;
         let request = ResetRequest { input_topics, ..ResetRequest::default() };
@@ -453,9 +545,10 @@ mod tests {
         let offset = |partition, from: Option<i64>, to, ahead| json!({ "topic": "orders", "partition": partition, "from": from, "to": to, "ahead": ahead });
         let expected = json!({
             "application_id": "shop",
+            "removed_members": [],
             "offsets": [offset(0, Some(200), 100, 150), offset(1, None, 0, 50)],
             "deleted_topics": ["shop-by-sku-repartition", "shop-stock-changelog"],
-            "removed_state": { "path": "/var/lib/millstream/shop", "tasks": ["0_1"] },
+            "removed_state": { "path": "/var/lib/millstream/shop", "tasks": ["0_1", "global-0"] },
         });
         assert_eq!(plan.to_json(), expected);
     }

@@ -19,6 +19,8 @@ pub struct ResetRequest {
     pub internal_topics: InternalTopics,
     /// Whether the state of this machine stays. It fits no other changelog than its own.
     pub keep_local_state: bool,
+    /// Whether live members are removed from the group (Kafka's `--force`). Otherwise they are an error.
+    pub remove_members: bool,
 }
 
 /// An input topic, or some partitions of it: `orders`, or `orders:0,2`.

@@ -14,12 +14,14 @@ use signal_hook::iterator::Signals;
 use tracing::info;
 use uuid::Uuid;
 
+use super::cleanup;
+use super::global::GlobalThread;
 use super::internal_topics::ensure_internal_topics;
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
 use super::roster::ThreadPlace;
 use super::shared::{ApplicationTopics, Shared, SharedParts, StateListener};
-use super::snapshot::ThreadSnapshot;
+use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ClientState;
 use super::state_updater::{self, RestoreListener, RestoreProgress, UpdaterSnapshot};
 use crate::clock::{Clock, SystemClock};
@@ -123,6 +125,9 @@ impl AppBuilder {
         )?;
         let topology = Arc::new(self.topology);
         let plans = TaskPlan::all(&topology, &application_id, &settings);
+        let global = TaskPlan::of_global_tables(&plans, |topic| {
+            topics.partition_counts.get(topic).copied().unwrap_or(0)
+        });
         let process_id = process_id(&topology, &application_id, &settings)?;
         let background = checkpoint_thread(&application_id, &self.clock)?;
         let shared = Arc::new(Shared::new(SharedParts {
@@ -140,7 +145,7 @@ impl AppBuilder {
             process_id,
         }));
         membership::check(&shared.settings, &shared.inputs)?;
-        Streams::spawn(shared)
+        Streams::spawn(shared, global)
     }
 }
 
@@ -162,9 +167,11 @@ fn prepare_topics(
     let partition_counts = topology.partition_counts(&admin.partition_counts(&external)?)?;
     ensure_internal_topics(admin, &topology.internal_topics(application_id, &partition_counts))?;
     let changelogs = topology.stores().filter(|store| store.is_logged());
-    let changelogs: Vec<String> =
-        changelogs.map(|store| changelog_topic(application_id, store.name())).collect();
-    let changelog_ids = admin.topic_ids(&changelogs)?;
+    let changelogs = changelogs.map(|store| changelog_topic(application_id, store.name()));
+    let parts = topology.subtopologies();
+    let global = parts.iter().filter(|part| part.is_global).flat_map(|part| &part.source_topics);
+    let global = global.map(|topic| topic.in_application(application_id));
+    let changelog_ids = admin.topic_ids(&changelogs.chain(global).collect::<Vec<_>>())?;
     if settings.handlers.may_dead_letter() {
         let name = settings.dead_letter_topic.clone().unwrap_or_else(|| dead_letter_topic(application_id));
         if admin.partition_counts(std::slice::from_ref(&name))?.is_empty() {
@@ -192,6 +199,7 @@ fn checkpoint_thread(application_id: &str, clock: &Arc<dyn Clock>) -> Result<Arc
 /// A running application instance. Dropping it closes it.
 pub struct Streams {
     shared: Arc<Shared>,
+    global: Option<GlobalThread>,
     threads: Mutex<Vec<RunningThread>>,
     state_updater: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
@@ -234,7 +242,7 @@ impl Streams {
         }
     }
 
-    fn spawn(shared: Arc<Shared>) -> Result<Self> {
+    fn spawn(shared: Arc<Shared>, global: Option<TaskPlan>) -> Result<Self> {
         let metrics = Arc::new(Metrics::new(Arc::clone(&shared))?);
         let http = match &shared.settings.http_address {
             Some(address) => Some(HttpServer::start(address, Arc::clone(&shared), Arc::clone(&metrics))?),
@@ -248,13 +256,24 @@ impl Streams {
                 .spawn(move || state_updater::run(KafkaClients, &shared))
                 .map_err(|error| Error::fatal("cannot start the state updater").with_source(error))?
         };
-        let streams =
-            Streams { shared, threads: Mutex::default(), state_updater: Some(updater), metrics, http };
+        let mut streams = Streams {
+            shared,
+            global: None,
+            threads: Mutex::default(),
+            state_updater: Some(updater),
+            metrics,
+            http,
+        };
+        streams.global = match global {
+            Some(plan) => Some(GlobalThread::start(&streams.shared, plan)?),
+            None => None,
+        };
         for place in streams.shared.threads.places() {
             let thread = RunningThread::start(&streams.shared, place)?;
             streams.threads.lock().push(thread);
         }
         purge::start(&streams.shared)?;
+        cleanup::start(&streams.shared)?;
         Ok(streams)
     }
 
@@ -377,6 +396,11 @@ impl Streams {
         self.shared.state_updater.snapshot()
     }
 
+    /// What the thread of the global tables last told about its task; none if there are no global tables, or it has not told yet.
+    pub fn global_tables(&self) -> Option<Arc<TaskSnapshot>> {
+        self.shared.global_snapshot.load_full()
+    }
+
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
@@ -427,6 +451,9 @@ impl Streams {
             if thread.join().is_err() {
                 self.shared.move_to(ClientState::Error);
             }
+        }
+        if let Some(global) = self.global.take() {
+            global.end();
         }
         self.http = None;
         self.shared.move_to(ClientState::NotRunning);

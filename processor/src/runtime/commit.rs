@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use millstream_state_stores::RowLimits;
+use millstream_state_stores::{Offset, RowLimits};
 
 use super::checkpoint::{CheckpointStep, Uncheckpointed, next_step};
 use super::shared::GIVE_UP_AFTER;
@@ -15,7 +15,9 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::membership::GroupMember;
 use crate::step::{Step, StepListener};
-use crate::task::{FailedOutput, InputMessage, Task, TaskState};
+use crate::task::{
+    ChangelogSlot, FailedOutput, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task, TaskState,
+};
 
 /// When the last commit and the last checkpoint were, and what they cost.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +168,27 @@ impl CommitClock {
         Ok(())
     }
 
+    /// Publishes what a task has processed that sends nothing and whose position is kept beside its rows, and checkpoints it if that is
+    /// due. Kafka is not asked.
+    ///
+    /// # Errors
+    /// A store that failed.
+    pub(crate) fn commit_locally(
+        &mut self,
+        task: &mut Task<impl InputMessage>,
+        settings: &Settings,
+        clock: &dyn Clock,
+    ) -> Result<()> {
+        if task.needs_commit() {
+            task.prepare_commit()?;
+            task.deliver(&mut SendsNothing, clock.monotonic())?;
+            task.committed(&SendsNothing)?;
+            self.commits += 1;
+        }
+        self.last_commit = clock.monotonic();
+        self.checkpoint_these(&mut [task], settings, self.last_commit)
+    }
+
     fn checkpoint(
         &mut self,
         tasks: &mut [Task<impl InputMessage>],
@@ -174,8 +197,17 @@ impl CommitClock {
     ) -> Result<()> {
         let mut running: Vec<_> =
             tasks.iter_mut().filter(|task| task.state() == TaskState::Running).collect();
+        self.checkpoint_these(&mut running, settings, now)
+    }
+
+    fn checkpoint_these(
+        &mut self,
+        running: &mut [&mut Task<impl InputMessage>],
+        settings: &Settings,
+        now: Duration,
+    ) -> Result<()> {
         let all = now.saturating_sub(self.last_checkpoint) >= settings.checkpoint_interval;
-        for task in &mut running {
+        for task in &mut *running {
             task.poll_checkpoint()?;
             let Uncheckpointed { waiting, is_in_flight, .. } = uncheckpointed(task);
             if !is_in_flight && (waiting > settings.checkpoint_bytes || all && waiting > 0) {
@@ -230,6 +262,27 @@ impl CommitClock {
         let since = same_outage.map_or(now, |failing| failing.since);
         self.failing = Some(Failing { since, last: now });
         if now.saturating_sub(since) > GIVE_UP_AFTER { Err(cause) } else { Ok(()) }
+    }
+}
+
+/// What a task has in place of a producer if nothing can leave it.
+struct SendsNothing;
+
+impl RecordSender for SendsNothing {
+    fn resolve(&mut self, topic: &str) -> Result<SenderTopic> {
+        Err(Error::fatal(format!("a global table has an output to topic {topic}")))
+    }
+
+    fn send(&mut self, _record: &OutgoingRecord<'_>) -> Result<()> {
+        Err(Error::fatal("a global table has an output"))
+    }
+
+    fn open_changelog(&mut self) -> ChangelogSlot {
+        ChangelogSlot(0)
+    }
+
+    fn acknowledged(&self, _slot: ChangelogSlot) -> Option<Offset> {
+        None
     }
 }
 

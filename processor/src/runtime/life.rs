@@ -36,6 +36,9 @@ pub(crate) type ThreadFailureHandler = Arc<dyn Fn(&Error) -> ThreadFailureRespon
 /// The body of a stream thread.
 pub(crate) fn run<C: Clients>(clients: &C, shared: &Arc<Shared>, place: &Arc<ThreadPlace>) {
     let name = place.name();
+    if !shared.await_global_tables() {
+        return shared.thread_is(place, ThreadState::Ended);
+    }
     loop {
         let outcome = catch_unwind(AssertUnwindSafe(|| live(clients, Arc::clone(shared), Arc::clone(place))));
         let failure = match outcome {

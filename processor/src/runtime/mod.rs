@@ -2,7 +2,9 @@
 
 mod app;
 mod checkpoint;
+mod cleanup;
 mod commit;
+mod global;
 mod internal_topics;
 mod life;
 mod pending;

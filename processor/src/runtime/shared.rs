@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use millstream_state_stores::{
     BackgroundThread, ProcessId, RowLimits, StateDirectory, StateMemory, TaskId, TopicId,
 };
@@ -13,11 +14,12 @@ use tracing::{error, info};
 
 use super::life::{ThreadFailureHandler, ThreadFailureResponse};
 use super::roster::{Roster, ThreadPlace};
+use super::snapshot::TaskSnapshot;
 use super::state::{ClientState, ThreadState};
 use super::state_updater::{RestoreListener, StateUpdater, client_id};
 use crate::clock::Clock;
 use crate::config::{OffsetReset, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::ClusterAdmin;
 use crate::membership::Inputs;
 use crate::patience::patiently;
@@ -27,6 +29,12 @@ use crate::topology::{TopicName, Topology, internal_topic};
 
 /// How long what needs the brokers may fail before the thread gives up (Kafka Streams' `task.timeout.ms`).
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
+
+/// How soon whoever waits for the global tables notices that the application ends.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A topic that one broker has made is known to all of them soon after.
+const PATIENCE_WITH_TOPICS: Duration = Duration::from_secs(10);
 
 /// Told about each change of state: the old one and the new one.
 pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
@@ -44,8 +52,12 @@ pub(crate) struct Shared {
     /// Writes the checkpoints of all tasks, and ends with the application. Without one, each thread writes its own.
     pub(crate) background: Option<Arc<BackgroundThread>>,
     pub(crate) directory: StateDirectory,
+    /// What the thread of the global tables last told; none if there are no such tables.
+    pub(crate) global_snapshot: ArcSwapOption<TaskSnapshot>,
+    /// Bytes in the state directory, as last measured.
+    pub(crate) state_bytes: AtomicU64,
     pub(crate) stores: Arc<StoreRegistry>,
-    /// The topics that are the changelogs, by name in Kafka.
+    /// The topics that are the changelogs, and those of global tables, by name in Kafka.
     pub(crate) changelog_ids: BTreeMap<String, TopicId>,
     pub(crate) restore_listener: Option<RestoreListener>,
     /// Makes the stores of tasks complete, for all stream threads.
@@ -62,6 +74,7 @@ pub(crate) struct Shared {
 
 struct States {
     client: ClientState,
+    has_global_tables: bool,
     error: Option<Error>,
 }
 
@@ -97,6 +110,8 @@ impl Shared {
             threads: Roster::new(&application_id, settings.num_stream_threads),
             memory: StateMemory::new(settings.state_memory),
             directory: StateDirectory::new(settings.state_dir.clone(), &application_id),
+            global_snapshot: ArcSwapOption::empty(),
+            state_bytes: AtomicU64::new(0),
             stores: Arc::new(StoreRegistry::new(&topology, &parts.topics.partition_counts)),
             changelog_ids: parts.topics.changelog_ids,
             restore_listener: parts.restore_listener,
@@ -104,7 +119,11 @@ impl Shared {
             failure_handler: parts.failure_handler,
             process_id: parts.process_id,
             stopping: AtomicBool::new(false),
-            states: Mutex::new(States { client: ClientState::Created, error: None }),
+            states: Mutex::new(States {
+                client: ClientState::Created,
+                has_global_tables: topology.global_stores.is_empty(),
+                error: None,
+            }),
             state_changed: Condvar::new(),
             state_listener: parts.state_listener,
             application_id,
@@ -176,6 +195,35 @@ impl Shared {
         patiently(&*self.clock, within, || self.is_stopping(), attempt)
     }
 
+    /// Looks whether the changelogs are those of the start, before tasks are opened. A reset deletes them, and an instance that did not
+    /// notice must not outlive it: topics, offsets and local state are no longer those it knows.
+    ///
+    /// # Errors
+    /// `Invalid` if one was made anew, `Retry` if one is gone or the cluster does not answer.
+    pub(crate) fn check_changelogs(&self) -> Result<()> {
+        // No store is logged, or the brokers give no ids.
+        if self.changelog_ids.is_empty() {
+            return Ok(());
+        }
+        let topics: Vec<String> = self.changelog_ids.keys().cloned().collect();
+        self.patiently(PATIENCE_WITH_TOPICS, || {
+            let found = self.admin.topic_ids(&topics)?;
+            let changed = self.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
+            let Some((topic, _)) = changed else { return Ok(()) };
+            let (kind, what) = match found.get(topic) {
+                Some(_) => (ErrorKind::Invalid, "was made anew"),
+                None => (ErrorKind::Retry, "is gone"),
+            };
+            Err(Error::new(
+                kind,
+                format!(
+                    "topic {topic} {what} since this instance started, as after a reset of {}: start the instance anew",
+                    self.application_id
+                ),
+            ))
+        })
+    }
+
     /// A thread's report of its state; the application's follows from all of them.
     pub(crate) fn thread_is(&self, thread: &ThreadPlace, state: ThreadState) {
         thread.become_state(state);
@@ -192,9 +240,10 @@ impl Shared {
         });
     }
 
-    /// What one thread may hold in memory while there are as many as there are.
+    /// What one thread may hold in memory while there are as many as there are, that of the global tables among them.
     pub(crate) fn limits_of_thread(&self) -> RowLimits {
-        self.memory.limits_of_thread(self.threads.len())
+        let with_state = self.threads.len() + usize::from(!self.topology.global_stores.is_empty());
+        self.memory.limits_of_thread(with_state)
     }
 
     pub(crate) fn process_id(&self) -> &str {
@@ -243,6 +292,29 @@ impl Shared {
         self.move_to(ClientState::Error);
     }
 
+    /// The global tables are complete: tasks may be built.
+    pub(crate) fn global_tables_are_complete(&self) {
+        self.states.lock().has_global_tables = true;
+        self.state_changed.notify_all();
+    }
+
+    /// Waits until the global tables are complete; false if the application ends before.
+    pub(crate) fn await_global_tables(&self) -> bool {
+        let mut states = self.states.lock();
+        while !states.has_global_tables && !self.is_stopping() {
+            self.state_changed.wait_for(&mut states, LOOK_AGAIN);
+        }
+        states.has_global_tables
+    }
+
+    /// The thread of the global tables has failed, which nothing can replace: the application stops.
+    pub(crate) fn global_tables_failed(&self, failure: Error) {
+        error!(application = %self.application_id, error = %failure, kind = ?failure.kind(), "the thread of the global tables failed; the application stops");
+        self.states.lock().error.get_or_insert(failure);
+        self.stopping.store(true, Ordering::Relaxed);
+        self.move_to(ClientState::Error);
+    }
+
     pub(crate) fn take_error(&self) -> Option<Error> {
         self.states.lock().error.take()
     }
@@ -282,5 +354,5 @@ fn inputs(plans: &[TaskPlan], counts: &BTreeMap<TopicName, i32>) -> Inputs {
         let input = move |topic: TopicName| (topic.in_application(&application_id).into(), id, count(&topic));
         topics.into_iter().map(input)
     };
-    Inputs::new(plans.iter().flat_map(of_plan))
+    Inputs::new(plans.iter().filter(|plan| !plan.subtopology.is_global).flat_map(of_plan))
 }

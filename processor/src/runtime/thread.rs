@@ -21,7 +21,7 @@ use super::state_updater::{RestoreDesk, RestoreProgress, Restored};
 use crate::clients::{Clients, Consumer, Fetched, PartitionOffset, Producer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::membership::{GroupMember, Membership};
-use crate::query::StoreStatus;
+use crate::query::{StoreOwner, StoreStatus};
 use crate::task::{BURST, PartitionQueue, Task, TaskSite, TaskState};
 
 /// Longest wait for records; bounds how late a rebalance or a request to end is noticed.
@@ -40,6 +40,8 @@ pub(crate) struct StreamThread<C: Clients> {
     pending: Vec<PendingTask>,
     /// Where their stores come from.
     desk: RestoreDesk,
+    /// As whom it tells queries of its stores.
+    store_owner: StoreOwner,
     /// How the tasks that run were made complete.
     restores: BTreeMap<TaskId, Vec<RestoreProgress>>,
     // Dropped before the consumer, which leaves the group: what waits in it must not follow the records of the next owner.
@@ -83,6 +85,7 @@ impl<C: Clients> StreamThread<C> {
             routes: Vec::new(),
             pending: Vec::new(),
             desk: shared.state_updater.desk(),
+            store_owner: shared.stores.new_owner(),
             restores: BTreeMap::new(),
             consumer,
             membership: Membership::new(Arc::clone(&shared.inputs)),
@@ -157,7 +160,7 @@ impl<C: Clients> StreamThread<C> {
 
     fn show_as_restoring(&self, id: TaskId) {
         for store in &self.shared.plan_of(id).subtopology.stores {
-            self.shared.stores.set(store, id, StoreStatus::Restoring);
+            self.shared.stores.set(self.store_owner, store, id, StoreStatus::Restoring);
         }
     }
 
@@ -174,7 +177,7 @@ impl<C: Clients> StreamThread<C> {
     fn cancel(&self, task: &PendingTask) {
         self.desk.cancel(task.ticket);
         if !task.is_suspended {
-            self.shared.stores.remove_task(task.id);
+            self.hide_from_queries(task.id);
         }
     }
 
@@ -239,7 +242,7 @@ impl<C: Clients> StreamThread<C> {
         task.become_state(TaskState::Running)?;
         for store in task.stores().names() {
             if let Some(reader) = task.stores().reader(store) {
-                self.shared.stores.set(store, task.id(), StoreStatus::Open(reader));
+                self.shared.stores.set(self.store_owner, store, task.id(), StoreStatus::Open(reader));
             }
         }
         Ok(())
@@ -434,7 +437,7 @@ impl<C: Clients> StreamThread<C> {
 impl<C: Clients> Drop for StreamThread<C> {
     /// After a panic nobody has closed the tasks. Readers would hold their directories, and show what is no longer kept up.
     fn drop(&mut self) {
-        self.tasks.iter().for_each(|task| self.hide_from_queries(task));
+        self.tasks.iter().for_each(|task| self.hide_from_queries(task.id()));
         self.pending.iter().for_each(|task| self.cancel(task));
     }
 }

@@ -2,26 +2,27 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
     BackgroundThread, CheckpointListener, DormantStores, StateDirectory, StateMemory, StoreBuilder,
-    StoreError, TaskId, TaskStores, TaskStoresOptions,
+    StoreError, StoreIndex, TaskId, TaskStores, TaskStoresOptions,
 };
 
 use super::failure::FailureLog;
 use super::queue::PartitionQueue;
 use super::state::TaskState;
 use super::{Changelog, InputMessage, Task, TaskCounters};
-use crate::api::{ErasedInput, Lifecycle, TaskContext, Wiring};
+use crate::api::{ErasedInput, GlobalTables, Lifecycle, TaskContext, Wiring};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
 #[cfg(test)]
 use crate::testing::simulation::mutation::{self, Mutation};
-use crate::topology::{NodeKind, Site, Subtopology, Topology, changelog_topic, dead_letter_topic};
+use crate::topology::{NodeKind, Site, Subtopology, TopicName, Topology, changelog_topic, dead_letter_topic};
 
 /// What all tasks of a sub-topology have in common.
 #[derive(Clone)]
@@ -33,6 +34,10 @@ pub(crate) struct TaskPlan {
     pub(crate) dead_letter_topic: Arc<str>,
     pub(crate) max_idle: Option<Duration>,
     pub(crate) on_checkpoint: CheckpointListener,
+    /// The global tables, which its tasks may read.
+    pub(crate) globals: Arc<GlobalTables>,
+    /// Set in the plan of the task that keeps the global tables: how many partitions their topics have, all of which it reads.
+    pub(crate) global_topics: Option<BTreeMap<String, i32>>,
 }
 
 /// Where one task runs: its id, its open stores, and which of its input topics it was given.
@@ -50,6 +55,7 @@ impl TaskPlan {
             Some(topic) => topic.as_str().into(),
             None => dead_letter_topic(application_id).into(),
         };
+        let globals = GlobalTables::of(topology);
         let plan = |subtopology| TaskPlan {
             application_id: Arc::clone(application_id),
             topology: Arc::clone(topology),
@@ -58,8 +64,33 @@ impl TaskPlan {
             dead_letter_topic: Arc::clone(&dead_letters),
             max_idle: settings.max_task_idle,
             on_checkpoint: settings.on_step.for_checkpoints(),
+            globals: Arc::clone(&globals),
+            global_topics: None,
         };
         topology.subtopologies().into_iter().map(plan).collect()
+    }
+
+    /// The plan of the one task of an instance that keeps all of its global tables, if there are any: it reads all partitions of their
+    /// topics, in no particular order, and sends nothing. `counts` says how many partitions a topic has.
+    pub(crate) fn of_global_tables(plans: &[Self], counts: impl Fn(&TopicName) -> i32) -> Option<Self> {
+        let mut parts = plans.iter().filter(|plan| plan.subtopology.is_global);
+        let mut plan = parts.next()?.clone();
+        for part in parts {
+            plan.subtopology.nodes.extend(&part.subtopology.nodes);
+            plan.subtopology.stores.extend(part.subtopology.stores.iter().cloned());
+            plan.subtopology.source_topics.extend(part.subtopology.source_topics.iter().cloned());
+        }
+        let topics = plan.subtopology.source_topics.iter();
+        let counted = topics.map(|topic| (topic.in_application(&plan.application_id), counts(topic)));
+        plan.global_topics = Some(counted.collect());
+        plan.handlers = plan.handlers.without_dead_letters();
+        plan.max_idle = None;
+        Some(plan)
+    }
+
+    /// The id of the task that keeps the global tables.
+    pub(crate) fn global_task(&self) -> TaskId {
+        TaskId { subtopology: self.subtopology.id, partition: 0 }
     }
 
     /// Opens the stores of a task: in its locked directory if any of them is persistent, or in memory if there is no directory.
@@ -73,6 +104,7 @@ impl TaskPlan {
             self.subtopology.stores.iter().filter_map(|name| self.topology.store(name)).cloned().collect();
         let is_persistent = builders.iter().any(|store| store.is_persistent());
         let directory = match directory.filter(|_| is_persistent) {
+            Some(directory) if self.global_topics.is_some() => Some(directory.lock_global()?),
             Some(directory) => Some(directory.lock_task(id)?),
             None => None,
         };
@@ -110,6 +142,7 @@ impl TaskPlan {
         let mut inputs: BTreeMap<usize, ErasedInput> = BTreeMap::new();
         let mut nodes: Vec<Rc<RefCell<dyn Lifecycle>>> = Vec::new();
         let mut queues = Vec::new();
+        let mut sources = Vec::new();
         for index in self.subtopology.nodes.iter().rev() {
             let node = &self.topology.nodes[*index];
             let children: Result<Vec<(&Arc<str>, &ErasedInput)>> = node
@@ -126,10 +159,11 @@ impl TaskPlan {
             let (factory, connected_stores): (_, &[String]) = match &node.kind {
                 NodeKind::Source { topics, factory } => {
                     for topic in topics {
-                        let topic = topic.in_application(&self.application_id);
-                        if owns(&topic) {
+                        let topic: Arc<str> = topic.in_application(&self.application_id).into();
+                        for partition in self.partitions_of(&topic, id).filter(|_| owns(&topic)) {
                             let entry = factory.build(&node.name, &children)?;
-                            queues.push(PartitionQueue::new(topic.into(), id.partition, entry));
+                            queues.push(PartitionQueue::new(Arc::clone(&topic), partition, entry));
+                            sources.push(self.table_of_source(*index));
                         }
                     }
                     continue;
@@ -141,7 +175,13 @@ impl TaskPlan {
                 &node.name,
                 Site {
                     application_id: &self.application_id,
-                    wiring: Wiring { task: id, node: &node.name, connected_stores, stores: &stores },
+                    wiring: Wiring {
+                        task: id,
+                        node: &node.name,
+                        connected_stores,
+                        stores: &stores,
+                        globals: &self.globals,
+                    },
                     children: &children,
                     outputs: context.outputs(),
                 },
@@ -151,12 +191,14 @@ impl TaskPlan {
         }
         nodes.reverse();
         queues.reverse();
+        sources.reverse();
         let changelog = |topic| Changelog { topic, sending: None, reflected: None };
         let changelogs = self.changelog_topics().map(|topic| topic.map(changelog)).collect();
         Ok(Task {
             id,
             state: TaskState::Created,
             queues,
+            sources,
             nodes,
             context,
             sender_topics: Vec::new(),
@@ -172,6 +214,40 @@ impl TaskPlan {
             needs_commit: false,
             is_prepared: false,
         })
+    }
+
+    /// The partitions of a topic that a task reads.
+    fn partitions_of(&self, topic: &str, id: TaskId) -> Range<i32> {
+        match &self.global_topics {
+            Some(counts) => 0..counts.get(topic).copied().unwrap_or(0),
+            None => id.partition..id.partition + 1,
+        }
+    }
+
+    /// Of the plan of the global tables: each of them by its place among the stores, with the topic it is a copy of and the number of its
+    /// partitions.
+    pub(crate) fn global_sources(&self) -> Vec<(StoreIndex, Arc<str>, i32)> {
+        let mut all = Vec::new();
+        for index in &self.subtopology.nodes {
+            let NodeKind::Source { topics, .. } = &self.topology.nodes[*index].kind else { continue };
+            if let Some(table) = self.table_of_source(*index) {
+                let topics = topics.iter().map(|topic| Arc::from(topic.in_application(&self.application_id)));
+                all.extend(topics.map(|topic: Arc<str>| {
+                    let partitions = self.partitions_of(&topic, self.global_task()).end;
+                    (table, topic, partitions)
+                }));
+            }
+        }
+        all
+    }
+
+    /// The global table that is a copy of what this source reads, by its place among the stores.
+    fn table_of_source(&self, source: usize) -> Option<StoreIndex> {
+        self.global_topics.as_ref()?;
+        let keeper = *self.topology.nodes[source].children.first()?;
+        let NodeKind::Processor { stores, .. } = &self.topology.nodes[keeper].kind else { return None };
+        let place = self.subtopology.stores.iter().position(|store| stores.contains(store))?;
+        Some(StoreIndex::new(place))
     }
 
     /// The task as it was at its last commit: stores rolled back, nodes without memory, nothing queued in or out. Its input is to be

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{Offset, StoreIndex, Timestamp};
+use millstream_state_stores::{LogPartition, Offset, PartitionId, StoreIndex, Timestamp};
 
 use super::failure::FailedOutput;
 use super::{Changelog, InputMessage, OutgoingRecord, RecordSender, Task};
@@ -260,8 +260,20 @@ impl<M: InputMessage> Task<M> {
         self.stores.checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))
     }
 
-    fn reflected_offsets(&self) -> Vec<(StoreIndex, Offset)> {
-        self.changelogs().filter_map(|(store, changelog)| Some((store, changelog.reflected?))).collect()
+    fn reflected_offsets(&self) -> Vec<(LogPartition, Offset)> {
+        let changelogs = self.changelogs();
+        let of_changelogs =
+            changelogs.filter_map(|(store, changelog)| Some((store.into(), changelog.reflected?)));
+        let of_sources = self.queues.iter().zip(&self.sources).filter_map(|(queue, table)| {
+            let log = LogPartition::Source((*table)?, PartitionId::new(queue.partition()));
+            Some((log, queue.committed_to()?))
+        });
+        of_changelogs.chain(of_sources).collect()
+    }
+
+    /// The store that is a copy of what a queue reads, if the task keeps global tables.
+    pub(crate) fn table_of(&self, input: usize) -> Option<StoreIndex> {
+        self.sources[input]
     }
 }
 

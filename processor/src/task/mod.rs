@@ -83,6 +83,8 @@ pub(crate) struct Task<M> {
     id: TaskId,
     state: TaskState,
     queues: Vec<PartitionQueue<M>>,
+    /// By queue: the global table that is a copy of what it reads, if the task keeps such tables.
+    sources: Vec<Option<StoreIndex>>,
     nodes: Vec<Rc<RefCell<dyn Lifecycle>>>,
     context: TaskContext,
     sender_topics: Vec<SenderTopic>,

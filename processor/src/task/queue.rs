@@ -151,6 +151,12 @@ impl<M: InputMessage> PartitionQueue<M> {
         self.processed_to
     }
 
+    /// The offset that is processed next: once nothing is left, past what only the broker sees.
+    pub(crate) fn next_offset(&self) -> Option<Offset> {
+        let end = self.end.filter(|_| self.messages.is_empty());
+        self.processed_to.or(self.start).max(end)
+    }
+
     pub(crate) fn committed_to(&self) -> Option<Offset> {
         self.committed_to
     }
@@ -248,6 +254,22 @@ mod tests {
         assert_eq!((queue.len(), queue.resume_at(), queue.to_commit()), (0, Some(Offset::new(8)), None));
         assert!(!queue.is_caught_up());
         assert_eq!(queue.pause_change(2), None, "nobody pauses what nobody reads");
+    }
+
+    #[test]
+    fn the_next_offset_is_the_start_then_past_the_last_record_then_the_end() {
+        let mut queue = queue();
+        assert_eq!(queue.next_offset(), None);
+        queue.starts_at(Offset::new(7));
+        queue.push(At(7));
+        queue.reached_end(Offset::new(9));
+        assert_eq!(queue.next_offset(), Some(Offset::new(7)));
+        queue.pop();
+        assert_eq!(queue.next_offset(), Some(Offset::new(9)));
+        queue.push(At(9));
+        queue.push(At(10));
+        queue.pop();
+        assert_eq!(queue.next_offset(), Some(Offset::new(10)));
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl TopologyBench {
             task.process(burst.len(), Timestamp::from_millis(0), Duration::ZERO)?;
             task.deliver(&mut self.delivered, Duration::ZERO)?;
         }
-        Ok(())
+        self.tasks.publish_global_tables(&self.delivered)
     }
 
     /// Commits all tasks: caches emit, and what they emit is delivered.

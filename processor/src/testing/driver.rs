@@ -254,6 +254,7 @@ impl Core {
                 processed += task.process(usize::MAX, wall_clock, now)?;
                 task.deliver(&mut self.produced, now)?;
             }
+            self.tasks.publish_global_tables(&self.produced)?;
             let fed_back = self.feed_back()?;
             if processed + fed_back == 0 {
                 return Ok(());

@@ -1,4 +1,5 @@
-//! The tasks of a topology for the drivers: one for each sub-topology, all in the calling thread, stores in memory.
+//! The tasks of a topology for the drivers: one for each sub-topology and one for all global tables, in the calling thread, stores in
+//! memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use millstream_state_stores::{StateMemory, TaskId};
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::task::{InputMessage, Task, TaskPlan, TaskSite, TaskState};
+use crate::task::{InputMessage, RecordSender, Task, TaskPlan, TaskSite, TaskState};
 use crate::topology::Topology;
 
 /// Tasks that run, and who reads what.
@@ -15,6 +16,8 @@ pub(super) struct DriverTasks<M> {
     pub(super) all: Vec<Task<M>>,
     /// The task that reads a topic, by the topic's name in Kafka.
     readers: BTreeMap<String, usize>,
+    /// Where the task that keeps the global tables stands among the tasks.
+    global: Option<usize>,
 }
 
 impl<M: InputMessage> DriverTasks<M> {
@@ -29,7 +32,11 @@ impl<M: InputMessage> DriverTasks<M> {
         let memory = StateMemory::new(settings.state_memory);
         let mut tasks = Vec::new();
         let mut readers = BTreeMap::new();
-        for plan in TaskPlan::all(&topology, &application_id, settings) {
+        let plans = TaskPlan::all(&topology, &application_id, settings);
+        // First, because the others read what it keeps.
+        let global = TaskPlan::of_global_tables(&plans, |_| 1);
+        let others = plans.iter().filter(|plan| !plan.subtopology.is_global);
+        for plan in global.iter().chain(others) {
             for topic in &plan.subtopology.source_topics {
                 readers.insert(topic.in_application(&application_id), tasks.len());
             }
@@ -38,9 +45,28 @@ impl<M: InputMessage> DriverTasks<M> {
             let mut task: Task<M> = plan.build(TaskSite { id, stores, owns: &|_| true })?;
             task.become_state(TaskState::Restoring)?;
             task.become_state(TaskState::Running)?;
+            if plan.global_topics.is_some() {
+                for store in &plan.subtopology.stores {
+                    task.stores()
+                        .reader(store)
+                        .into_iter()
+                        .for_each(|rows| plan.globals.complete(store, rows));
+                }
+            }
             tasks.push(task);
         }
-        Ok(DriverTasks { all: tasks, readers })
+        Ok(DriverTasks { all: tasks, readers, global: global.map(|_| 0) })
+    }
+
+    /// Lets the other tasks see the global tables as they are now: they need no commit.
+    pub(super) fn publish_global_tables(&mut self, sends_nothing: &dyn RecordSender) -> Result<()> {
+        match self.global.map(|global| &mut self.all[global]) {
+            Some(task) if task.needs_commit() => {
+                task.prepare_commit()?;
+                task.committed(sends_nothing)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether any task reads the topic.

@@ -124,6 +124,24 @@ impl Topology {
         Ok(())
     }
 
+    /// Adds a store that every instance keeps whole: a copy of the topic whose source the processor that names the store has as its parent.
+    /// The two make no tasks. All processors may read the store, by [`Wiring::global_store`].
+    ///
+    /// # Errors
+    /// `Invalid` for a bad or taken name, or a store with a changelog: the topic is its changelog.
+    pub fn add_global_store(&mut self, builder: Arc<dyn StoreBuilder>) -> Result<()> {
+        if builder.is_logged() {
+            return Err(Error::invalid(format!(
+                "global store {} has a changelog: build it without logging, it is read again from its topic",
+                builder.name()
+            )));
+        }
+        let name = builder.name().to_string();
+        self.add_state_store(builder)?;
+        self.global_stores.push(name);
+        Ok(())
+    }
+
     /// Declares a repartition topic. Its sink and its source are added under `TopicName::Internal` with the same name.
     ///
     /// # Errors

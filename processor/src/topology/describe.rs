@@ -23,7 +23,8 @@ impl Topology {
         };
         let mut text = String::from("Topologies:\n ");
         for subtopology in self.subtopologies() {
-            push(&mut text, format_args!("  Sub-topology: {}\n", subtopology.id));
+            let kind = if subtopology.is_global { " for global store (will not generate tasks)" } else { "" };
+            push(&mut text, format_args!("  Sub-topology: {}{kind}\n", subtopology.id));
             for index in in_order(&subtopology.nodes) {
                 let node = &self.nodes[index];
                 match &node.kind {
@@ -53,7 +54,10 @@ impl Topology {
                     push(&mut text, format_args!("      <-- {}\n", names(&node.parents)));
                 }
             }
-            text.push('\n');
+            // Kafka Streams leaves no line free after a global store.
+            if !subtopology.is_global {
+                text.push('\n');
+            }
         }
         text
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::graph::{NodeKind, NodeSpec, TopicName, Topology};
+use super::subtopology::Subtopology;
 
 impl Topology {
     /// The topology in Graphviz DOT: boxes for processors, cylinders for stores, parallelograms for topics, one cluster a sub-topology.
@@ -13,7 +14,7 @@ impl Topology {
         for part in self.subtopologies() {
             line(
                 &mut dot,
-                format_args!("  subgraph cluster_{} {{\n    label=\"Sub-topology {}\";", part.id, part.id),
+                format_args!("  subgraph cluster_{} {{\n    label=\"{}\";", part.id, label_of(&part)),
             );
             for index in &part.nodes {
                 line(&mut dot, format_args!("    \"{}\" [shape=box];", self.nodes[*index].name));
@@ -38,7 +39,7 @@ impl Topology {
     pub fn to_mermaid(&self) -> String {
         let mut chart = String::from("flowchart LR\n");
         for part in self.subtopologies() {
-            line(&mut chart, format_args!("  subgraph s{}[Sub-topology {}]", part.id, part.id));
+            line(&mut chart, format_args!("  subgraph s{}[{}]", part.id, label_of(&part)));
             for index in &part.nodes {
                 line(&mut chart, format_args!("    n{index}[{}]", self.nodes[*index].name));
             }
@@ -61,12 +62,17 @@ impl Topology {
         chart
     }
 
-    /// The topology as JSON: `{"subtopologies": [{"id", "nodes", "stores"}]}`. Each node has `name`, `kind` and `children` (names);
+    /// The topology as JSON: `{"subtopologies": [{"id", "nodes", "stores", "is_global"}]}`. Each node has `name`, `kind` and `children` (names);
     /// a source has `topics`, a processor `stores`, a sink `topic`, which is null where each record chooses its own.
     pub fn to_json(&self) -> Value {
         let parts = self.subtopologies().into_iter().map(|part| {
             let nodes = part.nodes.iter().map(|index| self.node_to_json(&self.nodes[*index]));
-            json!({ "id": part.id, "nodes": nodes.collect::<Vec<_>>(), "stores": part.stores })
+            json!({
+                "id": part.id,
+                "nodes": nodes.collect::<Vec<_>>(),
+                "stores": part.stores,
+                "is_global": part.is_global,
+            })
         });
         json!({ "subtopologies": parts.collect::<Vec<_>>() })
     }
@@ -144,6 +150,11 @@ impl Topology {
             }
         }
     }
+}
+
+fn label_of(part: &Subtopology) -> String {
+    let kind = if part.is_global { ", a global table" } else { "" };
+    format!("Sub-topology {}{kind}", part.id)
 }
 
 /// One end of an arrow.

@@ -16,6 +16,8 @@ use super::source::SourceFactory;
 pub struct Topology {
     pub(crate) nodes: Vec<NodeSpec>,
     pub(crate) stores: Vec<StoreSpec>,
+    /// Names of the stores that every instance keeps whole.
+    pub(crate) global_stores: Vec<String>,
     pub(crate) repartition_topics: Vec<RepartitionTopic>,
     pub(crate) copartitioned: Vec<Vec<String>>,
 }

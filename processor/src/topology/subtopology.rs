@@ -15,6 +15,8 @@ pub struct Subtopology {
     pub stores: Vec<String>,
     /// Topics it reads, in declaration order.
     pub source_topics: Vec<TopicName>,
+    /// Whether it keeps a global table: then it has no tasks, and runs once in every instance.
+    pub is_global: bool,
 }
 
 impl Topology {
@@ -37,7 +39,13 @@ impl Topology {
             let root = groups.find(index);
             let position = subtopologies.iter().position(|(other, _)| *other == root).unwrap_or_else(|| {
                 let id = u32::try_from(subtopologies.len()).unwrap_or(u32::MAX);
-                let empty = Subtopology { id, nodes: vec![], stores: vec![], source_topics: vec![] };
+                let empty = Subtopology {
+                    id,
+                    nodes: vec![],
+                    stores: vec![],
+                    source_topics: vec![],
+                    is_global: false,
+                };
                 subtopologies.push((root, empty));
                 subtopologies.len() - 1
             });
@@ -52,6 +60,7 @@ impl Topology {
             let user = subtopologies.iter_mut().find(|part| self.uses_store(&part.nodes, store.name()));
             if let Some(part) = user {
                 part.stores.push(store.name().to_string());
+                part.is_global |= self.global_stores.iter().any(|global| global == store.name());
             }
         }
         subtopologies

@@ -10,12 +10,25 @@ impl Topology {
     /// Checks what can be known without Kafka.
     ///
     /// # Errors
-    /// `Invalid` for a topology without sources, a store nobody uses, or a repartition topic that is not both written and read.
+    /// `Invalid` for a topology without sources, a store nobody uses, a repartition topic that is not both written and read, or a global
+    /// store that is more than a copy of its topic.
     pub fn validate(&self) -> Result<()> {
-        if self.source_topics().is_empty() {
-            return Err(Error::invalid("the topology has no source: add one with `stream` or `table`"));
-        }
         let subtopologies = self.subtopologies();
+        if !subtopologies.iter().any(|part| !part.is_global && !part.source_topics.is_empty()) {
+            return Err(Error::invalid(
+                "the topology has no source that makes tasks: add one with `stream` or `table`",
+            ));
+        }
+        for part in subtopologies.iter().filter(|part| part.is_global) {
+            let is_copy = part.nodes.len() == 2 && part.stores.len() == 1 && part.source_topics.len() == 1;
+            if !is_copy {
+                return Err(Error::invalid(format!(
+                    "global store {} must have one source of one topic and one processor to itself: others read it by `Wiring::global_store`, \
+                     without naming it among their stores",
+                    part.stores.join(", ")
+                )));
+            }
+        }
         for store in self.stores() {
             if !subtopologies.iter().any(|part| part.stores.iter().any(|name| name == store.name())) {
                 return Err(Error::invalid(format!(

@@ -1,5 +1,6 @@
 //! Rows in memory, for stores that are rebuilt from their changelog at every start, and for the test driver.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,7 +10,7 @@ use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::snapshot_map::{self, SnapshotMap};
-use crate::types::{Offset, StoreIndex, TopicId};
+use crate::types::{LogPartition, Offset, StoreIndex, TopicId};
 
 /// The stores of one task in memory. Lives as long as the task is open.
 pub(crate) struct MemoryEngine {
@@ -20,7 +21,7 @@ pub(crate) struct MemoryEngine {
 #[derive(Clone, Default)]
 pub(super) struct MemoryStore {
     pub(super) rows: SnapshotMap<Arc<[u8]>>,
-    pub(super) offset: Option<Offset>,
+    pub(super) offsets: BTreeMap<LogPartition, Offset>,
     changelog: Option<TopicId>,
 }
 
@@ -71,10 +72,10 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
         let mut stores = self.stores.lock();
-        for (store, next) in offsets {
-            stores[store.get()].offset = Some(*next);
+        for (log, next) in offsets {
+            stores[log.store().get()].offsets.insert(*log, *next);
         }
         Ok(())
     }
@@ -93,8 +94,8 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
-        Ok(self.stores.lock()[store.get()].offset)
+    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
+        Ok(self.stores.lock()[log.store().get()].offsets.get(&log).copied())
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {

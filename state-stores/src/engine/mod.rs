@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
-use crate::types::{Offset, StoreIndex, TopicId};
+use crate::types::{LogPartition, Offset, StoreIndex, TopicId};
 
 pub(crate) use memory::MemoryEngine;
 pub(crate) use rocksdb::{RocksDbEngine, RocksDbStore};
@@ -41,9 +41,9 @@ pub(crate) trait Engine: Send + Sync {
     /// Puts rows over those of a store, and to the disk.
     fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError>;
 
-    /// Sets the changelog offsets that rows written before reflect, and brings them to the disk. A crash in between leaves rows
+    /// Sets the offsets of logs that rows written before reflect, and brings them to the disk. A crash in between leaves rows
     /// with older offsets: what is restored from there ends at the same rows.
-    fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError>;
+    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError>;
 
     /// Sets the topic that a store's rows and offsets come from, and brings it to the disk.
     fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError>;
@@ -51,11 +51,11 @@ pub(crate) trait Engine: Send + Sync {
     /// The topic that a store's rows and offsets come from; `None` if it was never set.
     fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError>;
 
-    /// Removes all rows of a store, its changelog offset, and the topic they come from.
+    /// Removes all rows of a store, the offsets they reflect, and the topic they come from.
     fn clear(&self, store: StoreIndex) -> Result<(), StoreError>;
 
-    /// The changelog offset that was last written for a store.
-    fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError>;
+    /// The offset that was last written for this partition of a store's log.
+    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError>;
 
     /// How many rows a store has, roughly.
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError>;

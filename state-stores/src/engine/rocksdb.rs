@@ -13,13 +13,13 @@ use std::sync::Arc;
 use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, Options, WriteBatch, properties};
 
 use super::{EncodedEntry, Engine, EngineScan, EngineSizes};
-use crate::directory::TaskDirectory;
+use crate::directory::{StateOwner, TaskDirectory};
 use crate::error::{EngineFailure, StoreError};
 use crate::format::metadata;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
 use crate::overlay::Overlay;
-use crate::types::{Offset, StoreIndex, TaskId, TopicId};
+use crate::types::{LogPartition, Offset, StoreIndex, TaskId, TopicId};
 
 /// A store of the task as the engine sees it.
 pub(crate) struct RocksDbStore {
@@ -80,17 +80,20 @@ impl RocksDbEngine {
         let store_options = options::of_stores(memory);
         let mut database =
             options::open(&path, column_families, &store_options).map_err(|e| failure(&path, e))?;
-        check_identity(&database, &path, application_id, task)?;
+        let owner = directory.owner();
+        check_identity(&database, &path, application_id, owner)?;
         let mut batch = WriteBatch::default();
         for store in &dropped {
             tracing::info!(%task, store, "the store is kept in memory now; its rows on disk are removed");
             database.drop_cf(&metadata::column_family(store)).map_err(|e| failure(&path, e))?;
             batch.delete(metadata::description_key(store));
-            batch.delete(metadata::offset_key(store));
+            batch.delete(metadata::offset_key(store, None));
+            let [from, to] = metadata::partition_offset_keys(store);
+            batch.delete_range(from, to);
             batch.delete(metadata::changelog_key(store));
         }
         warn_of_changed_types(&database, &path, task, &kept)?;
-        write_identity(&mut batch, application_id, task, &kept);
+        write_identity(&mut batch, application_id, owner, &kept);
         database.write_without_wal(batch).map_err(|e| failure(&path, e))?;
 
         let stores = stores
@@ -110,6 +113,15 @@ impl RocksDbEngine {
             self.stores[store.get()].as_ref().expect("the task asks its database for the stores kept in it");
         let family = self.database.cf_handle(&column.column_family).expect("opened with every column family");
         (column, family)
+    }
+
+    fn offset_key(&self, log: LogPartition) -> Vec<u8> {
+        let (column, _) = self.column(log.store());
+        let partition = match log {
+            LogPartition::Changelog(_) => None,
+            LogPartition::Source(_, partition) => Some(partition),
+        };
+        metadata::offset_key(&column.name, partition)
     }
 
     fn default_family(&self) -> &ColumnFamily {
@@ -186,11 +198,10 @@ impl Engine for RocksDbEngine {
         self.ingest(store, rows)
     }
 
-    fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        for (store, next) in offsets {
-            let (column, _) = self.column(*store);
-            batch.put(metadata::offset_key(&column.name), metadata::encode_offset(*next));
+        for (log, next) in offsets {
+            batch.put(self.offset_key(*log), metadata::encode_offset(*next));
         }
         self.write_to_disk(batch)
     }
@@ -217,14 +228,15 @@ impl Engine for RocksDbEngine {
             batch.delete_cf(family, last);
         }
         rows.status().map_err(|e| self.failure(e))?;
-        batch.delete(metadata::offset_key(&column.name));
+        batch.delete(metadata::offset_key(&column.name, None));
+        let [from, to] = metadata::partition_offset_keys(&column.name);
+        batch.delete_range(from, to);
         batch.delete(metadata::changelog_key(&column.name));
         self.database.write_without_wal(batch).map_err(|e| self.failure(e))
     }
 
-    fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
-        let (column, _) = self.column(store);
-        self.metadata(&metadata::offset_key(&column.name), metadata::decode_offset)
+    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
+        self.metadata(&self.offset_key(log), metadata::decode_offset)
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
@@ -297,7 +309,12 @@ fn existing_column_families(path: &Path) -> Result<Vec<String>, StoreError> {
     DB::list_cf(&rocksdb::Options::default(), path).map_err(|e| failure(path, e))
 }
 
-fn check_identity(database: &DB, path: &Path, application_id: &str, task: TaskId) -> Result<(), StoreError> {
+fn check_identity(
+    database: &DB,
+    path: &Path,
+    application_id: &str,
+    owner: StateOwner,
+) -> Result<(), StoreError> {
     let read = |key: &[u8]| database.get(key).map_err(|e| failure(path, e));
     let Some(format) = read(metadata::FORMAT_KEY)? else {
         // Nothing was ever flushed: atomic flush writes this row together with the first others.
@@ -315,7 +332,7 @@ fn check_identity(database: &DB, path: &Path, application_id: &str, task: TaskId
     let identity =
         |application_id: &str, task: &str| format!("task {task} of application `{application_id}`");
     let found = identity(&text(metadata::APPLICATION_KEY)?, &text(metadata::TASK_KEY)?);
-    let expected = identity(application_id, &task.to_string());
+    let expected = identity(application_id, &owner.identity());
     if found != expected {
         return Err(StoreError::OtherApplication { path: path.to_owned(), found, expected });
     }
@@ -341,10 +358,10 @@ fn warn_of_changed_types(
     Ok(())
 }
 
-fn write_identity(batch: &mut WriteBatch, application_id: &str, task: TaskId, stores: &[&RocksDbStore]) {
+fn write_identity(batch: &mut WriteBatch, application_id: &str, owner: StateOwner, stores: &[&RocksDbStore]) {
     batch.put(metadata::FORMAT_KEY, metadata::FORMAT_VERSION.to_be_bytes());
     batch.put(metadata::APPLICATION_KEY, application_id);
-    batch.put(metadata::TASK_KEY, task.to_string());
+    batch.put(metadata::TASK_KEY, owner.identity());
     for store in stores {
         batch.put(metadata::description_key(&store.name), &store.description);
     }

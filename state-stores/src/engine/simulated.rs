@@ -18,7 +18,7 @@ use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::reader::ScannedRow;
-use crate::types::{Offset, StoreIndex, TaskId, TopicId};
+use crate::types::{LogPartition, Offset, StoreIndex, TaskId, TopicId};
 
 /// The state of a machine's tasks. Cloning it leads to the same disk.
 ///
@@ -123,7 +123,11 @@ impl SimulatedDisk {
         let tasks = self.tasks.lock();
         let engine = tasks.get(&task).and_then(|files| files.engine.as_ref());
         let stores = engine.into_iter().flat_map(|engine| engine.stores());
-        stores.map(|store| SurvivingStore { rows: rows_of(&store), next: store.offset }).collect()
+        let survivor = |(place, store): (usize, MemoryStore)| SurvivingStore {
+            rows: rows_of(&store),
+            next: store.offsets.get(&StoreIndex::new(place).into()).copied(),
+        };
+        stores.enumerate().map(survivor).collect()
     }
 }
 
@@ -200,7 +204,7 @@ impl Engine for SimulatedEngine {
         self.request(DiskRequest::PutRows, |written| written.write(store, rows))
     }
 
-    fn set_offsets(&self, offsets: &[(StoreIndex, Offset)]) -> Result<(), StoreError> {
+    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
         self.request(DiskRequest::SetOffsets, |written| written.set_offsets(offsets))
     }
 
@@ -216,8 +220,8 @@ impl Engine for SimulatedEngine {
         self.request(DiskRequest::Clear, |written| written.clear(store))
     }
 
-    fn offset(&self, store: StoreIndex) -> Result<Option<Offset>, StoreError> {
-        self.written.offset(store)
+    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
+        self.written.offset(log)
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
@@ -266,7 +270,7 @@ mod tests {
         let mut rows = Overlay::default();
         rows.extend([Arc::new(run)]);
         engine.write(first(), &rows)?;
-        engine.set_offsets(&[(first(), Offset::new(next))])
+        engine.set_offsets(&[(first().into(), Offset::new(next))])
     }
 
     fn survivors(disk: &SimulatedDisk) -> (Vec<Vec<u8>>, Option<i64>) {
@@ -281,7 +285,7 @@ mod tests {
         checkpoint(&engine, b"apples", 1).unwrap();
         drop(engine);
         let reopened = open(&disk, |_| DiskAnswer::Done);
-        assert_eq!(reopened.offset(first()).unwrap(), Some(Offset::new(1)));
+        assert_eq!(reopened.offset(first().into()).unwrap(), Some(Offset::new(1)));
         assert!(reopened.get(first(), b"apples", &mut Vec::new()).unwrap());
         assert_eq!(survivors(&disk), (vec![b"apples".to_vec()], Some(1)));
     }

@@ -3,15 +3,16 @@
 //! ```text
 //! format              u32, big-endian                 the version of these layouts
 //! application         UTF-8                           the application id
-//! task                UTF-8, "0_3"                    the task
+//! task                UTF-8, "0_3" or "global"        the task, or the global tables of a process
 //! store/<name>        UTF-8, "<kind>\n<key>\n<value>" for people: the kind of the store and its Rust types
 //! offset/<name>       i64, big-endian                 the next changelog offset to restore from
-//! changelog/<name>    16 bytes                        the id of the topic that is the changelog
+//! offset/<name>/<n>   i64, big-endian                 of a global table: the next offset to read in partition n of its topic
+//! changelog/<name>    16 bytes                        the id of the topic that is the changelog, or of a global table the topic
 //! ```
 //! The rows of store `<name>` are in the column family `store/<name>`.
 
 use crate::store::StoreTypes;
-use crate::types::{Offset, TopicId};
+use crate::types::{Offset, PartitionId, TopicId};
 
 /// The version of the layouts of this module and of [`super::row`].
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -46,9 +47,18 @@ pub(crate) fn description(types: StoreTypes) -> String {
     format!("{kind}\n{key}\n{value}")
 }
 
-/// Key of the row that holds a store's changelog offset.
-pub(crate) fn offset_key(store: &str) -> Vec<u8> {
-    format!("offset/{store}").into_bytes()
+/// Key of the row that holds the offset of a store's changelog, or of one partition of a global table's topic.
+pub(crate) fn offset_key(store: &str, partition: Option<PartitionId>) -> Vec<u8> {
+    match partition {
+        None => format!("offset/{store}").into_bytes(),
+        Some(partition) => format!("offset/{store}/{partition}").into_bytes(),
+    }
+}
+
+/// Where the offsets of all partitions of a global table's topic begin, and before which key they end. Names of stores have no slash.
+pub(crate) fn partition_offset_keys(store: &str) -> [Vec<u8>; 2] {
+    // A zero is what follows the slash in ASCII.
+    ["/", "0"].map(|end| format!("offset/{store}{end}").into_bytes())
 }
 
 /// The row of [`offset_key`].
@@ -84,7 +94,18 @@ mod tests {
         assert_eq!(description_key("stock"), b"store/stock");
         let types = StoreTypes { kind: "key-value", key: "String", value: "i64" };
         assert_eq!(description(types), "key-value\nString\ni64");
-        assert_eq!(offset_key("stock"), b"offset/stock");
+        assert_eq!(offset_key("stock", None), b"offset/stock");
+        let of_partition = offset_key("stock", Some(PartitionId::new(12)));
+        assert_eq!(of_partition, b"offset/stock/12");
+        let [from, to] = partition_offset_keys("stock");
+        assert!(from < of_partition && of_partition < to);
+        for other in [
+            offset_key("stock", None),
+            offset_key("stock-2", Some(PartitionId::new(0))),
+            offset_key("stock.2", None),
+        ] {
+            assert!(!(from.clone()..to.clone()).contains(&other), "{other:?}");
+        }
         assert_eq!(encode_offset(Offset::new(0x0102)), [0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(decode_offset(&[0, 0, 0, 0, 0, 0, 1, 2]), Some(Offset::new(0x0102)));
         assert_eq!(decode_offset(&[0, 1]), None);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::KeyValueStore;
+use super::{CommittedStore, KeyValueStore};
 use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
@@ -133,6 +133,11 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
     /// The serde of the values.
     pub fn value_serde(&self) -> &SerdeRef<V> {
         &self.value_serde
+    }
+
+    /// The committed rows of a store that was built from this, for a thread other than that which writes them.
+    pub fn committed(&self, reader: Arc<StoreReader>) -> CommittedStore<K, V> {
+        CommittedStore::new(reader, Arc::clone(&self.key_serde), Arc::clone(&self.value_serde))
     }
 
     /// Whether changes are logged and emitted at commit, the newest per key (the default), or one by one.

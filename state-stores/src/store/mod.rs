@@ -1,12 +1,14 @@
 //! The stores as processors see them: typed keys and values over the write-back cache.
 
 mod builder;
+mod committed;
 mod key_value;
 
 use crate::error::StoreError;
 use crate::types::Timestamp;
 
 pub use builder::{BuiltStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes};
+pub use committed::CommittedStore;
 pub use key_value::{KeyValueIterator, KeyValueStore};
 
 /// A key with its row, or why it could not be read.

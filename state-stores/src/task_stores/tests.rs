@@ -7,11 +7,11 @@ mod readers;
 mod restoring;
 
 use super::*;
-use crate::directory::StateDirectory;
+use crate::directory::{StateDirectory, StateOwner};
 use crate::dormant::RestoreRow;
 use crate::serde::HasSerde;
 use crate::store::{Change, Emission, KeyValueStoreBuilder, ValueAndTimestamp};
-use crate::types::{Timestamp, TopicId};
+use crate::types::{PartitionId, Timestamp, TopicId};
 
 const TASK: TaskId = TaskId { subtopology: 0, partition: 3 };
 const STOCK: StoreIndexOf = StoreIndexOf(0);
@@ -282,7 +282,7 @@ fn steps_out_of_order_are_refused_and_change_nothing() {
         [(text("apples"), Some(4), 11)],
         "what changed since is logged once more"
     );
-    stores.checkpoint(&[(STOCK.index(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
     assert_eq!(contents(&stock), [(text("apples"), 4)]);
 }
 

@@ -68,6 +68,8 @@ pub(crate) enum OperationKind {
     StreamSource { topics: Vec<String>, types: &'static str },
     /// Reads a topic as a table: a source and the node that keeps the table.
     TableSource { topics: Vec<String>, write_source: WriteNode },
+    /// Reads a topic as a global table: a source and the node that keeps the table, in every instance.
+    GlobalTable { topics: Vec<String>, write_source: WriteNode },
     /// One node without state.
     Step { prefix: &'static str, key: KeyEffect },
     /// One way out of a split; the default branch has the number 0, the others count from 1.
@@ -91,6 +93,8 @@ pub(crate) enum OperationKind {
     TableGrouping,
     /// Aggregates a grouped table.
     TableAggregate { prefix: &'static str, grouping: GroupingId, topic: Box<dyn RepartitionEdges> },
+    /// Joins a stream with a global table, by a key of the stream's choice.
+    GlobalJoin { accepts_null_keys: bool },
     /// Joins a stream (the first parent) with a table (the second).
     StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
 }

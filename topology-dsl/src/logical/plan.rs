@@ -92,6 +92,7 @@ impl Plan {
             matches!(
                 graph.operation(*id).kind,
                 OperationKind::StreamTableJoin { accepts_null_keys: true, .. }
+                    | OperationKind::GlobalJoin { accepts_null_keys: true, .. }
             )
         });
         let mut pending: Vec<usize> = accepting.map(|id| self.operation(id).node).collect();
@@ -119,13 +120,20 @@ impl Planner<'_> {
         let name = operation.name.as_deref();
         Ok(match &operation.kind {
             OperationKind::StreamSource { topics, types } => self.stream_source(id, name, topics, types)?,
-            OperationKind::TableSource { topics, .. } => {
+            OperationKind::TableSource { topics, .. } | OperationKind::GlobalTable { topics, .. } => {
                 let [topic] = topics.as_slice() else {
                     return Err(Error::invalid(format!(
                         "a table reads one topic, not {topics:?}: read a stream of them and use `to_table`"
                     )));
                 };
-                self.table_source(id, operation, topic)
+                let is_global = matches!(operation.kind, OperationKind::GlobalTable { .. });
+                let table = self.table_source(id, operation, topic);
+                OperationPlan { is_materialized: is_global || table.is_materialized, ..table }
+            }
+            OperationKind::GlobalJoin { .. } => {
+                // Kafka Streams calls the inner join so, too.
+                let name = self.names.given_or_node(name, "KSTREAM-LEFTJOIN-");
+                self.below(id, operation.parents[0], name)
             }
             OperationKind::Step { prefix, key } => {
                 let name = self.names.given_or_node(name, prefix);

@@ -69,7 +69,9 @@ impl Graph {
         match &node.kind {
             PlannedKind::Node(id) => self.write_operation(plan, *id, topology, &node.name, parents),
             PlannedKind::TableSource { operation, source } => {
-                if let OperationKind::TableSource { write_source, .. } = &self.operation(*operation).kind {
+                if let OperationKind::TableSource { write_source, .. }
+                | OperationKind::GlobalTable { write_source, .. } = &self.operation(*operation).kind
+                {
                     write_source(&mut place(topology, source, plan))?;
                 }
                 self.write_operation(plan, *operation, topology, &node.name, vec![source])
@@ -104,7 +106,11 @@ impl Graph {
         let planned = plan.operation(id);
         let mut stores = Vec::new();
         if let (true, Some(store), Some(name)) = (planned.is_materialized, &operation.store, &planned.store) {
-            topology.add_state_store((store.build)(name))?;
+            let builder = (store.build)(name);
+            match operation.kind {
+                OperationKind::GlobalTable { .. } => topology.add_global_store(builder)?,
+                _ => topology.add_state_store(builder)?,
+            }
             stores.push(name.as_str());
         }
         if let OperationKind::StreamTableJoin { .. } = operation.kind {

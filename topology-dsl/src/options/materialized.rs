@@ -49,6 +49,11 @@ impl<K: HasSerde, V: HasSerde> Materialized<K, V> {
         }
     }
 
+    /// As the store of a global table: its topic is its changelog, and each change is visible at once.
+    pub(crate) fn into_global_plan(self) -> StorePlan {
+        Materialized { is_logged: false, is_cached: false, ..self }.into_plan()
+    }
+
     pub(crate) fn into_plan(self) -> StorePlan {
         let Materialized { name, is_given, key_serde, value_serde, .. } = self;
         let (is_cached, is_logged, is_persistent) = (self.is_cached, self.is_logged, self.is_persistent);

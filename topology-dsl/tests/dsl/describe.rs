@@ -134,6 +134,35 @@ fn stream_table_joins() {
 }
 
 #[test]
+fn global_tables() {
+    let global = |builder: &StreamsBuilder, topic: &str| builder.global_table::<String, String>(topic, ());
+    let by_value = |_: &String, value: &String| value.clone();
+    same_as_kafka_streams("global_table_join", |builder| {
+        let products = global(builder, "products");
+        stream(builder, "orders").on(by_value).join(&products, first).to("enriched");
+    });
+    same_as_kafka_streams("global_table_left_join_named", |builder| {
+        let orders = stream(builder, "orders");
+        let products =
+            builder.global_table::<String, String>("products", PRODUCTS_STORE).named("read-products");
+        orders.on(by_value).left_join(&products, |order, _| order).named("enrich").to("enriched");
+    });
+    same_as_kafka_streams("global_table_after_changed_keys", |builder| {
+        let products = global(builder, "products");
+        let orders = stream(builder, "orders").select_key(|_, value| value.clone());
+        let enriched = orders.on(by_value).join(&products, first);
+        enriched.group_by_key().count(C).to_stream().to("counts");
+    });
+    same_as_kafka_streams("two_global_tables_between_subtopologies", |builder| {
+        stream(builder, "a").to("b");
+        let products = global(builder, "products");
+        let prices = builder.global_table::<String, String>("prices", P);
+        let joined = stream(builder, "c").on(by_value).join(&products, first);
+        joined.on(by_value).left_join(&prices, |order, _| order).to("d");
+    });
+}
+
+#[test]
 fn joins_of_one_stream_share_its_repartition_topic_unless_named() {
     same_as_kafka_streams("two_joins_one_repartition", |builder| {
         let (products, prices) = (table(builder, "products"), table(builder, "prices"));

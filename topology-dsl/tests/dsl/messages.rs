@@ -1,4 +1,4 @@
-//! What the compiler says to three common mistakes.
+//! What the compiler says to common mistakes.
 //!
 //! The cases are compiled against the library as it was built for this very test. trybuild would build all dependencies
 //! a second time, in another profile, the C++ ones included.
@@ -60,6 +60,17 @@ fn a_join_of_unequal_keys_names_both_key_types() {
         &[
             "a stream with keys of type `u64` cannot be joined with `&KTable<String, String>`",
             "give the stream the table's keys with `select_key` first",
+        ],
+    );
+}
+
+#[test]
+fn a_join_with_a_global_table_without_a_key_is_told_how_to_choose_one() {
+    explains(
+        "join_of_global_table_without_key",
+        &[
+            "cannot be joined with `&GlobalKTable<String, String>`",
+            "`orders.on(|id, order| order.sku.clone()).join(&products, ..)`",
         ],
     );
 }

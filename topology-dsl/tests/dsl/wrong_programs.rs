@@ -18,6 +18,17 @@ fn says(refusal: &str, expected: &str) {
 #[test]
 fn a_program_without_a_source() {
     says(&refusal(|_| {}), "add one with `stream` or `table`");
+    let only_global = refusal(|builder| drop(builder.global_table::<String, i64>("prices", ())));
+    says(&only_global, "no source that makes tasks");
+}
+
+#[test]
+fn a_topic_read_as_stream_and_as_global_table() {
+    let refusal = refusal(|builder| {
+        builder.stream::<String, i64>("prices").to("a");
+        builder.global_table::<String, i64>("prices", ());
+    });
+    says(&refusal, "topic prices is read by source KSTREAM-SOURCE-0000000000 already");
 }
 
 #[test]

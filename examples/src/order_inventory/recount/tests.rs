@@ -11,12 +11,12 @@ use crate::order_inventory::events::{Availability, OrderEvent, OrderState, Order
 use crate::order_inventory::run::Outcome;
 use crate::order_inventory::shop::{InputEvent, Shop};
 use crate::order_inventory::topics::Topics;
-use crate::order_inventory::topology::{RESERVATIONS, STATUS, STOCK, topology};
+use crate::order_inventory::topology::{DEMAND, RESERVATIONS, STATUS, STOCK, Views, topology};
 
 /// A day in the shop: what a recount says and what the stores say.
 fn a_day() -> Result<(Recount, View)> {
     let topics = Topics::with_prefix("");
-    let driver = TopologyTestDriver::new(topology(&topics)?)?;
+    let driver = TopologyTestDriver::new(topology(&topics, Views { demand: true })?)?;
     let orders = driver.input_topic::<String, OrderEvent>(&topics.orders);
     let movements = driver.input_topic::<String, StockMoved>(&topics.stock_movements);
     let answers = driver.output_topic::<String, Availability>(&topics.order_availability);
@@ -42,6 +42,7 @@ fn a_day() -> Result<(Recount, View)> {
         stock: rows(&driver, STOCK, recount.skus())?.into_iter().collect(),
         reservations: rows(&driver, RESERVATIONS, recount.skus())?.into_iter().collect(),
         status: rows(&driver, STATUS, recount.orders())?,
+        demand: Some(rows(&driver, DEMAND, recount.skus())?.into_iter().collect()),
         ..View::default()
     };
     Ok((recount, view))
@@ -83,7 +84,7 @@ type Damage = (&'static str, fn(&mut Recount, &mut View), &'static str);
 #[test]
 fn any_damage_is_named_and_makes_the_program_fail() -> Result<()> {
     let (recount, view) = a_day()?;
-    let damages: [Damage; 11] = [
+    let damages: [Damage; 12] = [
         ("a tally of stock", |recount, _| tally(recount).on_hand += 1, "stock of apples"),
         ("a stock row", |_, view| *view.stock.get_mut("apples").unwrap() += 1, "stock of apples"),
         ("no stock row", |_, view| view.stock.retain(|sku, _| sku != "apples"), "stock of apples"),
@@ -116,6 +117,11 @@ fn any_damage_is_named_and_makes_the_program_fail() -> Result<()> {
             "an order answered twice",
             |recount, _| recount.orders.get_mut("order-1").unwrap().answers += 1,
             "answers of order-1",
+        ),
+        (
+            "a row of demand",
+            |_, view| *view.demand.as_mut().unwrap().get_mut("apples").unwrap() += 1,
+            "demand of apples",
         ),
         ("a dead letter too few", |recount, _| recount.unreadable += 1, "number of dead letters"),
     ];

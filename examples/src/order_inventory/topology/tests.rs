@@ -4,7 +4,7 @@ use millstream::handlers::{Handlers, Reaction};
 use millstream::testing::{TestInputTopic, TestOutputTopic, TopologyTestDriver};
 use millstream::{Result, Settings};
 
-use super::{RESERVATIONS, STATUS, STOCK, topology};
+use super::{DEMAND, RESERVATIONS, STATUS, STOCK, Views, topology};
 use crate::order_inventory::events::{Availability, Order, OrderEvent, OrderState, StockMoved};
 use crate::order_inventory::topics::Topics;
 
@@ -20,7 +20,9 @@ impl Shop {
         let topics = Topics::with_prefix("");
         let mut settings = Settings::new("none");
         settings.handlers = Handlers::all(Reaction::DeadLetter);
-        let driver = TopologyTestDriver::builder(topology(&topics)?).settings(settings).build()?;
+        let driver = TopologyTestDriver::builder(topology(&topics, Views { demand: true })?)
+            .settings(settings)
+            .build()?;
         Ok(Shop {
             orders: driver.input_topic(&topics.orders),
             movements: driver.input_topic(&topics.stock_movements),
@@ -147,6 +149,17 @@ fn the_status_follows_the_order() -> Result<()> {
 }
 
 #[test]
+fn what_was_asked_for_counts_whether_or_not_it_was_promised() -> Result<()> {
+    let shop = Shop::open()?;
+    for line in ["deliver 3", "order a 2", "order b 2", "cancel a 2"] {
+        shop.act(line)?;
+    }
+    let demand = shop.driver.key_value_store(DEMAND)?.get(&"apples".to_string())?;
+    assert_eq!(demand.map(|row| row.value), Some(4));
+    Ok(())
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_kept_and_the_rest_goes_on() -> Result<()> {
     let shop = Shop::open()?;
     shop.act("deliver 3")?;
@@ -161,7 +174,7 @@ fn a_record_that_cannot_be_read_is_kept_and_the_rest_goes_on() -> Result<()> {
 /// Names of topics and stores last as long as their data: a change here needs a reset of running applications.
 #[test]
 fn the_program_reads_and_writes_what_it_always_did() -> Result<()> {
-    let topology = topology(&Topics::with_prefix("test-"))?;
+    let topology = topology(&Topics::with_prefix("test-"), Views::default())?;
     insta::assert_snapshot!(topology.describe());
     Ok(())
 }

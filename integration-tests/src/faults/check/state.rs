@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use millstream::{
-    Direction, KeyRange, StateDirectory, StateMemory, StoreBuilder, TaskStores, TaskStoresOptions, Topology,
+    Direction, KeyRange, StateDirectory, StateMemory, StateOwner, StoreBuilder, TaskStores,
+    TaskStoresOptions, Topology,
 };
 
 use super::{Findings, ViolationKind};
@@ -43,12 +44,14 @@ pub(in crate::faults) fn read_state(
     let directory = StateDirectory::new(state_dir, application_id);
     let subtopologies = topology.subtopologies();
     let mut found = Vec::new();
-    for task in directory.list()? {
+    for owner in directory.list()? {
+        // The programs of the suite have no global tables.
+        let StateOwner::Task(task) = owner else { continue };
         let subtopology = usize::try_from(task.subtopology).ok().and_then(|id| subtopologies.get(id));
         let names = &subtopology.with_context(|| format!("no sub-topology for {task}"))?.stores;
         let builders: Vec<Arc<dyn StoreBuilder>> =
             names.iter().filter_map(|name| topology.store(name)).cloned().collect();
-        let place = directory.task(task).display().to_string();
+        let place = directory.of(task).display().to_string();
         let locked = directory.lock_task(task)?;
         let (memory, options) = (StateMemory::new(16 << 20), TaskStoresOptions::default());
         let stores = TaskStores::open(task, application_id, Some(locked), memory, options, &builders)

@@ -11,7 +11,7 @@ use millstream_examples::order_inventory::recount::{Recount, View};
 use millstream_examples::order_inventory::shop::{InputEvent, Shop};
 use millstream_examples::order_inventory::topics::Topics as ShopTopics;
 use millstream_examples::order_inventory::topology::{
-    RESERVATIONS, STATUS, STOCK, topology as shop_topology,
+    RESERVATIONS, STATUS, STOCK, Views, topology as shop_topology,
 };
 use serde::de::DeserializeOwned;
 
@@ -27,7 +27,7 @@ pub(super) const TOPICS: &[Given] = &[
 ];
 
 pub(super) fn topology(application_id: &str) -> millstream::Result<Topology> {
-    shop_topology(&ShopTopics::with_prefix(&topic_of(application_id, "")))
+    shop_topology(&ShopTopics::with_prefix(&topic_of(application_id, "")), Views::default())
 }
 
 /// The shop, which acts on the program's answers.

@@ -4,7 +4,7 @@ use millstream_state_stores::Offset;
 
 /// What a store needs to get to the end of its changelog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RestoreDecision {
+pub(in crate::runtime) enum RestoreDecision {
     UpToDate,
     /// Apply the changelog from here.
     Resume {
@@ -18,7 +18,7 @@ pub(super) enum RestoreDecision {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RebuildReason {
+pub(in crate::runtime) enum RebuildReason {
     /// The topic has another id than the one the rows are of: it was deleted and made again (ADR 0010).
     TopicWasMadeAgain,
     /// The changelog ends before what the store claims to hold. All that can be told where topics have no ids.
@@ -27,7 +27,11 @@ pub(super) enum RebuildReason {
     ChangelogWasCut,
 }
 
-pub(super) fn decide(stored: Option<Offset>, log_start: Offset, log_end: Offset) -> RestoreDecision {
+pub(in crate::runtime) fn decide(
+    stored: Option<Offset>,
+    log_start: Offset,
+    log_end: Offset,
+) -> RestoreDecision {
     match stored {
         None if log_start == log_end => RestoreDecision::UpToDate,
         None => RestoreDecision::Resume { from: log_start },

@@ -24,6 +24,7 @@ mod standbys;
 mod task;
 mod worker;
 
+pub(in crate::runtime) use decide::{RestoreDecision, decide};
 pub(crate) use placement::client_id;
 #[cfg(test)]
 pub(crate) use placement::{active_tasks, standbys_of};

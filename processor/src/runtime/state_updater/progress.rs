@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use millstream_state_stores::{Offset, TaskId};
 
-/// How far a store is on its way to the end of its changelog.
+/// How far a store is on its way to the end of its changelog. A global table is read from its topic: its offsets are sums over the topic's
+/// partitions, and its task is the one that keeps all global tables of the instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreProgress {
     /// The task.

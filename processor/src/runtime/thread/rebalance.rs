@@ -43,7 +43,7 @@ impl<C: Clients> StreamThread<C> {
         if committed || self.shared.settings.is_exactly_once() {
             for index in 0..self.tasks.len() {
                 if ids.contains(&self.tasks[index].id()) {
-                    self.hide_from_queries(&self.tasks[index]);
+                    self.hide_from_queries(self.tasks[index].id());
                     self.tasks[index].suspend()?;
                 }
             }
@@ -52,7 +52,7 @@ impl<C: Clients> StreamThread<C> {
             self.close_tasks(suspended, false)?;
         }
         for task in self.pending.iter_mut().filter(|task| ids.contains(&task.id)) {
-            self.shared.stores.remove_task(task.id);
+            self.shared.stores.remove_task(self.store_owner, task.id);
             task.is_suspended = true;
         }
         self.membership.given_up(&mut self.consumer)?;
@@ -102,6 +102,9 @@ impl<C: Clients> StreamThread<C> {
         let starts = shared.patiently(GIVE_UP_AFTER, || {
             self.membership.starts(&self.consumer, known.clone(), |topic| shared.reset_of(topic))
         })?;
+        // Before anything is opened: both refuse while a reset goes on, which removes state, and after one, if this instance does not
+        // know of it.
+        shared.check_changelogs()?;
         self.membership.taken(&mut self.consumer, &starts)?;
         for index in stay {
             self.tasks[index].become_state(TaskState::Restoring)?;
@@ -204,7 +207,7 @@ impl<C: Clients> StreamThread<C> {
     fn close_task(&mut self, mut task: Task<C::Message>, checkpoint: bool) -> Result<()> {
         let id = task.id();
         // First, because readers hold the directory of a task, and what follows can fail.
-        self.hide_from_queries(&task);
+        self.hide_from_queries(id);
         self.restores.remove(&id);
         if checkpoint && matches!(task.state(), TaskState::Running | TaskState::Suspended) {
             task.checkpoint()?;
@@ -219,11 +222,9 @@ impl<C: Clients> StreamThread<C> {
         }
     }
 
-    /// Queries do not see a suspended task already, and may see that of the thread that has it now.
-    pub(super) fn hide_from_queries(&self, task: &Task<C::Message>) {
-        if task.state() != TaskState::Suspended {
-            self.shared.stores.remove_task(task.id());
-        }
+    /// From here on queries do not find what this thread has of the task.
+    pub(super) fn hide_from_queries(&self, task: TaskId) {
+        self.shared.stores.remove_task(self.store_owner, task);
     }
 
     /// Finds task and input of each assigned partition.

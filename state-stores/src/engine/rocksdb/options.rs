@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle,
-    DBCompressionType, Error, FlushOptions, LogLevel, Options, ReadOptions,
+    DBCompressionType, Error, FlushOptions, InfoLogger, LogLevel, Options, ReadOptions,
 };
 
 use crate::key_range::KeyRange;
@@ -21,13 +21,16 @@ const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const MAX_BACKGROUND_JOBS: i32 = 2;
 const MAX_OPEN_FILES: i32 = 512;
-const MAX_LOG_BYTES: usize = 1 << 20;
+/// Set aside on the disk for the list of files, which is small; by itself it would be 4 MiB, of each task.
+const MANIFEST_BYTES: usize = 64 << 10;
+/// The table of open files is asked by few threads at a time; by itself it is split in 64.
+const TABLE_CACHE_SHARD_BITS: i32 = 2;
 
 /// Opens the database with these column families, creating what is missing.
 pub(super) fn open(path: &Path, column_families: Vec<String>, store_options: &Options) -> Result<DB, Error> {
     let descriptors =
         column_families.into_iter().map(|name| ColumnFamilyDescriptor::new(name, store_options.clone()));
-    DB::open_cf_descriptors(&database_options(), path, descriptors)
+    DB::open_cf_descriptors(&database_options(path), path, descriptors)
 }
 
 /// Writes the memory of these column families to disk, all or nothing.
@@ -47,17 +50,28 @@ pub(super) fn scan(range: &KeyRange) -> ReadOptions {
     options
 }
 
-fn database_options() -> Options {
+fn database_options(path: &Path) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_atomic_flush(true);
     options.set_max_background_jobs(MAX_BACKGROUND_JOBS);
     options.set_max_open_files(MAX_OPEN_FILES);
-    options.set_log_level(LogLevel::Error);
-    options.set_keep_log_file_num(1);
-    options.set_max_log_file_size(MAX_LOG_BYTES);
+    options.set_manifest_preallocation_size(MANIFEST_BYTES);
+    options.set_table_cache_num_shard_bits(TABLE_CACHE_SHARD_BITS);
+    options.set_info_logger(logger(path));
     options
+}
+
+/// What RocksDB reports goes where everything else does. By itself each database would keep a file open for it, and write its options down
+/// there at each start.
+fn logger(path: &Path) -> InfoLogger {
+    let path = path.to_owned();
+    InfoLogger::new_callback_logger(LogLevel::Error, move |level, message| {
+        if matches!(level, LogLevel::Error | LogLevel::Fatal) {
+            tracing::error!(path = %path.display(), "RocksDB: {}", message.trim_end());
+        }
+    })
 }
 
 /// How the rows of a store are kept.

@@ -54,7 +54,7 @@ fn open_behind(directory: &StateDirectory, background: &HeldBackground) -> (Task
 }
 
 fn begin_checkpoint(stores: &mut TaskStores, next: i64) {
-    stores.begin_checkpoint(&[(STOCK.index(), Offset::new(next))]).unwrap();
+    stores.begin_checkpoint(&[(STOCK.index().into(), Offset::new(next))]).unwrap();
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn rows_beyond_their_offset_are_those_of_the_changelog_and_a_restore_ends_at_the
     let stock: Stock = stores.key_value("stock").unwrap();
     add(&stock, "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
     add(&stock, "apples", -3, 11);
     add(&stock, "pears", 2, 11);
     commit(&mut stores);
     crashes_next.store(true, Ordering::Relaxed);
-    stores.checkpoint(&[(STOCK.index(), Offset::new(3))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(3))]).unwrap();
     assert!(!crashes_next.load(Ordering::Relaxed), "the directory was copied");
 
     let stores = open(after_crash.path(), CheckpointListener::default());
@@ -187,7 +187,7 @@ fn a_checkpoint_that_cannot_be_written_says_where_and_loses_nothing() {
     add(&stock, "apples", 3, 10);
     commit(&mut stores);
     let waiting = stores.uncheckpointed_bytes();
-    let database = directory.task(TASK).join("rocksdb");
+    let database = directory.of(TASK).join("rocksdb");
     fs::remove_dir_all(&database).unwrap();
     begin_checkpoint(&mut stores, 1);
     background.release();

@@ -250,13 +250,13 @@ impl Subject {
         self.write();
         let committed = self.stored();
         let next = committed.next.unwrap();
-        self.stores().checkpoint(&[(STOCK.index(), next)]).unwrap();
+        self.stores().checkpoint(&[(STOCK.index().into(), next)]).unwrap();
         self.durable = committed;
     }
 
     fn begin_checkpoint(&mut self) {
         let committed = self.stored();
-        let offsets = [(STOCK.index(), committed.next.unwrap())];
+        let offsets = [(STOCK.index().into(), committed.next.unwrap())];
         if self.stores().checkpoint_stats().is_in_flight {
             let refused = self.stores().begin_checkpoint(&offsets);
             assert!(matches!(refused, Err(StoreError::OutOfOrder { .. })));

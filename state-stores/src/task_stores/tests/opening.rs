@@ -22,7 +22,7 @@ fn fill(directory: &StateDirectory) {
     let mut stores = open_on_disk(directory, &builders(&["stock"])).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
     stores.close().unwrap();
 }
 
@@ -64,7 +64,7 @@ fn a_store_that_the_topology_lost_is_an_error_that_touches_nothing() {
     fill(&directory);
     let error = open_on_disk(&directory, &builders(&["inventory"])).err().unwrap();
     let StoreError::IncompatibleTopology { task: TASK, path, unknown } = &error else { panic!("{error:?}") };
-    assert_eq!(*path, directory.task(TASK).join("rocksdb"));
+    assert_eq!(*path, directory.of(TASK).join("rocksdb"));
     assert_eq!(*unknown, ["stock"]);
     assert!(error.to_string().contains("run the application's reset"), "{error}");
     open_on_disk(&directory, &builders(&["stock"])).unwrap();
@@ -81,7 +81,7 @@ fn a_store_that_moved_to_memory_leaves_nothing_on_disk() {
     let mut stores = open_on_disk(&directory, &with_stock(stock_builder())).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(stock, Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(stock.into(), Offset::new(1))]).unwrap();
     stores.close().unwrap();
 
     for builder in [stock_builder().in_memory(), stock_builder()] {
@@ -98,9 +98,9 @@ fn stores_that_are_all_in_memory_need_no_database_but_hold_the_lock() {
     let mut stores = open_on_disk(&directory, &[Arc::new(stock_builder().in_memory())]).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
     assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
-    assert!(!directory.task(TASK).join("rocksdb").exists());
+    assert!(!directory.of(TASK).join("rocksdb").exists());
     assert!(matches!(directory.lock_task(TASK), Err(StoreError::Locked { .. })));
 }
 
@@ -122,7 +122,7 @@ fn a_directory_of_another_application_is_refused() {
 fn a_corrupt_database_is_named_with_the_remedy() {
     let (_root, directory) = directory();
     fill(&directory);
-    let path = directory.task(TASK).join("rocksdb");
+    let path = directory.of(TASK).join("rocksdb");
     fs::write(path.join("CURRENT"), "no manifest").unwrap();
     let error = open_on_disk(&directory, &builders(&["stock"])).err().unwrap();
     let StoreError::Corrupt { path: found, .. } = &error else { panic!("{error:?}") };
@@ -140,7 +140,7 @@ fn a_corrupt_database_is_named_with_the_remedy() {
 fn a_damaged_file_is_noticed() {
     let (_root, directory) = directory();
     fill(&directory);
-    let path = directory.task(TASK).join("rocksdb");
+    let path = directory.of(TASK).join("rocksdb");
     for file in fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()) {
         if file.extension().is_some_and(|extension| extension == "sst") {
             let mut bytes = fs::read(&file).unwrap();
@@ -174,7 +174,7 @@ fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
         }
     }
     commit(&mut stores);
-    stores.checkpoint(&[(stock, Offset::new(3)), (orders, Offset::new(3))]).unwrap();
+    stores.checkpoint(&[(stock.into(), Offset::new(3)), (orders.into(), Offset::new(3))]).unwrap();
     stores.close().unwrap();
     let mut stores = open_dormant(&directory, &builders(&["stock", "orders"])).unwrap();
     stores.wipe(stock).unwrap();
@@ -222,18 +222,18 @@ fn a_file_that_a_crash_left_under_two_names_is_not_written_to() {
     let mut stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index(), Offset::new(1))]).unwrap();
-    let files = fs::read_dir(directory.task(TASK).join("rocksdb")).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
+    let files = fs::read_dir(directory.of(TASK).join("rocksdb")).unwrap();
     let tables =
         files.map(|file| file.unwrap().path()).filter(|path| path.extension() == Some("sst".as_ref()));
     let rows = tables.min().expect("the rows, and then the offset, became a file");
-    let second_name = directory.task(TASK).join("ingest.sst");
+    let second_name = directory.of(TASK).join("ingest.sst");
     fs::hard_link(&rows, &second_name).unwrap();
     let before = fs::read(&rows).unwrap();
 
     add(&stores.key_value("stock").unwrap(), "pears", 1, 11);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
     assert_eq!(fs::read(&rows).unwrap(), before);
     assert!(!second_name.exists());
 }
@@ -259,7 +259,7 @@ fn rows_and_offset_reach_the_disk_together() {
         stores.drain_changelog(|_| Ok::<_, StoreError>(())).unwrap();
         stores.commit(Arc::new(Position::new())).unwrap();
         next += 1;
-        stores.checkpoint(&[(STOCK.index(), Offset::new(next))]).unwrap();
+        stores.checkpoint(&[(STOCK.index().into(), Offset::new(next))]).unwrap();
     }
 
     let after_crash = tempfile::tempdir().unwrap();
@@ -269,4 +269,47 @@ fn rows_and_offset_reach_the_disk_together() {
     let stock = stores.key_value::<i64, Vec<u8>>("stock").unwrap();
     let keys: Vec<i64> = stock.all().unwrap().map(|entry| entry.unwrap().0).collect();
     assert_eq!(keys, (0..stored.get()).collect::<Vec<_>>());
+}
+
+#[test]
+fn global_tables_find_the_offset_of_each_partition_of_their_topic_again() {
+    let (_root, directory) = directory();
+    let stock = STOCK.index();
+    let open = || {
+        let locked = directory.lock_global().unwrap();
+        let builder = stock_builder().with_logging(false);
+        let memory = StateMemory::new(16 << 20);
+        DormantStores::open(TASK, "shop", Some(locked), memory, &[Arc::new(builder)]).unwrap()
+    };
+    let source = |partition| LogPartition::Source(stock, PartitionId::new(partition));
+    let offsets = |stores: &DormantStores| {
+        [0, 1, 2].map(|partition| stores.source_offset(stock, PartitionId::new(partition)).unwrap())
+    };
+    let stores = open();
+    assert_eq!(offsets(&stores), [None; 3]);
+    let mut stores = stores.wake(TaskStoresOptions::default());
+    add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
+    assert_eq!(commit(&mut stores), [], "it is not logged");
+    stores.checkpoint(&[(source(0), Offset::new(7)), (source(2), Offset::new(9))]).unwrap();
+    stores.close().unwrap();
+
+    let mut stores = open();
+    assert_eq!(offsets(&stores), [Some(Offset::new(7)), None, Some(Offset::new(9))]);
+    assert_eq!(stores.stored_offset(stock), None, "it has no changelog");
+    let [first, made_anew] = [[1; 16], [2; 16]].map(TopicId::from_bytes);
+    assert!(!stores.set_changelog(stock, first).unwrap());
+    assert!(stores.set_changelog(stock, made_anew).unwrap(), "its rows are of another topic");
+    assert_eq!(offsets(&stores), [None; 3]);
+    let stores = stores.wake(TaskStoresOptions::default());
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), []);
+    stores.close().unwrap();
+
+    let as_a_task = open_dormant(&directory, &builders(&["stock"])).unwrap();
+    assert_eq!(as_a_task.source_offset(stock, PartitionId::new(0)).unwrap(), None);
+    drop(as_a_task);
+    let moved = directory.of(TASK);
+    fs::remove_dir_all(&moved).unwrap();
+    fs::rename(directory.of(StateOwner::Global(0)), moved).unwrap();
+    let error = open_on_disk(&directory, &builders(&["stock"])).err().unwrap().to_string();
+    assert!(error.contains("belongs to task global of application `shop`"), "{error}");
 }

@@ -114,7 +114,7 @@ fn a_copy_that_was_awake_is_followed_again_from_its_checkpoint() {
     let mut stores = copy.wake(TaskStoresOptions::default());
     add(&stores.key_value("stock").unwrap(), "pears", 2, 6);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
     stores.close().unwrap();
 
     let mut copy = open_dormant(&directory, &[Arc::new(stock_builder())]).unwrap();

@@ -19,7 +19,7 @@ use crate::output::{Output, confirm, table};
 
 /// Make an application read its input again: move its offsets, delete its internal topics, remove its state on this machine
 ///
-/// The instances must have ended. Shows what it will do and asks. A reset that ended half-way is run again; until one is finished,
+/// The instances must have ended, or are removed from the group with --force. Shows what it will do and asks. A reset that ended half-way is run again; until one is finished,
 /// instances that start are refused. State on other machines is noticed and removed when they start.
 #[derive(Debug, Args)]
 pub(crate) struct Reset {
@@ -44,6 +44,9 @@ pub(crate) struct Reset {
     /// Leave the state on this machine
     #[arg(long)]
     keep_local_state: bool,
+    /// Remove live members from the group first. Instances that are removed end with an error; state they hold on this machine is waited for
+    #[arg(long)]
+    force: bool,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -97,6 +100,7 @@ impl Reset {
                 (false, false) => InternalTopics::Named(self.internal_topics),
             },
             keep_local_state: self.keep_local_state,
+            remove_members: self.force,
         })?;
         output.print(&plan.to_json(), || shown(&plan))?;
         if self.dry_run || plan.is_empty() {
@@ -163,6 +167,12 @@ fn shown(plan: &ResetPlan) -> String {
         return format!("{}: nothing to reset", plan.application_id);
     }
     let mut text = String::new();
+    if !plan.removed_members.is_empty() {
+        let members = plan.removed_members.iter();
+        let members: Vec<String> =
+            members.map(|member| format!("{} on {}", member.client_id, member.host)).collect();
+        text += &format!("Removed members:\n  {}\n\n", members.join("\n  "));
+    }
     if !plan.offsets.is_empty() {
         let mut offsets = table(["TOPIC", "PARTITION", "FROM", "TO", "AHEAD"]);
         for moved in &plan.offsets {
@@ -191,12 +201,14 @@ fn shown(plan: &ResetPlan) -> String {
 /// With a bar on a terminal.
 fn carry_out(reset: &ApplicationReset, plan: &ResetPlan) -> Result<()> {
     let tasks = plan.state.as_ref().map_or(0, |state| state.tasks.len());
-    let bar = ProgressBar::new((plan.deleted_topics.len() + tasks + 2) as u64);
+    let parts = plan.removed_members.len() + plan.deleted_topics.len() + tasks + 2;
+    let bar = ProgressBar::new(parts as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
         bar.set_style(style);
     }
     reset.execute(plan, |step| {
         bar.set_message(match step {
+            ResetStep::MemberRemoved(member) => format!("{} removed", member.client_id),
             ResetStep::Begun => "offsets moved".to_owned(),
             ResetStep::TopicDeleted(topic) => format!("{topic} deleted"),
             ResetStep::StateRemoved(task) => format!("state of {task} removed"),

@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use millstream::{Error, Result, StateDirectory, StoreError, TaskId};
+use millstream::clock::SystemClock;
+use millstream::{Error, Result, StateDirectory, StateOwner, StateUsage, Timestamp};
 use serde_json::json;
 
 use crate::Ended;
@@ -23,7 +24,7 @@ pub(crate) struct State {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// The tasks that have state here, and how much
+    /// The tasks that have state here, how much, when it was last used, and whether it is now
     List {
         /// Of this application alone
         #[arg(long, value_name = "ID")]
@@ -34,9 +35,9 @@ enum Action {
         /// Of this application
         #[arg(long, value_name = "ID")]
         application_id: String,
-        /// Of this task alone, such as 0_3; may be repeated
+        /// Of this task alone, such as 0_3, or of these global tables, such as global-0; may be repeated
         #[arg(long = "task", value_name = "TASK")]
-        tasks: Vec<TaskId>,
+        tasks: Vec<StateOwner>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -46,9 +47,8 @@ enum Action {
 /// The state of a task.
 struct TaskState {
     application_id: String,
-    task: TaskId,
-    bytes: u64,
-    is_in_use: bool,
+    task: StateOwner,
+    usage: StateUsage,
 }
 
 impl State {
@@ -82,7 +82,7 @@ impl State {
                     return Ok(Ended::NotConfirmed);
                 }
                 let directory = StateDirectory::new(root, &application_id);
-                found.iter().try_for_each(|found| directory.remove_task(found.task))?;
+                found.iter().try_for_each(|found| directory.remove(found.task))?;
                 Ok(Ended::Done)
             }
         }
@@ -98,43 +98,59 @@ fn found(root: &Path, application_id: Option<&str>) -> Result<Vec<TaskState>> {
     for application_id in applications {
         let directory = StateDirectory::new(root, &application_id);
         for task in directory.list()? {
-            let is_in_use = match directory.lock_task(task) {
-                Ok(_lock) => false,
-                Err(StoreError::Locked { .. }) => true,
-                Err(error) => return Err(error.into()),
-            };
-            let bytes = bytes_below(&directory.task(task))?;
-            found.push(TaskState { application_id: application_id.clone(), task, bytes, is_in_use });
+            if let Some(usage) = directory.usage(task)? {
+                found.push(TaskState { application_id: application_id.clone(), task, usage });
+            }
         }
     }
     Ok(found)
 }
 
 fn print(found: &[TaskState], output: Output) -> Result<()> {
+    let now = SystemClock::shared().wall_clock();
     let json = found.iter().map(|found| {
         json!({
             "application_id": found.application_id,
             "task": found.task.to_string(),
-            "bytes": found.bytes,
-            "in_use": found.is_in_use,
+            "bytes": found.usage.bytes,
+            "last_used": shown_time(found.usage.last_used),
+            "in_use": found.usage.is_in_use,
         })
     });
     output.print(&json.collect::<Vec<_>>().into(), || {
         if found.is_empty() {
             return "no state here".to_owned();
         }
-        let mut shown = table(["APPLICATION", "TASK", "BYTES", "IN USE"]);
+        let mut shown = table(["APPLICATION", "TASK", "BYTES", "LAST USED", "IN USE"]);
         for found in found {
-            let in_use = if found.is_in_use { "yes" } else { "no" };
+            let in_use = if found.usage.is_in_use { "yes" } else { "no" };
             shown.add_row([
                 found.application_id.clone(),
                 found.task.to_string(),
-                found.bytes.to_string(),
+                found.usage.bytes.to_string(),
+                shown_age(found.usage.last_used, now),
                 in_use.to_owned(),
             ]);
         }
         shown.to_string()
     })
+}
+
+/// A point in time for programs, in UTC; none that no calendar has.
+fn shown_time(time: Timestamp) -> Option<String> {
+    jiff::Timestamp::from_millisecond(time.as_millis()).ok().map(|time| time.to_string())
+}
+
+/// How long ago something was, for people: in whole seconds, or whole minutes after an hour.
+fn shown_age(time: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_millis().saturating_sub(time.as_millis()).max(0) / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s ago"),
+        (0, 0, minutes) => format!("{minutes}m {}s ago", seconds % 60),
+        (0, hours, minutes) => format!("{hours}h {minutes}m ago"),
+        (days, hours, _) => format!("{days}d {hours}h ago"),
+    }
 }
 
 fn applications(root: &Path) -> Result<Vec<String>> {
@@ -153,28 +169,14 @@ fn applications(root: &Path) -> Result<Vec<String>> {
     Ok(applications)
 }
 
-/// Of all files. Those of a running task come and go meanwhile.
-fn bytes_below(path: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    let entries = fs::read_dir(path).map_err(|error| unreadable(path, error))?;
-    for entry in entries {
-        let entry = entry.map_err(|error| unreadable(path, error))?;
-        bytes += match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path())?,
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == ErrorKind::NotFound => 0,
-            Err(error) => return Err(unreadable(&entry.path(), error)),
-        };
-    }
-    Ok(bytes)
-}
-
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
     Error::invalid(format!("cannot read {}", path.display())).with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
+    use millstream::TaskId;
+
     use super::*;
 
     #[test]
@@ -184,14 +186,29 @@ mod tests {
         let [used, idle] = [0, 1].map(|partition| TaskId { subtopology: 0, partition });
         let _held = directory.lock_task(used).unwrap();
         drop(directory.lock_task(idle).unwrap());
-        fs::create_dir(directory.task(idle).join("rocksdb")).unwrap();
-        fs::write(directory.task(idle).join("rocksdb/000004.sst"), [0; 100]).unwrap();
+        fs::create_dir(directory.of(idle).join("rocksdb")).unwrap();
+        fs::write(directory.of(idle).join("rocksdb/000004.sst"), [0; 100]).unwrap();
 
         let all = found(root.path(), None).unwrap();
-        let seen: Vec<_> = all.iter().map(|found| (found.task, found.bytes, found.is_in_use)).collect();
-        assert_eq!(seen, [(used, 0, true), (idle, 100, false)]);
+        let seen: Vec<_> =
+            all.iter().map(|found| (found.task, found.usage.bytes, found.usage.is_in_use)).collect();
+        assert_eq!(seen, [(used.into(), 0, true), (idle.into(), 100, false)]);
         assert!(all.iter().all(|found| found.application_id == "shop"));
         assert!(found(root.path(), Some("shpo")).unwrap().is_empty());
         assert!(found(&root.path().join("nowhere"), None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_age_is_shown_in_the_two_units_that_matter() {
+        let ago = |seconds: i64| {
+            shown_age(
+                Timestamp::from_millis(1_000_000_000),
+                Timestamp::from_millis(1_000_000_000 + seconds * 1000),
+            )
+        };
+        let shown = [-5, 0, 59, 60, 3_599, 3_600, 86_399, 86_400, 90_000 * 10].map(ago);
+        let expected = ["0s", "0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "1d 0h", "10d 10h"];
+        assert_eq!(shown, expected.map(|age| format!("{age} ago")));
+        assert_eq!(shown_time(Timestamp::from_millis(1_500)).as_deref(), Some("1970-01-01T00:00:01.5Z"));
     }
 }

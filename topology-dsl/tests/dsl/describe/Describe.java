@@ -59,5 +59,9 @@ public class Describe {
     show("group_of_repartition", b -> { KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v).repartition(); KTable<String,String> t = b.table("products"); s.groupByKey().count(store("c")); s.join(t, (o, p) -> o).to("x"); });
     show("branch_of_changed_keys", b -> { Map<String, KStream<String,String>> m = b.<String,String>stream("orders").selectKey((k, v) -> v).split().branch((k, v) -> true).noDefaultBranch(); m.values().iterator().next().groupByKey().count(); });
     show("two_subtopologies_and_three", b -> { b.<String,String>stream("a").to("b"); b.<String,String>stream("c").to("d"); b.<String,String>stream("e").to("f"); });
+    show("global_table_join", b -> { GlobalKTable<String,String> t = b.globalTable("products"); b.<String,String>stream("orders").join(t, (k, v) -> v, (o, p) -> o).to("enriched"); });
+    show("global_table_left_join_named", b -> { KStream<String,String> s = b.stream("orders"); GlobalKTable<String,String> t = b.globalTable("products", Consumed.as("read-products"), sstore("products-store")); s.leftJoin(t, (k, v) -> v, (o, p) -> o, Named.as("enrich")).to("enriched"); });
+    show("global_table_after_changed_keys", b -> { GlobalKTable<String,String> t = b.globalTable("products"); KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v).join(t, (k, v) -> v, (o, p) -> o); s.groupByKey().count(store("c")).toStream().to("counts"); });
+    show("two_global_tables_between_subtopologies", b -> { b.<String,String>stream("a").to("b"); GlobalKTable<String,String> t = b.globalTable("products"); GlobalKTable<String,String> u = b.globalTable("prices", sstore("p")); KStream<String,String> s = b.<String,String>stream("c"); s.join(t, (k, v) -> v, (o, p) -> o).leftJoin(u, (k, v) -> v, (o, p) -> o).to("d"); });
   }
 }

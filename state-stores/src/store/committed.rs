@@ -1,0 +1,92 @@
+//! A store of another thread as the record path of this one reads it: as of its last commit.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use super::ValueAndTimestamp;
+use crate::error::{RowPart, StoreError};
+use crate::reader::StoreReader;
+use crate::serde::{Encoded, SerdeRef};
+
+/// The committed rows of a store that another thread writes, for one thread. Each look sees the newest commit, and waits for nobody.
+///
+/// ```
+/// use millstream_state_stores::*;
+/// use std::sync::Arc;
+///
+/// let prices = Arc::new(KeyValueStoreBuilder::new("prices", String::serde(), i64::serde()));
+/// let task = TaskId { subtopology: 0, partition: 0 };
+/// let mut stores = TaskStores::open(
+///     task, "shop", None, StateMemory::new(16 << 20), TaskStoresOptions::default(), &[prices.clone()],
+/// )?;
+/// let seen_by_others = prices.committed(stores.reader("prices").expect("it was just opened"));
+/// let apples = "apples".to_string();
+/// let row = ValueAndTimestamp::new(30, Timestamp::from_millis(7));
+/// stores.key_value::<String, i64>("prices")?.put(&apples, Some(row))?;
+/// assert_eq!(seen_by_others.get(&apples)?, None);
+///
+/// stores.prepare_commit()?;
+/// stores.drain_changelog(|_| Ok::<(), StoreError>(()))?;
+/// stores.commit(Arc::new(Position::new()))?;
+/// assert_eq!(seen_by_others.get(&apples)?, Some(row));
+/// # Ok::<(), StoreError>(())
+/// ```
+pub struct CommittedStore<K, V> {
+    reader: Arc<StoreReader>,
+    key_serde: SerdeRef<K>,
+    value_serde: SerdeRef<V>,
+    buffers: RefCell<Buffers>,
+}
+
+/// Reused for encoded keys and rows.
+#[derive(Default)]
+struct Buffers {
+    key: Vec<u8>,
+    row: Vec<u8>,
+}
+
+impl<K, V> CommittedStore<K, V> {
+    pub(super) fn new(reader: Arc<StoreReader>, key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
+        Self { reader, key_serde, value_serde, buffers: RefCell::default() }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// When the key or the stored value cannot be converted, or the engine fails; [`StoreError::Closed`] once its owner has closed the
+    /// store.
+    pub fn get(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
+        let Buffers { key: bytes, row } = &mut *self.buffers.borrow_mut();
+        bytes.clear();
+        match self.key_serde.encode(key, bytes) {
+            Ok(Encoded::Bytes) => {}
+            Ok(Encoded::Null) => {
+                return Err(StoreError::NullInStore { store: self.name(), part: RowPart::Key });
+            }
+            Err(source) => {
+                return Err(StoreError::Serde { store: self.name(), part: RowPart::Key, source });
+            }
+        }
+        if !self.reader.read_row(bytes, row)? {
+            return Ok(None);
+        }
+        let (timestamp, value) = self.reader.split(row)?;
+        let value = self.value_serde.decode(value).map_err(|source| StoreError::Serde {
+            store: self.name(),
+            part: RowPart::Value,
+            source,
+        })?;
+        Ok(Some(ValueAndTimestamp { value, timestamp }))
+    }
+
+    fn name(&self) -> String {
+        self.reader.name().to_owned()
+    }
+}
+
+impl<K, V> fmt::Debug for CommittedStore<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CommittedStore").field("name", &self.reader.name()).finish_non_exhaustive()
+    }
+}
