@@ -4,15 +4,21 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.HdrHistogram.Histogram;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.CloseOptions;
@@ -41,8 +47,9 @@ import org.rocksdb.WriteBufferManager;
 /**
  * The workloads of the benchmarks on Kafka Streams, one run after the other in a JVM that stays warm. A line on stdin, the flags of
  * the Rust side (see {@code child.rs}) with tabs between them, begins a run, the line {@code end} ends it: the group is left and
- * {@code ended} printed. In between it prints the lines of the Rust side: {@code restoring}, {@code restored N}, {@code running},
- * and, asked with an empty line, the query times. It ends when stdin ends.
+ * {@code ended} printed. In between it prints the lines of the Rust side: {@code restoring}, {@code restored N},
+ * {@code restored-from-zero N}, {@code running}, and, asked with an empty line, the query times and the partitions it owns. It
+ * ends when stdin ends.
  */
 public final class Bench {
     private static final String STORE = "counts";
@@ -73,6 +80,7 @@ public final class Bench {
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, flags.getOrDefault("threads", "1"));
         settings.put("auto.offset.reset", "earliest");
 
+        configureGroup(settings);
         KafkaStreams streams = new KafkaStreams(topology(flags), settings);
         streams.setGlobalStateRestoreListener(new Restores());
         CountDownLatch running = new CountDownLatch(1);
@@ -98,10 +106,43 @@ public final class Bench {
             if (queries != null) {
                 System.out.println(queries.report());
             }
+            System.out.println("assigned " + assigned(streams, flags.get("input")));
         }
         // Leaves the group, so that the next run need not wait for the session to end.
         streams.close(CloseOptions.timeout(Duration.ofSeconds(60))
                 .withGroupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP));
+    }
+
+    /** Gives the group the settings that the broker keeps for it: the properties {@code bench.group.NAME}. */
+    private static void configureGroup(Properties settings) throws Exception {
+        String prefix = "bench.group.";
+        List<AlterConfigOp> changes = settings.stringPropertyNames().stream()
+                .filter(name -> name.startsWith(prefix))
+                .map(name -> new ConfigEntry(name.substring(prefix.length()), settings.getProperty(name)))
+                .map(entry -> new AlterConfigOp(entry, AlterConfigOp.OpType.SET))
+                .toList();
+        if (changes.isEmpty()) {
+            return;
+        }
+        ConfigResource group = new ConfigResource(
+                ConfigResource.Type.GROUP, settings.getProperty(StreamsConfig.APPLICATION_ID_CONFIG));
+        Properties client = new Properties();
+        client.put(
+                StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, settings.getProperty(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG));
+        try (Admin admin = Admin.create(client)) {
+            admin.incrementalAlterConfigs(Map.of(group, changes)).all().get();
+        }
+    }
+
+    /** The partitions of the input whose tasks run here; none while a thread restores. */
+    private static List<Integer> assigned(KafkaStreams streams, String input) {
+        return streams.metadataForLocalThreads().stream()
+                .flatMap(thread -> thread.activeTasks().stream())
+                .flatMap(task -> task.topicPartitions().stream())
+                .filter(partition -> partition.topic().equals(input))
+                .map(TopicPartition::partition)
+                .sorted()
+                .toList();
     }
 
     private static Topology topology(Map<String, String> flags) {
@@ -116,7 +157,7 @@ public final class Bench {
                     .filter((key, value) -> (key[key.length - 1] & 1) == 0)
                     .mapValues(Bench::reversed)
                     .to(output, bytes);
-            case "count", "restore" -> count(input, output);
+            case "count", "restore", "group" -> count(input, output);
             case "repartition" -> count(
                     input.selectKey((key, value) -> reversed(key)),
                     output);
@@ -155,6 +196,8 @@ public final class Bench {
     private static final class Restores implements StateRestoreListener {
         private final AtomicInteger open = new AtomicInteger();
         private final AtomicLong records = new AtomicLong();
+        private final Set<TopicPartition> fromZero = new HashSet<>();
+        private int restoredFromZero;
         private boolean began;
 
         @Override
@@ -164,6 +207,9 @@ public final class Bench {
                 System.out.println("restoring");
             }
             open.incrementAndGet();
+            if (from == 0) {
+                fromZero.add(partition);
+            }
         }
 
         @Override
@@ -172,9 +218,19 @@ public final class Bench {
         @Override
         public synchronized void onRestoreEnd(TopicPartition partition, String store, long total) {
             records.addAndGet(total);
+            if (fromZero.remove(partition) && total > 0) {
+                restoredFromZero++;
+                System.out.println("restored-from-zero " + restoredFromZero);
+            }
             if (open.decrementAndGet() == 0) {
                 System.out.println("restored " + records.get());
             }
+        }
+
+        /** The task went elsewhere before it was restored. */
+        @Override
+        public synchronized void onRestoreSuspended(TopicPartition partition, String store, long total) {
+            onRestoreEnd(partition, store, total);
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Bench {
 pub(crate) struct Scene<'bench> {
     bench: &'bench Bench,
     pub(crate) run: OneRun,
-    _state: TempDir,
+    state: TempDir,
 }
 
 impl Bench {
@@ -103,8 +103,12 @@ impl Bench {
     fn jvm(&self, column: Column) -> Result<Child> {
         match self.warm_jvm.take() {
             Some((warm_for, jvm)) if warm_for == column => Ok(jvm),
-            _ => Child::start_jvm(self.java.as_ref().context("Kafka Streams needs a JVM")?, column.heap()),
+            _ => self.cold_jvm(column),
         }
+    }
+
+    fn cold_jvm(&self, column: Column) -> Result<Child> {
+        Child::start_jvm(self.java.as_ref().context("Kafka Streams needs a JVM")?, column.heap())
     }
 
     pub(crate) fn message(&self, message: String) {
@@ -157,7 +161,7 @@ impl Bench {
     ) -> Result<Scene<'_>> {
         let id = unique_name("bench");
         let output = format!("{id}-output");
-        self.kafka.create_topic(&output, usize::try_from(partitions)?, &KEEP_ALL)?;
+        self.kafka.create_topic(&output, usize::try_from(partitions)?, workload.output_config())?;
         let state = tempfile::Builder::new().prefix("millstream-bench-").tempdir()?;
         let run = OneRun {
             side,
@@ -176,7 +180,7 @@ impl Bench {
             keys: 1,
             properties: Vec::new(),
         };
-        Ok(Scene { bench: self, run, _state: state })
+        Ok(Scene { bench: self, run, state })
     }
 
     /// Does `round` as often as there are pairs, and at most `most` times. A round in which the machine changed its speed is done
@@ -213,16 +217,28 @@ impl Scene<'_> {
     /// Starts the process with the settings of a column.
     pub(crate) fn start(&self, column: Column) -> Result<Child> {
         self.bench.message(format!("{}, {}", self.run.side.name(), column.name()));
-        let mut run = self.run.clone();
-        run.properties.splice(0..0, column.properties(run.side));
+        let run = self.run_with(column);
         match run.side {
             Side::Ours | Side::Limit => Child::start(&run),
-            Side::Peer => {
-                let mut jvm = self.bench.jvm(column)?;
-                jvm.begin(&run)?;
-                Ok(jvm)
-            }
+            Side::Peer => self.bench.jvm(column)?.begun(&run),
         }
+    }
+
+    /// Starts one of several instances, in a process and with a state directory of its own. A JVM, too, is a new one.
+    pub(crate) fn start_instance(&self, column: Column, number: usize) -> Result<Child> {
+        let mut run = self.run_with(column);
+        run.state_dir = self.state.path().join(number.to_string());
+        std::fs::create_dir_all(&run.state_dir)?;
+        match run.side {
+            Side::Ours | Side::Limit => Child::start(&run),
+            Side::Peer => self.bench.cold_jvm(column)?.begun(&run),
+        }
+    }
+
+    fn run_with(&self, column: Column) -> OneRun {
+        let mut run = self.run.clone();
+        run.properties.splice(0..0, column.properties(run.side));
+        run
     }
 
     /// Looks again and again until `look` finds that it is done.
@@ -236,7 +252,7 @@ impl Scene<'_> {
         done.with_context(|| format!("it printed {:?}", child.lines()))?
     }
 
-    /// Ends the run and removes every topic that was made for it. A JVM stays for the next run with these settings.
+    /// Ends the run and cleans up. A JVM stays for the next run with these settings.
     pub(crate) fn end(self, mut child: Child, column: Column) -> Result<()> {
         let ended = match self.run.side {
             Side::Ours | Side::Limit => child.close(),
@@ -245,6 +261,11 @@ impl Scene<'_> {
             }),
         };
         ended.with_context(|| format!("{} did not end well", self.run.side.name()))?;
+        self.clean_up()
+    }
+
+    /// Removes every topic that was made for it.
+    pub(crate) fn clean_up(self) -> Result<()> {
         for topic in self.bench.kafka.topics()? {
             if topic.starts_with(&self.run.id) {
                 self.bench.kafka.delete_topic(&topic)?;

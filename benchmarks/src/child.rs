@@ -1,8 +1,9 @@
 //! One side of one run, in a process of its own, and what the operating system says about that process.
 //!
 //! All sides take the same flags and print the same lines: `restoring` when the first restore begins, `restored N` when none is
-//! open any more, `running` when records are processed; asked with an empty line on stdin, `queries {..}` with the times
-//! of the queries, and ours `commits {..}` with those of the commits. They close, and leave the group, when stdin ends. The
+//! open any more, and before it `restored-from-zero N` if stores were restored of which nothing was there; `running` when
+//! records are processed; asked with an empty line on stdin, `queries {..}` with the times of the queries, ours `commits {..}`
+//! with those of the commits, and `assigned [..]` with the partitions. They close, and leave the group, when stdin ends. The
 //! JVM takes one run after the other, so that it is warm from the second on: the flags come as a line, and the line `end` ends the run.
 
 use std::fs;
@@ -145,8 +146,9 @@ impl Child {
     }
 
     /// Begins a run in a JVM that has none.
-    pub(crate) fn begin(&mut self, run: &OneRun) -> Result<()> {
-        self.program.send_line(&run.arguments().join("\t"))
+    pub(crate) fn begun(mut self, run: &OneRun) -> Result<Self> {
+        self.program.send_line(&run.arguments().join("\t"))?;
+        Ok(self)
     }
 
     /// Ends the run of a JVM as its operator would, so that it leaves the group.
@@ -175,6 +177,12 @@ impl Child {
     pub(crate) fn commit_times(&mut self) -> Result<CommitTimes> {
         self.program.send_line("")?;
         Ok(serde_json::from_str(&self.await_line("commits")?)?)
+    }
+
+    /// The partitions of its input that it owns now.
+    pub(crate) fn assigned(&mut self) -> Result<Vec<i32>> {
+        self.program.send_line("")?;
+        Ok(serde_json::from_str(&self.await_line("assigned")?)?)
     }
 
     /// # Errors
@@ -214,6 +222,11 @@ impl Child {
     fn end_of_errors(&self) -> String {
         let errors = self.program.error_lines();
         errors[errors.len().saturating_sub(10)..].join("\n")
+    }
+
+    /// Kills it (`kill -9`), and waits until it is gone.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.program.kill()
     }
 
     /// Ends it as its operator would, so that it leaves the group.

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 /// Event time of the first record of a stream; tables lie before it, so that they are complete when the stream begins.
@@ -111,7 +112,11 @@ impl Input {
 }
 
 /// Sends a record, waiting while the producer's queue is full.
-pub(crate) fn send(producer: &BaseProducer, record: BaseRecord<'_, [u8; 8], Vec<u8>>) -> Result<()> {
+pub(crate) fn send<K, V>(producer: &BaseProducer, record: BaseRecord<'_, K, V>) -> Result<()>
+where
+    K: ToBytes + ?Sized,
+    V: ToBytes + ?Sized,
+{
     let mut record = record;
     while let Err((error, refused)) = producer.send(record) {
         match error {

@@ -7,7 +7,10 @@
 mod bench;
 mod child;
 mod clock;
+mod gaps;
 mod input;
+mod instances;
+mod load;
 mod machine;
 mod report;
 mod rows;

@@ -14,6 +14,10 @@ pub(crate) enum Column {
     Matched,
     /// As matched, with a linger of 5 ms: for latency.
     ShortLinger,
+    /// As with a short linger, for instances that come and go: with the classic protocol and little time to detect a death.
+    ClassicGroup,
+    /// The same with the streams protocol (KIP-1071), which only Kafka Streams has.
+    StreamsGroup,
 }
 
 /// Name and value for a side.
@@ -25,6 +29,8 @@ impl Column {
             Column::Defaults => "defaults",
             Column::Matched => "matched",
             Column::ShortLinger => "linger 5 ms",
+            Column::ClassicGroup => "classic protocol",
+            Column::StreamsGroup => "streams protocol",
         }
     }
 
@@ -33,6 +39,8 @@ impl Column {
         match self {
             Column::Defaults => None,
             Column::Matched | Column::ShortLinger => Some("2g"),
+            // There are several.
+            Column::ClassicGroup | Column::StreamsGroup => Some("1g"),
         }
     }
 
@@ -46,6 +54,9 @@ impl Column {
             (Column::Matched, Side::Peer) => &MATCHED_PEER,
             (Column::ShortLinger, Side::Ours | Side::Limit) => &SHORT_LINGER_OURS,
             (Column::ShortLinger, Side::Peer) => &SHORT_LINGER_PEER,
+            (Column::ClassicGroup | Column::StreamsGroup, Side::Ours | Side::Limit) => &GROUP_OURS,
+            (Column::ClassicGroup, Side::Peer) => &CLASSIC_GROUP_PEER,
+            (Column::StreamsGroup, Side::Peer) => &STREAMS_GROUP_PEER,
         };
         properties.iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
@@ -71,3 +82,28 @@ const MATCHED_PEER: [Property; 6] = [
 const SHORT_LINGER_OURS: [Property; 2] = [("commit.interval.ms", "1000"), ("producer.linger.ms", "5")];
 
 const SHORT_LINGER_PEER: [Property; 2] = [("commit.interval.ms", "1000"), ("producer.linger.ms", "5")];
+
+const GROUP_OURS: [Property; 4] = [
+    ("commit.interval.ms", "1000"),
+    ("producer.linger.ms", "5"),
+    ("session.timeout.ms", "3000"),
+    ("consumer.heartbeat.interval.ms", "100"),
+];
+
+const CLASSIC_GROUP_PEER: [Property; 5] = [
+    ("commit.interval.ms", "1000"),
+    ("producer.linger.ms", "5"),
+    ("statestore.cache.max.bytes", "0"),
+    ("consumer.session.timeout.ms", "3000"),
+    ("consumer.heartbeat.interval.ms", "100"),
+];
+
+/// What members of a classic group decide by themselves is a setting of the group here.
+const STREAMS_GROUP_PEER: [Property; 6] = [
+    ("commit.interval.ms", "1000"),
+    ("producer.linger.ms", "5"),
+    ("statestore.cache.max.bytes", "0"),
+    ("group.protocol", "streams"),
+    ("bench.group.streams.session.timeout.ms", "3000"),
+    ("bench.group.streams.heartbeat.interval.ms", "100"),
+];

@@ -41,6 +41,7 @@ pub(crate) fn tables(outcomes: &[Outcome]) -> String {
         )
         .expect("writing to a String cannot fail");
     }
+    text.push_str(&table_of_stalls(outcomes));
     text.push_str("\n| workload | settings | goal | reached |\n|---|---|---|---|\n");
     for outcome in outcomes {
         for goal in &outcome.goals {
@@ -56,6 +57,34 @@ pub(crate) fn tables(outcomes: &[Outcome]) -> String {
         writeln!(text, "\n- {workload}: {note}").expect("writing to a String cannot fail");
     }
     text
+}
+
+/// What was noticed of instances that came and went, a line for each side; empty if none did.
+fn table_of_stalls(outcomes: &[Outcome]) -> String {
+    let mut lines = String::new();
+    for outcome in outcomes {
+        for (side, stalls) in outcome.stalls() {
+            let Spread { median, min, max, .. } = stalls.gap_ms;
+            writeln!(
+                lines,
+                "| {} | {side} | {median:.0} ({min:.0} to {max:.0}) | {} | {:.0} | {:.0} | {:.0} | {:.0} |",
+                outcome.workload,
+                whole(stalls.staying_gap_ms),
+                stalls.moved,
+                stalls.reprocessed,
+                stalls.restored,
+                stalls.from_zero,
+            )
+            .expect("writing to a String cannot fail");
+        }
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    format!(
+        "\n| workload | side | longest gap in the output, ms (min to max) | of partitions that stay, ms | partitions moved \
+         | records reprocessed | changelog records restored | stores restored from nothing |\n|---|---|---|---|---|---|---|---|\n{lines}"
+    )
 }
 
 fn sides(outcome: &Outcome) -> (Figures, Figures, Figures) {
@@ -85,6 +114,11 @@ fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
         Figure::StoreStallMs => "longest store stall at 100 k dirty keys, ms",
         Figure::RssOfBudget => "peak RSS above that of tiny state, of state_memory",
         Figure::ReopenMs => "store of 1 GiB reopened after kill -9, ms",
+        Figure::Gap => "longest gap in the output, of Kafka Streams'",
+        Figure::GapMs => "longest gap in the output, ms",
+        Figure::GapAboveLimitMs => "longest gap in the output above the limit's (detection and join), ms",
+        Figure::StayingGapMs => "longest gap of a partition that stays, ms",
+        Figure::FromZero => "stores restored from nothing",
     };
     let bound = match goal.figure {
         Figure::Throughput | Figure::ThroughputOfLimit => "at least",

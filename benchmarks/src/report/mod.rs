@@ -74,6 +74,27 @@ pub(crate) struct Figures {
     /// From nothing to a store that answers, after its process was killed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) reopen_ms: Option<f64>,
+    /// Of instances that came and went.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) stalls: Option<Stalls>,
+}
+
+/// What readers of the output noticed when an instance came or went; medians, but for the longest gap.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Stalls {
+    /// The longest time without output of any partition, in milliseconds.
+    pub(crate) gap_ms: Spread,
+    /// The same of the partitions that stayed with their instance, if any did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) staying_gap_ms: Option<f64>,
+    /// Partitions that had another owner afterwards.
+    pub(crate) moved: f64,
+    /// Outputs beyond one for each input.
+    pub(crate) reprocessed: f64,
+    /// Changelog records that were read because of it.
+    pub(crate) restored: f64,
+    /// Stores that were restored from nothing.
+    pub(crate) from_zero: f64,
 }
 
 /// Ours divided by Kafka Streams', round by round.
@@ -137,6 +158,16 @@ pub(crate) enum Figure {
     RssOfBudget,
     /// Ours, in milliseconds; at most.
     ReopenMs,
+    /// The longest gap, ours to Kafka Streams'; at most.
+    Gap,
+    /// The longest gap, ours in milliseconds; at most.
+    GapMs,
+    /// The longest gap, ours above the limit's, in milliseconds; at most.
+    GapAboveLimitMs,
+    /// The longest gap of a partition that stays, ours in milliseconds; at most.
+    StayingGapMs,
+    /// Stores restored from nothing, ours; at most.
+    FromZero,
 }
 
 impl Goal {
@@ -174,6 +205,7 @@ impl Goal {
         let ours = &outcome.ours;
         let (peer, limit) = (outcome.peer.as_ref(), outcome.limit.as_ref());
         let median = |spread: Spread| spread.is_tight().then_some(spread.median);
+        let gap = |side: &Figures| side.stalls.map(|stalls| stalls.gap_ms.median);
         match self.figure {
             Figure::Throughput => median(outcome.ratio?.throughput),
             Figure::Cpu => median(outcome.ratio?.cpu),
@@ -192,6 +224,11 @@ impl Goal {
             Figure::StoreStallMs => ours.store_stall_ms,
             Figure::RssOfBudget => ours.rss_of_budget,
             Figure::ReopenMs => ours.reopen_ms,
+            Figure::Gap => Some(gap(ours)? / gap(peer?)?),
+            Figure::GapMs => gap(ours),
+            Figure::GapAboveLimitMs => Some(gap(ours)? - gap(limit?)?),
+            Figure::StayingGapMs => ours.stalls?.staying_gap_ms,
+            Figure::FromZero => Some(ours.stalls?.from_zero),
         }
     }
 
@@ -239,6 +276,18 @@ impl Outcome {
             goals: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// What was noticed of instances that came and went, and on which side. Ours and the limit have one protocol, so they are
+    /// left out beside Kafka Streams' other one.
+    pub(crate) fn stalls(&self) -> Vec<(String, Stalls)> {
+        let is_once = self.settings != Column::StreamsGroup;
+        let sides = [
+            ("ours".to_owned(), Some(&self.ours).filter(|_| is_once)),
+            (format!("Kafka Streams, {}", self.settings.name()), self.peer.as_ref()),
+            ("limit".to_owned(), self.limit.as_ref().filter(|_| is_once)),
+        ];
+        sides.into_iter().filter_map(|(side, figures)| Some((side, figures?.stalls?))).collect()
     }
 }
 
@@ -299,10 +348,13 @@ pub(crate) fn fairness_sheet(has_peer: bool) -> String {
     format!(
         "ours: millstream {millstream} on librdkafka {librdkafka}; peer: {peer}; limit: bare librdkafka, bare RocksDB\n\
          same broker process, topics, partitions (4), records, serdes (bytes, long) and stream threads (1); replication 1;\n\
-         acks=all, idempotence and CRC checks on both sides; no compression; at-least-once; group protocol classic\n\
+         acks=all, idempotence and CRC checks on both sides; no compression; at-least-once; group protocol classic unless the row says streams\n\
          matched: commit 1 s, linger 100 ms, batches 256 KiB, fetches 1 MiB, 1,000 records a poll, JVM -Xms2g -Xmx2g with G1\n\
          defaults: each side as shipped, the JVM with the heap it takes\n\
          every update emitted: record cache 0 there, without_caching() here; newest at commit: 64 MiB there, ours sized by state_memory\n\
+         failover, rolling: 8 partitions, 8,000 records/s after 1 M keys that were counted once, commit 1 s, linger 5 ms, every update emitted, JVMs of 1 GiB;\n\
+         a death is detected after 3 s on all sides (session.timeout.ms; of the group under the streams protocol), heartbeats every 100 ms;\n\
+         the streams protocol shares out anew once a second at most (its default); who is stopped leaves the group on all sides\n\
          count-10x-cache: 16 MiB for all state on both sides (rocksdb.config.setter there, state_memory here)\n\
          measured over the second half of each run; Kafka Streams' runs of a row share a JVM, which has read the whole input once before:\n\
          it is measured for 3 s past the first tenth of its input; CPU is user and system time of the whole process\n\

@@ -3,6 +3,7 @@
 mod commit_stall;
 mod count;
 mod exactly_once;
+mod failover;
 mod filter_map;
 mod idle;
 mod join;
@@ -13,6 +14,7 @@ mod query;
 mod reopen;
 mod repartition;
 mod restore;
+mod rolling;
 mod scale;
 mod start;
 mod state_memory;
@@ -26,6 +28,7 @@ use millstream_integration_tests::kafka::ClusterClient;
 use crate::bench::{Bench, KEEP_ALL};
 use crate::child::OneRun;
 use crate::report::Outcome;
+use crate::sides::run_member;
 
 pub(crate) use self::reopen::Fill;
 
@@ -76,6 +79,8 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     rows.push(Box::new(state_memory::StateMemory));
     rows.push(Box::new(reopen::Reopen));
     rows.extend(scale::rows());
+    rows.extend(failover::rows());
+    rows.extend(rolling::rows());
     rows
 }
 
@@ -89,6 +94,8 @@ pub(crate) enum Workload {
     Repartition,
     Restore,
     Start,
+    /// The count of a group of instances, some of which come and go.
+    Group,
 }
 
 impl Workload {
@@ -101,6 +108,7 @@ impl Workload {
             Workload::Repartition => "repartition",
             Workload::Restore => "restore",
             Workload::Start => "start",
+            Workload::Group => "group",
         }
     }
 
@@ -109,7 +117,7 @@ impl Workload {
         match self {
             Workload::Pass | Workload::Start => pass::topology(&builder, run),
             Workload::FilterMap => filter_map::topology(&builder, run),
-            Workload::Count | Workload::Restore => count::topology(&builder, run),
+            Workload::Count | Workload::Restore | Workload::Group => count::topology(&builder, run),
             Workload::Join => join::topology(&builder, run)?,
             Workload::Repartition => repartition::topology(&builder, run),
         }
@@ -125,6 +133,16 @@ impl Workload {
             Workload::Repartition => repartition::limit(run),
             Workload::Restore => restore::limit(run),
             Workload::Start => start::limit(run),
+            Workload::Group => run_member(run),
+        }
+    }
+
+    /// How its output topic is set up.
+    pub(crate) fn output_config(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // The time at which a record came out, by the clock of the broker.
+            Workload::Group => &[("message.timestamp.type", "LogAppendTime")],
+            _ => &KEEP_ALL,
         }
     }
 }

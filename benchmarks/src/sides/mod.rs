@@ -1,6 +1,7 @@
 //! The sides, as they run in a process of their own: millstream and the raw limit here, Kafka Streams in `java/Bench.java`.
 
 mod limit;
+mod member;
 mod ours;
 
 use std::io::BufRead;
@@ -13,6 +14,7 @@ use clap::ValueEnum;
 use crate::child::OneRun;
 
 pub(crate) use limit::{Limit, Message};
+pub(crate) use member::run_member;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use millstream::prelude::*;
 use millstream::query::ReadOnlyKeyValueStore;
 use millstream::runtime::{RestoreProgress, ThreadSnapshot, TimeSpent};
-use millstream::{ClientState, Streams};
+use millstream::{ClientState, Streams, TaskState};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -20,9 +20,8 @@ use crate::clock::clock;
 use crate::rows::COUNTS;
 
 pub(crate) fn run(run: &OneRun) -> Result<()> {
-    let restored = Arc::new(AtomicU64::new(0));
+    let (restored, from_zero) = (AtomicU64::new(0), AtomicU64::new(0));
     let began = AtomicBool::new(false);
-    let total = Arc::clone(&restored);
     let app = Streams::builder(run.id.as_str(), run.workload.topology(run)?)
         .settings(settings(run)?)
         .on_restore(move |progress: &RestoreProgress| {
@@ -30,7 +29,10 @@ pub(crate) fn run(run: &OneRun) -> Result<()> {
                 println!("restoring");
             }
             if progress.is_complete() {
-                let sum = total.fetch_add(progress.records, Ordering::Relaxed) + progress.records;
+                if progress.from.get() == 0 && progress.records > 0 {
+                    println!("restored-from-zero {}", from_zero.fetch_add(1, Ordering::Relaxed) + 1);
+                }
+                let sum = restored.fetch_add(progress.records, Ordering::Relaxed) + progress.records;
                 println!("restored {sum}");
             }
         })
@@ -51,9 +53,17 @@ pub(crate) fn run(run: &OneRun) -> Result<()> {
             println!("{}", queries.report()?);
         }
         println!("commits {}", serde_json::to_string(&commit_times(&app))?);
+        println!("assigned {}", serde_json::to_string(&assigned(&app))?);
     }
     ensure!(app.state() != ClientState::Error, "the application failed");
     Ok(app.close()?)
+}
+
+/// The partitions whose tasks run here: there is one sub-topology, so a task is a partition of the input.
+fn assigned(app: &Streams) -> Vec<i32> {
+    let threads = app.threads();
+    let tasks = threads.iter().flat_map(|thread| &thread.tasks);
+    tasks.filter(|task| task.state == TaskState::Running).map(|task| task.id.partition).collect()
 }
 
 /// Of the thread whose commits took longest.
@@ -82,6 +92,8 @@ fn settings(run: &OneRun) -> Result<Settings> {
         match name {
             "commit.interval.ms" => settings.commit_interval = Some(millis()?),
             "processing.guarantee" => settings.processing_guarantee = value.parse()?,
+            "session.timeout.ms" => settings.session_timeout = millis()?,
+            "num.standby.replicas" => settings.num_standby_replicas = value.parse()?,
             "checkpoint.interval.ms" => settings.checkpoint_interval = millis()?,
             "state.memory" => settings.state_memory = value.parse()?,
             _ => drop(settings.kafka_properties.insert(name.to_owned(), value.to_owned())),

@@ -21,6 +21,10 @@ const COMMON: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     // Lets a test see a member lost within a second.
     ("group.min.session.timeout.ms", "500"),
+    // The same for streams groups (KIP-1071), whose members take these times from the group's settings.
+    ("group.streams.min.session.timeout.ms", "500"),
+    ("group.streams.min.heartbeat.interval.ms", "100"),
+    ("group.streams.initial.rebalance.delay.ms", "0"),
     // The same for groups whose sessions and heartbeats are the brokers' to say (KIP-848).
     ("group.consumer.min.session.timeout.ms", "500"),
     ("group.consumer.session.timeout.ms", "6000"),
