@@ -8,6 +8,7 @@ mod client;
 mod clients;
 mod closing;
 mod consumer;
+mod described_group;
 mod embedded;
 mod embedded_admin;
 mod group;
