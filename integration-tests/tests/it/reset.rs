@@ -98,10 +98,10 @@ fn live_members_are_removed_by_force_and_their_instances_end() -> Result<()> {
     let mut names: Vec<_> = members.iter().filter_map(|member| member["client_id"].as_str()).collect();
     names.sort_unstable();
     let id = &scene.application_id;
-    let suffixes = [1, 2].map(|thread| format!("-StreamThread-{thread}-consumer"));
-    assert_eq!(names.len(), suffixes.len(), "{names:?}");
-    for (name, suffix) in names.iter().zip(&suffixes) {
-        assert!(name.starts_with(&format!("{id}-")) && name.ends_with(suffix), "{names:?}");
+    let prefixes = [1, 2].map(|thread| format!("{id}-StreamThread-{thread}-"));
+    assert_eq!(names.len(), prefixes.len(), "{names:?}");
+    for (name, prefix) in names.iter().zip(&prefixes) {
+        assert!(name.starts_with(prefix) && name.ends_with("-consumer"), "{names:?}");
     }
     assert!(removed.program.is_running()?);
     assert_eq!(scene.kafka.committed_offsets(id)?, before, "nothing has changed");

@@ -11,16 +11,19 @@ use crate::membership::Inputs;
 /// and so have no standbys.
 pub(crate) type ActiveTasks = BTreeMap<Option<String>, BTreeSet<TaskId>>;
 
-/// What a stream thread's clients are called in Kafka, up to what each of them does: `<application>-<process>-StreamThread-<n>`, as in Kafka
-/// Streams. Others read off it which process a member of the group is of.
+/// What a stream thread's clients are called in Kafka, up to what each of them does: `<application>-StreamThread-<n>-<process>`. Others
+/// read off it which process a member of the group is of. The process comes last, other than in Kafka Streams, because `range` deals
+/// partitions to members sorted by their ids, which begin like this: so the first threads of all processes come before the second ones,
+/// and no process has two threads at work while another has none.
 pub(crate) fn client_id(application_id: &str, process_id: &str, thread: usize) -> String {
-    format!("{application_id}-{process_id}-StreamThread-{thread}")
+    format!("{application_id}-StreamThread-{thread}-{process_id}")
 }
 
 /// The process that a client of the application is of; none if it is called otherwise.
 pub(crate) fn process_of<'a>(application_id: &str, client_id: &'a str) -> Option<&'a str> {
-    let rest = client_id.strip_prefix(application_id)?.strip_prefix('-')?;
-    rest.rsplit_once("-StreamThread-").map(|(process, _thread)| process)
+    let rest = client_id.strip_prefix(application_id)?.strip_prefix("-StreamThread-")?;
+    let (_thread, rest) = rest.split_once('-')?;
+    rest.rsplit_once('-').map(|(process, _purpose)| process)
 }
 
 /// Which instance runs what.
@@ -100,12 +103,12 @@ mod tests {
     #[test]
     fn client_ids_name_their_process() {
         let id = client_id("shop-eu", "6f-1a", 2);
-        assert_eq!(id, "shop-eu-6f-1a-StreamThread-2");
+        assert_eq!(id, "shop-eu-StreamThread-2-6f-1a");
         let cases = [
             (&*format!("{id}-consumer"), Some("6f-1a")),
             ("shop-eu-6f-1a-admin", None),
-            ("shop-eux-6f-StreamThread-1-consumer", None),
-            ("orders-6f-StreamThread-1-consumer", None),
+            ("shop-eux-StreamThread-1-6f-consumer", None),
+            ("orders-StreamThread-1-6f-consumer", None),
         ];
         for (client_id, process) in cases {
             assert_eq!(process_of("shop-eu", client_id), process, "{client_id}");
@@ -123,10 +126,10 @@ mod tests {
                 .collect(),
         };
         let members = [
-            member("shop-a-StreamThread-1-consumer", &[("orders", 0), ("stock", 0)]),
-            member("shop-a-StreamThread-2-consumer", &[("by-sku", 3), ("unknown", 1)]),
+            member("shop-StreamThread-1-a-consumer", &[("orders", 0), ("stock", 0)]),
+            member("shop-StreamThread-2-a-consumer", &[("by-sku", 3), ("unknown", 1)]),
             member("a-console", &[("orders", 1)]),
-            member("shop-b-StreamThread-1-consumer", &[]),
+            member("shop-StreamThread-1-b-consumer", &[]),
         ];
         let active = active_tasks("shop", &inputs, &members);
         let first = TaskId { subtopology: 0, partition: 0 };
