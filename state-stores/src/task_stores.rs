@@ -19,6 +19,7 @@
 mod tests;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +92,7 @@ pub struct TaskStores {
     on_checkpoint: CheckpointListener,
     checkpoint: Option<TaskCheckpoint>,
     checkpoint_stats: CheckpointStats,
+    last_sizes: Cell<Option<LastSizes>>,
     /// Held here if no store needs the disk; else the engine holds it.
     _directory: Option<TaskDirectory>,
 }
@@ -99,6 +101,16 @@ pub struct TaskStores {
 struct TaskCheckpoint {
     written: CheckpointInFlight,
     offsets: Vec<(LogPartition, Offset)>,
+}
+
+/// What the engines said of their sizes.
+#[derive(Clone, Copy)]
+struct LastSizes {
+    sizes: EngineSizes,
+    /// How many checkpoints had been written by then.
+    checkpoints: u64,
+    /// How often this may be said again.
+    answers_left: u32,
 }
 
 struct TaskStore {
@@ -115,6 +127,9 @@ struct TaskStore {
 
 /// Runs of up to this many rows are merged by the task itself, within a millisecond; larger ones in the background.
 const MERGED_AT_ONCE: usize = 8 << 10;
+/// How often the same sizes are told before the engines are asked again, although no checkpoint has changed them: RocksDB compacts by
+/// itself. Asking costs microseconds a store, which is most of what an idle task would cost.
+const SIZES_TOLD: u32 = 20;
 
 impl TaskStores {
     /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
@@ -169,6 +184,7 @@ impl TaskStores {
             on_checkpoint: options.on_checkpoint,
             checkpoint: None,
             checkpoint_stats: CheckpointStats::default(),
+            last_sizes: Cell::new(None),
             _directory: directory,
         }
     }
@@ -411,12 +427,20 @@ impl TaskStores {
         self.stores.iter().map(|store| store.rows.stats()).collect()
     }
 
-    /// Memory and disk used by the engines.
+    /// Memory and disk used by the engines, as of the last checkpoint, or of one of the last calls if there was none since.
     ///
     /// # Errors
     /// What the engine says.
     pub fn engine_sizes(&self) -> Result<EngineSizes, StoreError> {
-        sizes_of(&self.engines)
+        let checkpoints = self.checkpoint_stats.written;
+        let last = match self.last_sizes.get() {
+            Some(last) if last.checkpoints == checkpoints && last.answers_left > 0 => {
+                LastSizes { answers_left: last.answers_left - 1, ..last }
+            }
+            _ => LastSizes { sizes: sizes_of(&self.engines)?, checkpoints, answers_left: SIZES_TOLD },
+        };
+        self.last_sizes.set(Some(last));
+        Ok(last.sizes)
     }
 
     /// Turns readers away and releases the directory, as soon as the last scan in progress has ended. A checkpoint that is being
