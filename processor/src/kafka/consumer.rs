@@ -165,6 +165,15 @@ impl KafkaConsumer {
         sought.map(drop).map_err(|error| kafka_error("cannot resume what is read", error))
     }
 
+    /// Wakes the client's thread that reads the partition. A seek does that, but not to offset 0, which needs no check: then any question
+    /// to the broker does.
+    fn nudge(&self, (topic, partition): &TopicPartition) {
+        const NUDGE: Duration = Duration::from_millis(50);
+        if let Err(error) = self.client.fetch_watermarks(topic, *partition, NUDGE) {
+            tracing::debug!(%error, topic = %topic, partition, "what is resumed may begin a second late");
+        }
+    }
+
     fn known_positions(&self) -> Vec<PartitionOffset> {
         let known = self.assigned.iter().zip(&self.positions).filter(|(_, next)| next.is_some());
         let position = |((topic, partition), next): (&TopicPartition, &Option<Offset>)| PartitionOffset {
@@ -366,9 +375,13 @@ impl Consumer for KafkaConsumer {
             None => self.client.resume(&list),
             // As in `hold_positions` and `wake`.
             Some(next) => {
-                let next = NativeOffset::Offset(next.get());
-                let seek = || self.client.seek(&partition.0, partition.1, next, Duration::ZERO);
-                seek().and_then(|()| self.client.resume(&list)).and_then(|()| seek())
+                let native = NativeOffset::Offset(next.get());
+                let seek = || self.client.seek(&partition.0, partition.1, native, Duration::ZERO);
+                let resumed = seek().and_then(|()| self.client.resume(&list)).and_then(|()| seek());
+                if next == Offset::new(0) {
+                    self.nudge(partition);
+                }
+                resumed
             }
         };
         done.map_err(|error| kafka_error(format!("cannot pause or resume topic {}", partition.0), error))
