@@ -17,7 +17,6 @@ use super::standbys::Standbys;
 use super::task::{PAUSE, TaskInCare};
 use crate::clients::Clients;
 use crate::error::{Error, Result};
-use crate::kafka::GroupAssignment;
 use crate::runtime::Shared;
 use crate::runtime::life::panic_message;
 use crate::runtime::shutdown_request::process_that_asks;
@@ -54,9 +53,9 @@ pub(crate) struct UpdaterLoop<C: Clients> {
     /// Whether the reader reads for stream threads that wait; else for standbys.
     is_restoring: bool,
     group: GroupWatch,
-    /// The group as it was last seen, until the standbys are placed by it.
-    seen: Option<GroupAssignment>,
     standbys: Standbys,
+    /// Whether the group was seen when standbys could not be placed, because somebody waited.
+    is_unplaced: bool,
     clients: C,
     shared: Arc<Shared>,
     requests: Receiver<Request>,
@@ -80,8 +79,8 @@ impl<C: Clients> UpdaterLoop<C> {
             is_astray: false,
             is_restoring: false,
             group: GroupWatch::new(group, now),
-            seen: None,
             standbys: Standbys::default(),
+            is_unplaced: false,
             clients,
             requests: shared.state_updater.take_inbox().expect("an instance has one state updater"),
             shared,
@@ -114,10 +113,9 @@ impl<C: Clients> UpdaterLoop<C> {
     pub(crate) fn turn(&mut self) -> bool {
         let now = self.shared.clock.monotonic();
         let asked = self.take_requests();
-        if !self.watch_group(now) {
+        if !self.follow_group(now) {
             return false;
         }
-        self.place_standbys(now);
         let prepared = self.prepare();
         let answered = self.hand_back();
         let read = self.read();
@@ -173,31 +171,33 @@ impl<C: Clients> UpdaterLoop<C> {
     }
 
     /// Looks at the group if it is time. False if all instances are asked to end: then nothing is handed out any more.
-    fn watch_group(&mut self, now: Duration) -> bool {
-        let Some(group) = self.group.look_if_due(now) else { return true };
-        if let Some(process) = process_that_asks(&self.shared.application_id, &group.members) {
-            self.shared.shutdown_requested_by(process);
-            return false;
+    ///
+    /// Standbys begin and end as the group has it, but not while somebody waits, who is to have all of this thread's time. Afterwards it is
+    /// looked at anew: what has been handed out meanwhile is active here.
+    fn follow_group(&mut self, now: Duration) -> bool {
+        let may_place = self.tasks.values().all(TaskInCare::is_standby);
+        if may_place && std::mem::take(&mut self.is_unplaced) {
+            self.group.look_now(now);
         }
-        self.seen = Some(group);
-        true
-    }
-
-    /// Begins and ends standbys as the group has it. Not while somebody waits, who is to have all of this thread's time.
-    fn place_standbys(&mut self, now: Duration) {
-        if self.tasks.values().any(|task| !task.is_standby()) {
-            return;
-        }
-        if let Some(group) = self.seen.take() {
-            if self.standbys.place(&self.shared, &group) {
+        if let Some(group) = self.group.look_if_due(now) {
+            if let Some(process) = process_that_asks(&self.shared.application_id, &group.members) {
+                self.shared.shutdown_requested_by(process);
+                return false;
+            }
+            if !may_place {
+                self.is_unplaced = true;
+            } else if self.standbys.place(&self.shared, &group) {
                 self.give_up_standbys();
             } else {
                 self.group.look_again(now);
             }
         }
-        for id in self.standbys.due(now) {
-            self.tasks.entry(id).or_insert_with(|| TaskInCare::standby(id, now));
+        if may_place {
+            for id in self.standbys.due(now) {
+                self.tasks.entry(id).or_insert_with(|| TaskInCare::standby(id, now));
+            }
         }
+        true
     }
 
     fn give_up_standbys(&mut self) {
