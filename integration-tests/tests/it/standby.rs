@@ -170,7 +170,8 @@ fn who_reads_what_is_told_under_both_protocols() -> Result<()> {
             for consumer in [&first, &second] {
                 consumer.poll(Duration::from_millis(50));
             }
-            let mut members = admin.group_assignment(&group).ok()??;
+            let group = admin.group_assignment(&group).ok()?.filter(|group| group.is_settled)?;
+            let mut members = group.members;
             members.sort_by(|one, other| one.client_id.cmp(&other.client_id));
             let shares: Vec<usize> = members.iter().map(|member| member.partitions.len()).collect();
             (shares == [2, 2]).then_some(members)

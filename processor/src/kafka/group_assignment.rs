@@ -1,4 +1,4 @@
-//! What each member of a group reads.
+//! Who is in a group, and what each member reads.
 
 use std::time::Duration;
 
@@ -7,6 +7,15 @@ use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::error::KafkaError;
 
 use super::described_group::{self, Description, text};
+
+/// The members of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupAssignment {
+    /// All of them, in no particular order.
+    pub members: Vec<MemberAssignment>,
+    /// Whether it is decided who reads what. Until then the members are those of this moment, and what they read is not to be relied on.
+    pub is_settled: bool,
+}
 
 /// A member of a group, and what the group gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +26,7 @@ pub struct MemberAssignment {
     pub partitions: Vec<(String, i32)>,
 }
 
-/// The members of a group; none while it is not settled who reads what, or if nobody has heard of it.
+/// The group; none if nobody has heard of it.
 ///
 /// # Errors
 /// If nobody answers in time, or the request is refused.
@@ -25,20 +34,21 @@ pub(super) fn ask(
     client: &Client<DefaultClientContext>,
     group: &str,
     timeout: Duration,
-) -> Result<Option<Vec<MemberAssignment>>, KafkaError> {
-    Ok(described_group::ask(client, group, timeout, read)?.flatten())
+) -> Result<Option<GroupAssignment>, KafkaError> {
+    described_group::ask(client, group, timeout, read)
 }
 
-fn read(group: Description) -> Option<Vec<MemberAssignment>> {
+fn read(group: Description) -> GroupAssignment {
+    use rdsys::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE;
     // SAFETY: the description is valid, and so is all it hands out; members are asked for by their numbers.
     unsafe {
         let state = rdsys::rd_kafka_ConsumerGroupDescription_state(group);
-        if state != rdsys::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE {
-            return None;
-        }
         let members = 0..rdsys::rd_kafka_ConsumerGroupDescription_member_count(group);
         let member = |index| member_of(rdsys::rd_kafka_ConsumerGroupDescription_member(group, index));
-        Some(members.map(member).collect())
+        GroupAssignment {
+            members: members.map(member).collect(),
+            is_settled: state == RD_KAFKA_CONSUMER_GROUP_STATE_STABLE,
+        }
     }
 }
 

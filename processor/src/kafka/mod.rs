@@ -30,6 +30,6 @@ pub(crate) use consumer::KafkaConsumer;
 pub use embedded::{EmbeddedKafka, EmbeddedKafkaError};
 pub(crate) use group::KafkaGroup;
 pub use group::{PartitionLag, group_lag};
-pub use group_assignment::MemberAssignment;
+pub use group_assignment::{GroupAssignment, MemberAssignment};
 pub use topic_reader::{TopicReader, TopicRecord};
 pub use topic_writer::TopicWriter;
