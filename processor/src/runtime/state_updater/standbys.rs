@@ -6,7 +6,7 @@ use std::time::Duration;
 use millstream_state_stores::TaskId;
 use tracing::{info, warn};
 
-use super::placement::{active_tasks, standbys_of};
+use super::placement::Placement;
 use crate::error::Result;
 use crate::kafka::MemberAssignment;
 use crate::runtime::Shared;
@@ -80,17 +80,19 @@ impl Standbys {
                 return false;
             }
         };
-        let me = shared.process_id();
-        let active = members.map(|members| active_tasks(&shared.application_id, &shared.inputs, &members));
-        let mine = active.as_ref().and_then(|active| active.get(&Some(me.to_owned())));
-        let (Some(active), Some(mine)) = (&active, mine) else {
+        let (me, protocol) = (shared.process_id(), shared.settings.group_protocol);
+        let placement = members
+            .as_ref()
+            .map(|members| Placement::of(&shared.application_id, protocol, &shared.inputs, members));
+        let mine = placement.as_ref().and_then(|placement| placement.active(me));
+        let (Some(placement), Some(mine)) = (&placement, mine) else {
             self.next_look = now + LOOK_AGAIN;
             return false;
         };
         self.next_look = now + LOOK_INTERVAL;
         self.active_here.clone_from(mine);
         let is_stateful = |task| shared.plan_of(task).changelog_topics().any(|topic| topic.is_some());
-        let wanted = standbys_of(me, active, replicas, is_stateful);
+        let wanted = placement.standbys(me, replicas, is_stateful);
         if wanted != self.wanted {
             info!(?wanted, "standbys of this instance");
             self.wanted = wanted;

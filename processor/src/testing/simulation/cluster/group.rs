@@ -182,11 +182,13 @@ impl Group {
 
     /// Who reads what, once that is settled.
     pub(in super::super) fn describe(&self) -> Option<Vec<MemberAssignment>> {
-        let describe = |member: &Member| MemberAssignment {
+        let describe = |(id, member): (&MemberId, &Member)| MemberAssignment {
             client_id: member.client_id.clone(),
+            member_id: format!("{:08}", id.0),
+            group_instance_id: None,
             partitions: member.partitions.iter().map(|(topic, index)| (topic.to_string(), *index)).collect(),
         };
-        self.is_stable().then(|| self.members.values().map(describe).collect())
+        self.is_stable().then(|| self.members.iter().map(describe).collect())
     }
 
     pub(in super::super) fn knows(&self, id: MemberId) -> bool {
