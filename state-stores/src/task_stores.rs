@@ -29,7 +29,7 @@ use crate::checkpoint::{
     Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
 };
 use crate::directory::TaskDirectory;
-use crate::dormant::{DormantStores, sizes_of};
+use crate::dormant::{DormantStore, DormantStores, sizes_of};
 use crate::engine::{Engine, EngineSizes};
 use crate::error::StoreError;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
@@ -152,12 +152,13 @@ impl TaskStores {
         let context = Rc::new(TaskContext::new(options.undo));
         let stores = builders.iter().zip(stores).enumerate().map(|(place, (builder, dormant))| {
             let store = StoreIndex::new(place);
-            let reader = Arc::new(StoreReader::new(
-                builder.name(),
-                store,
-                Arc::clone(&engines[dormant.engine]),
-                Arc::clone(&memory),
-            ));
+            // Named one by one: whatever a store has besides must not be left behind.
+            let DormantStore { engine, stored_offset, restoring } = dormant;
+            let (name, rows_in) = (builder.name(), Arc::clone(&engines[engine]));
+            let reader = Arc::new(StoreReader::new(name, store, rows_in, Arc::clone(&memory)));
+            if let Some(restoring) = restoring {
+                reader.publish(restoring.into_rows(), &reader.position());
+            }
             let BuiltStore { rows, handle } = builder.build(StoreParts {
                 store,
                 context: Rc::clone(&context),
@@ -170,8 +171,8 @@ impl TaskStores {
                 rows,
                 handle,
                 reader,
-                engine: dormant.engine,
-                stored_offset: dormant.stored_offset,
+                engine,
+                stored_offset,
             }
         });
         let stores = stores.collect();

@@ -22,6 +22,10 @@ pub struct GroupAssignment {
 pub struct MemberAssignment {
     /// What its client calls itself.
     pub client_id: String,
+    /// What the group calls it, until it joins again.
+    pub member_id: String,
+    /// The name it has given itself, if it is a static member (KIP-345).
+    pub group_instance_id: Option<String>,
     /// Topics and partitions.
     pub partitions: Vec<(String, i32)>,
 }
@@ -58,6 +62,8 @@ unsafe fn member_of(member: *const rdsys::rd_kafka_MemberDescription_t) -> Membe
     // SAFETY: as the caller says; names end with a zero, and the list has as many elements as it says.
     unsafe {
         let client_id = text(rdsys::rd_kafka_MemberDescription_client_id(member)).unwrap_or_default();
+        let member_id = text(rdsys::rd_kafka_MemberDescription_consumer_id(member)).unwrap_or_default();
+        let group_instance_id = text(rdsys::rd_kafka_MemberDescription_group_instance_id(member));
         let assignment = rdsys::rd_kafka_MemberDescription_assignment(member);
         let list = rdsys::rd_kafka_MemberAssignment_partitions(assignment);
         let count = if list.is_null() { 0 } else { usize::try_from((*list).cnt).unwrap_or(0) };
@@ -65,6 +71,6 @@ unsafe fn member_of(member: *const rdsys::rd_kafka_MemberDescription_t) -> Membe
             if count == 0 { &[] } else { std::slice::from_raw_parts((*list).elems.cast_const(), count) };
         let partitions =
             elements.iter().filter_map(|element| Some((text(element.topic)?, element.partition)));
-        MemberAssignment { client_id, partitions: partitions.collect() }
+        MemberAssignment { client_id, member_id, group_instance_id, partitions: partitions.collect() }
     }
 }

@@ -18,6 +18,7 @@ mod leave_group;
 mod member;
 mod message;
 mod native_request;
+mod own_queue;
 mod producer;
 mod topic_ids;
 mod topic_reader;

@@ -30,7 +30,7 @@ pub(crate) use shutdown_request::ShutdownRequest;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};
 pub use state::{ClientState, ThreadState};
 #[cfg(test)]
-pub(crate) use state_updater::{GroupView, UpdaterLoop, active_tasks, standbys_of};
+pub(crate) use state_updater::{GroupView, Placement, UpdaterLoop};
 pub use state_updater::{RestoreListener, RestoreProgress, UpdaterSnapshot};
 #[cfg(test)]
 pub(crate) use thread::StreamThread;

@@ -145,7 +145,12 @@ mod tests {
     use super::*;
 
     fn members(client_ids: &[&str]) -> Vec<MemberAssignment> {
-        let member = |id: &&str| MemberAssignment { client_id: (*id).to_owned(), partitions: Vec::new() };
+        let member = |id: &&str| MemberAssignment {
+            client_id: (*id).to_owned(),
+            member_id: (*id).to_owned(),
+            group_instance_id: None,
+            partitions: Vec::new(),
+        };
         client_ids.iter().map(member).collect()
     }
 

@@ -28,9 +28,9 @@ mod worker;
 
 pub(in crate::runtime) use decide::{RestoreDecision, decide};
 pub(crate) use group_watch::{GroupView, group_view};
-pub(crate) use placement::client_id;
 #[cfg(test)]
-pub(crate) use placement::{active_tasks, standbys_of};
+pub(crate) use placement::Placement;
+pub(crate) use placement::client_id;
 pub use progress::{RestoreListener, RestoreProgress, UpdaterSnapshot};
 pub(crate) use requests::{RestoreDesk, Restored, StateUpdater, Ticket};
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use millstream_state_stores::TaskId;
 use tracing::info;
 
-use super::placement::{active_tasks, standbys_of};
+use super::placement::Placement;
 use crate::kafka::GroupAssignment;
 use crate::runtime::Shared;
 
@@ -40,12 +40,12 @@ impl Standbys {
         if replicas == 0 {
             return true;
         }
-        let me = shared.process_id();
-        let active = active_tasks(&shared.application_id, &shared.inputs, &group.members);
-        let Some(mine) = active.get(&Some(me.to_owned())).filter(|_| group.is_settled) else { return false };
+        let (me, protocol) = (shared.process_id(), shared.settings.group_protocol);
+        let placement = Placement::of(&shared.application_id, protocol, &shared.inputs, &group.members);
+        let Some(mine) = placement.active(me).filter(|_| group.is_settled) else { return false };
         self.active_here.clone_from(mine);
         let is_stateful = |task| shared.plan_of(task).changelog_topics().any(|topic| topic.is_some());
-        let wanted = standbys_of(me, &active, replicas, is_stateful);
+        let wanted = placement.standbys(me, replicas, is_stateful);
         if wanted != self.wanted {
             info!(?wanted, "standbys of this instance");
             self.wanted = wanted;

@@ -9,7 +9,7 @@ use super::machine::{Instance, Machine, Surroundings};
 use super::program::{APPLICATION, Kind, Recount, text};
 use super::world::World;
 use crate::query::StoreView;
-use crate::runtime::{RestoreProgress, active_tasks, standbys_of};
+use crate::runtime::{Placement, RestoreProgress};
 
 /// Rows by key.
 type Rows = BTreeMap<Vec<u8>, (i64, Vec<u8>)>;
@@ -116,8 +116,9 @@ pub(super) fn standbys_in_place(world: &World) -> bool {
     group.is_settled
         && world.machines.iter().all(|machine| {
             let Some(instance) = &machine.instance else { return false };
-            let active = active_tasks(APPLICATION, &instance.shared.inputs, &group.members);
-            let expected = standbys_of(&machine.name, &active, around.scenario.standby_replicas, is_stateful);
+            let protocol = instance.shared.settings.group_protocol;
+            let placement = Placement::of(APPLICATION, protocol, &instance.shared.inputs, &group.members);
+            let expected = placement.standbys(&machine.name, around.scenario.standby_replicas, is_stateful);
             let snapshot = instance.shared.state_updater.snapshot();
             let mut followed = snapshot.standbys.values().flatten();
             snapshot.restoring.is_empty()

@@ -182,14 +182,13 @@ impl Group {
 
     /// Who is in it and reads what.
     pub(in super::super) fn describe(&self) -> GroupAssignment {
-        let describe = |member: &Member| MemberAssignment {
+        let describe = |(id, member): (&MemberId, &Member)| MemberAssignment {
             client_id: member.client_id.clone(),
+            member_id: format!("{:08}", id.0),
+            group_instance_id: None,
             partitions: member.partitions.iter().map(|(topic, index)| (topic.to_string(), *index)).collect(),
         };
-        GroupAssignment {
-            members: self.members.values().map(describe).collect(),
-            is_settled: self.is_stable(),
-        }
+        GroupAssignment { members: self.members.iter().map(describe).collect(), is_settled: self.is_stable() }
     }
 
     pub(in super::super) fn knows(&self, id: MemberId) -> bool {
