@@ -91,7 +91,7 @@ fn range(members: usize) -> Vec<usize> {
 
 /// The partitions of each member of a group, by which it is known here; and those of others that it gets if one of these ends.
 fn heirs(admin: &KafkaAdmin, group: &str) -> Option<BTreeMap<BTreeSet<i32>, BTreeSet<i32>>> {
-    let mut members = admin.group_assignment(group).ok()??;
+    let mut members = admin.group_assignment(group).ok()??.members;
     members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
     let of_member = |member: MemberAssignment| member.partitions.into_iter().map(|(_, partition)| partition);
     let members: Vec<BTreeSet<i32>> = members.into_iter().map(|member| of_member(member).collect()).collect();
