@@ -25,6 +25,7 @@ mod snapshot_map;
 mod store;
 mod task_stores;
 mod types;
+mod window;
 
 pub use background::BackgroundThread;
 pub use checkpoint::{CheckpointListener, CheckpointStats, CheckpointStep};
@@ -47,3 +48,4 @@ pub use task_stores::{TaskStores, TaskStoresOptions};
 pub use types::{
     LogPartition, Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp, TopicId,
 };
+pub use window::{Window, Windowed};
