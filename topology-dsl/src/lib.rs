@@ -68,6 +68,7 @@ mod options;
 pub mod prelude;
 mod stream;
 mod table;
+mod windowed;
 mod windows;
 
 pub use builder::StreamsBuilder;
@@ -80,9 +81,15 @@ pub use operators::{AggregateResult, Split, StreamOn};
 pub use options::{Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
+pub use windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream, WindowDefinition};
 pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
 /// The README's program must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The guide's programs must run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/windows.md")]
+pub struct GuideToWindows;

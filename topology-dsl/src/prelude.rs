@@ -2,7 +2,8 @@
 
 pub use crate::{
     EmitStrategy, Error, GlobalKTable, HasSerde, KGroupedStream, KGroupedTable, KStream, KTable,
-    Materialized, Produced, RecordField, Repartitioned, Result, SessionWindows, Settings, SlidingWindows,
-    Source, StoreName, StoreOptions, Streams, StreamsBuilder, TimeWindows, Timestamp, Topology,
-    UnlimitedWindows, Window, Windowed, days, hours, json_serde, millis, minutes, seconds,
+    Materialized, Produced, RecordField, Repartitioned, Result, SessionStoreName, SessionWindows, Settings,
+    SlidingWindows, Source, StoreName, StoreOptions, Streams, StreamsBuilder, TimeWindows, Timestamp,
+    Topology, UnlimitedWindows, Window, WindowStoreName, Windowed, days, hours, json_serde, millis, minutes,
+    seconds,
 };

@@ -24,3 +24,4 @@ mod standby;
 mod state_directories;
 mod structure;
 mod two_instances;
+mod windows;

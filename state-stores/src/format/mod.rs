@@ -7,8 +7,11 @@ pub(crate) mod row;
 
 mod change;
 mod partition;
+mod timed;
 mod topics;
 
 pub use change::ChangeSerde;
 pub use partition::{murmur2, partition_for_key};
+pub use timed::TimedLayout;
+pub(crate) use timed::{MARK_KEY, RowId, TimedKeys};
 pub use topics::{changelog_topic, repartition_topic};

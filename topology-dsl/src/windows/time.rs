@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millstream_processor::{Timestamp, Window};
 
-use super::{from_millis, to_millis};
+use super::{WindowsAt, from_millis, to_millis};
 
 /// Windows of a fixed size that begin at multiples of their advance since 1970: tumbling if they follow each other, hopping if they
 /// overlap. A window ends before its end: of five minutes, `[0, 300000)` is the first.
@@ -84,16 +84,15 @@ impl TimeWindows {
     /// The windows that contain a point in time, the earliest first.
     #[doc(alias = "windowsFor")]
     pub fn windows_for(&self, time: Timestamp) -> impl Iterator<Item = Window> + use<> {
+        self.windows_at(time)
+    }
+
+    #[inline]
+    pub(crate) fn windows_at(&self, time: Timestamp) -> WindowsAt {
         let TimeWindows { size, advance, .. } = *self;
         let time = time.as_millis();
-        let mut next = (time - size + advance).max(0) / advance * advance;
-        std::iter::from_fn(move || {
-            let start = next;
-            next = next.saturating_add(advance);
-            (start <= time && start < next).then(|| {
-                Window::new(Timestamp::from_millis(start), Timestamp::from_millis(start.saturating_add(size)))
-            })
-        })
+        let next = (time - size + advance).max(0) / advance * advance;
+        WindowsAt { next, advance, size, time }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use millstream_processor::{Timestamp, Window};
 
+use super::WindowsAt;
+
 /// A single window without an end, from a point in time on. Records before it belong to no window.
 ///
 /// ```
@@ -32,6 +34,12 @@ impl UnlimitedWindows {
     /// The window, if it contains this point in time.
     #[doc(alias = "windowsFor")]
     pub fn window_for(&self, time: Timestamp) -> Option<Window> {
-        (time >= self.start).then(|| Window::new(self.start, Timestamp::from_millis(i64::MAX)))
+        self.windows_at(time).next()
+    }
+
+    #[inline]
+    pub(crate) fn windows_at(&self, time: Timestamp) -> WindowsAt {
+        let (next, time) = (self.start.as_millis(), time.as_millis());
+        WindowsAt { next, advance: i64::MAX, size: i64::MAX, time }
     }
 }
