@@ -26,3 +26,4 @@ mod standby;
 mod state_directories;
 mod structure;
 mod two_instances;
+mod windows;

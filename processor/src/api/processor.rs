@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_state_stores::{CommittedStore, KeyValueStore, TaskId, TaskStores};
+use millstream_state_stores::{CommittedStore, KeyValueStore, SessionStore, TaskId, TaskStores, WindowStore};
 
 use super::context::{ProcessorContext, TaskContext};
 use super::edge::{ErasedInput, Failure, Input, Lifecycle, Output, SharedInput};
@@ -108,13 +108,36 @@ impl Wiring<'_> {
     /// # Errors
     /// `Invalid` if the store is not connected to the node, or holds other types.
     pub fn key_value_store<K: 'static, V: 'static>(&self, name: &str) -> Result<KeyValueStore<K, V>> {
-        if !self.connected_stores.iter().any(|connected| connected == name) {
-            return Err(Error::invalid(format!(
-                "node {} uses store {name}, which is not connected to it: name the store when the node is added",
-                self.node
-            )));
-        }
+        self.check_connected(name)?;
         Ok(self.stores.key_value(name)?)
+    }
+
+    /// A window store connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn window_store<K: 'static, V: 'static>(&self, name: &str) -> Result<WindowStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.window(name)?)
+    }
+
+    /// A session store connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn session_store<K: 'static, V: 'static>(&self, name: &str) -> Result<SessionStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.session(name)?)
+    }
+
+    fn check_connected(&self, store: &str) -> Result<()> {
+        if self.connected_stores.iter().any(|connected| connected == store) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "node {} uses store {store}, which is not connected to it: name the store when the node is added",
+            self.node
+        )))
     }
 
     /// A global store, complete as of the start of the application and kept up since. Any node may read it; it sees changes soon after they

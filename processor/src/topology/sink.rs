@@ -46,6 +46,8 @@ pub(crate) struct SinkNode<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) topic: TaskTopic<K, V>,
     pub(crate) key_serde: SerdeRef<K>,
+    /// How many bytes at the end of a key have no say in its partition.
+    pub(crate) unhashed_key_bytes: usize,
     pub(crate) value_serde: SerdeRef<V>,
 }
 
@@ -58,7 +60,14 @@ impl<K, V> Input<K, V> for SinkNode<K, V> {
             TaskTopic::PerRecord(choose) => (outputs.topic(&choose(&record)), None),
         };
         outputs
-            .encode(topic, partition.map(PartitionId::get), &record, &self.key_serde, &self.value_serde)
+            .encode_partly_hashed(
+                topic,
+                partition.map(PartitionId::get),
+                &record,
+                &self.key_serde,
+                self.unhashed_key_bytes,
+                &self.value_serde,
+            )
             .map_err(|failure| failure.in_node(&self.name))
     }
 }
@@ -79,6 +88,7 @@ mod tests {
             name: "answers".into(),
             topic: TaskTopic::Partitioned(topic, choose),
             key_serde: String::serde(),
+            unhashed_key_bytes: 0,
             value_serde: i64::serde(),
         };
         for value in [7, -1] {

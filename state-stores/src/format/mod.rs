@@ -10,6 +10,7 @@ mod murmur3;
 mod partition;
 mod subscription;
 mod subscription_response;
+mod timed;
 mod topics;
 mod value_hash;
 
@@ -19,5 +20,7 @@ pub use subscription::{
     SubscriptionInstruction, SubscriptionWrapper, SubscriptionWrapperSerde, append_subscription_prefix,
 };
 pub use subscription_response::{SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde};
+pub use timed::TimedLayout;
+pub(crate) use timed::{MARK_KEY, RowId, TimedKeys};
 pub use topics::{changelog_topic, repartition_topic};
 pub use value_hash::ValueHash;

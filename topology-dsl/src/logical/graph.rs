@@ -1,9 +1,11 @@
 //! The program as it was declared: operators in declaration order, with everything their handles may still change.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use millstream_processor::Result;
+use millstream_processor::{Result, SerdeRef};
 
 use super::foreign_key_join::ForeignKeyJoinNodes;
 use super::repartition::RepartitionEdges;
@@ -21,6 +23,8 @@ pub(crate) type WriteNode = Box<dyn Fn(&mut Place<'_>) -> Result<()>>;
 pub(crate) struct Graph {
     pub(crate) operations: Vec<Operation>,
     pub(crate) groupings: Vec<Grouping>,
+    /// Serdes of keys that know more than their type: a [`SerdeRef`] by the operator whose keys it writes.
+    key_serdes: BTreeMap<OperationId, Box<dyn Any>>,
 }
 
 /// An operator, by declaration order.
@@ -130,6 +134,23 @@ impl Graph {
 
     pub(crate) fn operation_mut(&mut self, id: OperationId) -> &mut Operation {
         &mut self.operations[id.0]
+    }
+
+    /// Says how the keys of an operator's records are written, and those of what is made of them.
+    pub(crate) fn set_key_serde<K: 'static>(&mut self, id: OperationId, serde: SerdeRef<K>) {
+        self.key_serdes.insert(id, Box::new(serde));
+    }
+
+    /// How the keys of an operator's records are written, if that was said of it or of what it is made of.
+    pub(crate) fn key_serde<K: 'static>(&self, id: OperationId) -> Option<SerdeRef<K>> {
+        if let Some(serde) = self.key_serdes.get(&id) {
+            return serde.downcast_ref::<SerdeRef<K>>().cloned();
+        }
+        let operation = self.operation(id);
+        match operation.kind {
+            OperationKind::Step { key: KeyEffect::Changed, .. } | OperationKind::TableGrouping => None,
+            _ => self.key_serde(*operation.parents.first()?),
+        }
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = OperationId> + use<> {

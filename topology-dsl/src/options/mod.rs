@@ -5,8 +5,8 @@ mod produced;
 mod repartitioned;
 mod source;
 
-pub(crate) use materialized::StorePlan;
 pub use materialized::{Materialized, StoreOptions};
+pub(crate) use materialized::{StorePlan, WindowsToStore};
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;

@@ -5,6 +5,7 @@ import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.*;
 import org.apache.kafka.streams.kstream.*;
 import org.apache.kafka.streams.state.*;
+import java.time.Duration;
 import java.util.*;
 import java.util.function.*;
 
@@ -79,5 +80,13 @@ public class Describe {
     show("foreign_key_join_of_joins", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> c = b.table("customers"); KTable<String,String> r = b.table("regions"); KTable<String,String> oc = o.join(c, v -> v, (x, y) -> y); KTable<String,String> ocr = oc.leftJoin(r, v -> v, (x, y) -> x); ocr.join(o, (x, y) -> x).groupBy((k, v) -> KeyValue.pair(v, v)).count(store("counts")); });
     show("foreign_key_join_of_views", b -> { KTable<String,String> o = b.<String,String>table("orders").filter((k, v) -> true); KTable<String,String> c = b.<String,String>table("customers").mapValues(v -> v); o.join(c, v -> v, (x, y) -> x).filter((k, v) -> true).toStream().to("out"); });
     show("foreign_key_join_of_aggregates", b -> { KTable<String,String> o = b.<String,String>stream("orders").groupByKey().reduce((x, y) -> y); KTable<String,Long> c = b.<String,String>stream("visits").groupBy((k, v) -> v).count(store("visits-per-customer")); o.leftJoin(c, v -> v, (x, y) -> x).toStream().to("out"); });
+    show("windowed_count", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count().toStream().to("counts"));
+    show("windowed_count_named", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("per-minute")).toStream().to("counts"));
+    show("windowed_count_options_unnamed", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>with(null, null).withCachingDisabled()).toStream().to("counts"));
+    show("windowed_aggregations_of_one_group", b -> { TimeWindowedKStream<String,String> w = b.<String,String>stream("orders").groupBy((k, v) -> v).windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))); w.count(); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x); });
+    show("sliding_aggregations", b -> { TimeWindowedKStream<String,String> w = b.<String,String>stream("orders").groupByKey().windowedBy(SlidingWindows.ofTimeDifferenceWithNoGrace(Duration.ofMinutes(1))); w.count(Named.as("count-them")); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x); });
+    show("session_aggregations", b -> { SessionWindowedKStream<String,String> w = b.<String,String>stream("orders").groupByKey().windowedBy(SessionWindows.ofInactivityGapWithNoGrace(Duration.ofMinutes(1))); w.count(); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x, (k, x, y) -> x); });
+    show("windowed_final_counts", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).emitStrategy(EmitStrategy.onWindowClose()).count().toStream((k, v) -> k.key()).groupByKey().count().toStream().to("counts"));
+    show("views_of_windowed_tables", b -> { KTable<Windowed<String>, Long> t = b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(); t.filter((k, v) -> v > 1).mapValues(v -> v).groupBy((k, v) -> KeyValue.pair(k.key(), v)).count(store("per-customer")); });
   }
 }
