@@ -67,31 +67,6 @@ fn a_pause_at_the_end_of_a_partition_leaves_no_record_out() -> Result<()> {
 }
 
 #[test]
-fn a_partition_that_was_paused_before_its_first_record_is_read_at_once_when_it_resumes() -> Result<()> {
-    let kafka = EmbeddedKafka::start(1)?;
-    kafka.create_topic(TOPIC, 1)?;
-    let settings = kafka.settings();
-    write(&mut TopicWriter::new(&settings, "writer")?, 0..10)?;
-    let mut consumer = KafkaConsumer::alone(&settings, "reader")?;
-    let start = Some(Offset::new(0));
-    consumer.assign(&[PartitionOffset { topic: TOPIC.into(), partition: 0, offset: start }])?;
-    consumer.pause(0, true)?;
-    // By then the client's threads have nothing to do.
-    SystemClock::shared().sleep(Duration::from_millis(300));
-
-    consumer.pause(0, false)?;
-    let mut offsets = Vec::new();
-    consumer.fetch(Duration::from_millis(400), |_, fetched| {
-        if let Fetched::Message(message) = fetched {
-            offsets.push(message.raw().offset.get());
-        }
-        Ok(())
-    })?;
-    assert_eq!(offsets.first(), Some(&0));
-    Ok(())
-}
-
-#[test]
 fn a_pause_does_not_outlive_the_assignment() -> Result<()> {
     let kafka = EmbeddedKafka::start(1)?;
     kafka.create_topic(TOPIC, 1)?;
