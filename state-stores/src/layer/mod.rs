@@ -5,6 +5,7 @@
 
 mod cached_rows;
 mod changelog;
+mod ordered_changes;
 mod table;
 
 use std::cell::{Cell, RefCell};
