@@ -100,7 +100,7 @@ impl Topology {
         V: Clone + 'static,
     {
         let fixed = match &topic {
-            SinkTopic::Fixed(topic) => Some(topic.clone()),
+            SinkTopic::Fixed(topic) | SinkTopic::Partitioned(topic, _) => Some(topic.clone()),
             SinkTopic::PerRecord(_) => None,
         };
         let kind =

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::graph::TopicName;
 use super::sink::{SinkNode, SinkTopic, TaskTopic};
 use crate::api::{ErasedInput, Lifecycle, OutputBuffer, Processor, ProcessorNode, Wiring, typed_output};
 use crate::error::Result;
@@ -52,10 +53,10 @@ pub(crate) struct SinkFactory<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> NodeFactory for SinkFactory<K, V> {
     fn build(&self, name: &Arc<str>, site: Site<'_>) -> Result<BuiltNode> {
+        let mut index = |topic: &TopicName| site.outputs.topic(&topic.in_application(site.application_id));
         let topic = match &self.topic {
-            SinkTopic::Fixed(topic) => {
-                TaskTopic::Fixed(site.outputs.topic(&topic.in_application(site.application_id)))
-            }
+            SinkTopic::Fixed(topic) => TaskTopic::Fixed(index(topic)),
+            SinkTopic::Partitioned(topic, choose) => TaskTopic::Partitioned(index(topic), Arc::clone(choose)),
             SinkTopic::PerRecord(choose) => TaskTopic::PerRecord(Arc::clone(choose)),
         };
         let node = SinkNode {

@@ -18,7 +18,7 @@ pub(crate) use factory::Site;
 pub(crate) use graph::NodeKind;
 pub use graph::{RepartitionTopic, TopicName, Topology};
 pub use naming::{changelog_topic, dead_letter_topic, internal_topic, validate_name};
-pub use sink::{SinkTopic, TopicChooser};
+pub use sink::{PartitionChooser, SinkTopic, TopicChooser};
 pub(crate) use source::SourceEntry;
 pub use source::{Consumed, RawRecord, TimestampExtractor};
 pub use subtopology::Subtopology;
