@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use millstream_processor::Result;
 
+use super::foreign_key_join::ForeignKeyJoinNodes;
 use super::repartition::RepartitionEdges;
+use super::table_join::TableJoinKind;
 use super::write::Place;
 use crate::options::StorePlan;
 
@@ -97,6 +99,10 @@ pub(crate) enum OperationKind {
     GlobalJoin { accepts_null_keys: bool },
     /// Joins a stream (the first parent) with a table (the second).
     StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
+    /// Joins two tables by equal keys: a node for the changes of each side, then the operator's own.
+    TableJoin { kind: TableJoinKind, write_sides: [WriteNode; 2] },
+    /// Joins a table (the first parent) with another (the second) by a key in the first one's rows.
+    ForeignKeyJoin { nodes: Box<dyn ForeignKeyJoinNodes> },
 }
 
 /// What belongs to a grouping rather than to one aggregation of it.

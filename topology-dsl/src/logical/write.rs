@@ -16,7 +16,7 @@ pub(crate) struct Place<'a> {
     pub(crate) topology: &'a mut Topology,
     pub(crate) name: &'a str,
     pub(crate) parents: Vec<&'a str>,
-    /// The stores the node works with: a table's own, a join's other side.
+    /// The stores the node works with: a table's own, those of a join's other side.
     pub(crate) stores: Vec<&'a str>,
     /// Whether a table must send the old value with each change.
     pub(crate) sends_old_values: bool,
@@ -91,10 +91,16 @@ impl Graph {
                 }
                 edges.write_source(topology, &node.name, topic)
             }
+            PlannedKind::TableJoin { operation, sides } => {
+                self.write_table_join(plan, *operation, topology, &node.name, sides)
+            }
+            PlannedKind::ForeignKeyJoin { operation, part } => {
+                self.write_foreign_key_join(plan, *operation, topology, &node.name, parents, part)
+            }
         }
     }
 
-    fn write_operation(
+    pub(super) fn write_operation(
         &self,
         plan: &Plan,
         id: OperationId,
@@ -114,19 +120,27 @@ impl Graph {
             stores.push(name.as_str());
         }
         if let OperationKind::StreamTableJoin { .. } = operation.kind {
-            stores.extend(self.store_for_lookups(plan, operation.parents[1]));
+            stores.extend(self.stores_for_lookups(plan, operation.parents[1]));
         }
         let sends_old_values = planned.sends_old_values;
         (operation.write)(&mut Place { topology, name, parents, stores, sends_old_values, plan })
     }
 
-    /// The store in which a table's rows are found: its own, or that of the table it is computed from.
-    fn store_for_lookups<'p>(&self, plan: &'p Plan, table: OperationId) -> Option<&'p str> {
-        let mut owner = table;
-        while !plan.operation(owner).is_materialized {
-            owner = *self.operation(owner).parents.first()?;
+    /// The stores in which a table's rows are found: its own, or those of the tables it is computed from.
+    pub(super) fn stores_for_lookups<'p>(&self, plan: &'p Plan, table: OperationId) -> Vec<&'p str> {
+        let planned = plan.operation(table);
+        if planned.is_materialized {
+            return planned.store.as_deref().into_iter().collect();
         }
-        plan.operation(owner).store.as_deref()
+        let mut stores = Vec::new();
+        for parent in &self.operation(table).parents {
+            for store in self.stores_for_lookups(plan, *parent) {
+                if !stores.contains(&store) {
+                    stores.push(store);
+                }
+            }
+        }
+        stores
     }
 
     fn repartition_edges(&self, id: OperationId) -> Result<&dyn RepartitionEdges> {
@@ -141,7 +155,8 @@ impl Graph {
     }
 }
 
-fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
+/// A place without parents and stores.
+pub(super) fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
     Place { topology, name, parents: Vec::new(), stores: Vec::new(), sends_old_values: false, plan }
 }
 
