@@ -7,6 +7,7 @@ mod count;
 mod elastic;
 mod exactly_once;
 mod faults;
+mod foreign_key_join;
 mod global_table;
 mod harness_works;
 mod idle;
