@@ -43,56 +43,69 @@ where
         record: Record<K, Change<V>>,
         context: &mut ProcessorContext<'_, Option<KF>, SubscriptionWrapper<K>>,
     ) -> Result<(), Failure> {
-        use SubscriptionInstruction::*;
-
         let Record { key, value: Change { old, new }, timestamp, headers } = record;
         if old.is_none() && new.is_none() {
             return Ok(());
         }
         let old_key = old.as_ref().and_then(|value| (self.select)(&key, value));
-        let new_key = new.as_ref().and_then(|value| (self.select)(&key, value));
+        let new_key = new.as_ref().map(|value| (self.select)(&key, value));
+        if self.kind == ForeignKeyJoinKind::Inner && matches!(new_key, Some(None)) {
+            context.task().drop_record();
+        }
+        let is_other_key = match (&old_key, &new_key) {
+            (Some(old), Some(Some(new))) => self.foreign_keys.differ(old, new)?,
+            _ => true,
+        };
         let hash = self.hasher.hash(new.as_ref())?;
         let partition = PartitionId::new(context.task().task_id().partition);
-        let mut send = |foreign_key: Option<KF>, instruction| {
+        for (foreign_key, instruction) in
+            subscriptions(self.kind, old_key, new_key, is_other_key).into_iter().flatten()
+        {
             let value = SubscriptionWrapper {
                 hash,
                 instruction,
                 primary_key: key.clone(),
                 primary_partition: Some(partition),
             };
-            context.forward(Record { key: foreign_key, value, timestamp, headers: headers.clone() })
-        };
-        let is_other_key = match (&old_key, &new_key) {
-            (Some(old), Some(new)) => self.foreign_keys.differ(old, new)?,
-            (old, new) => old.is_some() != new.is_some(),
-        };
-        match self.kind {
-            ForeignKeyJoinKind::Left => {
-                if old_key.is_some() && is_other_key {
-                    send(old_key, DeleteKeyNoPropagate)?;
-                }
-                // Also without a key, and for a deleted row: the answer makes the row, or deletes it.
-                send(new_key, PropagateNullIfNoForeignValueAvailable)
-            }
-            ForeignKeyJoinKind::Inner if new.is_some() && new_key.is_none() => {
-                let unsubscribed = match old_key {
-                    Some(_) => send(old_key, DeleteKeyAndPropagate),
-                    None => Ok(()),
-                };
-                context.task().drop_record();
-                unsubscribed
-            }
-            ForeignKeyJoinKind::Inner => match (old_key, new_key) {
-                (Some(old_key), Some(new_key)) if is_other_key => {
-                    send(Some(old_key), DeleteKeyNoPropagate)?;
-                    // There may be a row made with the old key, which must go if the new key has none to offer.
-                    send(Some(new_key), PropagateNullIfNoForeignValueAvailable)
-                }
-                (_, Some(new_key)) => send(Some(new_key), PropagateOnlyIfForeignValueAvailable),
-                (Some(old_key), None) => send(Some(old_key), DeleteKeyAndPropagate),
-                (None, None) => Ok(()),
-            },
+            let headers = headers.clone();
+            context.forward(Record { key: foreign_key, value, timestamp, headers })?;
         }
+        Ok(())
+    }
+}
+
+/// To whom a subscription goes, and its instruction.
+type Subscription<KF> = (Option<KF>, SubscriptionInstruction);
+
+/// What to send when a row that referred to `old_key` refers to `new_key` from now on, which is `Some(None)` for a row that refers to nothing, and
+/// `None` for one that was deleted. A tombstone may be asked for that nobody needs: it is not known whether the old key had a row.
+fn subscriptions<KF>(
+    kind: ForeignKeyJoinKind,
+    old_key: Option<KF>,
+    new_key: Option<Option<KF>>,
+    is_other_key: bool,
+) -> [Option<Subscription<KF>>; 2] {
+    use ForeignKeyJoinKind::{Inner, Left};
+    use SubscriptionInstruction::{
+        DeleteKeyAndPropagate, DeleteKeyNoPropagate, PropagateNullIfNoForeignValueAvailable,
+        PropagateOnlyIfForeignValueAvailable,
+    };
+    match (kind, old_key, new_key) {
+        // Also without a key, and for a deleted row: the answer makes the row, or deletes it.
+        (Left, old_key, new_key) => [
+            old_key.filter(|_| is_other_key).map(|old_key| (Some(old_key), DeleteKeyNoPropagate)),
+            Some((new_key.flatten(), PropagateNullIfNoForeignValueAvailable)),
+        ],
+        // The row that was made with the old key must go if the new key has none.
+        (Inner, Some(old_key), Some(Some(new_key))) if is_other_key => [
+            Some((Some(old_key), DeleteKeyNoPropagate)),
+            Some((Some(new_key), PropagateNullIfNoForeignValueAvailable)),
+        ],
+        (Inner, _, Some(Some(new_key))) => {
+            [Some((Some(new_key), PropagateOnlyIfForeignValueAvailable)), None]
+        }
+        (Inner, Some(old_key), _) => [Some((Some(old_key), DeleteKeyAndPropagate)), None],
+        (Inner, None, _) => [None, None],
     }
 }
 

@@ -242,7 +242,7 @@ fn a_stream_finds_the_rows_of_joins_of_filtered_and_mapped_tables() {
 fn aggregates_and_streams_as_tables_are_joined_at_commit_with_what_was_committed_as_the_old_value() {
     let driver = driver_without_commits(|builder| {
         let counts = builder.stream::<String, String>("a").group_by_key().count(());
-        let latest = builder.stream::<String, String>("b").to_table();
+        let latest = builder.stream::<String, Option<String>>("b").to_table();
         let joined = counts.outer_join(&latest, |count, latest| {
             format!("{}/{}", count.unwrap_or(&0), latest.map_or("-", String::as_str))
         });
