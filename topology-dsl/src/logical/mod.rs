@@ -15,7 +15,8 @@ mod write;
 
 pub(crate) use foreign_key_join::{ForeignKeyJoinNodes, ResponseNames, SubscriptionNames};
 pub(crate) use graph::{
-    Grouping, GroupingId, KeyEffect, Operation, OperationId, OperationKind, SharedGraph, WriteNode,
+    CogroupedInput, Grouping, GroupingId, KeyEffect, Operation, OperationId, OperationKind, SharedGraph,
+    WriteNode,
 };
 pub(crate) use plan::Plan;
 pub(crate) use repartition::TypedTopic;

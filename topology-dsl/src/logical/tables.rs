@@ -40,13 +40,10 @@ impl Planner<'_> {
     /// Makes sure that rows of the table can be looked up: in its own store, or computed from those of the tables above.
     fn request_lookups(&mut self, table: OperationId) {
         let operation = self.graph.operation(table);
-        match operation.kind {
-            OperationKind::TableView { .. } | OperationKind::TableJoin { .. }
-                if !self.plan.operation(table).is_materialized =>
-            {
-                operation.parents.iter().for_each(|parent| self.request_lookups(*parent));
-            }
-            _ => self.plan.operations[table.index()].is_materialized = true,
+        if operation.kind.is_computed_table() && !self.plan.operation(table).is_materialized {
+            operation.parents.iter().for_each(|parent| self.request_lookups(*parent));
+        } else {
+            self.plan.operations[table.index()].is_materialized = true;
         }
     }
 
@@ -54,25 +51,22 @@ impl Planner<'_> {
     fn request_old_values(&mut self, table: OperationId, force: bool) -> bool {
         let operation = self.graph.operation(table);
         let is_materialized = self.plan.operation(table).is_materialized;
-        let sends = match operation.kind {
-            _ if self.plan.operation(table).sends_old_values => true,
-            OperationKind::TableView { .. } if !is_materialized => {
-                self.request_old_values(operation.parents[0], force)
-            }
-            OperationKind::TableJoin { .. } => {
-                operation.parents.iter().for_each(|parent| {
-                    self.request_old_values(*parent, true);
-                });
-                true
-            }
-            _ => is_materialized || force,
+        let sends = if self.plan.operation(table).sends_old_values {
+            true
+        } else if let OperationKind::TableJoin { .. } = operation.kind {
+            operation.parents.iter().for_each(|parent| {
+                self.request_old_values(*parent, true);
+            });
+            true
+        } else if operation.kind.is_computed_table() && !is_materialized {
+            self.request_old_values(operation.parents[0], force)
+        } else {
+            is_materialized || force
         };
         if sends {
-            let is_computed =
-                matches!(operation.kind, OperationKind::TableView { .. } | OperationKind::TableJoin { .. });
             let plan = &mut self.plan.operations[table.index()];
             plan.sends_old_values = true;
-            plan.is_materialized |= !is_computed;
+            plan.is_materialized |= !operation.kind.is_computed_table();
         }
         sends
     }

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Record};
-use millstream_processor::topology::{Consumed, RepartitionTopic, SinkTopic, TopicName};
+use millstream_processor::topology::{Consumed, Partitions, RepartitionTopic, Sink, TopicName};
 use millstream_processor::{
     HasSerde, KeyValueStoreBuilder, RecordField, Result, SerdeRef, SubscriptionResponseWrapper,
     SubscriptionResponseWrapperSerde, SubscriptionWrapper, SubscriptionWrapperSerde, ValueHash,
@@ -222,8 +222,8 @@ where
             Ok(SubscriptionSend::<K, V, KF, F>::new(kind, Arc::clone(&select)))
         })?;
         let serdes = (Option::<KF>::field_serde(), subscription_serde::<K>());
-        let topic_of_sink = SinkTopic::Fixed(TopicName::Internal(topic.clone()));
-        write_topic(place, topic, sink, &[send], topic_of_sink, serdes)
+        let to = Sink::topic(TopicName::Internal(topic.clone()));
+        write_topic(place, topic, sink, &[send], to, serdes)
     }
 
     fn write_response(&self, place: &mut Place<'_>, names: &ResponseNames) -> Result<()> {
@@ -247,11 +247,13 @@ where
         let response_serde: SerdeRef<SubscriptionResponseWrapper<VF>> =
             Arc::new(SubscriptionResponseWrapperSerde::new(VF::serde()));
         // The answer goes to the partition of the row, however the left table's topic is partitioned.
-        let topic_of_sink = SinkTopic::Partitioned(
-            TopicName::Internal(topic.clone()),
-            Arc::new(|answer: &Record<K, SubscriptionResponseWrapper<VF>>| answer.value.primary_partition),
+        let to = Sink::topic(TopicName::Internal(topic.clone())).partitioned_by(
+            |answer: &Record<K, SubscriptionResponseWrapper<VF>>, _| match answer.value.primary_partition {
+                Some(partition) => Partitions::One(partition.get()),
+                None => Partitions::ByKey,
+            },
         );
-        write_topic(place, topic, sink, &[join, foreign_join], topic_of_sink, (K::serde(), response_serde))
+        write_topic(place, topic, sink, &[join, foreign_join], to, (K::serde(), response_serde))
     }
 
     fn write_resolver(&self, place: &mut Place<'_>) -> Result<()> {
@@ -268,13 +270,13 @@ fn write_topic<K: Clone + 'static, V: Clone + 'static>(
     topic: &str,
     sink: &str,
     parents: &[&str],
-    topic_of_sink: SinkTopic<K, V>,
+    to: Sink<K, V>,
     (key_serde, value_serde): (SerdeRef<K>, SerdeRef<V>),
 ) -> Result<()> {
     let source_topics = vec![TopicName::Internal(topic.to_string())];
     let consumed = Consumed::with(key_serde.clone(), value_serde.clone());
     place.topology.add_repartition_topic(RepartitionTopic { name: topic.to_string(), partitions: None })?;
-    place.topology.add_sink(sink, parents, topic_of_sink, key_serde, value_serde)?;
+    place.topology.add_sink(sink, parents, to, key_serde, value_serde)?;
     place.topology.add_source(place.name, source_topics, consumed)
 }
 
