@@ -52,8 +52,7 @@ pub(crate) struct SinkFactory<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> NodeFactory for SinkFactory<K, V> {
     fn build(&self, name: &Arc<str>, site: Site<'_>) -> Result<BuiltNode> {
-        let sink =
-            TaskSink::new(&self.sink, self.key_serde.clone(), self.value_serde.clone(), &site.wiring);
+        let sink = TaskSink::new(&self.sink, self.key_serde.clone(), self.value_serde.clone(), &site.wiring);
         let node = Rc::new(RefCell::new(SinkNode { name: Arc::clone(name), sink }));
         Ok(BuiltNode { input: ErasedInput::new::<K, V>(node), lifecycle: None })
     }

@@ -130,9 +130,10 @@ impl<K, V> TaskSink<K, V> {
             }
             SinkTopic::PerRecord(choose) => TaskTopic::PerRecord(Arc::clone(choose)),
         };
-        let partitioner = sink.partitioner.as_ref().map(|choose| {
-            TaskPartitioner::new(Arc::clone(choose), Arc::clone(wiring.partition_count))
-        });
+        let partitioner = sink
+            .partitioner
+            .as_ref()
+            .map(|choose| TaskPartitioner::new(Arc::clone(choose), Arc::clone(wiring.partition_count)));
         let unhashed_key_bytes = key_serde.unhashed_key_bytes();
         TaskSink { topic, partitioner, key_serde, unhashed_key_bytes, value_serde }
     }
@@ -195,8 +196,9 @@ mod tests {
         let mut task = TaskContext::new(TaskId { subtopology: 0, partition: 0 }, false);
         let key_serde: SerdeRef<Windowed<String>> =
             Arc::new(TimeWindowedSerde::new(String::serde(), Duration::from_millis(10)));
-        let choose: StreamPartitioner<Windowed<String>, i64> =
-            Arc::new(|record, _| u8::try_from(record.value).map_or(Partitions::ByKey, |value| i32::from(value).into()));
+        let choose: StreamPartitioner<Windowed<String>, i64> = Arc::new(|record, _| {
+            u8::try_from(record.value).map_or(Partitions::ByKey, |value| i32::from(value).into())
+        });
         let mut sink = TaskSink {
             topic: TaskTopic::Fixed(task.outputs().topic("sales-per-window")),
             partitioner: Some(TaskPartitioner::new(choose, Arc::new(|_| Ok(8)))),
