@@ -5,6 +5,7 @@ mod model;
 mod opening;
 mod readers;
 mod restoring;
+mod steps;
 mod timed;
 mod timed_model;
 
