@@ -1,6 +1,7 @@
 //! Tests of the stores of a task: the protocol of a commit, the errors of opening, and what readers see meanwhile.
 
 mod checkpoints;
+mod copies;
 mod model;
 mod opening;
 mod readers;
