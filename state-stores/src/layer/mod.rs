@@ -23,6 +23,7 @@ pub use changelog::ChangelogEntry;
 pub use managed_store::StoreStats;
 pub(crate) use managed_store::{ManagedStore, StoreIdentity, Uncommitted};
 pub(crate) use timed_rows::TimedRows;
+pub(crate) use values::decode_value;
 
 /// What the stores of one task have in common. The record path updates it in place, so that asking costs nothing.
 pub(crate) struct TaskContext {
