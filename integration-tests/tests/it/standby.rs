@@ -95,9 +95,9 @@ fn heirs(admin: &KafkaAdmin, group: &str) -> Option<BTreeMap<BTreeSet<i32>, BTre
     members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
     let of_member = |member: MemberAssignment| member.partitions.into_iter().map(|(_, partition)| partition);
     let members: Vec<BTreeSet<i32>> = members.into_iter().map(|member| of_member(member).collect()).collect();
-    let mut heirs: BTreeMap<_, _> =
+    let mut heirs: BTreeMap<_, BTreeSet<i32>> =
         members.iter().map(|partitions| (partitions.clone(), BTreeSet::new())).collect();
-    for gone in &members {
+    for gone in members.iter().filter(|_| members.len() > 1) {
         let left: Vec<&BTreeSet<i32>> = members.iter().filter(|member| *member != gone).collect();
         let places = range(left.len());
         for partition in gone {
