@@ -109,7 +109,7 @@ impl KafkaConsumer {
             .create_with_context(GroupContext::default())
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
         Ok(KafkaConsumer {
-            queue: OwnQueue::of(&mut client),
+            queue: OwnQueue::of(&mut client)?,
             client: Closing::new(client),
             log: None,
             routes: FxHashMap::default(),

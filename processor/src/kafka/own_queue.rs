@@ -3,6 +3,7 @@
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const BATCH: usize = 1000;
 pub(super) struct OwnQueue {
     native: *mut rdsys::rd_kafka_queue_t,
     /// Through which the client says all but records: what the group decided, errors, lines of its log.
-    of_client: *mut rdsys::rd_kafka_queue_t,
+    of_client: NonNull<rdsys::rd_kafka_queue_t>,
     /// The client has a pointer to it until the queue is dropped.
     bell: Arc<Bell>,
     buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
@@ -28,19 +29,25 @@ pub(super) struct OwnQueue {
 
 impl OwnQueue {
     /// A queue of this client, which nothing comes to yet.
-    pub(super) fn of<C: ConsumerContext>(client: &mut BaseConsumer<C>) -> Self {
+    ///
+    /// # Errors
+    /// If the client has no group id, and so no queue of a consumer.
+    pub(super) fn of<C: ConsumerContext>(client: &mut BaseConsumer<C>) -> Result<Self> {
+        // SAFETY: the client is valid. It outlives what it hands out.
+        let of_client = unsafe { rdsys::rd_kafka_queue_get_consumer(client.client().native_ptr()) };
+        let of_client = NonNull::new(of_client).ok_or_else(|| Error::fatal("a consumer needs a group id"))?;
         let bell = Arc::new(Bell::default());
         let of_others = Arc::clone(&bell);
         client.set_nonempty_callback(move || of_others.ring());
-        // SAFETY: the client is valid, and outlives the queues. The bell outlives the callback, which is taken back before.
-        let (native, of_client) = unsafe {
-            let client = client.client().native_ptr();
-            let native = rdsys::rd_kafka_queue_new(client);
+        // SAFETY: the client is valid, and outlives the queue. The bell outlives the callback, which is taken back before.
+        let native = unsafe {
+            let native = rdsys::rd_kafka_queue_new(client.client().native_ptr());
             let bell = Arc::as_ptr(&bell).cast_mut().cast();
             rdsys::rd_kafka_queue_cb_event_enable(native, Some(ring), bell);
-            (native, rdsys::rd_kafka_queue_get_consumer(client))
+            native
         };
-        OwnQueue { native, of_client, bell, buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]) }
+        let buffer = Box::new([const { MaybeUninit::uninit() }; BATCH]);
+        Ok(OwnQueue { native, of_client, bell, buffer })
     }
 
     pub(super) fn native(&self) -> *mut rdsys::rd_kafka_queue_t {
@@ -65,8 +72,8 @@ impl OwnQueue {
 
     /// Whether the client has said something that was not polled for. While it has, nothing that it adds rings the bell.
     pub(super) fn client_has_more_to_say(&self) -> bool {
-        // SAFETY: every client with a group id has this queue, and outlives it.
-        !self.of_client.is_null() && unsafe { rdsys::rd_kafka_queue_length(self.of_client) } > 0
+        // SAFETY: the queue is valid.
+        unsafe { rdsys::rd_kafka_queue_length(self.of_client.as_ptr()) > 0 }
     }
 
     /// Waits until records have come, or the client has said something, since the last wait ended; at most for so long. It may be what
@@ -82,9 +89,7 @@ impl Drop for OwnQueue {
         unsafe {
             rdsys::rd_kafka_queue_cb_event_enable(self.native, None, std::ptr::null_mut());
             rdsys::rd_kafka_queue_destroy(self.native);
-            if !self.of_client.is_null() {
-                rdsys::rd_kafka_queue_destroy(self.of_client);
-            }
+            rdsys::rd_kafka_queue_destroy(self.of_client.as_ptr());
         }
     }
 }
