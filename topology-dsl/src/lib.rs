@@ -78,12 +78,16 @@ pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, CogroupedKStream, Split, StreamOn, TableOn, ValueTransformer};
-pub use options::{AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions};
+pub use operators::{
+    AggregateResult, CogroupedKStream, Split, StreamOn, StreamWithin, TableOn, ValueTransformer,
+};
+pub use options::{
+    AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions, StreamJoined,
+};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
 pub use windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream, WindowDefinition};
-pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
+pub use windows::{EmitStrategy, JoinWindows, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
 /// The README's program must compile.
 #[cfg(doctest)]
@@ -95,7 +99,12 @@ pub struct Readme;
 #[doc = include_str!("../../docs/guide/windows.md")]
 pub struct GuideToWindows;
 
-/// Those about processors, too.
+/// Those about joins, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/joins.md")]
+pub struct GuideToJoins;
+
+/// And those about processors.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/processor-api.md")]
 pub struct GuideToTheProcessorApi;
