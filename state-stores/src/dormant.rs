@@ -79,6 +79,13 @@ pub(crate) struct DormantStore {
     pub(crate) expiry: Option<Arc<Expiry>>,
 }
 
+impl DormantStore {
+    /// The changelog offset after the newest of its rows, on the disk or not.
+    pub(crate) fn restored_to(&self) -> Option<Offset> {
+        self.restoring.as_ref().map(Restoring::next).or(self.stored_offset)
+    }
+}
+
 impl DormantStores {
     /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
     ///
@@ -150,8 +157,7 @@ impl DormantStores {
 
     /// The changelog offset to go on from: that of the last batch, else that of the disk; `None` is the start.
     pub fn restored_to(&self, store: StoreIndex) -> Option<Offset> {
-        let store = &self.stores[store.get()];
-        store.restoring.as_ref().map(Restoring::next).or(store.stored_offset)
+        self.stores[store.get()].restored_to()
     }
 
     /// Of a global table: the offset to read on from in a partition of its topic; `None` means from the start.

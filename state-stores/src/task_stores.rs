@@ -156,6 +156,7 @@ impl TaskStores {
         let context = Rc::new(TaskContext::new(options.undo, options.atomic_commits));
         let stores = builders.iter().zip(stores).enumerate().map(|(place, (builder, dormant))| {
             let store = StoreIndex::new(place);
+            let logged_to = dormant.restored_to();
             // Named one by one: whatever a store has besides must not be left behind.
             let DormantStore { engine, stored_offset, restoring, expiry } = dormant;
             let (name, rows_in) = (builder.name(), Arc::clone(&engines[engine]));
@@ -172,7 +173,7 @@ impl TaskStores {
                 committed: Arc::clone(&reader),
                 memory: TableMemory::new(Arc::clone(&memory)),
                 expiry,
-                logged_to: stored_offset,
+                logged_to,
             });
             TaskStore {
                 name: builder.name().to_owned(),

@@ -7,7 +7,7 @@ use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
 use crate::global_table::GlobalKTable;
-use crate::logical::{Operation, OperationKind, SharedGraph};
+use crate::logical::{Operation, OperationKind, Place, SharedGraph, WriteNode};
 use crate::operators::{TableKeeper, stored_rows};
 use crate::options::{AddedStore, Materialized, Source};
 use crate::stream::KStream;
@@ -53,20 +53,10 @@ impl StreamsBuilder {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn stream<K: RecordField, V: RecordField>(&self, source: impl Into<Source<K, V>>) -> KStream<K, V> {
-        let (topics, consumed) = source.into().into_parts();
-        let read = external(&topics);
-        KStream::declare(
-            &self.graph,
-            Operation {
-                kind: OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>() },
-                parents: Vec::new(),
-                name: None,
-                store: None,
-                write: Box::new(move |place| {
-                    place.topology.add_source(place.name, read.clone(), consumed.clone())
-                }),
-            },
-        )
+        let (topics, write) = read(source.into());
+        let kind = OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>() };
+        let operation = Operation { kind, parents: Vec::new(), name: None, store: None, write };
+        KStream::declare(&self.graph, operation)
     }
 
     /// Reads a topic as a table: each record replaces the row of its key, a null value deletes it. A record with a null key is
@@ -96,25 +86,15 @@ impl StreamsBuilder {
         &self,
         source: impl Into<Source<Option<K>, Option<V>>>,
     ) -> KTable<K, V> {
-        let (topics, consumed) = source.into().into_parts();
-        let read = external(&topics);
-        let kind = OperationKind::TableSource {
-            topics,
-            write_source: Box::new(move |place| {
-                place.topology.add_source(place.name, read.clone(), consumed.clone())
-            }),
+        let (topics, write_source) = read(source.into());
+        let operation = Operation {
+            kind: OperationKind::TableSource { topics, write_source },
+            parents: Vec::new(),
+            name: None,
+            store: Some(Materialized::<K, V>::from(()).into_plan()),
+            write: TableKeeper::<Option<K>, Option<V>>::write(),
         };
-        KTable::declare(
-            &self.graph,
-            Operation {
-                kind,
-                parents: Vec::new(),
-                name: None,
-                store: Some(Materialized::<K, V>::from(()).into_plan()),
-                write: TableKeeper::<Option<K>, Option<V>>::write(),
-            },
-            stored_rows,
-        )
+        KTable::declare(&self.graph, operation, stored_rows)
     }
 
     /// Reads a topic as a global table: every instance keeps all of it, in a store of its own. A stream of any key joins with it
@@ -149,24 +129,8 @@ impl StreamsBuilder {
         source: impl Into<Source<Option<K>, Option<V>>>,
         store: impl Into<Materialized<K, V>>,
     ) -> GlobalKTable<K, V> {
-        let (topics, consumed) = source.into().into_parts();
-        let read = external(&topics);
-        let kind = OperationKind::GlobalTable {
-            topics,
-            write_source: Box::new(move |place| {
-                place.topology.add_source(place.name, read.clone(), consumed.clone())
-            }),
-        };
-        GlobalKTable::declare(
-            &self.graph,
-            Operation {
-                kind,
-                parents: Vec::new(),
-                name: None,
-                store: Some(store.into().into_global_plan()),
-                write: TableKeeper::<Option<K>, Option<V>>::write(),
-            },
-        )
+        let write = TableKeeper::<Option<K>, Option<V>>::write();
+        GlobalKTable::declare(&self.graph, keep_everywhere(source.into(), store.into(), write))
     }
 
     /// Adds a store for processors, which are connected with it by its name ([`ConnectedStores`](crate::ConnectedStores)). It is logged, kept on
@@ -278,23 +242,11 @@ impl StreamsBuilder {
         P: Processor<KeyIn: RecordField, ValueIn: RecordField>,
     {
         let supplier = Arc::new(supplier);
-        let (topics, consumed) = source.into().into_parts();
-        let read = external(&topics);
-        self.graph.borrow_mut().declare(Operation {
-            kind: OperationKind::GlobalTable {
-                topics,
-                write_source: Box::new(move |place| {
-                    place.topology.add_source(place.name, read.clone(), consumed.clone())
-                }),
-            },
-            parents: Vec::new(),
-            name: None,
-            store: Some(store.into().into_global_plan()),
-            write: Box::new(move |place| {
-                let supplier = Arc::clone(&supplier);
-                place.add_processor(move |wiring| supplier(wiring))
-            }),
+        let write: WriteNode = Box::new(move |place| {
+            let supplier = Arc::clone(&supplier);
+            place.add_processor(move |wiring| supplier(wiring))
         });
+        self.graph.borrow_mut().declare(keep_everywhere(source.into(), store.into(), write));
     }
 
     /// The program so far, as a topology with all names given.
@@ -317,6 +269,34 @@ impl StreamsBuilder {
     }
 }
 
-fn external(topics: &[String]) -> Vec<TopicName> {
-    topics.iter().cloned().map(TopicName::External).collect()
+/// The topics of a source, and what writes the node that reads them.
+fn read<K: RecordField, V: RecordField>(source: Source<K, V>) -> (Vec<String>, WriteNode) {
+    let (topics, consumed) = source.into_parts();
+    let external: Vec<TopicName> = topics.iter().cloned().map(TopicName::External).collect();
+    let write = move |place: &mut Place<'_>| {
+        place.topology.add_source(place.name, external.clone(), consumed.clone())
+    };
+    (topics, Box::new(write))
+}
+
+/// Keeps in a store of every instance what the node that is written so makes of a topic.
+fn keep_everywhere<KIn, VIn, K, V>(
+    source: Source<KIn, VIn>,
+    store: Materialized<K, V>,
+    write: WriteNode,
+) -> Operation
+where
+    KIn: RecordField,
+    VIn: RecordField,
+    K: HasSerde,
+    V: HasSerde,
+{
+    let (topics, write_source) = read(source);
+    Operation {
+        kind: OperationKind::GlobalTable { topics, write_source },
+        parents: Vec::new(),
+        name: None,
+        store: Some(store.into_global_plan()),
+        write,
+    }
 }

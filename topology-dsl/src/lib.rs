@@ -96,15 +96,28 @@ pub struct Readme;
 
 /// The guide's programs must run.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/windows.md")]
-pub struct GuideToWindows;
+pub mod guide {
+    #[doc = include_str!("../../docs/guide/first-topology.md")]
+    pub struct FirstTopology;
 
-/// Those about joins, too.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/joins.md")]
-pub struct GuideToJoins;
+    #[doc = include_str!("../../docs/guide/joins.md")]
+    pub struct Joins;
 
-/// And those about processors.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/processor-api.md")]
-pub struct GuideToTheProcessorApi;
+    #[doc = include_str!("../../docs/guide/keys-and-partitions.md")]
+    pub struct KeysAndPartitions;
+
+    #[doc = include_str!("../../docs/guide/porting.md")]
+    pub struct Porting;
+
+    #[doc = include_str!("../../docs/guide/processor-api.md")]
+    pub struct ProcessorApi;
+
+    #[doc = include_str!("../../docs/guide/tables.md")]
+    pub struct Tables;
+
+    #[doc = include_str!("../../docs/guide/testing.md")]
+    pub struct Testing;
+
+    #[doc = include_str!("../../docs/guide/windows.md")]
+    pub struct Windows;
+}

@@ -125,7 +125,12 @@ pub struct FixedKeyProcessorContext<'a, K, V> {
     context: ProcessorContext<'a, K, V>,
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> FixedKeyProcessorContext<'_, K, V> {
+impl<'a, K: Clone + 'static, V: Clone + 'static> FixedKeyProcessorContext<'a, K, V> {
+    #[inline]
+    fn of(context: &'a mut ProcessorContext<'_, K, V>) -> Self {
+        FixedKeyProcessorContext { context: context.reborrow() }
+    }
+
     /// As [`ProcessorContext::forward`].
     #[inline]
     pub fn forward(&mut self, record: FixedKeyRecord<K, V>) -> Result<(), Failure> {
@@ -200,7 +205,7 @@ impl<P: FixedKeyProcessor> Processor for FixedKey<P> {
     type ValueOut = P::ValueOut;
 
     fn init(&mut self, context: &mut ProcessorContext<'_, P::Key, P::ValueOut>) -> Result<(), Failure> {
-        self.0.init(&mut FixedKeyProcessorContext { context: context.reborrow() })
+        self.0.init(&mut FixedKeyProcessorContext::of(context))
     }
 
     #[inline]
@@ -209,8 +214,7 @@ impl<P: FixedKeyProcessor> Processor for FixedKey<P> {
         record: Record<P::Key, P::ValueIn>,
         context: &mut ProcessorContext<'_, P::Key, P::ValueOut>,
     ) -> Result<(), Failure> {
-        let mut context = FixedKeyProcessorContext { context: context.reborrow() };
-        self.0.process(FixedKeyRecord::of(record), &mut context)
+        self.0.process(FixedKeyRecord::of(record), &mut FixedKeyProcessorContext::of(context))
     }
 
     fn punctuate(
@@ -218,7 +222,7 @@ impl<P: FixedKeyProcessor> Processor for FixedKey<P> {
         punctuation: Punctuation,
         context: &mut ProcessorContext<'_, P::Key, P::ValueOut>,
     ) -> Result<(), Failure> {
-        self.0.punctuate(punctuation, &mut FixedKeyProcessorContext { context: context.reborrow() })
+        self.0.punctuate(punctuation, &mut FixedKeyProcessorContext::of(context))
     }
 
     fn close(&mut self) {

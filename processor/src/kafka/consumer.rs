@@ -34,7 +34,7 @@ const FETCHES_PER_FORWARD: u32 = 64;
 
 pub(crate) struct KafkaConsumer {
     // Declared, and so dropped, before the client.
-    queue: OwnQueue,
+    pub(super) queue: OwnQueue,
     pub(super) client: Closing<BaseConsumer<GroupContext>>,
     /// Sees open transactions, to find the end of a changelog; only where a store is restored.
     log: Option<Closing<BaseConsumer>>,
@@ -109,7 +109,7 @@ impl KafkaConsumer {
             .create_with_context(GroupContext::default())
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
         Ok(KafkaConsumer {
-            queue: OwnQueue::of(&mut client),
+            queue: OwnQueue::of(&mut client)?,
             client: Closing::new(client),
             log: None,
             routes: FxHashMap::default(),

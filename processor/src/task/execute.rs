@@ -83,10 +83,7 @@ impl<M: InputMessage> Task<M> {
                     self.pass_over(input);
                 }
                 Some(Err(failure)) => {
-                    let nothing_yet = self.context.outputs().mark();
-                    if self.can_take_back {
-                        self.stores.begin_record();
-                    }
+                    let nothing_yet = self.begin_record();
                     self.failed(Some(input), failure, nothing_yet, now)?;
                     self.pass_over(input);
                 }
@@ -100,10 +97,7 @@ impl<M: InputMessage> Task<M> {
     }
 
     fn process_head(&mut self, input: usize, event_time: Timestamp, now: Duration) -> Result<()> {
-        let mark = self.context.outputs().mark();
-        if self.can_take_back {
-            self.stores.begin_record();
-        }
+        let mark = self.begin_record();
         let queue = &mut self.queues[input];
         match queue.process_head(event_time, &mut self.context) {
             Ok(()) => queue.pop(),

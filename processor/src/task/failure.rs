@@ -46,6 +46,15 @@ struct Remains<'a> {
 }
 
 impl<M: InputMessage> Task<M> {
+    /// What a record or punctuation does from here on is taken back if it fails.
+    #[inline]
+    pub(super) fn begin_record(&mut self) -> OutputMark {
+        if self.can_take_back {
+            self.stores.begin_record();
+        }
+        self.context.outputs().mark()
+    }
+
     /// Deals with the failure of the head record of an input, or, without an input, of a punctuation; afterwards it can be passed over.
     ///
     /// # Errors

@@ -32,10 +32,7 @@ impl<M: InputMessage> Task<M> {
     pub(super) fn punctuate(&mut self, kind: PunctuationType, now: Duration) -> Result<()> {
         self.context.leave_record();
         while let Some((node, punctuation)) = self.context.next_punctuation(kind) {
-            let mark = self.context.outputs().mark();
-            if self.can_take_back {
-                self.stores.begin_record();
-            }
+            let mark = self.begin_record();
             (self.acted_by_itself, self.needs_commit) = (true, true);
             match self.nodes.punctuate(node, punctuation, &mut self.context) {
                 Ok(()) => self.counters.punctuations += 1,

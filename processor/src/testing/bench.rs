@@ -21,14 +21,12 @@ use crate::topology::{PartitionCount, RawRecord, Topology};
 ///
 /// ```
 /// use millstream_processor::testing::TopologyBench;
-/// use millstream_processor::topology::{Consumed, SinkTopic, Topology, TopicName};
+/// use millstream_processor::topology::{Consumed, Topology};
 /// use millstream_processor::{HasSerde, Timestamp};
 ///
 /// let mut topology = Topology::new();
-/// let orders = vec![TopicName::External("orders".into())];
-/// topology.add_source("orders", orders, Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde()))?;
-/// let copies = SinkTopic::<String, i64>::Fixed(TopicName::External("copies".into()));
-/// topology.add_sink("copies", &["orders"], copies, HasSerde::serde(), HasSerde::serde())?;
+/// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+/// topology.add_sink("copies", &["orders"], "copies", String::serde(), i64::serde())?;
 ///
 /// let mut bench = TopologyBench::new(topology)?;
 /// let orders = (0..5000).map(|order| (format!("sku-{}", order % 10), order, Timestamp::from_millis(order)));
@@ -189,16 +187,13 @@ impl RecordSender for Delivered {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::topology::{Consumed, SinkTopic, TopicName};
+    use crate::topology::Consumed;
     use millstream_state_stores::HasSerde;
 
     fn copies() -> Result<Topology> {
         let mut topology = Topology::new();
-        let orders = vec![TopicName::External("orders".into())];
-        let consumed = Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde());
-        topology.add_source("orders", orders, consumed)?;
-        let copies = SinkTopic::<String, i64>::Fixed(TopicName::External("copies".into()));
-        topology.add_sink("copies", &["orders"], copies, HasSerde::serde(), HasSerde::serde())?;
+        topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+        topology.add_sink("copies", &["orders"], "copies", String::serde(), i64::serde())?;
         Ok(topology)
     }
 

@@ -27,14 +27,12 @@ use crate::topology::{PartitionCount, RawRecord, Topology};
 ///
 /// ```
 /// use millstream_processor::testing::TopologyTestDriver;
-/// use millstream_processor::topology::{Consumed, SinkTopic, Topology, TopicName};
+/// use millstream_processor::topology::{Consumed, Topology};
 /// use millstream_processor::HasSerde;
 ///
 /// let mut topology = Topology::new();
-/// let orders = vec![TopicName::External("orders".into())];
-/// topology.add_source("orders", orders, Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde()))?;
-/// let copies = SinkTopic::<String, i64>::Fixed(TopicName::External("copies".into()));
-/// topology.add_sink("copies", &["orders"], copies, HasSerde::serde(), HasSerde::serde())?;
+/// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+/// topology.add_sink("copies", &["orders"], "copies", String::serde(), i64::serde())?;
 ///
 /// let driver = TopologyTestDriver::new(topology)?;
 /// driver.input_topic::<String, i64>("orders").pipe_input("apples".to_string(), 3)?;

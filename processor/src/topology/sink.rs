@@ -106,10 +106,7 @@ impl<K, V> From<&str> for Sink<K, V> {
 pub struct TaskSink<K, V> {
     topic: TaskTopic<K, V>,
     partitioner: Option<TaskPartitioner<K, V>>,
-    key_serde: SerdeRef<K>,
-    /// How many bytes at the end of a key have no say in its partition.
-    unhashed_key_bytes: usize,
-    value_serde: SerdeRef<V>,
+    encoder: RecordEncoder<K, V>,
 }
 
 enum TaskTopic<K, V> {
@@ -134,8 +131,7 @@ impl<K, V> TaskSink<K, V> {
             .partitioner
             .as_ref()
             .map(|choose| TaskPartitioner::new(Arc::clone(choose), Arc::clone(wiring.partition_count)));
-        let unhashed_key_bytes = key_serde.unhashed_key_bytes();
-        TaskSink { topic, partitioner, key_serde, unhashed_key_bytes, value_serde }
+        TaskSink { topic, partitioner, encoder: RecordEncoder::new(key_serde, value_serde) }
     }
 
     /// Writes a record to the topic and partitions that the sink chooses for it.
@@ -149,25 +145,37 @@ impl<K, V> TaskSink<K, V> {
             TaskTopic::Fixed(topic) => *topic,
             TaskTopic::PerRecord(choose) => outputs.topic(&choose(record)),
         };
-        if self.partitioner.is_some() {
-            return self.write_where_chosen(topic, record, task);
+        match &mut self.partitioner {
+            None => self.encoder.encode(topic, None, record, outputs),
+            Some(partitioner) => self.encoder.encode_where_chosen(partitioner, topic, record, task),
         }
-        self.encode(topic, None, record, outputs)
+    }
+}
+
+/// How the records of a sink become bytes among a task's outputs.
+struct RecordEncoder<K, V> {
+    key_serde: SerdeRef<K>,
+    /// How many bytes at the end of a key have no say in its partition.
+    unhashed_key_bytes: usize,
+    value_serde: SerdeRef<V>,
+}
+
+impl<K, V> RecordEncoder<K, V> {
+    fn new(key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
+        RecordEncoder { unhashed_key_bytes: key_serde.unhashed_key_bytes(), key_serde, value_serde }
     }
 
+    /// Not inlined, so that sinks without a partitioner do not pay for it.
     #[inline(never)]
-    fn write_where_chosen(
-        &mut self,
+    fn encode_where_chosen(
+        &self,
+        partitioner: &mut TaskPartitioner<K, V>,
         topic: TopicIndex,
         record: &Record<K, V>,
         task: &mut TaskContext,
     ) -> Result<(), Failure> {
         let outputs = task.outputs();
-        let partitions = match &mut self.partitioner {
-            Some(partitioner) => partitioner.partitions_of(record, topic, outputs)?,
-            None => Partitions::ByKey,
-        };
-        match partitions {
+        match partitioner.partitions_of(record, topic, outputs)? {
             Partitions::ByKey => self.encode(topic, None, record, outputs),
             Partitions::One(partition) => self.encode(topic, Some(partition), record, outputs),
             Partitions::Each(none) if none.is_empty() => {
@@ -180,6 +188,7 @@ impl<K, V> TaskSink<K, V> {
         }
     }
 
+    /// To this partition; without one, to the one that belongs to the key.
     #[inline]
     fn encode(
         &self,
@@ -231,9 +240,7 @@ mod tests {
         let mut sink = TaskSink {
             topic: TaskTopic::Fixed(task.outputs().topic("sales-per-window")),
             partitioner: Some(TaskPartitioner::new(choose, Arc::new(|_| Ok(8)))),
-            unhashed_key_bytes: key_serde.unhashed_key_bytes(),
-            key_serde,
-            value_serde: i64::serde(),
+            encoder: RecordEncoder::new(key_serde, i64::serde()),
         };
         for value in [7, -1] {
             let at = Timestamp::from_millis(0);

@@ -113,9 +113,7 @@ impl<K> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
         let version = if partition.is_some() { WITH_PARTITION } else { WITHOUT_PARTITION };
         out.push(encode_version(version, subscription.hash));
         out.push(subscription.instruction.to_byte());
-        if let Some(hash) = subscription.hash {
-            out.extend_from_slice(&hash.to_bytes());
-        }
+        ValueHash::append(subscription.hash, out);
         match self.primary_key.encode(&subscription.primary_key, out)? {
             Encoded::Bytes => {}
             Encoded::Null => return Err(SerdeError::UnexpectedNull { type_name: type_name::<K>() }),
@@ -127,13 +125,12 @@ impl<K> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<SubscriptionWrapper<K>, SerdeError> {
-        let (version, has_hash, rest) = split_version(bytes).ok_or_else(|| invalid::<K>("no bytes"))?;
+        let (version, has_hash, rest) = split_version(bytes).map_err(invalid::<K>)?;
         let (instruction, rest) =
             rest.split_first().ok_or_else(|| invalid::<K>("no byte after its version"))?;
         let instruction = SubscriptionInstruction::from_byte(*instruction)
             .ok_or_else(|| invalid::<K>(&format!("the unknown instruction {instruction}")))?;
-        let (hash, rest) =
-            ValueHash::split(has_hash, rest).ok_or_else(|| invalid::<K>("less than a hash"))?;
+        let (hash, rest) = ValueHash::split(has_hash, rest).map_err(invalid::<K>)?;
         let (primary_key, primary_partition) = match version {
             WITHOUT_PARTITION => (rest, None),
             WITH_PARTITION => {

@@ -58,9 +58,7 @@ impl<V> Serde<SubscriptionResponseWrapper<V>> for SubscriptionResponseWrapperSer
         out: &mut Vec<u8>,
     ) -> Result<Encoded, SerdeError> {
         out.push(encode_version(VERSION, response.original_value_hash));
-        if let Some(hash) = response.original_value_hash {
-            out.extend_from_slice(&hash.to_bytes());
-        }
+        ValueHash::append(response.original_value_hash, out);
         if let Some(value) = &response.foreign_value {
             self.foreign_value.encode(value, out)?;
         }
@@ -68,12 +66,11 @@ impl<V> Serde<SubscriptionResponseWrapper<V>> for SubscriptionResponseWrapperSer
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<SubscriptionResponseWrapper<V>, SerdeError> {
-        let (version, has_hash, rest) = split_version(bytes).ok_or_else(|| invalid::<V>("no bytes"))?;
+        let (version, has_hash, rest) = split_version(bytes).map_err(invalid::<V>)?;
         if version != VERSION {
             return Err(invalid::<V>(&format!("version {version}; only version 0 is known")));
         }
-        let (original_value_hash, value) =
-            ValueHash::split(has_hash, rest).ok_or_else(|| invalid::<V>("less than a hash"))?;
+        let (original_value_hash, value) = ValueHash::split(has_hash, rest).map_err(invalid::<V>)?;
         let foreign_value = match value {
             [] => None,
             value => Some(self.foreign_value.decode(value)?),

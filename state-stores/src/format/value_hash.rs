@@ -10,8 +10,6 @@ const NO_HASH: u8 = 0x80;
 pub struct ValueHash(u128);
 
 impl ValueHash {
-    const BYTES: usize = 16;
-
     /// The hash of an encoded value: Murmur3 with 128 bits, as Kafka Streams hashes it.
     ///
     /// ```
@@ -22,17 +20,23 @@ impl ValueHash {
         Self(murmur3(encoded))
     }
 
-    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
-        self.0.to_be_bytes()
+    /// Appends the hash, if there is one.
+    pub(super) fn append(hash: Option<Self>, out: &mut Vec<u8>) {
+        if let Some(Self(hash)) = hash {
+            out.extend_from_slice(&hash.to_be_bytes());
+        }
     }
 
-    /// The hash at the start of `bytes`, if there is to be one, and what follows it; `None` if there are too few bytes.
-    pub(super) fn split(is_there: bool, bytes: &[u8]) -> Option<(Option<Self>, &[u8])> {
+    /// The hash at the start of `bytes`, if there is to be one, and what follows it.
+    ///
+    /// # Errors
+    /// What was found instead.
+    pub(super) fn split(is_there: bool, bytes: &[u8]) -> Result<(Option<Self>, &[u8]), &'static str> {
         if !is_there {
-            return Some((None, bytes));
+            return Ok((None, bytes));
         }
-        let (hash, rest) = bytes.split_first_chunk::<{ Self::BYTES }>()?;
-        Some((Some(Self(u128::from_be_bytes(*hash))), rest))
+        let (hash, rest) = bytes.split_first_chunk().ok_or("less than a hash")?;
+        Ok((Some(Self(u128::from_be_bytes(*hash))), rest))
     }
 }
 
@@ -41,8 +45,11 @@ pub(super) fn encode_version(version: u8, hash: Option<ValueHash>) -> u8 {
     if hash.is_some() { version } else { version | NO_HASH }
 }
 
-/// What [`encode_version`] wrote, and the bytes after it; `None` if there are none.
-pub(super) fn split_version(bytes: &[u8]) -> Option<(u8, bool, &[u8])> {
-    let (first, rest) = bytes.split_first()?;
-    Some((first & !NO_HASH, first & NO_HASH == 0, rest))
+/// What [`encode_version`] wrote, and the bytes after it.
+///
+/// # Errors
+/// What was found instead.
+pub(super) fn split_version(bytes: &[u8]) -> Result<(u8, bool, &[u8]), &'static str> {
+    let (first, rest) = bytes.split_first().ok_or("no bytes")?;
+    Ok((first & !NO_HASH, first & NO_HASH == 0, rest))
 }

@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
-use super::cached_rows::{CachedRows, ChangeParts, ManagedStore, StoreStats, Uncommitted};
+use super::cached_rows::{CachedRows, ChangeParts};
 use super::known_rows::KnownRows;
 use super::table::TableRow;
+use super::{ManagedStore, StoreStats, Uncommitted};
 use crate::error::StoreError;
 use crate::expiry::Expiry;
 use crate::format::{RowId, TimedKeys};

@@ -1,16 +1,17 @@
 //! What a topology says about a store: its name, serdes and options. A task builds the store from it.
 
-use std::any::{Any, type_name};
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::options::{StoreKind, StoreOptions, store_options};
 use super::{CommittedStore, KeyValueStore};
 use crate::expiry::Expiry;
 use crate::format::TimedLayout;
-use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
+use crate::layer::{ManagedStore, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
 use crate::serde::{SerdeError, SerdeRef};
@@ -113,151 +114,50 @@ pub struct BuiltStore {
 /// assert!(stock.is_logged() && stock.is_persistent() && !stock.is_cached());
 /// ```
 pub struct KeyValueStoreBuilder<K, V> {
-    name: String,
-    key_serde: SerdeRef<K>,
-    value_serde: SerdeRef<V>,
-    is_cached: bool,
-    is_logged: bool,
-    is_persistent: bool,
-    changelog_config: BTreeMap<String, String>,
+    options: StoreOptions<K, V>,
 }
 
 impl<K, V> KeyValueStoreBuilder<K, V> {
     /// A store on disk, logged and cached.
     pub fn new(name: impl Into<String>, key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
-        Self {
-            name: name.into(),
-            key_serde,
-            value_serde,
-            is_cached: true,
-            is_logged: true,
-            is_persistent: true,
-            changelog_config: BTreeMap::new(),
-        }
+        Self { options: StoreOptions::new(name, key_serde, value_serde) }
     }
 
-    /// The serde of the keys.
-    pub fn key_serde(&self) -> &SerdeRef<K> {
-        &self.key_serde
-    }
-
-    /// The serde of the values.
-    pub fn value_serde(&self) -> &SerdeRef<V> {
-        &self.value_serde
-    }
+    store_options!();
 
     /// The committed rows of a store that was built from this, for a thread other than that which writes them.
     pub fn committed(&self, reader: Arc<StoreReader>) -> CommittedStore<K, V> {
-        CommittedStore::new(reader, Arc::clone(&self.key_serde), Arc::clone(&self.value_serde))
-    }
-
-    /// Whether changes are logged and emitted at commit, the newest per key (the default), or one by one.
-    #[must_use]
-    pub fn with_caching(mut self, is_cached: bool) -> Self {
-        self.is_cached = is_cached;
-        self
-    }
-
-    /// Whether changes go to a changelog topic (the default). Without one, the rows are gone when the disk is.
-    #[must_use]
-    pub fn with_logging(mut self, is_logged: bool) -> Self {
-        self.is_logged = is_logged;
-        self
-    }
-
-    /// Keeps the rows in memory only, to be rebuilt from the changelog at every start.
-    #[must_use]
-    pub fn in_memory(mut self) -> Self {
-        self.is_persistent = false;
-        self
-    }
-
-    /// A setting for the changelog topic, such as `segment.bytes`.
-    #[must_use]
-    pub fn with_changelog_config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.changelog_config.insert(name.into(), value.into());
-        self
+        CommittedStore::new(reader, Arc::clone(self.key_serde()), Arc::clone(self.value_serde()))
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuilder<K, V> {
-    fn as_any(&self) -> &dyn Any {
-        self
+impl<K: Clone + 'static, V: Clone + 'static> StoreKind for KeyValueStoreBuilder<K, V> {
+    type Key = K;
+    type Value = V;
+    const NAME: &'static str = "key-value";
+
+    fn options(&self) -> &StoreOptions<K, V> {
+        &self.options
     }
 
-    fn name(&self) -> &str {
-        &self.name
+    fn timed(&self) -> Option<TimedLayout> {
+        None
     }
 
-    fn is_logged(&self) -> bool {
-        self.is_logged
-    }
-
-    fn is_cached(&self) -> bool {
-        self.is_cached
-    }
-
-    fn is_persistent(&self) -> bool {
-        self.is_persistent
-    }
-
-    fn changelog_config(&self) -> &BTreeMap<String, String> {
-        &self.changelog_config
-    }
-
-    fn types(&self) -> StoreTypes {
-        StoreTypes { kind: "key-value", key: type_name::<K>(), value: type_name::<V>() }
-    }
-
-    fn key_from_text(&self, text: &str) -> Result<Vec<u8>, SerdeError> {
-        let mut bytes = Vec::new();
-        self.key_serde.key_from_text(text, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn key_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        self.key_serde.to_json(bytes)
-    }
-
-    fn value_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        self.value_serde.to_json(bytes)
+    fn key_to_json(&self, row_key: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        self.options.key_serde.to_json(row_key)
     }
 
     fn build(&self, parts: StoreParts) -> BuiltStore {
-        let identity = StoreIdentity {
-            store: parts.store,
-            name: self.name.clone(),
-            is_logged: self.is_logged,
-            is_cached: self.is_cached,
-            unlogged_key_bytes: 0,
-        };
-        let rows = CachedRows::new(
-            identity,
-            Arc::clone(&self.value_serde),
-            parts.context,
-            parts.committed,
-            parts.memory,
-            None,
-        );
-        let rows = Rc::new(RefCell::new(rows));
-        let handle = KeyValueStore::<K, V>::new(
-            &self.name,
-            self.is_cached,
-            Arc::clone(&self.key_serde),
-            Rc::clone(&rows),
-        );
+        let rows = Rc::new(RefCell::new(self.options.rows(parts, 0, None)));
+        let handle = KeyValueStore::new(self.options.keys(), self.options.is_cached, Rc::clone(&rows));
         BuiltStore { rows, handle: Box::new(handle) }
     }
 }
 
 impl<K, V> fmt::Debug for KeyValueStoreBuilder<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("KeyValueStoreBuilder")
-            .field("name", &self.name)
-            .field("is_cached", &self.is_cached)
-            .field("is_logged", &self.is_logged)
-            .field("is_persistent", &self.is_persistent)
-            .finish_non_exhaustive()
+        let mut out = formatter.debug_struct("KeyValueStoreBuilder");
+        self.options.debug_flags(out.field("name", &self.options.name)).finish_non_exhaustive()
     }
 }

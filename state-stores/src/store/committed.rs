@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::ValueAndTimestamp;
-use crate::error::{RowPart, StoreError};
+use super::keys::StoreKeys;
+use crate::error::StoreError;
+use crate::layer::decode_value;
 use crate::reader::StoreReader;
-use crate::serde::{Encoded, SerdeRef};
+use crate::serde::SerdeRef;
 
 /// The committed rows of a store that another thread writes, for one thread. Each look sees the newest commit, and waits for nobody.
 ///
@@ -34,7 +36,7 @@ use crate::serde::{Encoded, SerdeRef};
 /// ```
 pub struct CommittedStore<K, V> {
     reader: Arc<StoreReader>,
-    key_serde: SerdeRef<K>,
+    keys: StoreKeys<K>,
     value_serde: SerdeRef<V>,
     buffers: RefCell<Buffers>,
 }
@@ -48,7 +50,8 @@ struct Buffers {
 
 impl<K, V> CommittedStore<K, V> {
     pub(super) fn new(reader: Arc<StoreReader>, key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
-        Self { reader, key_serde, value_serde, buffers: RefCell::default() }
+        let keys = StoreKeys::new(reader.name(), key_serde);
+        Self { reader, keys, value_serde, buffers: RefCell::default() }
     }
 
     /// The value of a key.
@@ -59,29 +62,13 @@ impl<K, V> CommittedStore<K, V> {
     pub fn get(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
         let Buffers { key: bytes, row } = &mut *self.buffers.borrow_mut();
         bytes.clear();
-        match self.key_serde.encode(key, bytes) {
-            Ok(Encoded::Bytes) => {}
-            Ok(Encoded::Null) => {
-                return Err(StoreError::NullInStore { store: self.name(), part: RowPart::Key });
-            }
-            Err(source) => {
-                return Err(StoreError::Serde { store: self.name(), part: RowPart::Key, source });
-            }
-        }
+        self.keys.append(key, bytes)?;
         if !self.reader.read_row(bytes, row)? {
             return Ok(None);
         }
         let (timestamp, value) = self.reader.split(row)?;
-        let value = self.value_serde.decode(value).map_err(|source| StoreError::Serde {
-            store: self.name(),
-            part: RowPart::Value,
-            source,
-        })?;
+        let value = decode_value(&self.value_serde, self.reader.name(), value)?;
         Ok(Some(ValueAndTimestamp { value, timestamp }))
-    }
-
-    fn name(&self) -> String {
-        self.reader.name().to_owned()
     }
 }
 

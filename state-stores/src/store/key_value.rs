@@ -5,11 +5,11 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
+use super::keys::StoreKeys;
 use super::{Change, Emission, ReadEntry, ValueAndTimestamp};
-use crate::error::{RowPart, StoreError};
+use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
 use crate::layer::{CachedRows, ChangeParts};
-use crate::serde::{Encoded, SerdeRef};
 use crate::types::Timestamp;
 
 /// A store of one task, on its thread. Cloning the handle is cheap and leads to the same store.
@@ -44,9 +44,8 @@ pub struct KeyValueStore<K, V> {
 }
 
 struct Inner<K, V> {
-    name: String,
+    keys: StoreKeys<K>,
     is_cached: bool,
-    key_serde: SerdeRef<K>,
     /// Reused for encoded keys.
     key: RefCell<Vec<u8>>,
     rows: Rc<RefCell<CachedRows<V>>>,
@@ -58,19 +57,13 @@ pub struct KeyValueIterator<K, V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
-    pub(super) fn new(
-        name: &str,
-        is_cached: bool,
-        key_serde: SerdeRef<K>,
-        rows: Rc<RefCell<CachedRows<V>>>,
-    ) -> Self {
-        let key = RefCell::new(Vec::new());
-        Self { inner: Rc::new(Inner { name: name.to_owned(), is_cached, key_serde, key, rows }) }
+    pub(super) fn new(keys: StoreKeys<K>, is_cached: bool, rows: Rc<RefCell<CachedRows<V>>>) -> Self {
+        Self { inner: Rc::new(Inner { keys, is_cached, key: RefCell::default(), rows }) }
     }
 
     /// The name of the store.
     pub fn name(&self) -> &str {
-        &self.inner.name
+        self.inner.keys.store()
     }
 
     /// Whether changes are emitted at commit, by [`emissions`](Self::emissions), instead of by
@@ -206,7 +199,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let inner = Rc::clone(&self.inner);
         let entries = entries.map(move |entry| {
             let (key, row) = entry?;
-            Ok((inner.decode_key(&key)?, row))
+            Ok((inner.keys.decode(&key)?, row))
         });
         Ok(KeyValueIterator { entries: Box::new(entries) })
     }
@@ -252,7 +245,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let rows = self.inner.rows.borrow();
         rows.emissions()
             .map(|(key, change, timestamp)| {
-                Ok(Emission { key: self.inner.decode_key(key)?, change, timestamp })
+                Ok(Emission { key: self.inner.keys.decode(key)?, change, timestamp })
             })
             .collect()
     }
@@ -272,22 +265,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// Replaces `out` by the bytes of `key`.
     fn encode_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
         out.clear();
-        let (store, part) = (|| self.inner.name.clone(), RowPart::Key);
-        match self.inner.key_serde.encode(key, out) {
-            Ok(Encoded::Bytes) => Ok(()),
-            Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part }),
-            Err(source) => Err(StoreError::Serde { store: store(), part, source }),
-        }
-    }
-}
-
-impl<K, V> Inner<K, V> {
-    fn decode_key(&self, key: &[u8]) -> Result<K, StoreError> {
-        self.key_serde.decode(key).map_err(|source| StoreError::Serde {
-            store: self.name.clone(),
-            part: RowPart::Key,
-            source,
-        })
+        self.inner.keys.append(key, out)
     }
 }
 
@@ -299,7 +277,10 @@ impl<K, V> Clone for KeyValueStore<K, V> {
 
 impl<K, V> fmt::Debug for KeyValueStore<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("KeyValueStore").field("name", &self.inner.name).finish_non_exhaustive()
+        formatter
+            .debug_struct("KeyValueStore")
+            .field("name", &self.inner.keys.store())
+            .finish_non_exhaustive()
     }
 }
 

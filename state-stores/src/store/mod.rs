@@ -3,6 +3,8 @@
 mod builder;
 mod committed;
 mod key_value;
+mod keys;
+mod options;
 mod session;
 mod timed;
 mod timed_builder;
@@ -15,8 +17,9 @@ pub use builder::{BuiltStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, St
 pub use committed::CommittedStore;
 pub use key_value::{KeyValueIterator, KeyValueStore};
 pub use session::SessionStore;
+pub use timed::WindowedEntry;
 pub use timed_builder::{SessionStoreBuilder, TimedKind, TimedStoreBuilder, WindowStoreBuilder};
-pub use window::{WindowStore, WindowedEntry};
+pub use window::WindowStore;
 
 /// A key with its row, or why it could not be read.
 pub(crate) type ReadEntry<K, V> = Result<(K, ValueAndTimestamp<V>), StoreError>;

@@ -103,7 +103,7 @@ pub(super) fn aggregating<K, V, A: HasSerde, R: AggregateResult<A>, E: Into<BoxE
 
 #[cfg(test)]
 mod tests {
-    use crate::operators::test_support::{at, driver, pipe_all, text, written_at};
+    use crate::operators::test_support::{driver, pipe_all, pipe_at, text, written_at};
     use crate::{StoreName, StoreOptions};
 
     const STOCK: StoreName<String, i64> = StoreName::new("stock");
@@ -124,7 +124,7 @@ mod tests {
         });
         let moves = driver.input_topic::<String, i64>("moves");
         for (moved, millis) in [(-40, 70), (-60, 50), (1, 60)] {
-            moves.pipe_input_at("apples", moved, at(millis)).expect("the record is processed");
+            pipe_at(&moves, "apples", moved, millis);
         }
         let expected =
             [(text("apples"), Some(60), 70), (text("apples"), None, 70), (text("apples"), Some(101), 60)];

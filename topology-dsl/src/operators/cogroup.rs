@@ -15,7 +15,7 @@ use super::stream_aggregation::StreamAggregation;
 use super::table_store::TableStore;
 use crate::grouped::KGroupedStream;
 use crate::logical::{
-    CogroupedInput, GroupingId, Operation, OperationId, OperationKind, SharedGraph, TypedTopic, WriteNode,
+    CogroupedInput, GroupingId, Operation, OperationId, OperationKind, SharedGraph, TypedTopic,
 };
 use crate::options::Materialized;
 use crate::table::KTable;
@@ -216,14 +216,9 @@ where
     E: Into<BoxError>,
 {
     let change = Arc::new(aggregating(move || initializer(), aggregator));
-    let write: WriteNode = Box::new(move |place| {
-        let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
-        let change = Arc::clone(&change);
-        place.add_processor(move |wiring| {
-            let store = TableStore::open(wiring, &store, sends_old_values)?;
-            let aggregation = StreamAggregation::<K, V, A, _>::new(store, &change);
-            Ok(if is_last { aggregation } else { aggregation.without_emissions() })
-        })
+    let write = TableStore::write(move |store| {
+        let aggregation = StreamAggregation::<K, V, A, _>::new(store, &change);
+        if is_last { aggregation } else { aggregation.without_emissions() }
     });
     CogroupedInput { grouping, topic: TypedTopic::<K, V>::of_types(), write }
 }
@@ -231,7 +226,7 @@ where
 #[cfg(test)]
 mod tests {
     use crate::operators::test_support::{
-        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+        driver, driver_without_commits, pipe_all, pipe_at, text, written, written_at,
     };
     use crate::{KTable, StoreName, StoreOptions, StreamsBuilder};
 
@@ -257,13 +252,10 @@ mod tests {
         let driver = driver(|builder| drop(stock(builder, STOCK.without_caching()).to_stream().to("stock")));
         let deliveries = driver.input_topic::<String, i64>("deliveries");
         let takings = driver.input_topic::<String, i64>("stocktakings");
-        deliveries.pipe_input_at("apples", 10, at(70)).expect("it is delivered");
-        driver
-            .input_topic::<String, String>("sales")
-            .pipe_input_at("apples", "3", at(50))
-            .expect("it is sold");
-        takings.pipe_input_at("apples", 0, at(60)).expect("it is counted");
-        deliveries.pipe_input_at("apples", 1, at(40)).expect("it is delivered");
+        pipe_at(&deliveries, "apples", 10, 70);
+        pipe_at(&driver.input_topic::<String, String>("sales"), "apples", "3", 50);
+        pipe_at(&takings, "apples", 0, 60);
+        pipe_at(&deliveries, "apples", 1, 40);
         let expected = [
             (text("apples"), Some(110_i64), 70),
             (text("apples"), Some(107), 70),

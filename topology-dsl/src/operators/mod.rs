@@ -49,6 +49,8 @@ mod window_aggregate;
 mod window_count;
 mod window_reduce;
 mod window_table;
+mod windowed_aggregation;
+mod windowed_store;
 
 pub use aggregate::AggregateResult;
 pub use cogroup::CogroupedKStream;

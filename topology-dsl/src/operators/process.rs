@@ -108,7 +108,7 @@ mod tests {
     };
     use millstream_processor::{KeyValueStore, Result, StoreName, ValueAndTimestamp};
 
-    use crate::operators::test_support::{at, driver, pipe_all, text, written, written_at};
+    use crate::operators::test_support::{driver, pipe_all, pipe_at, text, written, written_at};
     use crate::{ConnectedStores, StoreOptions, StreamsBuilder};
 
     const TOTALS: StoreName<String, i64> = StoreName::new("totals");
@@ -236,7 +236,7 @@ mod tests {
         });
         let orders = driver.input_topic::<String, i64>("orders");
         for (value, millis) in [(500, 1_000), (5, 1_500), (501, 2_100)] {
-            orders.pipe_input_at("apples", value, at(millis)).expect("the record is processed");
+            pipe_at(&orders, "apples", value, millis);
         }
         let counts = [(text("orders"), 1_i64, 1_000), (text("orders"), 3, 2_100)];
         assert_eq!(written_at(&driver.output_topic("all")), counts);

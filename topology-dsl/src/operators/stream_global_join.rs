@@ -206,7 +206,7 @@ where
 #[cfg(test)]
 mod tests {
     use crate::operators::test_support::{
-        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+        driver, driver_without_commits, pipe_all, pipe_at, text, written, written_at,
     };
     use crate::{StoreName, StreamsBuilder};
 
@@ -224,7 +224,7 @@ mod tests {
         pipe_all(&prices, [("apples", Some(30)), ("pears", Some(40))]);
         pipe_all(&orders, [(1_u64, "apples"), (2, "pears"), (3, "plums")]);
         pipe_all(&prices, [("apples", None), ("pears", Some(41))]);
-        orders.pipe_input_at(4_u64, "pears", at(7)).expect("the record is processed");
+        pipe_at(&orders, 4_u64, "pears", 7);
         pipe_all(&orders, [(5_u64, "apples")]);
         let expected = [(1_u64, text("apples 30")), (2, text("pears 40")), (4, text("pears 41"))];
         let found = written_at(&driver.output_topic::<u64, String>("priced"));

@@ -183,7 +183,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use crate::operators::test_support::{at, driver, pipe_all, text, written, written_at};
+    use crate::operators::test_support::{driver, pipe_all, pipe_at, text, written, written_at};
 
     #[test]
     fn an_inner_join_drops_nulls_and_a_left_join_only_null_values() {
@@ -221,7 +221,7 @@ mod tests {
         pipe_all(&orders, [("apples", 1)]);
         pipe_all(&prices, [("apples", Some(30))]);
         assert_eq!(written(&driver.output_topic::<String, i64>("values")), []);
-        orders.pipe_input_at("apples", 2, at(7)).expect("the record is processed");
+        pipe_at(&orders, "apples", 2, 7);
         pipe_all(&prices, [("apples", None::<i64>)]);
         pipe_all(&orders, [("apples", 3)]);
         assert_eq!(written_at(&driver.output_topic("values")), [(text("apples"), 60_i64, 7)]);

@@ -125,7 +125,7 @@ where
 #[cfg(test)]
 mod tests {
     use crate::operators::test_support::{
-        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+        driver, driver_without_commits, pipe_all, pipe_at, text, written, written_at,
     };
     use crate::{StoreName, StoreOptions};
 
@@ -178,8 +178,8 @@ mod tests {
     fn a_group_has_the_latest_event_time_of_its_changes() {
         let driver = driver(totals);
         let orders = driver.input_topic::<String, String>("orders");
-        orders.pipe_input_at("1", "ann:5", at(100)).expect("the record is processed");
-        orders.pipe_input_at("2", "ann:7", at(50)).expect("the record is processed");
+        pipe_at(&orders, "1", "ann:5", 100);
+        pipe_at(&orders, "2", "ann:7", 50);
         let expected = [(text("ann"), 5_i64, 100), (text("ann"), 12, 100)];
         assert_eq!(written_at(&driver.output_topic("totals")), expected);
     }

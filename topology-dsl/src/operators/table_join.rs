@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
 use millstream_processor::{Change, ValueAndTimestamp};
 
-use super::rows::{RowLookup, RowRef, Rows, stored_rows};
+use super::rows::{RowLookup, RowRef, Rows, stored_or_computed_rows};
 use super::table_store::TableStore;
 use crate::join::TableJoinTarget;
 use crate::logical::{Operation, OperationId, OperationKind, TableJoinKind, WriteNode};
@@ -225,13 +225,7 @@ struct JoinMerge<K, R> {
 
 impl<K: Clone + 'static, R: Clone + 'static> JoinMerge<K, R> {
     fn write() -> WriteNode {
-        Box::new(|place| {
-            let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
-            place.add_processor(move |wiring| {
-                let open = |name: &String| TableStore::open(wiring, name, sends_old_values);
-                Ok(JoinMerge::<K, R> { store: store.as_ref().map(open).transpose()? })
-            })
-        })
+        TableStore::write_optional(|_, store, _| Ok(JoinMerge::<K, R> { store }))
     }
 }
 
@@ -271,10 +265,7 @@ where
     R: Clone + 'static,
     F: Fn(Option<&V>, Option<&V2>) -> Option<R> + Send + Sync + 'static,
 {
-    Rc::new(move |plan| {
-        if plan.operation(join_id).is_materialized {
-            return stored_rows(join_id)(plan);
-        }
+    stored_or_computed_rows(join_id, move |plan| {
         let (open_left, open_right, join) = (left(plan)?, right(plan)?, Arc::clone(&join));
         Ok(Arc::new(move |wiring: &Wiring<'_>| {
             let (left, right) = (open_left(wiring)?, open_right(wiring)?);
@@ -296,10 +287,7 @@ where
 {
     fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, R>>)) -> Result<(), Failure> {
         // One after the other, because both may be rows of one store.
-        let mut left: Option<ValueAndTimestamp<V>> = None;
-        self.left.read(key, &mut |row| {
-            left = row.map(|row| ValueAndTimestamp::new(row.value.clone(), row.timestamp));
-        })?;
+        let left = self.left.copy(key)?;
         self.right.read(key, &mut |right| {
             let value = (self.join)(left.as_ref().map(|row| &row.value), right.map(|row| row.value));
             let timestamp = left.as_ref().map(|row| row.timestamp).max(right.map(|row| row.timestamp));

@@ -1,7 +1,11 @@
 //! A table's store together with the rule when its changes go downstream: at each update, or at commit.
 
-use millstream_processor::api::{Failure, Headers, ProcessorContext, Record, Wiring};
+use std::sync::Arc;
+
+use millstream_processor::api::{Failure, Headers, Processor, ProcessorContext, Record, Wiring};
 use millstream_processor::{Change, KeyValueStore, Result, Timestamp, ValueAndTimestamp};
+
+use crate::logical::WriteNode;
 
 /// The store of a table as the node that keeps the table uses it.
 pub(super) struct TableStore<K, V> {
@@ -10,7 +14,33 @@ pub(super) struct TableStore<K, V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
-    pub(super) fn open(wiring: &Wiring<'_>, name: &str, sends_old_values: bool) -> Result<Self> {
+    /// Writes the node of a table that always keeps a store; `make` makes it for each task.
+    pub(super) fn write<P: Processor>(make: impl Fn(Self) -> P + Send + Sync + 'static) -> WriteNode {
+        let make = Arc::new(make);
+        Box::new(move |place| {
+            let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
+            let make = Arc::clone(&make);
+            place.add_processor(move |wiring| Ok(make(TableStore::open(wiring, &store, sends_old_values)?)))
+        })
+    }
+
+    /// Writes the node of a table that keeps a store only if it was planned to. `make` makes it for each task, of the store, if there is
+    /// one, and of whether changes carry old values.
+    pub(super) fn write_optional<P: Processor>(
+        make: impl Fn(&Wiring<'_>, Option<Self>, bool) -> Result<P> + Send + Sync + 'static,
+    ) -> WriteNode {
+        let make = Arc::new(make);
+        Box::new(move |place| {
+            let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
+            let make = Arc::clone(&make);
+            place.add_processor(move |wiring| {
+                let open = |name: &String| TableStore::open(wiring, name, sends_old_values);
+                make(wiring, store.as_ref().map(open).transpose()?, sends_old_values)
+            })
+        })
+    }
+
+    fn open(wiring: &Wiring<'_>, name: &str, sends_old_values: bool) -> Result<Self> {
         Ok(TableStore { store: wiring.key_value_store(name)?, sends_old_values })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
 use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp};
 
-use super::rows::{RowLookup, RowRef, Rows, stored_rows};
+use super::rows::{RowLookup, RowRef, Rows, stored_or_computed_rows};
 use super::table_store::TableStore;
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::options::ConnectedStores;
@@ -94,16 +94,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                 parents: vec![self.id],
                 name: None,
                 store: None,
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
-                    let supplier = Arc::clone(&supplier);
-                    place.add_processor(move |wiring| {
-                        let store = store
-                            .as_ref()
-                            .map(|name| TableStore::open(wiring, name, sends_old_values))
-                            .transpose()?;
-                        Ok(TableTransform { store, sends_old_values, transformer: supplier(wiring)? })
-                    })
+                write: TableStore::write_optional(move |wiring, store, sends_old_values| {
+                    Ok(TableTransform { store, sends_old_values, transformer: supplier(wiring)? })
                 }),
             },
             |id| transformed_rows(id, Rc::clone(&self.rows), for_lookups),
@@ -122,10 +114,7 @@ where
     V: Clone + 'static,
     T: ValueTransformer<Key = K, ValueIn = V>,
 {
-    Rc::new(move |plan| {
-        if plan.operation(table).is_materialized {
-            return stored_rows(table)(plan);
-        }
+    stored_or_computed_rows(table, move |plan| {
         let (open_parent, supplier) = (parent(plan)?, Arc::clone(&supplier));
         Ok(Arc::new(move |wiring: &Wiring<'_>| {
             let transformer = RefCell::new(supplier(wiring)?);
@@ -149,10 +138,7 @@ where
 {
     fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, T::ValueOut>>)) -> Result<(), Failure> {
         // Copied out, as the transformer may look into the store the row is in.
-        let mut row = None;
-        self.parent.read(key, &mut |found| {
-            row = found.map(|found| ValueAndTimestamp::new(found.value.clone(), found.timestamp));
-        })?;
+        let row = self.parent.copy(key)?;
         let (value, timestamp) = row.map_or((None, OF_NO_ROW), |row| (Some(row.value), row.timestamp));
         let value = self.transformer.borrow_mut().transform(key, value)?;
         use_row(value.as_ref().map(|value| ValueAndTimestamp::new(value, timestamp)));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
 use millstream_processor::{Change, Result, ValueAndTimestamp};
 
-use super::rows::{RowLookup, RowRef, Rows, stored_rows};
+use super::rows::{RowLookup, RowRef, Rows, stored_or_computed_rows};
 use super::table_store::TableStore;
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::table::KTable;
@@ -43,17 +43,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                 parents: vec![self.id],
                 name: None,
                 store: None,
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
+                write: TableStore::write_optional(move |_, store, sends_old_values| {
                     let function = Arc::clone(&function);
-                    place.add_processor(move |wiring| {
-                        let store = store
-                            .as_ref()
-                            .map(|name| TableStore::open(wiring, name, sends_old_values))
-                            .transpose()?;
-                        let function = Arc::clone(&function);
-                        Ok(TableView { store, sends_old_values, function, types: PhantomData })
-                    })
+                    Ok(TableView { store, sends_old_values, function, types: PhantomData })
                 }),
             },
             |id| computed_rows(id, Rc::clone(&self.rows), for_lookups),
@@ -72,10 +64,7 @@ where
     V: Clone + 'static,
     F: RowFunction<K, V>,
 {
-    Rc::new(move |plan| {
-        if plan.operation(view).is_materialized {
-            return stored_rows(view)(plan);
-        }
+    stored_or_computed_rows(view, move |plan| {
         let (open_parent, function) = (parent(plan)?, Arc::clone(&function));
         Ok(Arc::new(move |wiring: &Wiring<'_>| {
             Ok(Box::new(ComputedRows { parent: open_parent(wiring)?, function: Arc::clone(&function) }))

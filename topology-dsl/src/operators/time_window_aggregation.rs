@@ -1,19 +1,17 @@
 //! What `count`, `reduce` and `aggregate` in time windows have in common: one row per key and window, changed by each record.
 
 use std::marker::PhantomData;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{
-    Change, HasSerde, RecordField, SerdeRef, TimeWindowedSerde, WindowKind, Windowed,
+    Change, HasSerde, RecordField, TimeWindowedSerde, WindowKind, WindowStore, Windowed,
 };
 
 use super::late_records::LateRecords;
-use super::rows::window_rows;
 use super::stream_aggregation::Aggregation;
 use super::window_table::WindowTable;
-use crate::logical::{Operation, OperationKind, TypedTopic};
+use super::windowed_aggregation::WindowedAggregation;
 use crate::options::{Materialized, WindowsToStore};
 use crate::table::KTable;
 use crate::windowed::TimeWindowedKStream;
@@ -32,44 +30,20 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
         A: HasSerde,
         F: Fn(&K::NonNull, V, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
     {
-        let (windows, emit, change) = (self.windows, self.options.emit, Arc::new(change));
-        let late = self.options.late.clone();
+        let (windows, change) = (self.windows, Arc::new(change));
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
-        let key_serde: SerdeRef<_> = Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.size()));
         let drops_null_values = aggregation == Aggregation::Reduce;
-        let table = KTable::declare(
-            &self.grouped.graph,
-            Operation {
-                kind: OperationKind::StreamAggregate {
-                    prefix: aggregation.prefix(),
-                    is_count: aggregation == Aggregation::Count,
-                    grouping: self.grouped.grouping,
-                    topic: TypedTopic::<K, V>::of_types(),
-                },
-                parents: vec![self.grouped.stream],
-                name: None,
-                store: Some(store.into_window_plan(windows.to_store(emit))),
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
-                    let (change, late) = (Arc::clone(&change), late.clone());
-                    place.add_processor(move |wiring| {
-                        let (size, grace) = (to_millis(windows.size()), to_millis(windows.grace()));
-                        Ok(TimeWindowAggregation::<K, V, A, F> {
-                            table: WindowTable::open(wiring, &store, sends_old_values, size, emit, grace)?,
-                            windows,
-                            drops_null_values,
-                            late: LateRecords::open(wiring, late.as_deref()),
-                            change: Arc::clone(&change),
-                            types: PhantomData,
-                        })
-                    })
-                }),
-            },
-            window_rows,
-        );
-        let graph = Rc::clone(&self.grouped.graph);
-        graph.borrow_mut().set_key_serde(table.id, key_serde);
-        table
+        let declared = WindowedAggregation {
+            aggregation,
+            key_serde: Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.size())),
+            store: store.into_window_plan(windows.to_store(self.options.emit)),
+            delay: to_millis(windows.grace()),
+            to_end: to_millis(windows.size()),
+        };
+        self.grouped.declare_windowed_aggregation(&self.options, declared, move |table, late| {
+            let (change, types) = (Arc::clone(&change), PhantomData);
+            TimeWindowAggregation::<K, V, A, F> { table, windows, drops_null_values, late, change, types }
+        })
     }
 }
 
@@ -81,7 +55,7 @@ impl TimeSpans {
 }
 
 struct TimeWindowAggregation<K: RecordField, V, A, F> {
-    table: WindowTable<K::NonNull, A>,
+    table: WindowTable<WindowStore<K::NonNull, A>>,
     windows: TimeSpans,
     drops_null_values: bool,
     late: LateRecords<K, V>,
@@ -127,8 +101,8 @@ where
                 break;
             };
             let change = &self.change;
-            self.table.aggregate(&key, window, timestamp, &headers, context, |key, current| {
-                change(key, value, current)
+            self.table.aggregate(&key, window, timestamp, &headers, context, |current| {
+                change(&key, value, current)
             })?;
         }
         if let Some(value) = value.filter(|_| is_late) {
@@ -151,7 +125,9 @@ where
 mod tests {
     use std::sync::Arc;
 
-    use crate::operators::test_support::{at, driver, driver_without_commits, text, written, written_at};
+    use crate::operators::test_support::{
+        at, driver, driver_without_commits, pipe_at, text, written, written_at,
+    };
     use crate::{
         HasSerde, StoreOptions, TimeWindowedSerde, TimeWindows, UnlimitedWindows, Window, WindowStoreName,
         Windowed, millis,
@@ -171,7 +147,7 @@ mod tests {
         });
         let orders = driver.input_topic::<Option<String>, Option<i64>>("orders");
         for (key, value) in [(Some("apples"), Some(1_i64)), (Some("apples"), None), (None, Some(1))] {
-            orders.pipe_input_at(key.map(text), value, at(5)).expect("the record is processed");
+            pipe_at(&orders, key.map(text), value, 5);
         }
         let counts = driver.window_store(COUNTS).expect("it is there");
         let row = counts.fetch(&text("apples"), at(0)).expect("it can be read");
@@ -188,7 +164,7 @@ mod tests {
         });
         let orders = driver.input_topic::<String, Option<i64>>("orders");
         for (time, value) in [(12, Some(1_i64)), (6, Some(2)), (3, Some(3)), (2, None)] {
-            orders.pipe_input_at("apples", value, at(time)).expect("the record is processed");
+            pipe_at(&orders, "apples", value, time);
         }
         let late = written_at(&driver.output_topic::<String, Option<i64>>("late"));
         assert_eq!(late, [(text("apples"), Some(3), 3), (text("apples"), None, 2)]);
@@ -210,7 +186,7 @@ mod tests {
         let orders = driver.input_topic::<String, String>("orders");
         // If the failed record counted, stream time would be past the window of the last one.
         for (order, time) in [("5", 7), ("some", 99), ("2", 8)] {
-            orders.pipe_input_at("apples", order, at(time)).expect("the record is processed");
+            pipe_at(&orders, "apples", order, time);
         }
         let sums = written(&driver.output_topic::<i64, Option<i64>>("sums"));
         assert_eq!(sums, [(0, Some(5)), (5, Some(5)), (0, Some(7)), (5, Some(7))]);
@@ -227,7 +203,7 @@ mod tests {
         let keys = Arc::new(TimeWindowedSerde::new(String::serde(), millis(10)));
         let counts = driver.output_topic_with_serdes("counts", keys, u64::serde());
         for time in [1, 2, 15, 3] {
-            orders.pipe_input_at("apples", 1, at(time)).expect("the record is processed");
+            pipe_at(&orders, "apples", 1, time);
         }
         assert!(counts.is_empty());
         driver.commit().expect("the commit succeeds");
@@ -246,7 +222,7 @@ mod tests {
         });
         let orders = driver.input_topic::<String, i64>("orders");
         for time in [7, 1_000_000, 4, 5] {
-            orders.pipe_input_at("apples", 1, at(time)).expect("the record is processed");
+            pipe_at(&orders, "apples", 1, time);
         }
         let counts = driver.window_store(COUNTS).expect("it is there");
         let rows: Vec<_> =
@@ -269,7 +245,7 @@ mod tests {
         });
         let orders = driver.input_topic::<String, i64>("orders");
         for time in [1, 2, 15] {
-            orders.pipe_input_at("apples", 1, at(time)).expect("the record is processed");
+            pipe_at(&orders, "apples", 1, time);
         }
         let asked = driver.input_topic::<String, i64>("asked");
         for start in [0, 10, 20] {
@@ -289,7 +265,7 @@ mod tests {
         });
         let orders = driver.input_topic::<String, i64>("orders");
         for time in [1, 2, 15, 16, 17] {
-            orders.pipe_input_at("apples", 1, at(time)).expect("the record is processed");
+            pipe_at(&orders, "apples", 1, time);
         }
         let totals = written(&driver.output_topic::<String, Option<u64>>("totals"));
         assert_eq!(totals.last(), Some(&(text("apples"), Some(5))), "{totals:?}");

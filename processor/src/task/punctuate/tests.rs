@@ -117,6 +117,12 @@ fn builder(
     Ok(TopologyTestDriver::builder(topology(diary, kinds)?).settings(settings).starting_at(start))
 }
 
+/// A task that has begun, and whose processor has scheduled these; with what happens in it.
+fn begun(kinds: &[PunctuationType], reaction: Reaction) -> Result<(TopologyTestDriver, Diary)> {
+    let diary = Diary::default();
+    Ok((builder(&diary, kinds, reaction)?.build()?, diary))
+}
+
 fn pipe(driver: &TopologyTestDriver, value: i64, at: i64) -> Result<()> {
     driver.input_topic::<String, i64>("orders").pipe_input_at("apples", value, Timestamp::from_millis(at))
 }
@@ -128,8 +134,7 @@ fn newest(driver: &TopologyTestDriver) -> Result<Vec<(i64, i64)>> {
 
 #[test]
 fn a_life_is_init_then_records_and_punctuations_then_close() -> Result<()> {
-    let diary = Diary::default();
-    let driver = builder(&diary, &[PunctuationType::StreamTime], Reaction::Fail)?.build()?;
+    let (driver, diary) = begun(&[PunctuationType::StreamTime], Reaction::Fail)?;
     assert_eq!(diary.read(), ["made for 0_0 of test", "init at None, 500"]);
     for (value, at) in [(1, 100), (2, 900), (3, 5_300), (4, 4_000), (5, 6_000)] {
         pipe(&driver, value, at)?;
@@ -153,8 +158,7 @@ fn a_life_is_init_then_records_and_punctuations_then_close() -> Result<()> {
 
 #[test]
 fn a_stalled_wall_clock_is_one_call() -> Result<()> {
-    let diary = Diary::default();
-    let driver = builder(&diary, &[PunctuationType::WallClockTime], Reaction::Fail)?.build()?;
+    let (driver, diary) = begun(&[PunctuationType::WallClockTime], Reaction::Fail)?;
     diary.read();
     for millis in [999, 1, 10_250, 749, 1] {
         driver.advance_wall_clock_time(Duration::from_millis(millis))?;
@@ -165,9 +169,8 @@ fn a_stalled_wall_clock_is_one_call() -> Result<()> {
 
 #[test]
 fn what_was_cancelled_is_not_called() -> Result<()> {
-    let diary = Diary::default();
     let kinds = [PunctuationType::StreamTime, PunctuationType::WallClockTime];
-    let driver = builder(&diary, &kinds, Reaction::Fail)?.build()?;
+    let (driver, diary) = begun(&kinds, Reaction::Fail)?;
     driver.input_topic::<String, i64>("orders").pipe_input("cancel", 1)?;
     driver.advance_wall_clock_time(10 * SECOND)?;
     assert_eq!(diary.read().len(), 3, "made, begun, and one order");
@@ -176,8 +179,7 @@ fn what_was_cancelled_is_not_called() -> Result<()> {
 
 #[test]
 fn a_punctuation_that_fails_is_taken_back_and_the_schedule_goes_on() -> Result<()> {
-    let diary = Diary::default();
-    let driver = builder(&diary, &[PunctuationType::WallClockTime], Reaction::Skip)?.build()?;
+    let (driver, _) = begun(&[PunctuationType::WallClockTime], Reaction::Skip)?;
     pipe(&driver, -7, 0)?;
     driver.advance_wall_clock_time(SECOND)?;
     assert_eq!((newest(&driver)?, driver.skipped_records()), (vec![], 1));
@@ -191,8 +193,7 @@ fn a_punctuation_that_fails_is_taken_back_and_the_schedule_goes_on() -> Result<(
 
 #[test]
 fn a_punctuation_that_fails_may_end_the_thread_or_leave_a_dead_letter() -> Result<()> {
-    let diary = Diary::default();
-    let driver = builder(&diary, &[PunctuationType::WallClockTime], Reaction::Fail)?.build()?;
+    let (driver, _) = begun(&[PunctuationType::WallClockTime], Reaction::Fail)?;
     pipe(&driver, -7, 0)?;
     let error = driver.advance_wall_clock_time(SECOND).expect_err("its handler fails");
     assert_eq!((error.kind(), error.node(), error.location()), (ErrorKind::Record, Some("subject"), None));
@@ -202,7 +203,7 @@ fn a_punctuation_that_fails_may_end_the_thread_or_leave_a_dead_letter() -> Resul
         "{text}"
     );
 
-    let driver = builder(&diary, &[PunctuationType::WallClockTime], Reaction::DeadLetter)?.build()?;
+    let (driver, _) = begun(&[PunctuationType::WallClockTime], Reaction::DeadLetter)?;
     pipe(&driver, -7, 0)?;
     driver.advance_wall_clock_time(SECOND)?;
     let letters = driver.output_topic::<Option<String>, Option<i64>>("test-dead-letters");

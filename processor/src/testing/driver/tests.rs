@@ -8,7 +8,7 @@ use super::*;
 use crate::api::{Failure, Processor, ProcessorContext, Punctuation, PunctuationType, Record};
 use crate::error::ErrorKind;
 use crate::handlers::{Handlers, Reaction};
-use crate::topology::{Consumed, Sink, SinkTopic, TopicName};
+use crate::topology::{Consumed, Sink};
 
 const COUNTS: StoreName<String, i64> = StoreName::new("counts");
 
@@ -48,17 +48,15 @@ impl Processor for Count {
 /// Counts orders whose event time is their value.
 fn driver() -> Result<TopologyTestDriver> {
     let mut topology = Topology::new();
-    let orders = vec![TopicName::External("orders".into())];
-    let consumed = Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde())
+    let consumed = Consumed::with(String::serde(), i64::serde())
         .with_timestamp_extractor(|_sku, time, _| Timestamp::from_millis(*time));
-    topology.add_source("orders", orders, consumed)?;
-    let counts = KeyValueStoreBuilder::<String, i64>::new("counts", HasSerde::serde(), HasSerde::serde());
+    topology.add_source("orders", ["orders"], consumed)?;
+    let counts = KeyValueStoreBuilder::new(COUNTS.name(), String::serde(), i64::serde());
     topology.add_state_store(Arc::new(counts))?;
-    topology.add_processor("count", &["orders"], &["counts"], |wiring| {
-        Ok(Count { counts: wiring.key_value_store("counts")? })
+    topology.add_processor("count", &["orders"], &[COUNTS.name()], |wiring| {
+        Ok(Count { counts: wiring.store(COUNTS)? })
     })?;
-    let emitted = SinkTopic::<String, i64>::Fixed(TopicName::External("emitted".into()));
-    topology.add_sink("emitted", &["count"], emitted, HasSerde::serde(), HasSerde::serde())?;
+    topology.add_sink("emitted", &["count"], "emitted", String::serde(), i64::serde())?;
     let mut settings = Settings::new("none");
     settings.handlers = Handlers::all(Reaction::Skip);
     TopologyTestDriver::builder(topology).settings(settings).commit_by_hand().build()

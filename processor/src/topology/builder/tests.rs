@@ -4,28 +4,10 @@ use std::sync::Arc;
 
 use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, StoreBuilder};
 
-use crate::api::{Failure, Processor, ProcessorContext, Record};
 use crate::error::Result;
 use crate::testing::TopologyTestDriver;
+use crate::testing::pass_on::PassOn;
 use crate::topology::{Consumed, Topology};
-
-/// Hands orders on.
-struct PassOn;
-
-impl Processor for PassOn {
-    type KeyIn = String;
-    type ValueIn = i64;
-    type KeyOut = String;
-    type ValueOut = i64;
-
-    fn process(
-        &mut self,
-        order: Record<String, i64>,
-        context: &mut ProcessorContext<'_, String, i64>,
-    ) -> Result<(), Failure> {
-        context.forward(order)
-    }
-}
 
 fn store(name: &str) -> Arc<dyn StoreBuilder> {
     Arc::new(KeyValueStoreBuilder::new(name, String::serde(), i64::serde()))

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{
     Change, HasSerde, KeyValueStore, SerdeRef, SubscriptionInstruction, SubscriptionResponseWrapper,
-    SubscriptionWrapper, ValueAndTimestamp, append_subscription_prefix,
+    SubscriptionWrapper, append_subscription_prefix,
 };
 
 use crate::operators::rows::Rows;
@@ -38,12 +38,10 @@ impl<K: HasSerde, KF: HasSerde, VF: HasSerde> Processor for AnswerSubscription<K
         if instruction == SubscriptionInstruction::DeleteKeyNoPropagate {
             return Ok(());
         }
-        let mut found: Option<ValueAndTimestamp<VF>> = None;
-        if let Some(foreign_key) = &key {
-            self.rows.read(foreign_key, &mut |row| {
-                found = row.map(|row| ValueAndTimestamp::new(row.value.clone(), row.timestamp));
-            })?;
-        }
+        let found = match &key {
+            Some(foreign_key) => self.rows.copy(foreign_key)?,
+            None => None,
+        };
         let timestamp = found.as_ref().map_or(timestamp, |row| timestamp.max(row.timestamp));
         let foreign_value = match (instruction, found) {
             (SubscriptionInstruction::DeleteKeyAndPropagate, _) => None,

@@ -8,7 +8,7 @@ use millstream_processor::topology::TopicName;
 
 use super::ForeignKeyJoinKind;
 use crate::operators::test_support::{
-    at, driver, driver_without_commits, pipe_all, text, written, written_at,
+    change_row, driver, driver_without_commits, pipe_all, table, text, written, written_at,
 };
 use crate::{KTable, StoreName, StreamsBuilder};
 
@@ -19,10 +19,6 @@ const SUBSCRIPTIONS: &str = "test-of-customers-subscription-store-changelog";
 
 /// A change of a table: topic, key, value and event time.
 type Step = (&'static str, &'static str, Option<&'static str>, i64);
-
-fn table(builder: &StreamsBuilder, topic: &str) -> KTable<String, String> {
-    builder.table(topic)
-}
 
 /// The customer of an order, `ann:5`; an order may have none, `:5`.
 fn customer(order: &str) -> Option<String> {
@@ -52,8 +48,7 @@ fn orders_of_customers(kind: ForeignKeyJoinKind) -> impl Fn(&StreamsBuilder) {
 }
 
 fn change(driver: &TopologyTestDriver, (topic, key, value, time): Step) {
-    let topic = driver.input_topic::<String, Option<String>>(topic);
-    topic.pipe_input_at(key, value.map(str::to_string), at(time)).expect("the record is processed");
+    change_row(driver, topic, key, value, time);
 }
 
 /// What was written to `out` since the last look, as `key=value@time`.

@@ -7,7 +7,7 @@ use millstream_processor::testing::TopologyTestDriver;
 
 use super::TableJoinKind;
 use crate::operators::test_support::{
-    at, driver, driver_without_commits, pipe_all, text, written, written_at,
+    change_row, driver, driver_without_commits, pipe_all, table, text, written, written_at,
 };
 use crate::{KTable, StoreName, StoreOptions, StreamsBuilder};
 
@@ -34,10 +34,6 @@ const CHANGES: [Step; 13] = [
     ("a", None, 40),
     ("b", None, 50),
 ];
-
-fn table(builder: &StreamsBuilder, topic: &str) -> KTable<String, String> {
-    builder.table(topic)
-}
 
 /// Both values with a slash between them; a dash is none.
 fn join(
@@ -78,8 +74,7 @@ fn trace_to_out(table: &KTable<String, String>) {
 
 fn change(driver: &TopologyTestDriver, changes: &[Step]) {
     for (topic, value, time) in changes {
-        let topic = driver.input_topic::<String, Option<String>>(topic);
-        topic.pipe_input_at("k", value.map(str::to_string), at(*time)).expect("the record is processed");
+        change_row(driver, topic, "k", *value, *time);
     }
 }
 
