@@ -35,9 +35,10 @@ pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{
-    ChangeSerde, SubscriptionInstruction, SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde,
-    SubscriptionWrapper, SubscriptionWrapperSerde, TimedLayout, ValueHash, append_subscription_prefix,
-    changelog_topic, murmur2, partition_for_key, repartition_topic,
+    ChangeSerde, JoinSide, LeftOrRightValue, LeftOrRightValueSerde, ListSerde, SubscriptionInstruction,
+    SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde, SubscriptionWrapper,
+    SubscriptionWrapperSerde, TimedLayout, ValueHash, append_subscription_prefix, begin_waiting_key,
+    changelog_topic, murmur2, partition_for_key, repartition_topic, split_waiting_key,
 };
 pub use key_range::{Direction, KeyRange};
 pub use layer::{ChangelogEntry, StoreStats};

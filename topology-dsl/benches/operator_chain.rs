@@ -1,8 +1,10 @@
 //! What a record costs in the engine, without Kafka and RocksDB: `make bench-operators`.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use millstream::StreamWithin;
 use millstream::prelude::*;
 use millstream::testing::{PreparedRecords, TopologyBench};
 
@@ -24,6 +26,12 @@ fn main() -> Result<()> {
         input.group_by_key().count(COUNTS).to_stream().to("output");
     })?;
     join(&mut criterion)?;
+    join_streams(&mut criterion, "stream-stream join", |orders, payments| {
+        orders.join(payments, |order, payment| order + payment).to("output");
+    })?;
+    join_streams(&mut criterion, "stream-stream left join", |orders, payments| {
+        orders.left_join(payments, |order, payment| order + payment.unwrap_or(&0)).to("output");
+    })?;
     criterion.final_summary();
     Ok(())
 }
@@ -49,6 +57,44 @@ fn join(criterion: &mut Criterion) -> Result<()> {
     bench.process(&prices)?;
     let records = orders(&bench)?;
     run(criterion, "stream-table join", bench, &records);
+    Ok(())
+}
+
+/// Nine of ten orders find their payments.
+fn join_streams(
+    criterion: &mut Criterion,
+    name: &str,
+    declare: impl FnOnce(StreamWithin<String, i64>, &KStream<String, i64>),
+) -> Result<()> {
+    let builder = StreamsBuilder::new();
+    // Records of one key are a second apart. All orders come before all payments.
+    let windows = JoinWindows::of_time_difference_and_grace(millis(400), seconds(11));
+    let orders = builder.stream::<String, i64>("input").within(windows);
+    declare(orders, &builder.stream("payments"));
+    let bench = RefCell::new(TopologyBench::new(builder.build()?)?);
+    let (mut group, mut passed) = (criterion.benchmark_group("operators"), 0);
+    group.throughput(Throughput::Elements((RECORDS + RECORDS * 9 / 10) as u64));
+    group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+        let prepare = || {
+            let times = passed..passed + RECORDS;
+            passed += RECORDS;
+            let of = |topic: &str, is_there: fn(&i64) -> bool| {
+                let records = times.clone().filter(is_there).map(|n| (sku(n), n, Timestamp::from_millis(n)));
+                bench.borrow().prepare(topic, records).expect("the records can be written")
+            };
+            [of("input", |_| true), of("payments", |n| n % 10 != 0)]
+        };
+        let join = |records: [PreparedRecords; 2]| {
+            let mut bench = bench.borrow_mut();
+            for records in &records {
+                bench.process(records).expect("the records can be processed");
+            }
+            bench.commit().expect("the stores can be committed");
+            black_box(bench.delivered())
+        };
+        bencher.iter_batched(prepare, join, BatchSize::PerIteration);
+    });
+    group.finish();
     Ok(())
 }
 

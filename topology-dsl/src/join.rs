@@ -15,7 +15,8 @@ use crate::table::KTable;
     label = "the key types differ, or this is no table",
     note = "a join needs equal keys on both sides: give the stream the table's keys with `select_key` first",
     note = "a table is joined by reference: `orders.join(&products, ..)`",
-    note = "a global table is joined by a key of your choice: `orders.on(|id, order| order.sku.clone()).join(&products, ..)`"
+    note = "a global table is joined by a key of your choice: `orders.on(|id, order| order.sku.clone()).join(&products, ..)`",
+    note = "another stream is joined within a span of time: `orders.within(minutes(5)).join(&payments, ..)`"
 )]
 pub trait JoinTarget<K>: sealed::Sealed {
     /// The value the join finds on the other side.

@@ -78,12 +78,16 @@ pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, CogroupedKStream, Split, StreamOn, TableOn, ValueTransformer};
-pub use options::{AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions};
+pub use operators::{
+    AggregateResult, CogroupedKStream, Split, StreamOn, StreamWithin, TableOn, ValueTransformer,
+};
+pub use options::{
+    AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions, StreamJoined,
+};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
 pub use windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream, WindowDefinition};
-pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
+pub use windows::{EmitStrategy, JoinWindows, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
 /// The README's program must compile.
 #[cfg(doctest)]
@@ -95,6 +99,9 @@ pub struct Readme;
 pub mod guide {
     #[doc = include_str!("../../docs/guide/first-topology.md")]
     pub struct FirstTopology;
+
+    #[doc = include_str!("../../docs/guide/joins.md")]
+    pub struct Joins;
 
     #[doc = include_str!("../../docs/guide/keys-and-partitions.md")]
     pub struct KeysAndPartitions;

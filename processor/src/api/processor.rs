@@ -1,5 +1,9 @@
 //! A processor: what a user writes, and the node that runs it.
 
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_state_stores::{
@@ -221,6 +225,8 @@ pub struct Wiring<'a> {
     /// The number of an output topic, by its name in Kafka.
     pub(crate) topic_index: &'a dyn Fn(&str) -> TopicIndex,
     pub(crate) partition_count: &'a PartitionCount,
+    /// What the nodes of the task share, by the names they share it under.
+    pub(crate) shared: &'a RefCell<BTreeMap<String, Rc<dyn Any>>>,
 }
 
 impl Wiring<'_> {
@@ -303,6 +309,73 @@ impl Wiring<'_> {
     /// `Invalid` if there is no such global store, or it holds other types.
     pub fn global_store<K: 'static, V: 'static>(&self, name: &str) -> Result<CommittedStore<K, V>> {
         self.globals.store(name)
+    }
+
+    /// What several nodes of one task share beside their stores: made by the first of them that asks for this name, and gone with the task.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// use millstream_processor::HasSerde;
+    /// use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream_processor::testing::TopologyTestDriver;
+    /// use millstream_processor::topology::{Consumed, Topology};
+    ///
+    /// /// Lets a number of records pass, whichever of its instances they come through.
+    /// struct First { left: Rc<Cell<u32>> }
+    ///
+    /// impl Processor for First {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         let Some(left) = self.left.get().checked_sub(1) else { return Ok(()) };
+    ///         self.left.set(left);
+    ///         context.forward(order)
+    ///     }
+    /// }
+    ///
+    /// let mut topology = Topology::new();
+    /// for source in ["web-orders", "shop-orders"] {
+    ///     topology.add_source(source, [source], Consumed::with(String::serde(), i64::serde()))?;
+    ///     let first = format!("first-{source}");
+    ///     topology.add_processor(&first, &[source], &[], |wiring| {
+    ///         Ok(First { left: wiring.shared("first-orders", || Cell::new(1))? })
+    ///     })?;
+    /// }
+    /// let first = ["first-web-orders", "first-shop-orders"];
+    /// topology.add_sink("first", &first, "first-orders", String::serde(), i64::serde())?;
+    ///
+    /// let driver = TopologyTestDriver::new(topology)?;
+    /// driver.input_topic::<String, i64>("shop-orders").pipe_input("apples", 3)?;
+    /// driver.input_topic::<String, i64>("web-orders").pipe_input("pears", 5)?;
+    /// let first = driver.output_topic::<String, i64>("first-orders");
+    /// assert_eq!(first.read_key_values_to_list()?, [("apples".to_string(), 3)]);
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if another node shares something of another type under this name.
+    pub fn shared<T: 'static>(&self, name: &str, make: impl FnOnce() -> T) -> Result<Rc<T>> {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(shared) = shared.get(name) {
+            return Rc::clone(shared).downcast().map_err(|_| {
+                let (node, wanted) = (self.node, std::any::type_name::<T>());
+                Error::invalid(format!(
+                    "node {node} shares a {wanted} as {name}, under which another node shares something else"
+                ))
+            });
+        }
+        let made = Rc::new(make());
+        shared.insert(name.to_string(), Rc::clone(&made) as Rc<dyn Any>);
+        Ok(made)
     }
 
     /// A sink that this processor writes to by itself, beside what it forwards: records it sets aside, say. It is no node of the topology.

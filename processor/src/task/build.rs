@@ -156,7 +156,7 @@ impl TaskPlan {
         let outputs = RefCell::new(context.outputs());
         let topic_index = |topic: &str| outputs.borrow_mut().topic(topic);
         let mut inputs: BTreeMap<usize, ErasedInput> = BTreeMap::new();
-        let mut nodes = Nodes::default();
+        let (mut nodes, shared) = (Nodes::default(), RefCell::default());
         let mut queues = Vec::new();
         let mut sources = Vec::new();
         for index in self.subtopology.nodes.iter().rev() {
@@ -201,6 +201,7 @@ impl TaskPlan {
                         globals: &self.globals,
                         topic_index: &topic_index,
                         partition_count: &self.partition_count,
+                        shared: &shared,
                     },
                 },
             )?;

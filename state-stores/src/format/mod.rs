@@ -6,6 +6,8 @@ pub(crate) mod metadata;
 pub(crate) mod row;
 
 mod change;
+mod join_side;
+mod list;
 mod murmur3;
 mod partition;
 mod subscription;
@@ -15,6 +17,10 @@ mod topics;
 mod value_hash;
 
 pub use change::ChangeSerde;
+pub use join_side::{
+    JoinSide, LeftOrRightValue, LeftOrRightValueSerde, begin_waiting_key, split_waiting_key,
+};
+pub use list::ListSerde;
 pub use partition::{murmur2, partition_for_key};
 pub use subscription::{
     SubscriptionInstruction, SubscriptionWrapper, SubscriptionWrapperSerde, append_subscription_prefix,

@@ -51,6 +51,8 @@ pub(crate) struct CachedRows<V> {
     undo: Vec<UndoStep<V>>,
     /// The record that `undo` belongs to.
     undo_record: u64,
+    /// How many records' changes were undone.
+    undone_records: u64,
     is_poisoned: bool,
     hits: u64,
     misses: u64,
@@ -94,6 +96,7 @@ impl<V: Clone> CachedRows<V> {
             table: Table::new(),
             undo: Vec::new(),
             undo_record: 0,
+            undone_records: 0,
             is_poisoned: false,
             hits: 0,
             misses: 0,
@@ -320,8 +323,14 @@ impl<V: Clone> CachedRows<V> {
     pub(super) fn undo_record(&mut self) {
         if self.undo_record == self.context.record.get() {
             while self.undo_one() {}
+            self.undone_records += 1;
             self.is_poisoned = false;
         }
+    }
+
+    /// How many records' changes were undone.
+    pub(crate) fn undone_records(&self) -> u64 {
+        self.undone_records
     }
 
     pub(super) fn uncommitted(&self) -> Uncommitted {

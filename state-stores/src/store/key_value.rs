@@ -213,6 +213,27 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         self.range(..)
     }
 
+    /// How many records failed and had their changes of this store taken back. What a processor keeps in fields about the rows may not hold
+    /// any more when it is another number than before.
+    ///
+    /// ```
+    /// # use millstream_state_stores::*;
+    /// # use std::sync::Arc;
+    /// # let builder = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+    /// # let options = TaskStoresOptions { undo: true, ..TaskStoresOptions::default() };
+    /// # let mut stores = TaskStores::open(TaskId { subtopology: 0, partition: 0 }, "shop", None,
+    /// #     StateMemory::new(16 << 20), options, &[Arc::new(builder)])?;
+    /// let stock = stores.key_value::<String, i64>("stock")?;
+    /// stores.begin_record();
+    /// stock.put(&"apples".to_string(), Some(ValueAndTimestamp::new(3, Timestamp::from_millis(0))))?;
+    /// stores.undo_record();
+    /// assert_eq!((stock.get(&"apples".to_string())?, stock.undone_records()), (None, 1));
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    pub fn undone_records(&self) -> u64 {
+        self.inner.rows.borrow().undone_records()
+    }
+
     /// What changed since the last commit: per key its committed value and its newest, in the order in which the keys were
     /// first changed. A cached store's changes are forwarded from here, right before they are committed; keys that
     /// came and went since are left out. Nothing is consumed: the commit does that.

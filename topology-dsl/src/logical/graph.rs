@@ -9,6 +9,7 @@ use millstream_processor::{Error, Result, SerdeRef, Topology};
 
 use super::foreign_key_join::ForeignKeyJoinNodes;
 use super::repartition::RepartitionEdges;
+use super::stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNodes};
 use super::table_join::TableJoinKind;
 use super::write::Place;
 use crate::options::StorePlan;
@@ -111,6 +112,15 @@ pub(crate) enum OperationKind {
     GlobalJoin { accepts_null_keys: bool },
     /// Joins a stream (the first parent) with a table (the second).
     StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
+    /// Joins two streams within a span of time.
+    StreamStreamJoin {
+        kind: StreamStreamJoinKind,
+        /// The name its stores were given.
+        store_name: Option<String>,
+        /// Of the left stream, and of the right one.
+        topics: [Box<dyn RepartitionEdges>; 2],
+        nodes: Box<dyn StreamStreamJoinNodes>,
+    },
     /// Joins two tables by equal keys: a node for the changes of each side, then the operator's own.
     TableJoin { kind: TableJoinKind, write_sides: [WriteNode; 2] },
     /// Joins a table (the first parent) with another (the second) by a key in the first one's rows.

@@ -9,6 +9,7 @@ mod graph;
 mod names;
 mod plan;
 mod repartition;
+mod stream_stream_join;
 mod table_join;
 mod tables;
 mod write;
@@ -20,5 +21,6 @@ pub(crate) use graph::{
 };
 pub(crate) use plan::Plan;
 pub(crate) use repartition::TypedTopic;
+pub(crate) use stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNames, StreamStreamJoinNodes};
 pub(crate) use table_join::TableJoinKind;
 pub(crate) use write::Place;

@@ -10,6 +10,7 @@ use millstream_processor::{Error, Result};
 use super::foreign_key_join::ForeignKeyJoinPart;
 use super::graph::{CogroupedInput, Graph, GroupingId, KeyEffect, Operation, OperationId, OperationKind};
 use super::names::{Names, RepartitionNames};
+use super::stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNames};
 
 /// A node to be written, or the three nodes around a repartition topic.
 pub(crate) struct PlannedNode {
@@ -40,6 +41,10 @@ pub(crate) enum PlannedKind {
         filter: Option<String>,
         sink: String,
     },
+    /// The node that keeps the records of one side of a join of streams.
+    StreamWindow { operation: OperationId, store: String },
+    /// The nodes that join the records of either side, and the one in which the results meet.
+    StreamStreamJoin { operation: OperationId, names: StreamStreamJoinNames },
     /// The nodes for the changes of either side, and the one in which they meet.
     TableJoin { operation: OperationId, sides: [String; 2] },
     /// The nodes of one part of a foreign-key join.
@@ -102,12 +107,11 @@ impl Plan {
 
     /// A left join emits records without a key too, so no repartition topic above it may leave them out (KIP-962).
     fn keep_null_keys_above_left_joins(&mut self, graph: &Graph) {
-        let accepting = graph.ids().filter(|id| {
-            matches!(
-                graph.operation(*id).kind,
-                OperationKind::StreamTableJoin { accepts_null_keys: true, .. }
-                    | OperationKind::GlobalJoin { accepts_null_keys: true, .. }
-            )
+        let accepting = graph.ids().filter(|id| match graph.operation(*id).kind {
+            OperationKind::StreamTableJoin { accepts_null_keys, .. }
+            | OperationKind::GlobalJoin { accepts_null_keys } => accepts_null_keys,
+            OperationKind::StreamStreamJoin { kind, .. } => kind != StreamStreamJoinKind::Inner,
+            _ => false,
         });
         let mut pending: Vec<usize> = accepting.map(|id| self.operation(id).node).collect();
         while let Some(node) = pending.pop() {
@@ -213,6 +217,9 @@ impl Planner<'_> {
                 self.table_aggregate(id, operation, prefix, *grouping)
             }
             OperationKind::StreamTableJoin { prefix, .. } => self.stream_table_join(id, operation, prefix),
+            OperationKind::StreamStreamJoin { kind, store_name, .. } => {
+                self.stream_stream_join(id, operation, *kind, store_name.as_deref())
+            }
             OperationKind::TableJoin { .. } => self.table_join(id, operation),
             OperationKind::ForeignKeyJoin { .. } => self.foreign_key_join(id, operation),
         })
@@ -401,25 +408,40 @@ impl Planner<'_> {
 
     fn stream_table_join(&mut self, id: OperationId, operation: &Operation, prefix: &str) -> OperationPlan {
         let name = operation.name.as_deref();
-        let (stream_id, table_id) = (operation.parents[0], operation.parents[1]);
-        let stream = self.plan.operation(stream_id).clone();
-        let (parent, mut sources) = if stream.needs_repartition {
-            let base = name.map_or_else(|| self.plan.nodes[stream.node].name.clone(), str::to_string);
-            let names = self.names.repartition(&base);
-            let node = match stream.join_repartition.filter(|_| name.is_none()) {
-                Some(shared) => shared,
-                None => self.repartition_node(id, stream.node, names, None),
-            };
-            self.plan.operations[stream_id.index()].join_repartition = Some(node);
-            (node, BTreeSet::from([node]))
-        } else {
-            (stream.node, stream.sources)
-        };
-        sources.extend(&self.plan.operation(table_id).sources);
+        let (stream, table) = (operation.parents[0], operation.parents[1]);
+        let (parent, mut sources) = self.joined_stream(id, stream, 0, name);
+        sources.extend(&self.plan.operation(table).sources);
         self.plan.copartitioned.push(sources.clone());
         let name = self.names.given_or_node(name, prefix);
         let node = self.node(name, vec![parent], PlannedKind::Node(id));
         OperationPlan { node, sources, ..OperationPlan::default() }
+    }
+
+    /// The node through which a stream comes to a join, by a repartition topic where its keys changed; and its sources from there on.
+    /// Joins that give the topic no name share it.
+    pub(super) fn joined_stream(
+        &mut self,
+        id: OperationId,
+        stream_id: OperationId,
+        input: usize,
+        given: Option<&str>,
+    ) -> (usize, BTreeSet<usize>) {
+        let stream = self.plan.operation(stream_id).clone();
+        if !stream.needs_repartition {
+            return (stream.node, stream.sources);
+        }
+        let base = given.map_or_else(|| self.plan.nodes[stream.node].name.clone(), str::to_string);
+        let names = self.names.repartition(&base);
+        let node = match stream.join_repartition.filter(|_| given.is_none()) {
+            Some(shared) => shared,
+            None => {
+                let node = self.repartition_node(id, stream.node, names, None);
+                self.plan.nodes[node].input = input;
+                node
+            }
+        };
+        self.plan.operations[stream_id.index()].join_repartition = Some(node);
+        (node, BTreeSet::from([node]))
     }
 
     /// One node below one parent, which may change its keys.

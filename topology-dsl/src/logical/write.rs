@@ -97,6 +97,13 @@ impl Graph {
                 }
                 edges.write_source(topology, &node.name, topic)
             }
+            PlannedKind::StreamWindow { operation, store } => {
+                let of_side = (node.input, store.as_str());
+                self.write_stream_window(plan, *operation, topology, &node.name, parents, of_side)
+            }
+            PlannedKind::StreamStreamJoin { operation, names } => {
+                self.write_stream_stream_join(plan, *operation, topology, &node.name, parents, names)
+            }
             PlannedKind::TableJoin { operation, sides } => {
                 self.write_table_join(plan, *operation, topology, &node.name, sides)
             }
@@ -190,6 +197,7 @@ impl Graph {
     fn repartition_edges(&self, id: OperationId, input: usize) -> Result<&dyn RepartitionEdges> {
         match &self.operation(id).kind {
             OperationKind::Cogroup { inputs } => Ok(&*inputs[input].topic),
+            OperationKind::StreamStreamJoin { topics, .. } => Ok(&*topics[input]),
             OperationKind::Repartition { topic, .. }
             | OperationKind::ToTable { topic }
             | OperationKind::StreamAggregate { topic, .. }

@@ -5,6 +5,7 @@ mod produced;
 mod repartitioned;
 mod source;
 mod stores;
+mod stream_joined;
 
 pub use materialized::{Materialized, StoreOptions};
 pub(crate) use materialized::{StorePlan, WindowsToStore};
@@ -12,3 +13,4 @@ pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;
 pub use stores::{AddedStore, ConnectedStores};
+pub use stream_joined::StreamJoined;

@@ -1,6 +1,7 @@
 //! How event time is cut into windows. What is done with them is in `operators`.
 
 mod emit;
+mod join_windows;
 mod session;
 mod sliding;
 mod time;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use millstream_processor::{Timestamp, Window};
 
 pub use emit::EmitStrategy;
+pub use join_windows::JoinWindows;
 pub use session::SessionWindows;
 pub use sliding::SlidingWindows;
 pub use time::TimeWindows;

@@ -39,6 +39,9 @@ public class Describe {
       public void close() {}
     };
   }
+  static ValueJoiner<String, String, String> first() { return (left, right) -> left; }
+  static JoinWindows minutes(long n) { return JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofMinutes(n)); }
+  static StreamJoined<String, String, String> joined() { return StreamJoined.with(null, null, null); }
   static Aggregator<String, String, String> last() { return (k, v, a) -> v; }
   public static void main(String[] a) {
     show("word_count", b -> b.<String,String>stream("lines").flatMapValues(v -> List.of(v.split(" "))).groupBy((k, v) -> v).count(store("counts")).toStream().to("word-counts"));
@@ -121,6 +124,18 @@ public class Describe {
     show("foreign_key_join_of_joins", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> c = b.table("customers"); KTable<String,String> r = b.table("regions"); KTable<String,String> oc = o.join(c, v -> v, (x, y) -> y); KTable<String,String> ocr = oc.leftJoin(r, v -> v, (x, y) -> x); ocr.join(o, (x, y) -> x).groupBy((k, v) -> KeyValue.pair(v, v)).count(store("counts")); });
     show("foreign_key_join_of_views", b -> { KTable<String,String> o = b.<String,String>table("orders").filter((k, v) -> true); KTable<String,String> c = b.<String,String>table("customers").mapValues(v -> v); o.join(c, v -> v, (x, y) -> x).filter((k, v) -> true).toStream().to("out"); });
     show("foreign_key_join_of_aggregates", b -> { KTable<String,String> o = b.<String,String>stream("orders").groupByKey().reduce((x, y) -> y); KTable<String,Long> c = b.<String,String>stream("visits").groupBy((k, v) -> v).count(store("visits-per-customer")); o.leftJoin(c, v -> v, (x, y) -> x).toStream().to("out"); });
+    show("stream_stream_join", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("payments"); o.join(p, first(), minutes(5)).to("out"); });
+    show("stream_stream_left_join", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("payments"); o.leftJoin(p, first(), minutes(5)).to("out"); });
+    show("stream_stream_outer_join", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("payments"); o.outerJoin(p, first(), minutes(5)).to("out"); });
+    show("stream_stream_join_named", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("payments"); o.join(p, first(), minutes(5), joined().withName("pay")).to("out"); });
+    show("stream_stream_left_join_named_store", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("payments"); o.leftJoin(p, first(), minutes(5), joined().withStoreName("paid")).to("out"); });
+    show("stream_stream_outer_join_all_named", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("payments"); o.outerJoin(p, first(), minutes(5), joined().withName("pay").withStoreName("paid")).to("out"); });
+    show("stream_stream_join_repartition", b -> { KStream<String,String> o = b.<String,String>stream("orders").selectKey((k, v) -> v); KStream<String,String> p = b.<String,String>stream("payments").selectKey((k, v) -> v); o.join(p, first(), minutes(5)).to("out"); });
+    show("stream_stream_left_join_repartition_named", b -> { KStream<String,String> o = b.<String,String>stream("orders").selectKey((k, v) -> v); KStream<String,String> p = b.<String,String>stream("payments").selectKey((k, v) -> v); o.leftJoin(p, first(), minutes(5), joined().withName("pay")).to("out"); });
+    show("stream_stream_joins_share_repartition", b -> { KStream<String,String> o = b.<String,String>stream("orders").selectKey((k, v) -> v); KStream<String,String> p = b.stream("payments"); KTable<String,String> t = b.table("prices"); o.join(p, first(), minutes(5)).to("x"); p.outerJoin(o, first(), minutes(5)).to("y"); o.join(t, (x, y) -> x).to("z"); });
+    show("stream_self_join", b -> { KStream<String,String> o = b.stream("orders"); o.join(o, first(), minutes(5)).to("out"); });
+    show("stream_self_join_repartition", b -> { KStream<String,String> o = b.<String,String>stream("orders").selectKey((k, v) -> v); o.leftJoin(o, first(), minutes(5)).to("out"); });
+    show("stream_stream_join_of_joins", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("payments"); KStream<String,String> d = b.stream("deliveries"); o.join(p, first(), minutes(5)).leftJoin(d, first(), minutes(60)).groupByKey().count(store("counts")); });
     show("windowed_count", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count().toStream().to("counts"));
     show("windowed_count_named", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("per-minute")).toStream().to("counts"));
     show("windowed_count_options_unnamed", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>with(null, null).withCachingDisabled()).toStream().to("counts"));

@@ -1,0 +1,256 @@
+//! Joins the records of one side with those of the other that came before.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+use millstream_processor::{Direction, JoinSide, LeftOrRightValue, RecordField, Timestamp, WindowStore};
+
+use super::waiting::Waiting;
+use crate::windows::JoinWindows;
+
+/// One side of a join of values `L` with values `R`.
+pub(super) trait Side<L, R>: 'static {
+    type This: Clone + 'static;
+    type Other: Clone + 'static;
+    const SIDE: JoinSide;
+
+    /// How far the records to be joined lie before and after one of this side, in milliseconds.
+    fn span(windows: JoinWindows) -> (i64, i64);
+
+    /// The values of both sides, the left one first.
+    fn ordered<'a>(
+        this: Option<&'a Self::This>,
+        other: Option<&'a Self::Other>,
+    ) -> (Option<&'a L>, Option<&'a R>);
+
+    fn either(this: Self::This) -> LeftOrRightValue<L, R>;
+}
+
+pub(super) struct LeftSide;
+pub(super) struct RightSide;
+
+impl<L: Clone + 'static, R: Clone + 'static> Side<L, R> for LeftSide {
+    type This = L;
+    type Other = R;
+    const SIDE: JoinSide = JoinSide::Left;
+
+    fn span(windows: JoinWindows) -> (i64, i64) {
+        (windows.before, windows.after)
+    }
+
+    #[inline]
+    fn ordered<'a>(this: Option<&'a L>, other: Option<&'a R>) -> (Option<&'a L>, Option<&'a R>) {
+        (this, other)
+    }
+
+    fn either(this: L) -> LeftOrRightValue<L, R> {
+        LeftOrRightValue::Left(this)
+    }
+}
+
+impl<L: Clone + 'static, R: Clone + 'static> Side<L, R> for RightSide {
+    type This = R;
+    type Other = L;
+    const SIDE: JoinSide = JoinSide::Right;
+
+    /// A right record lies after a left one by as much as the left one lies before it.
+    fn span(windows: JoinWindows) -> (i64, i64) {
+        (windows.after, windows.before)
+    }
+
+    #[inline]
+    fn ordered<'a>(this: Option<&'a R>, other: Option<&'a L>) -> (Option<&'a L>, Option<&'a R>) {
+        (other, this)
+    }
+
+    fn either(this: R) -> LeftOrRightValue<L, R> {
+        LeftOrRightValue::Right(this)
+    }
+}
+
+/// The records that wait, which the nodes of both sides share.
+type SharedWaiting<K, L, R> = Rc<RefCell<Waiting<K, L, R>>>;
+
+/// See the module's description. `V` is this side's value as it comes, `O` what the join makes.
+pub(super) struct JoinRecords<S: Side<L, R>, K: RecordField, V, L, R, O, J> {
+    others: WindowStore<K::NonNull, S::Other>,
+    before: i64,
+    after: i64,
+    /// Whether a record gives an output also if the other side has none.
+    stands_alone: bool,
+    /// None of an inner join.
+    waiting: Option<SharedWaiting<K::NonNull, L, R>>,
+    join: Arc<J>,
+    /// Reused: what was joined with the current record, and the times of the others.
+    joined: Vec<(O, Timestamp)>,
+    types: PhantomData<V>,
+}
+
+impl<S, K, V, L, R, O, J> JoinRecords<S, K, V, L, R, O, J>
+where
+    S: Side<L, R>,
+    K: RecordField,
+    V: RecordField<NonNull = S::This>,
+    L: Clone + 'static,
+    R: Clone + 'static,
+    O: Clone + 'static,
+    J: Fn(Option<&L>, Option<&R>) -> Option<O> + 'static,
+{
+    pub(super) fn new(
+        others: WindowStore<K::NonNull, S::Other>,
+        windows: JoinWindows,
+        stands_alone: bool,
+        waiting: Option<SharedWaiting<K::NonNull, L, R>>,
+        join: Arc<J>,
+    ) -> Self {
+        let (before, after) = S::span(windows);
+        JoinRecords {
+            others,
+            before,
+            after,
+            stands_alone,
+            waiting,
+            join,
+            joined: Vec::new(),
+            types: PhantomData,
+        }
+    }
+
+    /// Emits what waited for longer than its window is open, because of a record that moved stream time.
+    fn emit_closed(
+        &self,
+        waiting: &SharedWaiting<K::NonNull, L, R>,
+        record: &Record<K, V>,
+        context: &mut ProcessorContext<'_, K, O>,
+    ) -> Result<(), Failure> {
+        let closed = waiting.borrow_mut().closed()?;
+        for row_key in closed {
+            let Some((key, timestamp, values)) = waiting.borrow_mut().take(&row_key, record.timestamp)?
+            else {
+                continue;
+            };
+            if waiting.borrow().is_given_up(&row_key) {
+                context.task().drop_record();
+                continue;
+            }
+            for value in values {
+                let (left, right) = value.as_options();
+                let Some(value) = (self.join)(left, right) else { continue };
+                let (key, headers) = (K::from_non_null(key.clone()), record.headers.clone());
+                let forwarded = context.forward(Record { key, value, timestamp, headers });
+                if forwarded.is_err() {
+                    waiting.borrow_mut().give_up(row_key);
+                    return forwarded;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what the record makes with each of the others in its window.
+    fn join_with_others(
+        &mut self,
+        key: &K::NonNull,
+        value: &S::This,
+        time: Timestamp,
+    ) -> Result<(), Failure> {
+        let (from, to) = self.window(time);
+        let (join, joined) = (&self.join, &mut self.joined);
+        joined.clear();
+        self.others.visit_range(key, from..=to, Direction::Forward, |start, other| {
+            let (left, right) = S::ordered(Some(value), Some(&other.value));
+            joined.extend(join(left, right).map(|output| (output, start)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    /// What becomes of a record for which the other side has none.
+    fn leave_alone(
+        &self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, O>,
+    ) -> Result<(), Failure> {
+        let Some(waiting) = self.waiting.as_ref().filter(|_| self.stands_alone) else { return Ok(()) };
+        let mut waiting = waiting.borrow_mut();
+        let (_, window_end) = self.window(record.timestamp);
+        if window_end >= waiting.stream_time() {
+            let Record { key, value, timestamp, .. } = record;
+            let (Some(key), Some(value)) = (key.as_non_null(), value.into_non_null()) else { return Ok(()) };
+            return waiting.put(S::SIDE, timestamp, key, S::either(value));
+        }
+        drop(waiting);
+        let (left, right) = S::ordered(record.value.as_non_null(), None);
+        let Some(output) = (self.join)(left, right) else { return Ok(()) };
+        context.forward(record.with_value(output))
+    }
+
+    /// The times of the records that one of this time is joined with.
+    fn window(&self, time: Timestamp) -> (Timestamp, Timestamp) {
+        let time = time.as_millis();
+        let (from, to) = (time.saturating_sub(self.before), time.saturating_add(self.after));
+        (Timestamp::from_millis(from.max(0)), Timestamp::from_millis(to.max(0)))
+    }
+}
+
+impl<S, K, V, L, R, O, J> Processor for JoinRecords<S, K, V, L, R, O, J>
+where
+    S: Side<L, R>,
+    K: RecordField,
+    V: RecordField<NonNull = S::This>,
+    L: Clone + 'static,
+    R: Clone + 'static,
+    O: Clone + 'static,
+    J: Fn(Option<&L>, Option<&R>) -> Option<O> + 'static,
+{
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = O;
+
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, O>,
+    ) -> Result<(), Failure> {
+        let moves_time =
+            self.waiting.as_ref().is_some_and(|waiting| waiting.borrow_mut().observe(record.timestamp));
+        let (key, value) = match (record.key.as_non_null(), record.value.as_non_null()) {
+            (Some(key), Some(value)) => (key, value),
+            (None, Some(value)) if self.stands_alone => {
+                let (left, right) = S::ordered(Some(value), None);
+                let Some(output) = (self.join)(left, right) else { return Ok(()) };
+                return context.forward(record.with_value(output));
+            }
+            _ => {
+                context.task().drop_record();
+                return Ok(());
+            }
+        };
+        if let Some(waiting) = self.waiting.as_ref().filter(|_| moves_time) {
+            self.emit_closed(waiting, &record, context)?;
+        }
+        self.join_with_others(key, value, record.timestamp)?;
+        if self.joined.is_empty() {
+            return self.leave_alone(record, context);
+        }
+        if let Some(waiting) = &self.waiting {
+            let mut waiting = waiting.borrow_mut();
+            for (_, other) in &self.joined {
+                waiting.remove(S::SIDE.other(), *other, key)?;
+            }
+        }
+        let Record { key, timestamp, headers, .. } = record;
+        let last = self.joined.pop();
+        for (value, other) in self.joined.drain(..) {
+            let (key, timestamp, headers) = (key.clone(), timestamp.max(other), headers.clone());
+            context.forward(Record { key, value, timestamp, headers })?;
+        }
+        let Some((value, other)) = last else { return Ok(()) };
+        context.forward(Record { key, value, timestamp: timestamp.max(other), headers })
+    }
+}
