@@ -1,6 +1,5 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -61,7 +60,7 @@ final class Programs {
     private Object declare(JsonNode s) {
         Named named = named(s);
         return switch (s.get("op").asText()) {
-            case "stream" -> builder.stream(texts(s.get("topics")), consumed(s));
+            case "stream" -> builder.stream(List.of(text(s, "topic").split(",")), consumed(s));
             case "table" -> s.has("store")
                     ? builder.table(text(s, "topic"), consumed(s), store(s))
                     : builder.table(text(s, "topic"), consumed(s));
@@ -125,7 +124,7 @@ final class Programs {
         if (of(s) instanceof KStream<?, ?>) {
             return stream(s).filter(predicate, named);
         }
-        return s.has("store") ? table(s).filter(predicate, named, store(s)) : table(s).filter(predicate, named);
+        return s.has("store") ? table(s).filter(predicate, named, storeOfSame(s)) : table(s).filter(predicate, named);
     }
 
     private Object filterNot(JsonNode s, Named named) {
@@ -133,7 +132,7 @@ final class Programs {
         if (of(s) instanceof KStream<?, ?>) {
             return stream(s).filterNot(predicate, named);
         }
-        return s.has("store") ? table(s).filterNot(predicate, named, store(s)) : table(s).filterNot(predicate, named);
+        return s.has("store") ? table(s).filterNot(predicate, named, storeOfSame(s)) : table(s).filterNot(predicate, named);
     }
 
     private Object mapValues(JsonNode s, Named named) {
@@ -342,6 +341,11 @@ final class Programs {
         return new String[] {name};
     }
 
+    /** For rows of the same types as those of the table above, which Kafka Streams does not hand down. */
+    private Materialized storeOfSame(JsonNode s) {
+        return store(s).withKeySerde(serdesOf(s).keySerde()).withValueSerde(serdesOf(s).valueSerde());
+    }
+
     private static Materialized store(JsonNode s) {
         JsonNode store = s.path("store");
         Materialized materialized;
@@ -440,12 +444,6 @@ final class Programs {
 
     private static String text(JsonNode node, String field) {
         return node.get(field).asText();
-    }
-
-    private static List<String> texts(JsonNode array) {
-        List<String> texts = new ArrayList<>();
-        array.forEach(text -> texts.add(text.asText()));
-        return texts;
     }
 
     private static Duration millis(JsonNode node, String field) {

@@ -14,6 +14,7 @@ mod in_process;
 mod internal_topics;
 mod interop;
 mod many_tasks;
+mod oracle;
 mod order_inventory;
 mod poison;
 mod prometheus;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use millstream_state_stores::{KeyValueStore, Offset, RecordField, StoreName, Timestamp};
 
+use super::arrivals::Arrivals;
 use super::tasks::DriverTasks;
 use super::topics::{TestInputTopic, TestOutputTopic};
 use crate::api::Headers;
@@ -20,7 +21,8 @@ use crate::topology::{RawRecord, Topology};
 /// Runs a topology without Kafka, in controlled time (Kafka Streams' class of the same name).
 ///
 /// Each record goes through all sub-topologies before `pipe_input` returns. As in Kafka Streams there is a commit after each record,
-/// so that emission caches seem off, unless the builder says otherwise. Topics have one partition; stores are in memory.
+/// those of repartition topics included, so that emission caches seem off, unless the builder says otherwise. Topics have one partition;
+/// stores are in memory.
 ///
 /// ```
 /// use millstream_processor::testing::TopologyTestDriver;
@@ -90,6 +92,7 @@ impl TopologyTestDriverBuilder {
         let core = Core {
             tasks,
             produced: Produced::default(),
+            arrivals: Arrivals::default(),
             next_offsets: BTreeMap::new(),
             clock: ManualClock::at(self.start),
             commits_each_record: self.commits_each_record,
@@ -175,7 +178,8 @@ impl TopologyTestDriver {
 pub(super) struct Core {
     tasks: DriverTasks<OwnedMessage>,
     produced: Produced,
-    next_offsets: BTreeMap<String, i64>,
+    arrivals: Arrivals,
+    next_offsets: BTreeMap<Arc<str>, i64>,
     clock: Arc<ManualClock>,
     commits_each_record: bool,
 }
@@ -223,65 +227,67 @@ impl Core {
     }
 
     pub(super) fn pipe(&mut self, topic: &str, message: OwnedMessage) -> Result<()> {
-        self.enqueue(topic, message)?;
-        self.run()?;
-        if self.commits_each_record { self.commit() } else { Ok(()) }
+        self.tasks.reader(topic)?;
+        self.arrivals.push(&topic.into(), message);
+        self.run()
     }
 
-    fn enqueue(&mut self, topic: &str, mut message: OwnedMessage) -> Result<()> {
-        let task = self.tasks.reader(topic)?;
-        let next = self.next_offsets.entry(topic.to_string()).or_default();
-        message.offset = Offset::new(*next);
-        *next += 1;
-        let task = &mut self.tasks.all[task];
-        for input in 0..task.queues().len() {
-            let queue = task.queue_mut(input);
-            if **queue.topic() == *topic {
-                queue.push(message.clone());
+    /// Processes until nothing is left, record by record, feeding repartition topics back.
+    fn run(&mut self) -> Result<()> {
+        while let Some((topic, message)) = self.arrivals.pop() {
+            self.process(&topic, message)?;
+            if self.commits_each_record {
+                self.commit_tasks()?;
             }
-            let end = self.next_offsets.get(&**queue.topic()).copied().unwrap_or_default();
-            queue.reached_end(Offset::new(end));
         }
         Ok(())
     }
 
-    /// Processes until nothing is left, feeding repartition topics back.
-    fn run(&mut self) -> Result<()> {
-        loop {
-            let (wall_clock, now) = (self.clock.wall_clock(), self.clock.monotonic());
-            let mut processed = 0;
-            for task in &mut self.tasks.all {
-                processed += task.process(usize::MAX, wall_clock, now)?;
-                task.deliver(&mut self.produced, now)?;
+    fn process(&mut self, topic: &Arc<str>, mut message: OwnedMessage) -> Result<()> {
+        let reader = self.tasks.reader(topic)?;
+        let next = self.next_offsets.entry(Arc::clone(topic)).or_default();
+        message.offset = Offset::new(*next);
+        *next += 1;
+        let task = &mut self.tasks.all[reader];
+        for queue in task.queues_mut() {
+            if **queue.topic() == **topic {
+                queue.push(message.clone());
             }
-            self.tasks.publish_global_tables(&self.produced)?;
-            let fed_back = self.feed_back()?;
-            if processed + fed_back == 0 {
-                return Ok(());
-            }
+            let end = self.next_offsets.get(queue.topic()).copied().unwrap_or_default();
+            queue.reached_end(Offset::new(end));
         }
+        let now = self.clock.monotonic();
+        task.process(usize::MAX, self.clock.wall_clock(), now)?;
+        task.deliver(&mut self.produced, now)?;
+        self.tasks.publish_global_tables(&self.produced)?;
+        self.feed_back();
+        Ok(())
     }
 
-    /// Enqueues what was sent to topics that the topology reads, and says how many records.
-    fn feed_back(&mut self) -> Result<usize> {
-        let mut fed_back = 0;
-        for (topic, message) in std::mem::take(&mut self.produced.new) {
+    /// Takes up what was sent to topics that the topology reads.
+    fn feed_back(&mut self) {
+        for (topic, message) in self.produced.new.drain(..) {
             if self.tasks.reads(&topic) {
-                self.enqueue(&topic, message)?;
-                fed_back += 1;
+                self.arrivals.push(&topic, message);
             }
         }
-        Ok(fed_back)
     }
 
+    fn commit_tasks(&mut self) -> Result<()> {
+        for task in &mut self.tasks.all {
+            task.prepare_commit()?;
+            task.deliver(&mut self.produced, self.clock.monotonic())?;
+            task.committed(&self.produced)?;
+        }
+        self.feed_back();
+        Ok(())
+    }
+
+    /// Commits until caches emit nothing more.
     fn commit(&mut self) -> Result<()> {
         loop {
-            for task in &mut self.tasks.all {
-                task.prepare_commit()?;
-                task.deliver(&mut self.produced, self.clock.monotonic())?;
-                task.committed(&self.produced)?;
-            }
-            if self.feed_back()? == 0 {
+            self.commit_tasks()?;
+            if self.arrivals.is_empty() {
                 return Ok(());
             }
             self.run()?;

@@ -1,0 +1,56 @@
+//! The aggregations of grouped streams and tables.
+
+use millstream::{KGroupedStream, KGroupedTable, RecordField};
+
+use super::super::case::Store;
+use super::super::functions::{Aggregator, Datum, Reducer, subtract};
+use super::handle::{GroupedStreamHandle, Handle};
+use super::stores::materialized;
+
+impl<K, V> GroupedStreamHandle for KGroupedStream<K, V>
+where
+    K: RecordField<NonNull: Datum>,
+    V: RecordField<NonNull: Datum>,
+{
+    fn named(self: Box<Self>, name: &str) -> Handle {
+        Handle::GroupedStream(Box::new((*self).named(name)))
+    }
+
+    fn count(&self, store: Option<&Store>) -> Handle {
+        Handle::Table(Box::new(self.count(materialized(store))))
+    }
+
+    fn reduce(&self, reducer: Reducer, store: Option<&Store>) -> Handle {
+        let reduce = move |row, value| V::NonNull::reduce(reducer, row, value);
+        Handle::Table(Box::new(self.reduce(materialized(store), reduce)))
+    }
+
+    fn aggregate(&self, Aggregator { initial, add, .. }: Aggregator, store: Option<&Store>) -> Handle {
+        let aggregate = move |_: &_, value: V::NonNull, row: String| add(Some(&value.text()), &row);
+        Handle::Table(Box::new(self.aggregate(materialized(store), || initial.to_owned(), aggregate)))
+    }
+}
+
+pub(super) fn count_table(grouped: &KGroupedTable<String, String>, store: Option<&Store>) -> Handle {
+    Handle::Table(Box::new(grouped.count(materialized(store))))
+}
+
+pub(super) fn reduce_table(
+    grouped: &KGroupedTable<String, String>,
+    reducer: Reducer,
+    store: Option<&Store>,
+) -> Handle {
+    let add = move |row, value| String::reduce(reducer, row, value);
+    let subtract = |row: String, value: String| subtract(&row, &value);
+    Handle::Table(Box::new(grouped.reduce(materialized(store), add, subtract)))
+}
+
+pub(super) fn aggregate_table(
+    grouped: &KGroupedTable<String, String>,
+    Aggregator { initial, add, subtract }: Aggregator,
+    store: Option<&Store>,
+) -> Handle {
+    let add = move |_: &String, value: String, row: String| add(Some(&value), &row);
+    let subtract = move |_: &String, value: String, row: String| subtract(Some(&value), &row);
+    Handle::Table(Box::new(grouped.aggregate(materialized(store), || initial.to_owned(), add, subtract)))
+}
