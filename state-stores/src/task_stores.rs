@@ -19,6 +19,7 @@
 mod tests;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::checkpoint::{
     Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
 };
 use crate::directory::TaskDirectory;
-use crate::dormant::{DormantStores, sizes_of};
+use crate::dormant::{DormantStore, DormantStores, sizes_of};
 use crate::engine::{Engine, EngineSizes};
 use crate::error::StoreError;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
@@ -91,6 +92,7 @@ pub struct TaskStores {
     on_checkpoint: CheckpointListener,
     checkpoint: Option<TaskCheckpoint>,
     checkpoint_stats: CheckpointStats,
+    last_sizes: Cell<Option<LastSizes>>,
     /// Held here if no store needs the disk; else the engine holds it.
     _directory: Option<TaskDirectory>,
 }
@@ -99,6 +101,16 @@ pub struct TaskStores {
 struct TaskCheckpoint {
     written: CheckpointInFlight,
     offsets: Vec<(LogPartition, Offset)>,
+}
+
+/// What the engines said of their sizes.
+#[derive(Clone, Copy)]
+struct LastSizes {
+    sizes: EngineSizes,
+    /// How many checkpoints had been written by then.
+    checkpoints: u64,
+    /// How often this may be said again.
+    answers_left: u32,
 }
 
 struct TaskStore {
@@ -115,6 +127,9 @@ struct TaskStore {
 
 /// Runs of up to this many rows are merged by the task itself, within a millisecond; larger ones in the background.
 const MERGED_AT_ONCE: usize = 8 << 10;
+/// How often the same sizes are told before the engines are asked again, although no checkpoint has changed them: RocksDB compacts by
+/// itself. Asking costs microseconds a store, which is most of what an idle task would cost.
+const SIZES_TOLD: u32 = 20;
 
 impl TaskStores {
     /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
@@ -137,12 +152,13 @@ impl TaskStores {
         let context = Rc::new(TaskContext::new(options.undo));
         let stores = builders.iter().zip(stores).enumerate().map(|(place, (builder, dormant))| {
             let store = StoreIndex::new(place);
-            let reader = Arc::new(StoreReader::new(
-                builder.name(),
-                store,
-                Arc::clone(&engines[dormant.engine]),
-                Arc::clone(&memory),
-            ));
+            // Named one by one: whatever a store has besides must not be left behind.
+            let DormantStore { engine, stored_offset, restoring } = dormant;
+            let (name, rows_in) = (builder.name(), Arc::clone(&engines[engine]));
+            let reader = Arc::new(StoreReader::new(name, store, rows_in, Arc::clone(&memory)));
+            if let Some(restoring) = restoring {
+                reader.publish(restoring.into_rows(), &reader.position());
+            }
             let BuiltStore { rows, handle } = builder.build(StoreParts {
                 store,
                 context: Rc::clone(&context),
@@ -155,8 +171,8 @@ impl TaskStores {
                 rows,
                 handle,
                 reader,
-                engine: dormant.engine,
-                stored_offset: dormant.stored_offset,
+                engine,
+                stored_offset,
             }
         });
         let stores = stores.collect();
@@ -169,6 +185,7 @@ impl TaskStores {
             on_checkpoint: options.on_checkpoint,
             checkpoint: None,
             checkpoint_stats: CheckpointStats::default(),
+            last_sizes: Cell::new(None),
             _directory: directory,
         }
     }
@@ -411,12 +428,20 @@ impl TaskStores {
         self.stores.iter().map(|store| store.rows.stats()).collect()
     }
 
-    /// Memory and disk used by the engines.
+    /// Memory and disk used by the engines, as of the last checkpoint, or of one of the last calls if there was none since.
     ///
     /// # Errors
     /// What the engine says.
     pub fn engine_sizes(&self) -> Result<EngineSizes, StoreError> {
-        sizes_of(&self.engines)
+        let checkpoints = self.checkpoint_stats.written;
+        let last = match self.last_sizes.get() {
+            Some(last) if last.checkpoints == checkpoints && last.answers_left > 0 => {
+                LastSizes { answers_left: last.answers_left - 1, ..last }
+            }
+            _ => LastSizes { sizes: sizes_of(&self.engines)?, checkpoints, answers_left: SIZES_TOLD },
+        };
+        self.last_sizes.set(Some(last));
+        Ok(last.sizes)
     }
 
     /// Turns readers away and releases the directory, as soon as the last scan in progress has ended. A checkpoint that is being

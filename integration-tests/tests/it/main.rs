@@ -21,6 +21,7 @@ mod punctuation;
 mod queries;
 mod recovery;
 mod reset;
+mod shutdown_application;
 mod standby;
 mod state_directories;
 mod structure;
