@@ -11,7 +11,8 @@ import org.apache.kafka.streams.processor.api.FixedKeyRecord;
 import org.apache.kafka.streams.processor.api.Processor;
 import org.apache.kafka.streams.processor.api.ProcessorSupplier;
 import org.apache.kafka.streams.processor.api.Record;
-import org.apache.kafka.streams.state.KeyValueStore;
+import org.apache.kafka.streams.state.TimestampedKeyValueStore;
+import org.apache.kafka.streams.state.ValueAndTimestamp;
 
 /** The processors that cases name, with a store of counts where they have one. */
 final class Processors {
@@ -52,7 +53,7 @@ final class Processors {
     private static final class RunningCount implements Processor<Object, Object, String, String> {
         private final String storeName;
         private org.apache.kafka.streams.processor.api.ProcessorContext<String, String> context;
-        private KeyValueStore<String, Long> counts;
+        private TimestampedKeyValueStore<String, Long> counts;
 
         RunningCount(String storeName) {
             this.storeName = storeName;
@@ -67,7 +68,7 @@ final class Processors {
         @Override
         public void process(Record<Object, Object> record) {
             String key = Functions.text(record.key());
-            long count = counted(counts, key);
+            long count = counted(counts, key, record.timestamp());
             Record<String, String> out = record.withKey(key).withValue(Functions.text(record.value()) + "#" + count);
             out.headers().add("count", String.valueOf(count).getBytes(StandardCharsets.UTF_8));
             context.forward(out);
@@ -77,7 +78,7 @@ final class Processors {
     private static final class RunningCountOfValues implements FixedKeyProcessor<Object, Object, String> {
         private final String storeName;
         private FixedKeyProcessorContext<Object, String> context;
-        private KeyValueStore<String, Long> counts;
+        private TimestampedKeyValueStore<String, Long> counts;
 
         RunningCountOfValues(String storeName) {
             this.storeName = storeName;
@@ -91,16 +92,16 @@ final class Processors {
 
         @Override
         public void process(FixedKeyRecord<Object, Object> record) {
-            long count = counted(counts, Functions.text(record.key()));
+            long count = counted(counts, Functions.text(record.key()), record.timestamp());
             context.forward(record.withValue(Functions.text(record.value()) + "#" + count));
         }
     }
 
-    private static long counted(KeyValueStore<String, Long> counts, String key) {
+    private static long counted(TimestampedKeyValueStore<String, Long> counts, String key, long at) {
         String counted = String.valueOf(key);
-        Long before = counts.get(counted);
-        long count = before == null ? 1 : before + 1;
-        counts.put(counted, count);
+        ValueAndTimestamp<Long> before = counts.get(counted);
+        long count = before == null ? 1 : before.value() + 1;
+        counts.put(counted, ValueAndTimestamp.make(count, at));
         return count;
     }
 

@@ -333,8 +333,8 @@ final class Programs {
             return new String[0];
         }
         String name = text(s.get("store"), "name");
-        var counts = Stores.keyValueStoreBuilder(
-                Stores.persistentKeyValueStore(name), Serdes.String(), Serdes.Long());
+        var counts = Stores.timestampedKeyValueStoreBuilder(
+                Stores.persistentTimestampedKeyValueStore(name), Serdes.String(), Serdes.Long());
         builder.addStateStore(s.get("store").path("cached").asBoolean(true)
                 ? counts.withCachingEnabled()
                 : counts.withCachingDisabled());

@@ -55,7 +55,8 @@
 //!
 //! # Names
 //! Nodes, stores and topics have the names Kafka Streams gives to the same program. `named(..)` on what an operator
-//! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name.
+//! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name, except that a named
+//! [`process`](KStream::process) or [`process_values`](KStream::process_values) takes no number, so that those below it count from one less.
 
 mod builder;
 mod global_table;
@@ -73,8 +74,8 @@ pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::JoinTarget;
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, Split, StreamOn};
-pub use options::{Materialized, Produced, Repartitioned, Source, StoreOptions};
+pub use operators::{AggregateResult, CogroupedKStream, Split, StreamOn, ValueTransformer};
+pub use options::{AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
 
@@ -82,3 +83,8 @@ pub use table::KTable;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// So must those of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/processor-api.md")]
+pub struct ProcessorApiGuide;

@@ -41,7 +41,7 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         row: "the tombstone of a row that is not there",
-        applies: |case| case.program.iter().any(|statement| is_table(statement.op) && !is_cached(statement)),
+        applies: |case| case.program.iter().any(|statement| is_table(case, statement) && !is_cached(statement)),
         forgive: Some(|outcome| {
             let changelogs = outcome.topics.iter_mut().filter(|(name, _)| name.ends_with("-changelog"));
             for (_, records) in changelogs {
@@ -58,7 +58,7 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         row: "headers of what a cached table emits",
-        applies: |case| case.program.iter().any(|statement| is_table(statement.op) && is_cached(statement)),
+        applies: |case| case.program.iter().any(|statement| is_table(case, statement) && is_cached(statement)),
         forgive: Some(|outcome| {
             outcome.topics.values_mut().flatten().for_each(|record| record.headers.clear());
         }),
@@ -95,17 +95,25 @@ pub(super) fn forgive(case: &Case, observation: &mut Observation) {
 /// Whether the order of changes of different keys can be seen in what becomes of them.
 fn mixes_keys_below_tables(case: &Case) -> bool {
     let mixes = |statement: &Statement| {
-        let changes_keys = [Op::SelectKey, Op::Map, Op::FlatMap, Op::GroupBy, Op::ToChosenTopic];
+        let changes_keys = [Op::SelectKey, Op::Map, Op::FlatMap, Op::GroupBy, Op::ToChosenTopic, Op::Process];
         changes_keys.contains(&statement.op)
     };
-    let mut tables = case.program.iter().filter(|statement| is_table(statement.op));
+    let mut tables = case.program.iter().filter(|statement| is_table(case, statement));
     tables.any(|table| case.below(&table.id).into_iter().any(mixes))
 }
 
-fn is_table(op: Op) -> bool {
-    is_aggregate(op)
-        || matches!(op, Op::Table | Op::ToTable | Op::Filter | Op::FilterNot | Op::MapValues)
-        || matches!(op, Op::Join | Op::LeftJoin | Op::OuterJoin | Op::TransformValues)
+/// Whether what the statement makes is a table.
+fn is_table(case: &Case, statement: &Statement) -> bool {
+    let of_table = || {
+        let of = statement.of.as_deref().and_then(|of| case.statement(of));
+        of.is_some_and(|of| is_table(case, of))
+    };
+    match statement.op {
+        Op::Table | Op::ToTable | Op::Count | Op::Reduce | Op::Aggregate | Op::Suppress => true,
+        Op::Filter | Op::FilterNot | Op::MapValues | Op::TransformValues => of_table(),
+        Op::Join | Op::LeftJoin | Op::OuterJoin => of_table(),
+        _ => false,
+    }
 }
 
 fn is_aggregate(op: Op) -> bool {

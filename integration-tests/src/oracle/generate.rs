@@ -34,6 +34,10 @@ const OPERATORS: &[(Op, u32)] = &[
     (Op::Aggregate, 8),
     (Op::Join, 8),
     (Op::LeftJoin, 8),
+    (Op::Process, 2),
+    (Op::ProcessValues, 2),
+    (Op::TransformValues, 2),
+    (Op::Cogroup, 3),
 ];
 
 /// Operators below one another.
@@ -50,6 +54,8 @@ const KEY_SELECTORS: [&str; 5] = ["key", "value", "first_letter", "length", "sam
 const MAPPERS: [&str; 2] = ["swap", "by_first_letter"];
 const FLAT_MAPPERS: [&str; 2] = ["by_letter", "and_swapped"];
 const AGGREGATORS: [&str; 3] = ["log", "total_length", "until_long"];
+/// Stream time is one for all sub-topologies in Kafka Streams' driver, and for nobody else.
+const PROCESSORS: [&str; 2] = ["running_count", "tick_by_wall_clock"];
 const REDUCERS: [&str; 3] = ["concat", "last", "max"];
 
 /// The case of this seed and number, one that can be compared.
@@ -133,7 +139,12 @@ impl Draft<'_> {
             .choose_weighted(self.chance, |(_, weight)| *weight)
             .expect("the list is not empty, and its weights are positive");
         let of = Some(self.some_id());
-        let with = matches!(op, Op::Merge | Op::Join | Op::LeftJoin | Op::OuterJoin).then(|| self.some_id());
+        let has_other_side = match op {
+            Op::Merge | Op::Join | Op::LeftJoin | Op::OuterJoin => true,
+            Op::Cogroup => self.chance.random_bool(0.6),
+            _ => false,
+        };
+        let with = has_other_side.then(|| self.some_id());
         let by = match op {
             Op::Filter | Op::FilterNot | Op::Branch => Some(&PREDICATES[..]),
             Op::MapValues | Op::TransformValues => Some(&VALUE_MAPPERS[..]),
@@ -143,6 +154,8 @@ impl Draft<'_> {
             Op::SelectKey | Op::GroupBy => Some(&KEY_SELECTORS[..]),
             Op::Aggregate | Op::Cogroup => Some(&AGGREGATORS[..]),
             Op::Reduce => Some(&REDUCERS[..]),
+            Op::Process => Some(&PROCESSORS[..]),
+            Op::ProcessValues => Some(&PROCESSORS[..1]),
             _ => None,
         };
         let by = by.map(|names| (*self.pick(names)).to_owned());
@@ -173,11 +186,13 @@ impl Draft<'_> {
         let number = self.program.len();
         let keeps = match op {
             Op::Count | Op::Reduce | Op::Aggregate | Op::Table | Op::GlobalTable | Op::ToTable => 0.5,
-            Op::Filter | Op::FilterNot | Op::MapValues | Op::Join | Op::LeftJoin | Op::OuterJoin => 0.2,
+            Op::Process | Op::ProcessValues => 1.0,
+            Op::Filter | Op::FilterNot | Op::MapValues | Op::TransformValues | Op::Join | Op::LeftJoin | Op::OuterJoin => 0.2,
             _ => 0.0,
         };
         // Kafka Streams builds no global table whose store has options but no name.
-        let has_name = op == Op::GlobalTable || self.chance.random_bool(0.7);
+        let must_have_name = matches!(op, Op::GlobalTable | Op::Process | Op::ProcessValues);
+        let has_name = must_have_name || self.chance.random_bool(0.7);
         let store = Store {
             name: has_name.then(|| format!("store-{number}")),
             cached: self.chance.random_bool(0.6),
@@ -255,6 +270,9 @@ fn random_steps(chance: &mut StdRng, program: &[Statement], commits_by_hand: boo
     for _ in 0..chance.random_range(1..=20) {
         if commits_by_hand && chance.random_bool(0.2) {
             steps.push(Step::Commit);
+        }
+        if chance.random_bool(0.05) {
+            steps.push(Step::Advance(*[1, 9, 25].choose(chance).expect("there are some")));
         }
         now += *[0, 0, 1, 3, 10, 40].choose(chance).expect("there are some");
         let late = if chance.random_bool(0.25) { chance.random_range(0..=25) } else { 0 };

@@ -18,6 +18,7 @@ mod oracle;
 mod order_inventory;
 mod poison;
 mod prometheus;
+mod punctuation;
 mod queries;
 mod recovery;
 mod reset;

@@ -15,8 +15,8 @@ use crate::api::Headers;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::task::{ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic};
-use crate::topology::{RawRecord, Topology};
+use crate::task::{ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task};
+use crate::topology::{PartitionCount, RawRecord, Topology};
 
 /// Runs a topology without Kafka, in controlled time (Kafka Streams' class of the same name).
 ///
@@ -52,6 +52,7 @@ pub struct TopologyTestDriverBuilder {
     settings: Settings,
     start: Timestamp,
     commits_each_record: bool,
+    partitions: BTreeMap<String, i32>,
 }
 
 impl TopologyTestDriverBuilder {
@@ -83,13 +84,25 @@ impl TopologyTestDriverBuilder {
         self
     }
 
-    /// Builds the tasks.
+    /// How many partitions of an output topic a partitioner is told of; 1 unless set. What it chooses is checked, and written to one
+    /// queue all the same.
+    #[must_use]
+    pub fn partitions(mut self, topic: &str, partitions: i32) -> Self {
+        self.partitions.insert(topic.to_string(), partitions);
+        self
+    }
+
+    /// Builds the tasks and begins their processors.
     ///
     /// # Errors
-    /// `Invalid` if the topology is.
+    /// `Invalid` if the topology is; whatever a processor fails with.
     pub fn build(self) -> Result<TopologyTestDriver> {
-        let tasks = DriverTasks::build(self.topology, &self.application_id, &self.settings)?;
-        let core = Core {
+        let partitions = self.partitions;
+        let partition_count: PartitionCount =
+            Arc::new(move |topic| Ok(partitions.get(topic).copied().unwrap_or(1)));
+        let tasks =
+            DriverTasks::build(self.topology, &self.application_id, &self.settings, &partition_count)?;
+        let mut core = Core {
             tasks,
             produced: Produced::default(),
             arrivals: Arrivals::default(),
@@ -97,6 +110,7 @@ impl TopologyTestDriverBuilder {
             clock: ManualClock::at(self.start),
             commits_each_record: self.commits_each_record,
         };
+        core.settle()?;
         Ok(TopologyTestDriver { core: Rc::new(RefCell::new(core)) })
     }
 }
@@ -118,6 +132,7 @@ impl TopologyTestDriver {
             settings: Settings::new("none"),
             start: Timestamp::from_millis(0),
             commits_each_record: true,
+            partitions: BTreeMap::new(),
         }
     }
 
@@ -146,9 +161,15 @@ impl TopologyTestDriver {
         Ok(task.stores().key_value(name.name())?)
     }
 
-    /// Moves wall-clock time forward.
-    pub fn advance_wall_clock(&self, by: Duration) {
-        self.core.borrow().clock.advance(by);
+    /// Moves wall-clock time forward, and punctuates what is due then: once, however many intervals have passed.
+    ///
+    /// # Errors
+    /// Whatever processing fails with.
+    #[doc(alias = "advanceWallClockTime")]
+    pub fn advance_wall_clock_time(&self, by: Duration) -> Result<()> {
+        let mut core = self.core.borrow_mut();
+        core.clock.advance(by);
+        core.settle()
     }
 
     /// Commits all tasks: caches emit, and what they emit goes through.
@@ -232,13 +253,23 @@ impl Core {
         self.run()
     }
 
+    /// Lets processors begin, and do what is due at this time.
+    fn settle(&mut self) -> Result<()> {
+        let (wall_clock, now) = (self.clock.wall_clock(), self.clock.monotonic());
+        for task in &mut self.tasks.all {
+            task.process(usize::MAX, wall_clock, now)?;
+            task.deliver(&mut self.produced, now)?;
+        }
+        self.feed_back();
+        self.commit_if_wanted()?;
+        self.run()
+    }
+
     /// Processes until nothing is left, record by record, feeding repartition topics back.
     fn run(&mut self) -> Result<()> {
         while let Some((topic, message)) = self.arrivals.pop() {
             self.process(&topic, message)?;
-            if self.commits_each_record {
-                self.commit_tasks()?;
-            }
+            self.commit_if_wanted()?;
         }
         Ok(())
     }
@@ -271,6 +302,12 @@ impl Core {
                 self.arrivals.push(&topic, message);
             }
         }
+    }
+
+    /// Commits unless that is left to the test and no processor asks for it.
+    fn commit_if_wanted(&mut self) -> Result<()> {
+        let is_wanted = self.commits_each_record || self.tasks.all.iter().any(Task::wants_commit);
+        if is_wanted { self.commit_tasks() } else { Ok(()) }
     }
 
     fn commit_tasks(&mut self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use millstream_processor::Result;
+use millstream_processor::{Error, Result, Topology};
 
 use super::repartition::RepartitionEdges;
 use super::write::Place;
@@ -19,6 +19,8 @@ pub(crate) type WriteNode = Box<dyn Fn(&mut Place<'_>) -> Result<()>>;
 pub(crate) struct Graph {
     pub(crate) operations: Vec<Operation>,
     pub(crate) groupings: Vec<Grouping>,
+    /// Stores that no table keeps.
+    added_stores: Vec<StorePlan>,
 }
 
 /// An operator, by declaration order.
@@ -72,6 +74,8 @@ pub(crate) enum OperationKind {
     GlobalTable { topics: Vec<String>, write_source: WriteNode },
     /// One node without state.
     Step { prefix: &'static str, key: KeyEffect },
+    /// A processor of the user's, with the names of its stores.
+    Process { prefix: &'static str, key: KeyEffect, stores: Vec<String> },
     /// One way out of a split; the default branch has the number 0, the others count from 1.
     Branch { number: usize },
     /// The records of several streams as one.
@@ -87,8 +91,12 @@ pub(crate) enum OperationKind {
         grouping: GroupingId,
         topic: Box<dyn RepartitionEdges>,
     },
+    /// Aggregates several grouped streams into one table; each of them is the parent of the same number.
+    Cogroup { inputs: Vec<CogroupedInput> },
     /// A table computed row by row from another one.
     TableView { prefix: &'static str, is_filter: bool },
+    /// The same, by a transformer that looks things up in these stores.
+    TableTransform { stores: Vec<String> },
     /// Gives a table's changes new keys.
     TableGrouping,
     /// Aggregates a grouped table.
@@ -97,6 +105,28 @@ pub(crate) enum OperationKind {
     GlobalJoin { accepts_null_keys: bool },
     /// Joins a stream (the first parent) with a table (the second).
     StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
+}
+
+/// One of the grouped streams that are aggregated together.
+pub(crate) struct CogroupedInput {
+    pub(crate) grouping: GroupingId,
+    pub(crate) topic: Box<dyn RepartitionEdges>,
+    pub(crate) write: WriteNode,
+}
+
+impl OperationKind {
+    /// Whether it is a table computed row by row from another one, which keeps a store only if it was given one.
+    pub(crate) fn is_computed_table(&self) -> bool {
+        matches!(self, OperationKind::TableView { .. } | OperationKind::TableTransform { .. })
+    }
+
+    /// The stores that the user connected it with.
+    pub(crate) fn connected_stores(&self) -> &[String] {
+        match self {
+            OperationKind::Process { stores, .. } | OperationKind::TableTransform { stores } => stores,
+            _ => &[],
+        }
+    }
 }
 
 /// What belongs to a grouping rather than to one aggregation of it.
@@ -116,6 +146,22 @@ impl Graph {
     pub(crate) fn group(&mut self, grouping: Grouping) -> GroupingId {
         self.groupings.push(grouping);
         GroupingId(self.groupings.len() - 1)
+    }
+
+    /// Adds a store that no table keeps.
+    pub(crate) fn add_store(&mut self, store: StorePlan) {
+        self.added_stores.push(store);
+    }
+
+    pub(crate) fn write_added_stores(&self, topology: &mut Topology) -> Result<()> {
+        self.added_stores.iter().try_for_each(|store| {
+            let name = store.name.as_deref().ok_or_else(|| {
+                Error::invalid(
+                    "a store is added without a name: add it by its `StoreName`, so that processors find it",
+                )
+            })?;
+            topology.add_state_store((store.build)(name))
+        })
     }
 
     pub(crate) fn operation(&self, id: OperationId) -> &Operation {

@@ -12,7 +12,8 @@ mod tables;
 mod write;
 
 pub(crate) use graph::{
-    Grouping, GroupingId, KeyEffect, Operation, OperationId, OperationKind, SharedGraph, WriteNode,
+    CogroupedInput, Grouping, GroupingId, KeyEffect, Operation, OperationId, OperationKind, SharedGraph,
+    WriteNode,
 };
 pub(crate) use plan::Plan;
 pub(crate) use repartition::TypedTopic;

@@ -30,11 +30,10 @@ impl Planner<'_> {
 
     fn store_owner(&self, table: OperationId) -> OperationId {
         let operation = self.graph.operation(table);
-        match operation.kind {
-            OperationKind::TableView { .. } if !self.plan.operation(table).is_materialized => {
-                self.store_owner(operation.parents[0])
-            }
-            _ => table,
+        if operation.kind.is_computed_table() && !self.plan.operation(table).is_materialized {
+            self.store_owner(operation.parents[0])
+        } else {
+            table
         }
     }
 
@@ -42,17 +41,17 @@ impl Planner<'_> {
     fn request_old_values(&mut self, table: OperationId, force: bool) -> bool {
         let operation = self.graph.operation(table);
         let is_materialized = self.plan.operation(table).is_materialized;
-        let sends = match operation.kind {
-            _ if self.plan.operation(table).sends_old_values => true,
-            OperationKind::TableView { .. } if !is_materialized => {
-                self.request_old_values(operation.parents[0], force)
-            }
-            _ => is_materialized || force,
+        let sends = if self.plan.operation(table).sends_old_values {
+            true
+        } else if operation.kind.is_computed_table() && !is_materialized {
+            self.request_old_values(operation.parents[0], force)
+        } else {
+            is_materialized || force
         };
         if sends {
             let plan = &mut self.plan.operations[table.index()];
             plan.sends_old_values = true;
-            plan.is_materialized |= !matches!(operation.kind, OperationKind::TableView { .. });
+            plan.is_materialized |= !operation.kind.is_computed_table();
         }
         sends
     }

@@ -1,6 +1,7 @@
 //! The operators, one file each: the method, what it does to a record, and its tests on the test driver.
 
 mod aggregate;
+mod cogroup;
 mod count;
 mod filter;
 mod flat_map;
@@ -11,6 +12,8 @@ mod map;
 mod map_values;
 mod merge;
 mod peek;
+mod process;
+mod process_values;
 mod reduce;
 mod repartition;
 mod rows;
@@ -28,6 +31,7 @@ mod table_keeper;
 mod table_map_values;
 mod table_reduce;
 mod table_store;
+mod table_transform_values;
 mod table_view;
 #[cfg(test)]
 mod test_support;
@@ -36,9 +40,11 @@ mod to_stream;
 mod to_table;
 
 pub use aggregate::AggregateResult;
+pub use cogroup::CogroupedKStream;
 pub(crate) use rows::{RowLookup, stored_rows};
 pub use split::Split;
 pub use stream_global_join::StreamOn;
 pub(crate) use stream_table_join::StreamTableJoinKind;
 pub(crate) use stream_table_join::join_stream_with_table;
 pub(crate) use table_keeper::TableKeeper;
+pub use table_transform_values::ValueTransformer;

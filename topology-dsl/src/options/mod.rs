@@ -4,9 +4,11 @@ mod materialized;
 mod produced;
 mod repartitioned;
 mod source;
+mod stores;
 
 pub(crate) use materialized::StorePlan;
 pub use materialized::{Materialized, StoreOptions};
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;
+pub use stores::{AddedStore, ConnectedStores};

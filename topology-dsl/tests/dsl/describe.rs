@@ -2,6 +2,10 @@
 //!
 //! `describe/kafka-streams.txt` was printed by `describe/Describe.java`, whose programs have the names used here.
 
+use millstream::ValueTransformer;
+use millstream::api::{
+    Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, Processor, ProcessorContext, Record,
+};
 use millstream::prelude::*;
 
 const KAFKA_STREAMS: &str = include_str!("describe/kafka-streams.txt");
@@ -19,6 +23,8 @@ const LATEST: StoreName<String, String> = StoreName::new("latest");
 const DEAR: StoreName<String, String> = StoreName::new("dear");
 const NAMES: StoreName<String, String> = StoreName::new("names");
 const P: StoreName<String, String> = StoreName::new("p");
+const SEEN: StoreName<String, String> = StoreName::new("seen");
+const BY_NAME: StoreName<String, String> = StoreName::new("by-name");
 
 /// What Kafka Streams prints for the program of this name.
 fn expected(program: &str) -> &'static str {
@@ -322,6 +328,148 @@ fn sources_and_steps() {
         for (from, to) in [("a", "b"), ("c", "d"), ("e", "f")] {
             stream(builder, from).to(to);
         }
+    });
+}
+
+/// Does nothing; in a topology's description that makes no difference.
+struct Silent;
+
+impl Processor for Silent {
+    type KeyIn = String;
+    type ValueIn = String;
+    type KeyOut = String;
+    type ValueOut = String;
+
+    fn process(
+        &mut self,
+        _record: Record<String, String>,
+        _context: &mut ProcessorContext<'_, String, String>,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl FixedKeyProcessor for Silent {
+    type Key = String;
+    type ValueIn = String;
+    type ValueOut = String;
+
+    fn process(
+        &mut self,
+        _record: FixedKeyRecord<String, String>,
+        _context: &mut FixedKeyProcessorContext<'_, String, String>,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl ValueTransformer for Silent {
+    type Key = String;
+    type ValueIn = String;
+    type ValueOut = String;
+
+    fn transform(&mut self, _key: &String, value: Option<String>) -> Result<Option<String>, Failure> {
+        Ok(value)
+    }
+}
+
+#[test]
+fn processors() {
+    same_as_kafka_streams("process", |builder| {
+        stream(builder, "orders").process((), |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("process_with_store", |builder| {
+        builder.add_store(SEEN);
+        stream(builder, "orders").process(SEEN, |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("process_named", |builder| {
+        builder.add_store(SEEN);
+        stream(builder, "orders").process(SEEN, |_| Ok(Silent)).named("check").to("out");
+    });
+    same_as_kafka_streams("process_with_its_own_store", |builder| {
+        stream(builder, "orders").process(ConnectedStores::bringing(SEEN), |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("process_then_count", |builder| {
+        let processed = stream(builder, "orders").process((), |_| Ok(Silent));
+        processed.group_by_key().count(C).to_stream().to("out");
+    });
+    same_as_kafka_streams("process_values_then_count", |builder| {
+        let processed = stream(builder, "orders").process_values((), |_| Ok(Silent));
+        processed.group_by_key().count(C).to_stream().to("out");
+    });
+    same_as_kafka_streams("processors_that_share_a_store", |builder| {
+        builder.add_store(SEEN);
+        stream(builder, "orders").process(SEEN, |_| Ok(Silent)).to("a");
+        stream(builder, "returns").process_values(SEEN, |_| Ok(Silent)).to("b");
+    });
+    same_as_kafka_streams("process_with_a_tables_store", |builder| {
+        table(builder, "products").materialized(P);
+        stream(builder, "orders").process(P, |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("global_store", |builder| {
+        builder.add_global_store(BY_NAME, "products", |_| Ok::<Silent, _>(Silent));
+        stream(builder, "orders").to("out");
+    });
+}
+
+#[test]
+fn transformed_tables() {
+    same_as_kafka_streams("transform_values", |builder| {
+        builder.add_store(SEEN);
+        table(builder, "products").transform_values(SEEN, |_| Ok(Silent)).to_stream().to("out");
+    });
+    same_as_kafka_streams("transform_values_materialized", |builder| {
+        builder.add_store(SEEN);
+        let names = table(builder, "products").transform_values(SEEN, |_| Ok(Silent));
+        let names = names.named("rename").materialized(NAMES);
+        stream(builder, "orders").join(&names, first).to("out");
+    });
+    same_as_kafka_streams("transform_values_looked_up", |builder| {
+        let products = table(builder, "products").transform_values((), |_| Ok(Silent)).filter(|_, _| true);
+        stream(builder, "orders").join(&products, first).to("out");
+    });
+}
+
+#[test]
+fn cogrouped_streams() {
+    let grouped = |builder: &StreamsBuilder, topic: &str| stream(builder, topic).group_by_key();
+    let last = |_: &String, value: String, _row: String| value;
+    same_as_kafka_streams("cogroup", |builder| {
+        let (orders, returns) = (grouped(builder, "orders"), grouped(builder, "returns"));
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate(LATEST, String::new);
+        latest.to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_unnamed", |builder| {
+        let (orders, returns) = (grouped(builder, "orders"), grouped(builder, "returns"));
+        orders.cogroup(last).cogroup(&returns, last).aggregate((), String::new).to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_named", |builder| {
+        let (orders, returns) = (grouped(builder, "orders"), grouped(builder, "returns"));
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate(LATEST, String::new);
+        latest.named("newest").to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_of_one", |builder| {
+        let latest = grouped(builder, "orders").cogroup(last).aggregate(LATEST, String::new);
+        latest.to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_repartition", |builder| {
+        let orders = grouped(builder, "orders");
+        let returns = by_value(&stream(builder, "returns")).group_by_key();
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate(LATEST, String::new);
+        latest.to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_repartition_unnamed", |builder| {
+        let orders = by_value(&stream(builder, "orders")).group_by_key();
+        let returns = grouped(builder, "returns");
+        orders.cogroup(last).cogroup(&returns, last).aggregate((), String::new).to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_two_repartitions", |builder| {
+        let by_customer =
+            |topic: &str, name: &str| stream(builder, topic).group_by(|_, value| value.clone()).named(name);
+        let orders = by_customer("orders", "orders-by-customer");
+        let returns = by_customer("returns", "returns-by-customer");
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate((), String::new);
+        latest.group_by(|_, value| (value.clone(), value)).count(()).to_stream().to("out");
     });
 }
 

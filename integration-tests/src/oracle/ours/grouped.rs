@@ -1,10 +1,13 @@
 //! The aggregations of grouped streams and tables.
 
-use millstream::{KGroupedStream, KGroupedTable, RecordField};
+use std::any::Any;
+
+use anyhow::{Result, bail};
+use millstream::{CogroupedKStream, HasSerde, KGroupedStream, KGroupedTable, RecordField};
 
 use super::super::case::Store;
 use super::super::functions::{Aggregator, Datum, Reducer, subtract};
-use super::handle::{GroupedStreamHandle, Handle};
+use super::handle::{CogroupedHandle, GroupedStreamHandle, Handle};
 use super::stores::materialized;
 
 impl<K, V> GroupedStreamHandle for KGroupedStream<K, V>
@@ -28,6 +31,30 @@ where
     fn aggregate(&self, Aggregator { initial, add, .. }: Aggregator, store: Option<&Store>) -> Handle {
         let aggregate = move |_: &_, value: V::NonNull, row: String| add(Some(&value.text()), &row);
         Handle::Table(Box::new(self.aggregate(materialized(store), || initial.to_owned(), aggregate)))
+    }
+
+    fn cogroup(
+        &self,
+        others: Option<Box<dyn CogroupedHandle>>,
+        Aggregator { add, .. }: Aggregator,
+    ) -> Result<Handle> {
+        let aggregate = move |_: &K::NonNull, value: V::NonNull, row: String| add(Some(&value.text()), &row);
+        let Some(others) = others else { return Ok(Handle::Cogrouped(Box::new(self.cogroup(aggregate)))) };
+        match others.into_any().downcast::<CogroupedKStream<K::NonNull, String>>() {
+            Ok(others) => Ok(Handle::Cogrouped(Box::new((*others).cogroup(self, aggregate)))),
+            Err(_) => bail!("the keys differ from those of the others"),
+        }
+    }
+}
+
+impl<K: HasSerde + Datum> CogroupedHandle for CogroupedKStream<K, String> {
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
+    fn aggregate(self: Box<Self>, aggregator: Aggregator, store: Option<&Store>) -> Handle {
+        let initial = aggregator.initial;
+        Handle::Table(Box::new((*self).aggregate(materialized(store), || initial.to_owned())))
     }
 }
 

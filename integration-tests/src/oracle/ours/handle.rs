@@ -9,6 +9,7 @@ use super::super::case::Store;
 use super::super::functions::{
     Aggregator, FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Reducer, ValueMapper,
 };
+use super::processors::NamedProcessor;
 
 /// What the DSL returned.
 pub(super) enum Handle {
@@ -17,6 +18,7 @@ pub(super) enum Handle {
     GlobalTable(GlobalKTable<String, String>),
     GroupedStream(Box<dyn GroupedStreamHandle>),
     GroupedTable(KGroupedTable<String, String>),
+    Cogrouped(Box<dyn CogroupedHandle>),
     Split(Box<dyn SplitHandle>),
     End(StreamEnd),
 }
@@ -48,6 +50,8 @@ pub(super) trait StreamHandle {
     fn to_chosen_topic(&self, selector: KeySelector) -> Handle;
     fn to_table(&self) -> Handle;
     fn group_by_key(&self) -> Handle;
+    fn process(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle>;
+    fn process_values(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle>;
     fn group_by(&self, selector: KeySelector) -> Handle;
     fn join_table(&self, table: &dyn TableHandle, kind: JoinKind) -> Result<Handle>;
     fn join_global_table(
@@ -73,6 +77,7 @@ pub(super) trait TableHandle {
     fn filter(&self, predicate: Predicate) -> Handle;
     fn filter_not(&self, predicate: Predicate) -> Handle;
     fn map_values(&self, mapper: ValueMapper) -> Handle;
+    fn transform_values(&self, mapper: ValueMapper) -> Handle;
     fn to_stream(&self) -> Handle;
     fn group_by(&self, selector: KeySelector) -> Handle;
 }
@@ -83,6 +88,14 @@ pub(super) trait GroupedStreamHandle {
     fn count(&self, store: Option<&Store>) -> Handle;
     fn reduce(&self, reducer: Reducer, store: Option<&Store>) -> Handle;
     fn aggregate(&self, aggregator: Aggregator, store: Option<&Store>) -> Handle;
+    /// Alone, or as one more of those that are grouped already.
+    fn cogroup(&self, others: Option<Box<dyn CogroupedHandle>>, aggregator: Aggregator) -> Result<Handle>;
+}
+
+/// A `CogroupedKStream` of any keys.
+pub(super) trait CogroupedHandle {
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+    fn aggregate(self: Box<Self>, aggregator: Aggregator, store: Option<&Store>) -> Handle;
 }
 
 impl Handle {
@@ -95,6 +108,7 @@ impl Handle {
             Handle::GroupedStream(grouped) => grouped.named(name),
             Handle::GroupedTable(grouped) => Handle::GroupedTable(grouped.named(name)),
             Handle::Split(split) => split.named(name),
+            Handle::Cogrouped(_) => bail!("a cogroup has no name"),
             Handle::End(end) => Handle::End(end.named(name)),
         })
     }
@@ -116,6 +130,7 @@ impl Handle {
             Handle::GroupedStream(_) => "a grouped stream",
             Handle::GroupedTable(_) => "a grouped table",
             Handle::Split(_) => "a split",
+            Handle::Cogrouped(_) => "a cogroup",
             Handle::End(_) => "the end of a stream",
         }
     }

@@ -2,6 +2,7 @@
 
 mod grouped;
 mod handle;
+mod processors;
 mod program;
 mod stores;
 mod streams;
@@ -85,8 +86,7 @@ fn take(driver: &TopologyTestDriver, step: Option<&Step>) -> millstream::Result<
             topic.pipe_record(record.with_headers(headers))
         }
         Some(Step::Advance(millis)) => {
-            driver.advance_wall_clock(Duration::from_millis(*millis));
-            Ok(())
+            driver.advance_wall_clock_time(Duration::from_millis(*millis))
         }
         Some(Step::Commit) | None => driver.commit(),
     }

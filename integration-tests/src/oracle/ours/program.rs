@@ -11,6 +11,7 @@ use super::super::functions::{
 };
 use super::grouped::{aggregate_table, count_table, reduce_table};
 use super::handle::{Handle, JoinKind};
+use super::processors::processor;
 use super::stores::materialized;
 
 /// The program's topology, or why millstream refuses it.
@@ -42,10 +43,23 @@ fn declare<'a>(
         }
         Op::Table => Handle::Table(Box::new(builder.table::<String, String>(topic(statement)?))),
         Op::GlobalTable => Handle::GlobalTable(builder.global_table(topic(statement)?, materialized(store))),
-        Op::DefaultBranch => match handles.remove(statement.of.as_deref().context("of what?")?) {
-            Some(Handle::Split(split)) => split.default_branch(),
-            _ => bail!("only a split has a default branch, and one"),
+        Op::DefaultBranch => match take(handles, statement.of.as_deref())? {
+            Handle::Split(split) => split.default_branch(),
+            of => bail!("the default branch of {}", of.kind()),
         },
+        Op::Cogroup | Op::Aggregate
+            if matches!(handle_of(handles, statement.of.as_deref())?, Handle::Cogrouped(_)) =>
+        {
+            let Handle::Cogrouped(others) = take(handles, statement.of.as_deref())? else { bail!("no cogroup") };
+            let by = aggregator(statement.by.as_deref().unwrap_or_default())?;
+            match (statement.op, statement.with.as_deref()) {
+                (Op::Aggregate, _) => others.aggregate(by, store),
+                (_, with) => match handle_of(handles, with)? {
+                    Handle::GroupedStream(grouped) => grouped.cogroup(Some(others), by)?,
+                    with => bail!("cogroup with {}", with.kind()),
+                },
+            }
+        }
         Op::Merge | Op::Join | Op::LeftJoin | Op::OuterJoin => {
             let of = handle_of(handles, statement.of.as_deref())?;
             combine(statement, of, handle_of(handles, statement.with.as_deref())?)?
@@ -54,7 +68,7 @@ fn declare<'a>(
     };
     let handle = match statement.op {
         // They take the store as an argument.
-        Op::GlobalTable | Op::Count | Op::Reduce | Op::Aggregate => handle,
+        Op::GlobalTable | Op::Count | Op::Reduce | Op::Aggregate | Op::Process | Op::ProcessValues => handle,
         _ => handle.materialized(store)?,
     };
     match &statement.named {
@@ -115,8 +129,18 @@ fn continue_with(statement: &Statement, of: &Handle) -> Result<Handle> {
         (Op::Reduce, Handle::GroupedTable(grouped)) => reduce_table(grouped, reducer(by)?, store),
         (Op::Aggregate, Handle::GroupedStream(grouped)) => grouped.aggregate(aggregator(by)?, store),
         (Op::Aggregate, Handle::GroupedTable(grouped)) => aggregate_table(grouped, aggregator(by)?, store),
+        (Op::Cogroup, Handle::GroupedStream(grouped)) => grouped.cogroup(None, aggregator(by)?)?,
+        (Op::Process, Handle::Stream(stream)) => stream.process(processor(by)?, store)?,
+        (Op::ProcessValues, Handle::Stream(stream)) => stream.process_values(processor(by)?, store)?,
+        (Op::TransformValues, Handle::Table(table)) => table.transform_values(value_mapper(by)?),
         (op, of) => bail!("{op:?} of {}", of.kind()),
     })
+}
+
+/// For what can be continued only once.
+fn take(handles: &mut HashMap<&str, Handle>, id: Option<&str>) -> Result<Handle> {
+    let id = id.context("of what?")?;
+    handles.remove(id).with_context(|| format!("{id} is not there, or not any more"))
 }
 
 fn handle_of<'h>(handles: &'h HashMap<&str, Handle>, id: Option<&str>) -> Result<&'h Handle> {

@@ -62,7 +62,7 @@ pub(super) fn materialized<K: HasSerde, V: HasSerde>(store: Option<&Store>) -> M
 }
 
 /// Store names are constants of programs; a case's are made to be some.
-fn interned(name: &str) -> &'static str {
+pub(super) fn interned(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(name) = names.get(name) {

@@ -2,13 +2,16 @@
 
 use std::any::Any;
 
-use anyhow::{Result, bail};
-use millstream::{GlobalKTable, JoinTarget, KStream, KTable, Produced, RecordField, Split};
+use anyhow::{Result, bail, ensure};
+use millstream::{ConnectedStores, GlobalKTable, JoinTarget, KStream, KTable, Produced, RecordField, Split};
 
 use super::super::functions::{
     Datum, FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, ValueMapper, join,
 };
+use super::super::case::Store;
 use super::handle::{Handle, JoinKind, SplitHandle, StreamHandle, TableHandle, same};
+use super::processors::{NamedProcessor, RunningCount, Ticking, counts};
+use super::stores::materialized;
 
 /// A key or a value as text.
 pub(super) fn text<F: RecordField<NonNull: Datum>>(field: &F) -> Option<String> {
@@ -107,6 +110,26 @@ where
     fn group_by(&self, selector: KeySelector) -> Handle {
         let selector = move |key: &K, value: &V| selector(text(key).as_deref(), text(value).as_deref());
         Handle::GroupedStream(Box::new(self.group_by(selector)))
+    }
+
+    fn process(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
+        Ok(match processor {
+            NamedProcessor::RunningCount => {
+                let counts = counts(store)?;
+                let stores = ConnectedStores::bringing(materialized::<String, u64>(store));
+                Handle::Stream(Box::new(self.process(stores, move |wiring| RunningCount::open(wiring, counts))))
+            }
+            NamedProcessor::Ticking(kind) => {
+                Handle::Stream(Box::new(self.process((), move |_| Ok(Ticking::by(kind)))))
+            }
+        })
+    }
+
+    fn process_values(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
+        ensure!(processor == NamedProcessor::RunningCount, "{processor:?} is no processor of values");
+        let counts = counts(store)?;
+        let stores = ConnectedStores::bringing(materialized::<String, u64>(store));
+        Ok(Handle::Stream(Box::new(self.process_values(stores, move |wiring| RunningCount::open(wiring, counts)))))
     }
 
     fn join_table(&self, table: &dyn TableHandle, kind: JoinKind) -> Result<Handle> {

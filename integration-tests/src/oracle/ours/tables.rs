@@ -1,8 +1,10 @@
 //! The operators of a table.
 
 use std::any::Any;
+use std::marker::PhantomData;
 
-use millstream::{HasSerde, KTable};
+use millstream::api::{Failure, Wiring};
+use millstream::{HasSerde, KTable, ValueTransformer};
 
 use super::super::case::Store;
 use super::super::functions::{Datum, KeySelector, Predicate, ValueMapper};
@@ -38,6 +40,11 @@ impl<K: HasSerde + Datum, V: HasSerde + Datum> TableHandle for KTable<K, V> {
         Handle::Table(Box::new(self.map_values(mapper)))
     }
 
+    fn transform_values(&self, mapper: ValueMapper) -> Handle {
+        let transformer = move |_: &Wiring<'_>| Ok(Transformer { mapper, types: PhantomData::<fn(K, V)> });
+        Handle::Table(Box::new(self.transform_values((), transformer)))
+    }
+
     fn to_stream(&self) -> Handle {
         Handle::Stream(Box::new(self.to_stream()))
     }
@@ -46,5 +53,20 @@ impl<K: HasSerde + Datum, V: HasSerde + Datum> TableHandle for KTable<K, V> {
         Handle::GroupedTable(self.group_by(move |key: &K, value: V| {
             (selector(Some(&key.text()), Some(&value.text())), Some(value.text()))
         }))
+    }
+}
+
+struct Transformer<K, V> {
+    mapper: ValueMapper,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<K: HasSerde + Datum, V: HasSerde + Datum> ValueTransformer for Transformer<K, V> {
+    type Key = K;
+    type ValueIn = V;
+    type ValueOut = String;
+
+    fn transform(&mut self, key: &K, value: Option<V>) -> Result<Option<String>, Failure> {
+        Ok(value.and_then(|value| (self.mapper)(Some(&key.text()), Some(&value.text()))))
     }
 }
