@@ -113,16 +113,17 @@ where
     }
 
     fn process(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
-        Ok(match processor {
+        let stores = match store {
+            Some(_) => ConnectedStores::bringing(materialized::<String, u64>(store)),
+            None => ConnectedStores::default(),
+        };
+        Ok(Handle::Stream(Box::new(match processor {
             NamedProcessor::RunningCount => {
                 let counts = counts(store)?;
-                let stores = ConnectedStores::bringing(materialized::<String, u64>(store));
-                Handle::Stream(Box::new(self.process(stores, move |wiring| RunningCount::open(wiring, counts))))
+                self.process(stores, move |wiring| RunningCount::open(wiring, counts))
             }
-            NamedProcessor::Ticking(kind) => {
-                Handle::Stream(Box::new(self.process((), move |_| Ok(Ticking::by(kind)))))
-            }
-        })
+            NamedProcessor::Ticking(kind) => self.process(stores, move |_| Ok(Ticking::by(kind))),
+        })))
     }
 
     fn process_values(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
