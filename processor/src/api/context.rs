@@ -301,3 +301,32 @@ impl OutputBuffer {
         self.records.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use millstream_state_stores::{HasSerde, TimeWindowedSerde, Window, Windowed};
+
+    use super::*;
+
+    #[test]
+    fn a_windowed_key_says_which_of_its_bytes_choose_the_partition() -> Result<(), Failure> {
+        let at = Timestamp::from_millis;
+        let serde: SerdeRef<Windowed<String>> =
+            Arc::new(TimeWindowedSerde::new(String::serde(), Duration::from_millis(10)));
+        let mut outputs = OutputBuffer::default();
+        let topic = outputs.topic("counts");
+        let record =
+            Record::new(Windowed::new("apples".to_string(), Window::new(at(0), at(10))), 7_i64, at(5));
+        let unhashed = serde.unhashed_key_bytes();
+        outputs.encode_partly_hashed(topic, None, &record, &serde, unhashed, &i64::serde())?;
+        let output = outputs.iter().next().expect("it was just encoded");
+        assert_eq!(
+            output.key.map(|key| &key[..key.len() - output.unhashed_key_bytes]),
+            Some(b"apples".as_slice())
+        );
+        Ok(())
+    }
+}

@@ -264,3 +264,76 @@ where
         self.table.emit(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::operators::test_support::{at, driver, text, written, written_at};
+    use crate::{
+        HasSerde, RecordField, SessionStoreName, SessionWindowedSerde, SessionWindows, StoreOptions, Window,
+        millis,
+    };
+
+    const VISITS: SessionStoreName<String, u64> = SessionStoreName::new("visits");
+
+    fn visits(grace: u64) -> SessionWindows {
+        SessionWindows::of_inactivity_gap_and_grace(millis(5), millis(grace))
+    }
+
+    #[test]
+    fn sessions_that_become_one_are_deleted_before_it_comes() {
+        let driver = driver(|builder| {
+            let clicks = builder.stream::<String, String>("clicks").group_by_key();
+            clicks.windowed_by(visits(0)).count(VISITS.without_caching()).to_stream().to("visits");
+        });
+        let clicks = driver.input_topic::<String, String>("clicks");
+        let sessions = Arc::new(SessionWindowedSerde::new(String::serde()));
+        let visits = driver.output_topic_with_serdes("visits", sessions, <Option<u64>>::field_serde());
+        for time in [1, 3, 12] {
+            clicks.pipe_input_at("ann", "/", at(time)).expect("the record is processed");
+        }
+        visits.read_records_to_list().expect("outputs decode");
+        clicks.pipe_input_at("ann", "/", at(7)).expect("the record is processed");
+        let read = visits.read_key_values_to_list().expect("outputs decode").into_iter();
+        let read: Vec<_> = read.map(|(key, count)| (key.window.to_string(), count)).collect();
+        assert_eq!(read, [(text("1/3"), None), (text("12/12"), None), (text("1/12"), Some(4))]);
+    }
+
+    #[test]
+    fn an_old_record_is_rescued_by_a_session_that_is_open() {
+        let driver = driver(|builder| {
+            let clicks = builder.stream::<String, String>("clicks").group_by_key();
+            clicks.windowed_by(visits(0)).late_records_to("late").count(VISITS);
+        });
+        let clicks = driver.input_topic::<String, String>("clicks");
+        // At 15 records before 10 are late.
+        for (who, time) in [("ann", 12), ("bob", 15), ("ann", 8), ("bob", 9), ("bob", 10)] {
+            clicks.pipe_input_at(who, "/", at(time)).expect("the record is processed");
+        }
+        let late = written_at(&driver.output_topic::<String, String>("late"));
+        assert_eq!(late, [(text("bob"), text("/"), 9)]);
+        let visits = driver.session_store(VISITS).expect("it is there");
+        for (who, start, end) in [("ann", 8, 12), ("bob", 10, 15)] {
+            let row = visits.fetch_session(&text(who), Window::new(at(start), at(end))).expect("it is read");
+            assert_eq!(row.map(|row| row.value), Some(2), "{who}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_changed_in_place_has_its_old_value() {
+        let driver = driver(|builder| {
+            let clicks = builder.stream::<String, String>("clicks").group_by_key();
+            let counts = clicks.windowed_by(visits(100)).count(VISITS.without_caching());
+            let per_visitor = counts.group_by(|windowed, count| (windowed.key.clone(), count));
+            let clicks = per_visitor.aggregate((), || 0, |_, new, sum| sum + new, |_, old, sum| sum - old);
+            clicks.to_stream().to("clicks-of-visitors");
+        });
+        let clicks = driver.input_topic::<String, String>("clicks");
+        for time in [1, 1, 3, 50, 50] {
+            clicks.pipe_input_at("ann", "/", at(time)).expect("the record is processed");
+        }
+        let sums = written(&driver.output_topic::<String, Option<u64>>("clicks-of-visitors"));
+        assert_eq!(sums.last(), Some(&(text("ann"), Some(5))), "{sums:?}");
+    }
+}

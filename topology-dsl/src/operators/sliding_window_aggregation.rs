@@ -323,3 +323,43 @@ where
         self.table.emit(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{at, driver, text, written_at};
+    use crate::{SlidingWindows, WindowStoreName, millis};
+
+    const COUNTS: WindowStoreName<String, u64> = WindowStoreName::new("counts");
+
+    #[test]
+    fn null_values_are_dropped_and_early_records_share_the_first_window() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, Option<i64>>("orders").group_by_key();
+            let sliding = SlidingWindows::of_time_difference_and_grace(millis(10), millis(50));
+            orders.windowed_by(sliding).count(COUNTS);
+        });
+        let orders = driver.input_topic::<String, Option<i64>>("orders");
+        for (value, time) in [(Some(1_i64), 3), (None, 4), (Some(1), 7)] {
+            orders.pipe_input_at("apples", value, at(time)).expect("the record is processed");
+        }
+        let counts = driver.window_store(COUNTS).expect("it is there");
+        let rows = counts.all().expect("it can be read").map(|row| row.expect("it decodes"));
+        let rows: Vec<_> = rows.map(|(key, row)| (key.window.to_string(), row.value)).collect();
+        assert_eq!(rows, [(text("0/10"), 2), (text("4/14"), 1)]);
+        assert_eq!(driver.dropped_records(), 1);
+    }
+
+    #[test]
+    fn a_record_too_late_for_all_windows_goes_to_its_topic() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders").group_by_key();
+            let sliding = SlidingWindows::of_time_difference_with_no_grace(millis(10));
+            orders.windowed_by(sliding).late_records_to("late").count(());
+        });
+        let orders = driver.input_topic::<String, i64>("orders");
+        for time in [50, 40, 39] {
+            orders.pipe_input_at("apples", time, at(time)).expect("the record is processed");
+        }
+        assert_eq!(written_at(&driver.output_topic::<String, i64>("late")), [(text("apples"), 39, 39)]);
+    }
+}

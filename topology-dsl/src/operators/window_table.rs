@@ -152,3 +152,50 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowTable<K, V> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{at, driver, driver_without_commits, text, written};
+    use crate::{EmitStrategy, StreamsBuilder, TimeWindows, millis};
+
+    /// Counts in windows of ten milliseconds, written once they are closed.
+    fn final_counts(builder: &StreamsBuilder) {
+        let orders = builder.stream::<String, i64>("orders").group_by_key();
+        let windows = orders.windowed_by(TimeWindows::of_size_and_grace(millis(10), millis(2)));
+        let counts = windows.emit_strategy(EmitStrategy::on_window_close()).count(());
+        counts.to_stream().map(|windowed, count| (windowed.to_string(), count)).to("counts");
+    }
+
+    #[test]
+    fn windows_are_the_same_however_many_records_a_commit_has() {
+        let records: Vec<(String, i64)> =
+            (0..400).map(|number| (format!("sku-{}", number % 3), number * 7 % 60 + number)).collect();
+        let outputs = [1, 7, 400].map(|per_commit| {
+            let driver = driver_without_commits(final_counts);
+            let orders = driver.input_topic::<String, i64>("orders");
+            for batch in records.chunks(per_commit) {
+                for (sku, time) in batch {
+                    orders.pipe_input_at(sku.clone(), 1, at(*time)).expect("the record is processed");
+                }
+                driver.commit().expect("the commit succeeds");
+            }
+            written(&driver.output_topic::<String, Option<u64>>("counts"))
+        });
+        assert!(outputs[0].len() > 60, "{:?}", outputs[0]);
+        assert_eq!(outputs[0], outputs[1]);
+        assert_eq!(outputs[0], outputs[2]);
+    }
+
+    #[test]
+    fn a_leap_of_stream_time_loses_no_window() {
+        let driver = driver(final_counts);
+        let orders = driver.input_topic::<String, i64>("orders");
+        for time in [5, 21, 1_000_000, 30, 1_000_012] {
+            orders.pipe_input_at("apples", 1, at(time)).expect("the record is processed");
+        }
+        let counts = written(&driver.output_topic::<String, Option<u64>>("counts"));
+        let windows = ["[apples@0/10]", "[apples@20/30]", "[apples@1000000/1000010]"];
+        assert_eq!(counts, windows.map(|window| (text(window), Some(1))));
+        assert_eq!(driver.dropped_records(), 1);
+    }
+}
