@@ -34,7 +34,11 @@ pub use directory::{ParseStateOwnerError, ProcessId, StateDirectory, StateOwner,
 pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
-pub use format::{ChangeSerde, TimedLayout, changelog_topic, murmur2, partition_for_key, repartition_topic};
+pub use format::{
+    ChangeSerde, SubscriptionInstruction, SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde,
+    SubscriptionWrapper, SubscriptionWrapperSerde, TimedLayout, ValueHash, append_subscription_prefix,
+    changelog_topic, murmur2, partition_for_key, repartition_topic,
+};
 pub use key_range::{Direction, KeyRange};
 pub use layer::{ChangelogEntry, StoreStats};
 pub use memory::{RowLimits, StateMemory};

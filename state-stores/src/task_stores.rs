@@ -19,6 +19,7 @@
 mod tests;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,14 @@ use crate::checkpoint::{
     Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
 };
 use crate::directory::TaskDirectory;
-use crate::dormant::{DormantStores, sizes_of};
+use crate::dormant::{DormantStore, DormantStores, sizes_of};
 use crate::engine::{Engine, EngineSizes};
 use crate::error::StoreError;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
 use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
 use crate::reader::StoreReader;
+use crate::restoring::Restoring;
 use crate::store::{
     BuiltStore, KeyValueStore, SessionStore, StoreBuilder, StoreParts, StoreTypes, WindowStore,
 };
@@ -95,6 +97,7 @@ pub struct TaskStores {
     on_checkpoint: CheckpointListener,
     checkpoint: Option<TaskCheckpoint>,
     checkpoint_stats: CheckpointStats,
+    last_sizes: Cell<Option<LastSizes>>,
     /// Held here if no store needs the disk; else the engine holds it.
     _directory: Option<TaskDirectory>,
 }
@@ -103,6 +106,16 @@ pub struct TaskStores {
 struct TaskCheckpoint {
     written: CheckpointInFlight,
     offsets: Vec<(LogPartition, Offset)>,
+}
+
+/// What the engines said of their sizes.
+#[derive(Clone, Copy)]
+struct LastSizes {
+    sizes: EngineSizes,
+    /// How many checkpoints had been written by then.
+    checkpoints: u64,
+    /// How often this may be said again.
+    answers_left: u32,
 }
 
 struct TaskStore {
@@ -119,6 +132,9 @@ struct TaskStore {
 
 /// Runs of up to this many rows are merged by the task itself, within a millisecond; larger ones in the background.
 const MERGED_AT_ONCE: usize = 8 << 10;
+/// How often the same sizes are told before the engines are asked again, although no checkpoint has changed them: RocksDB compacts by
+/// itself. Asking costs microseconds a store, which is most of what an idle task would cost.
+const SIZES_TOLD: u32 = 20;
 
 impl TaskStores {
     /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
@@ -141,22 +157,24 @@ impl TaskStores {
         let context = Rc::new(TaskContext::new(options.undo, options.atomic_commits));
         let stores = builders.iter().zip(stores).enumerate().map(|(place, (builder, dormant))| {
             let store = StoreIndex::new(place);
-            let reader = Arc::new(StoreReader::new(
-                builder.name(),
-                store,
-                Arc::clone(&engines[dormant.engine]),
-                Arc::clone(&memory),
-                dormant.expiry.clone(),
-            ));
+            // Named one by one: whatever a store has besides must not be left behind.
+            let DormantStore { engine, stored_offset, restoring, expiry } = dormant;
+            let logged_to = restoring.as_ref().map(Restoring::next).or(stored_offset);
+            let (name, rows_in) = (builder.name(), Arc::clone(&engines[engine]));
+            let reader = StoreReader::new(name, store, rows_in, Arc::clone(&memory), expiry.clone());
+            let reader = Arc::new(reader);
+            if let Some(restoring) = restoring {
+                reader.publish(restoring.into_rows(), &reader.position());
+            }
             // The store's time is that of the records it gets from now on: what was restored may be ahead of them.
-            dormant.expiry.iter().for_each(|expiry| expiry.begin());
+            expiry.iter().for_each(|expiry| expiry.begin());
             let BuiltStore { rows, handle } = builder.build(StoreParts {
                 store,
                 context: Rc::clone(&context),
                 committed: Arc::clone(&reader),
                 memory: TableMemory::new(Arc::clone(&memory)),
-                expiry: dormant.expiry,
-                logged_to: dormant.stored_offset,
+                expiry,
+                logged_to,
             });
             TaskStore {
                 name: builder.name().to_owned(),
@@ -164,8 +182,8 @@ impl TaskStores {
                 rows,
                 handle,
                 reader,
-                engine: dormant.engine,
-                stored_offset: dormant.stored_offset,
+                engine,
+                stored_offset,
             }
         });
         let stores = stores.collect();
@@ -178,6 +196,7 @@ impl TaskStores {
             on_checkpoint: options.on_checkpoint,
             checkpoint: None,
             checkpoint_stats: CheckpointStats::default(),
+            last_sizes: Cell::new(None),
             _directory: directory,
         }
     }
@@ -438,12 +457,20 @@ impl TaskStores {
         self.stores.iter().map(|store| store.rows.stats()).collect()
     }
 
-    /// Memory and disk used by the engines.
+    /// Memory and disk used by the engines, as of the last checkpoint, or of one of the last calls if there was none since.
     ///
     /// # Errors
     /// What the engine says.
     pub fn engine_sizes(&self) -> Result<EngineSizes, StoreError> {
-        sizes_of(&self.engines)
+        let checkpoints = self.checkpoint_stats.written;
+        let last = match self.last_sizes.get() {
+            Some(last) if last.checkpoints == checkpoints && last.answers_left > 0 => {
+                LastSizes { answers_left: last.answers_left - 1, ..last }
+            }
+            _ => LastSizes { sizes: sizes_of(&self.engines)?, checkpoints, answers_left: SIZES_TOLD },
+        };
+        self.last_sizes.set(Some(last));
+        Ok(last.sizes)
     }
 
     /// Turns readers away and releases the directory, as soon as the last scan in progress has ended. A checkpoint that is being

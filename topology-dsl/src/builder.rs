@@ -1,12 +1,15 @@
 //! Where a program begins: streams and tables from topics, and the topology at the end.
 
+use std::sync::Arc;
+
+use millstream_processor::api::{Processor, Wiring};
 use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
 use crate::global_table::GlobalKTable;
 use crate::logical::{Operation, OperationKind, SharedGraph};
 use crate::operators::{TableKeeper, stored_rows};
-use crate::options::{Materialized, Source};
+use crate::options::{AddedStore, Materialized, Source};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -164,6 +167,134 @@ impl StreamsBuilder {
                 write: TableKeeper::<Option<K>, Option<V>>::write(),
             },
         )
+    }
+
+    /// Adds a store for processors, which are connected with it by its name ([`ConnectedStores`](crate::ConnectedStores)). It is logged, kept on
+    /// disk and caches what it logs, unless its options say otherwise.
+    ///
+    /// ```
+    /// use millstream::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    /// use millstream::{KeyValueStore, ValueAndTimestamp};
+    ///
+    /// const LAST_ORDER: StoreName<String, i64> = StoreName::new("last-order");
+    ///
+    /// /// By how much each order of a sku differs from the one before.
+    /// struct Differences { last: KeyValueStore<String, i64> }
+    ///
+    /// impl Processor for Differences {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         let before = self.last.get(&order.key)?.map_or(0, |row| row.value);
+    ///         self.last.put(&order.key, Some(ValueAndTimestamp::new(order.value, order.timestamp)))?;
+    ///         let difference = order.value - before;
+    ///         context.forward(order.with_value(difference))
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.add_store(LAST_ORDER.in_memory());
+    /// builder
+    ///     .stream::<String, i64>("orders")
+    ///     .process(LAST_ORDER, |wiring| Ok(Differences { last: wiring.store(LAST_ORDER)? }))
+    ///     .to("differences");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples", 10)?;
+    /// orders.pipe_input("apples", 7)?;
+    /// let differences = driver.output_topic::<String, i64>("differences");
+    /// assert_eq!(differences.read_key_values_to_list()?, [("apples".into(), 10), ("apples".into(), -3)]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "addStateStore")]
+    pub fn add_store(&self, store: impl Into<AddedStore>) {
+        self.graph.borrow_mut().add_store(store.into().plan);
+    }
+
+    /// Adds a store that every instance keeps whole, filled from the topic by a processor of the program's own. All others may read it, by
+    /// [`Wiring::global_store`](crate::api::Wiring::global_store), without being connected with it; it is queried by its name.
+    ///
+    /// As a [global table](Self::global_table), it is complete before the application processes its first record. It has no changelog: whenever
+    /// the topic is read again, the processor processes it again, and must make the same rows of it. What it forwards goes nowhere.
+    ///
+    /// ```
+    /// use millstream::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    /// use millstream::{KeyValueStore, ValueAndTimestamp};
+    ///
+    /// const SKU_OF_NAME: StoreName<String, String> = StoreName::new("sku-of-name");
+    ///
+    /// /// Products by their names instead of their skus.
+    /// struct ByName { skus: KeyValueStore<String, String> }
+    ///
+    /// impl Processor for ByName {
+    ///     type KeyIn = String;
+    ///     type ValueIn = String;
+    ///     type KeyOut = ();
+    ///     type ValueOut = ();
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         product: Record<String, String>,
+    ///         _context: &mut ProcessorContext<'_, (), ()>,
+    ///     ) -> Result<(), Failure> {
+    ///         let Record { key: sku, value: name, timestamp, .. } = product;
+    ///         Ok(self.skus.put(&name, Some(ValueAndTimestamp::new(sku, timestamp)))?)
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.add_global_store(SKU_OF_NAME, "products", |wiring| {
+    ///     Ok(ByName { skus: wiring.store(SKU_OF_NAME)? })
+    /// });
+    /// builder.stream::<String, i64>("orders").to("order-archive");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, String>("products").pipe_input("sku-1", "apples")?;
+    /// let row = driver.key_value_store(SKU_OF_NAME)?.get(&"apples".into())?;
+    /// assert_eq!(row.map(|row| row.value), Some("sku-1".into()));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "addGlobalStore")]
+    pub fn add_global_store<K, V, P>(
+        &self,
+        store: impl Into<Materialized<K, V>>,
+        source: impl Into<Source<P::KeyIn, P::ValueIn>>,
+        supplier: impl Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
+    ) where
+        K: HasSerde,
+        V: HasSerde,
+        P: Processor<KeyIn: RecordField, ValueIn: RecordField>,
+    {
+        let supplier = Arc::new(supplier);
+        let (topics, consumed) = source.into().into_parts();
+        let read = external(&topics);
+        self.graph.borrow_mut().declare(Operation {
+            kind: OperationKind::GlobalTable {
+                topics,
+                write_source: Box::new(move |place| {
+                    place.topology.add_source(place.name, read.clone(), consumed.clone())
+                }),
+            },
+            parents: Vec::new(),
+            name: None,
+            store: Some(store.into().into_global_plan()),
+            write: Box::new(move |place| {
+                let supplier = Arc::clone(&supplier);
+                place.add_processor(move |wiring| supplier(wiring))
+            }),
+        });
     }
 
     /// The program so far, as a topology with all names given.

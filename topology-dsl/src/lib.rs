@@ -55,7 +55,8 @@
 //!
 //! # Names
 //! Nodes, stores and topics have the names Kafka Streams gives to the same program. `named(..)` on what an operator
-//! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name.
+//! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name, except that a named
+//! [`process`](KStream::process) or [`process_values`](KStream::process_values) takes no number, so that those below it count from one less.
 
 mod builder;
 mod durations;
@@ -75,10 +76,10 @@ pub use builder::StreamsBuilder;
 pub use durations::{days, hours, millis, minutes, seconds};
 pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
-pub use join::JoinTarget;
+pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, Split, StreamOn};
-pub use options::{Materialized, Produced, Repartitioned, Source, StoreOptions};
+pub use operators::{AggregateResult, CogroupedKStream, Split, StreamOn, TableOn, ValueTransformer};
+pub use options::{AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
 pub use windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream, WindowDefinition};
@@ -93,3 +94,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/windows.md")]
 pub struct GuideToWindows;
+
+/// Those about processors, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/processor-api.md")]
+pub struct GuideToTheProcessorApi;

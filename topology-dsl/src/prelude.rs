@@ -1,9 +1,9 @@
 //! What a program usually needs, in one `use millstream::prelude::*`.
 
 pub use crate::{
-    EmitStrategy, Error, GlobalKTable, HasSerde, KGroupedStream, KGroupedTable, KStream, KTable,
-    Materialized, Produced, RecordField, Repartitioned, Result, SessionStoreName, SessionWindows, Settings,
-    SlidingWindows, Source, StoreName, StoreOptions, Streams, StreamsBuilder, TimeWindows, Timestamp,
-    Topology, UnlimitedWindows, Window, WindowStoreName, Windowed, days, hours, json_serde, millis, minutes,
-    seconds,
+    CogroupedKStream, ConnectedStores, EmitStrategy, Error, GlobalKTable, HasSerde, KGroupedStream,
+    KGroupedTable, KStream, KTable, Materialized, Produced, RecordField, Repartitioned, Result,
+    SessionStoreName, SessionWindows, Settings, SlidingWindows, Source, StoreName, StoreOptions, Streams,
+    StreamsBuilder, TimeWindows, Timestamp, Topology, UnlimitedWindows, Window, WindowStoreName, Windowed,
+    days, hours, json_serde, millis, minutes, seconds,
 };

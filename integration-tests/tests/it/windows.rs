@@ -15,6 +15,9 @@ use crate::in_process::{DEADLINE, Scene, count_from};
 /// Counts by key and the start of the second, in the order in which they came.
 type Counts = Vec<((String, i64), u64)>;
 
+/// Counts as they must be in the end.
+type Expected = BTreeMap<(String, i64), u64>;
+
 const EXACTLY_ONCE: &[(&str, &str)] = &[
     ("MILLSTREAM_PROCESSING_GUARANTEE", "exactly_once"),
     ("MILLSTREAM_TRANSACTION_TIMEOUT_MS", "4000"),
@@ -39,7 +42,7 @@ fn record(number: i64) -> (String, i64) {
 }
 
 /// What the aggregation makes of so many records: late ones are left out.
-fn expected(records: i64) -> BTreeMap<(String, i64), u64> {
+fn expected(records: i64) -> Expected {
     let (mut counts, mut stream_time) = (BTreeMap::new(), i64::MIN);
     for (key, time) in (0..records).map(record) {
         stream_time = stream_time.max(time);
@@ -67,10 +70,7 @@ fn written(scene: &Scene) -> Result<Counts> {
 }
 
 /// Kills the worker again and again while records come in. Returns the outputs, once all that must come are there.
-fn killed_under_load(
-    subject: &str,
-    environment: &[(&str, &str)],
-) -> Result<(Counts, BTreeMap<(String, i64), u64>)> {
+fn killed_under_load(subject: &str, environment: &[(&str, &str)]) -> Result<(Counts, Expected)> {
     let scene = Scene::new(subject, 1)?;
     let mut worker = start(&scene, environment)?;
     await_running(&mut worker)?;

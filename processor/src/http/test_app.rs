@@ -242,6 +242,7 @@ fn spent(total_millis: u64, longest_millis: u64) -> TimeSpent {
 fn task_snapshot(id: TaskId) -> TaskSnapshot {
     TaskSnapshot {
         processed: 990,
+        punctuations: 12,
         dropped: 3,
         skipped: [4, 5, 6],
         dead_letters: [7, 8, 9],

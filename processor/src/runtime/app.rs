@@ -23,7 +23,7 @@ use super::internal_topics::ensure_internal_topics;
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
 use super::roster::ThreadPlace;
-use super::shared::{ApplicationTopics, Shared, SharedParts, StateListener};
+use super::shared::{ApplicationTopics, GIVE_UP_AFTER, Shared, SharedParts, StateListener};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ClientState;
 use super::state_updater::{self, RestoreListener, RestoreProgress, UpdaterSnapshot};
@@ -39,7 +39,12 @@ use crate::query::{
     QueryError, ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyWindowStore, StoreView, TimedView,
 };
 use crate::task::TaskPlan;
-use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic, validate_name};
+use crate::topology::{
+    PartitionCount, TopicName, Topology, changelog_topic, dead_letter_topic, validate_name,
+};
+
+/// How soon a signal is noticed, and the end of the threads.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An application about to start.
 pub struct AppBuilder {
@@ -129,7 +134,8 @@ impl AppBuilder {
             || prepare_topics(&self.topology, &application_id, &settings, &*admin),
         )?;
         let topology = Arc::new(self.topology);
-        let plans = TaskPlan::all(&topology, &application_id, &settings);
+        let partition_count = partition_count(&admin, &self.clock);
+        let plans = TaskPlan::all(&topology, &application_id, &settings, &partition_count);
         let global = TaskPlan::of_global_tables(&plans, |topic| {
             topics.partition_counts.get(topic).copied().unwrap_or(0)
         });
@@ -186,6 +192,16 @@ fn prepare_topics(
         }
     }
     Ok(ApplicationTopics { partition_counts, changelog_ids })
+}
+
+/// Asks the cluster how many partitions an output topic has.
+fn partition_count(admin: &Arc<dyn ClusterAdmin>, clock: &Arc<dyn Clock>) -> PartitionCount {
+    let (admin, clock) = (Arc::clone(admin), Arc::clone(clock));
+    Arc::new(move |topic| {
+        let ask = || admin.partition_counts(&[topic.to_string()]);
+        let counts = patiently(&*clock, GIVE_UP_AFTER, || false, ask)?;
+        counts.get(topic).copied().ok_or_else(|| Error::no_output_topic(topic))
+    })
 }
 
 /// Who has something on the disk is after a restart who he was before. So is everybody exactly-once, where a transaction may be left open.
@@ -447,24 +463,32 @@ impl Streams {
         self.http.as_ref().map(HttpServer::address)
     }
 
-    /// Runs until SIGINT or SIGTERM, or until a thread fails; then closes.
+    /// Runs until SIGINT or SIGTERM, or until a thread fails or another instance asks all of them to end; then closes.
     ///
     /// # Errors
     /// The error that ended it, if it did not end as asked.
     pub fn run_until_signal(self) -> Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM])
             .map_err(|error| Error::fatal("cannot listen for signals").with_source(error))?;
-        let ended = |state| matches!(state, ClientState::Error | ClientState::NotRunning);
-        while !self.shared.await_state(Duration::from_millis(100), ended) {
+        while !self.has_ended() {
             if let Some(signal) = signals.pending().next() {
                 info!(signal, "asked to end");
+                self.shared.stop_awaiting_others();
                 break;
             }
+            self.shared.clock.sleep(SIGNAL_INTERVAL);
         }
         self.close()
     }
 
-    /// Ends cleanly: the last records are committed, state is written, the group is left at once.
+    /// Whether no stream thread does anything any more, be it only to stay until other instances have ended.
+    fn has_ended(&self) -> bool {
+        matches!(self.state(), ClientState::Error | ClientState::NotRunning)
+            && self.threads.lock().iter().all(|thread| thread.handle.is_finished())
+    }
+
+    /// Ends cleanly: the last records are committed, state is written, the group is left at once. An instance that asked all others to end
+    /// ([`ThreadFailureResponse::ShutdownApplication`]) waits until they have.
     ///
     /// # Errors
     /// The error of the first thread that failed, now or before.

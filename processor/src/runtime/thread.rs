@@ -24,7 +24,7 @@ use crate::membership::{GroupMember, Membership};
 use crate::query::{StoreOwner, StoreStatus};
 use crate::task::{BURST, PartitionQueue, Task, TaskSite, TaskState};
 
-/// Longest wait for records; bounds how late a rebalance or a request to end is noticed.
+/// Longest wait for records; bounds how late a request to end is noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// Longest wait for records while stores are restored; bounds how late a complete task begins.
 const RESTORE_POLL: Duration = Duration::from_millis(5);
@@ -232,6 +232,7 @@ impl<C: Clients> StreamThread<C> {
             }
         }
         self.restores.insert(id, restored.restores);
+        tracing::debug!(thread = %self.place.name(), task = %id, "its stores are here: the task begins");
         self.tasks.push(task);
         self.run_task(self.tasks.len() - 1)
     }
@@ -262,6 +263,7 @@ impl<C: Clients> StreamThread<C> {
             RESTORE_POLL
         } else {
             POLL.min(self.commit_clock.until_commit(start, &self.shared.settings))
+                .min(self.until_punctuation())
                 .max(Duration::from_millis(1))
         };
         let (tasks, routes) = (&mut self.tasks, &self.routes);
@@ -279,6 +281,16 @@ impl<C: Clients> StreamThread<C> {
         self.counters.poll_time += clock.monotonic().saturating_sub(start);
         self.apply_back_pressure()?;
         Ok(fetched)
+    }
+
+    /// How long the loop may wait for records before a punctuation by the wall clock is due. Reads the clock only if there is any.
+    fn until_punctuation(&self) -> Duration {
+        let running = self.tasks.iter().filter(|task| task.state() == TaskState::Running);
+        let Some(next) = running.filter_map(Task::next_wall_clock_punctuation).min() else {
+            return Duration::MAX;
+        };
+        let left = next.as_millis().saturating_sub(self.shared.clock.wall_clock().as_millis());
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
     fn apply_back_pressure(&mut self) -> Result<()> {

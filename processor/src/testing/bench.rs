@@ -1,6 +1,7 @@
 //! Runs a topology over records that lie ready in memory: what a stream thread does to a record, without Kafka's share.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{Offset, RecordField, Timestamp};
@@ -11,7 +12,7 @@ use crate::api::Headers;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::task::{BURST, ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic};
-use crate::topology::{RawRecord, Topology};
+use crate::topology::{PartitionCount, RawRecord, Topology};
 
 /// Runs a topology over prepared records, to measure what its operators and stores cost per record.
 ///
@@ -65,8 +66,9 @@ impl TopologyBench {
     /// # Errors
     /// `Invalid` if the topology is.
     pub fn new(topology: Topology) -> Result<Self> {
+        let one_partition: PartitionCount = Arc::new(|_topic| Ok(1));
         Ok(TopologyBench {
-            tasks: DriverTasks::build(topology, "bench", &Settings::new("none"))?,
+            tasks: DriverTasks::build(topology, "bench", &Settings::new("none"), &one_partition)?,
             delivered: Delivered::default(),
             next_offset: Offset::new(0),
         })

@@ -227,7 +227,7 @@ impl<V: Clone> CachedRows<V> {
 
     /// The current rows of a range with their encoded keys; later changes are not seen.
     pub(crate) fn scan(
-        &self,
+        &mut self,
         range: KeyRange,
         direction: Direction,
     ) -> Result<impl Iterator<Item = ReadEntry<Vec<u8>, V>> + use<V>, StoreError>
@@ -235,14 +235,11 @@ impl<V: Clone> CachedRows<V> {
         V: 'static,
     {
         self.check_usable()?;
-        let mut changed: Vec<(Vec<u8>, TableRow<V>)> = self
-            .table
-            .changes()
-            .iter()
-            .filter(|change| range.contains(self.table.key(change.slot)))
-            .map(|change| (self.table.key(change.slot).to_vec(), self.table.row(change.slot).clone()))
-            .collect();
-        changed.sort_by(|(one, _), (other, _)| direction.order(one, other));
+        let changed = self.table.changes_in(&range).map(|(key, row)| (key.to_vec(), row.clone()));
+        let changed: Vec<(Vec<u8>, TableRow<V>)> = match direction {
+            Direction::Forward => changed.collect(),
+            Direction::Reverse => changed.rev().collect(),
+        };
         let (serde, name) = (Arc::clone(&self.value_serde), self.identity.name.clone());
         let committed = self.committed.scan(range, direction)?.map(move |entry| {
             let (key, timestamp, value) = entry?;

@@ -7,6 +7,7 @@ mod beside;
 mod cached_rows;
 mod changelog;
 mod known_rows;
+mod ordered_changes;
 mod table;
 mod timed_rows;
 

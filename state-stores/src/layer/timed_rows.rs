@@ -181,7 +181,7 @@ impl<V: Clone> TimedRows<V> {
 
     /// The rows in a range of keys that are kept; later changes are not seen.
     pub(crate) fn scan(
-        &self,
+        &mut self,
         range: KeyRange,
         direction: Direction,
     ) -> Result<impl Iterator<Item = ReadEntry<Vec<u8>, V>> + use<V>, StoreError>

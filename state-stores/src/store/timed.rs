@@ -148,7 +148,7 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
         range: KeyRange,
         direction: Direction,
     ) -> Result<impl Iterator<Item = TimedEntry<K, V>> + use<K, V>, StoreError> {
-        let entries = self.inner.rows.borrow().scan(range, direction)?;
+        let entries = self.inner.rows.borrow_mut().scan(range, direction)?;
         let inner = Rc::clone(&self.inner);
         Ok(entries.map(move |entry| {
             let (row_key, row) = entry?;

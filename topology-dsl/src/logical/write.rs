@@ -16,8 +16,10 @@ pub(crate) struct Place<'a> {
     pub(crate) topology: &'a mut Topology,
     pub(crate) name: &'a str,
     pub(crate) parents: Vec<&'a str>,
-    /// The stores the node works with: a table's own, a join's other side.
+    /// The stores the node works with: a table's own, those of a join's other side, those of a processor.
     pub(crate) stores: Vec<&'a str>,
+    /// The table's own store, if it keeps one.
+    pub(crate) own_store: Option<&'a str>,
     /// Whether a table must send the old value with each change.
     pub(crate) sends_old_values: bool,
     pub(crate) plan: &'a Plan,
@@ -33,7 +35,7 @@ impl Place<'_> {
 
     /// The name of the table's own store, if it keeps one.
     pub(crate) fn own_store(&self) -> Option<String> {
-        self.stores.first().map(ToString::to_string)
+        self.own_store.map(str::to_string)
     }
 
     /// The name of the store of a table that always keeps one.
@@ -51,6 +53,7 @@ impl Graph {
     pub(crate) fn build(&self) -> Result<Topology> {
         let plan = Plan::of(self)?;
         let mut topology = Topology::new();
+        self.write_added_stores(&mut topology)?;
         for node in plan.in_writing_order() {
             self.write_node(&plan, node, &mut topology)?;
         }
@@ -68,6 +71,9 @@ impl Graph {
             node.parents.iter().map(|parent| plan.nodes[*parent].name.as_str()).collect();
         match &node.kind {
             PlannedKind::Node(id) => self.write_operation(plan, *id, topology, &node.name, parents),
+            PlannedKind::CogroupedInput(id) => {
+                self.write_cogrouped_input(plan, *id, node.input, topology, &node.name, parents)
+            }
             PlannedKind::TableSource { operation, source } => {
                 if let OperationKind::TableSource { write_source, .. }
                 | OperationKind::GlobalTable { write_source, .. } = &self.operation(*operation).kind
@@ -77,7 +83,7 @@ impl Graph {
                 self.write_operation(plan, *operation, topology, &node.name, vec![source])
             }
             PlannedKind::Repartition { operation, topic, partitions, filter, sink } => {
-                let edges = self.repartition_edges(*operation)?;
+                let edges = self.repartition_edges(*operation, node.input)?;
                 topology.add_repartition_topic(RepartitionTopic {
                     name: topic.clone(),
                     partitions: *partitions,
@@ -91,10 +97,16 @@ impl Graph {
                 }
                 edges.write_source(topology, &node.name, topic)
             }
+            PlannedKind::TableJoin { operation, sides } => {
+                self.write_table_join(plan, *operation, topology, &node.name, sides)
+            }
+            PlannedKind::ForeignKeyJoin { operation, part } => {
+                self.write_foreign_key_join(plan, *operation, topology, &node.name, parents, part)
+            }
         }
     }
 
-    fn write_operation(
+    pub(super) fn write_operation(
         &self,
         plan: &Plan,
         id: OperationId,
@@ -103,34 +115,81 @@ impl Graph {
         parents: Vec<&str>,
     ) -> Result<()> {
         let operation = self.operation(id);
-        let planned = plan.operation(id);
-        let mut stores = Vec::new();
-        if let (true, Some(store), Some(name)) = (planned.is_materialized, &operation.store, &planned.store) {
-            let builder = (store.build)(name);
-            match operation.kind {
-                OperationKind::GlobalTable { .. } => topology.add_global_store(builder)?,
-                _ => topology.add_state_store(builder)?,
-            }
-            stores.push(name.as_str());
-        }
+        let own_store = match operation.kind {
+            // Its inputs have it.
+            OperationKind::Cogroup { .. } => None,
+            _ => self.add_own_store(plan, id, topology)?,
+        };
+        let mut stores: Vec<&str> = own_store.into_iter().collect();
         if let OperationKind::StreamTableJoin { .. } = operation.kind {
-            stores.extend(self.store_for_lookups(plan, operation.parents[1]));
+            stores.extend(self.stores_for_lookups(plan, operation.parents[1]));
         }
-        let sends_old_values = planned.sends_old_values;
-        (operation.write)(&mut Place { topology, name, parents, stores, sends_old_values, plan })
+        stores.extend(operation.kind.connected_stores().iter().map(String::as_str));
+        let sends_old_values = plan.operation(id).sends_old_values;
+        (operation.write)(&mut Place { topology, name, parents, stores, own_store, sends_old_values, plan })
     }
 
-    /// The store in which a table's rows are found: its own, or that of the table it is computed from.
-    fn store_for_lookups<'p>(&self, plan: &'p Plan, table: OperationId) -> Option<&'p str> {
-        let mut owner = table;
-        while !plan.operation(owner).is_materialized {
-            owner = *self.operation(owner).parents.first()?;
+    fn write_cogrouped_input(
+        &self,
+        plan: &Plan,
+        id: OperationId,
+        input: usize,
+        topology: &mut Topology,
+        name: &str,
+        parents: Vec<&str>,
+    ) -> Result<()> {
+        let OperationKind::Cogroup { inputs } = &self.operation(id).kind else { return Ok(()) };
+        if input == 0 {
+            self.add_own_store(plan, id, topology)?;
         }
-        plan.operation(owner).store.as_deref()
+        let planned = plan.operation(id);
+        let (own_store, sends_old_values) = (planned.store.as_deref(), planned.sends_old_values);
+        let stores = own_store.into_iter().collect();
+        let place = &mut Place { topology, name, parents, stores, own_store, sends_old_values, plan };
+        (inputs[input].write)(place)
     }
 
-    fn repartition_edges(&self, id: OperationId) -> Result<&dyn RepartitionEdges> {
+    /// Adds the store that a table keeps, if it keeps one, and returns its name.
+    fn add_own_store<'p>(
+        &self,
+        plan: &'p Plan,
+        id: OperationId,
+        topology: &mut Topology,
+    ) -> Result<Option<&'p str>> {
+        let (operation, planned) = (self.operation(id), plan.operation(id));
+        let (true, Some(store), Some(name)) = (planned.is_materialized, &operation.store, &planned.store)
+        else {
+            return Ok(None);
+        };
+        let builder = (store.build)(name);
+        match operation.kind {
+            OperationKind::GlobalTable { .. } => topology.add_global_store(builder)?,
+            _ => topology.add_state_store(builder)?,
+        }
+        Ok(Some(name))
+    }
+
+    /// The stores in which a table's rows are found: its own, or those of the tables it is computed from, and those that this takes.
+    pub(super) fn stores_for_lookups<'p>(&'p self, plan: &'p Plan, table: OperationId) -> Vec<&'p str> {
+        let planned = plan.operation(table);
+        if planned.is_materialized {
+            return planned.store.as_deref().into_iter().collect();
+        }
+        let operation = self.operation(table);
+        let of_parents = operation.parents.iter().flat_map(|parent| self.stores_for_lookups(plan, *parent));
+        let taken_to_compute = operation.kind.connected_stores().iter().map(String::as_str);
+        let mut stores = Vec::new();
+        for store in of_parents.chain(taken_to_compute) {
+            if !stores.contains(&store) {
+                stores.push(store);
+            }
+        }
+        stores
+    }
+
+    fn repartition_edges(&self, id: OperationId, input: usize) -> Result<&dyn RepartitionEdges> {
         match &self.operation(id).kind {
+            OperationKind::Cogroup { inputs } => Ok(&*inputs[input].topic),
             OperationKind::Repartition { topic, .. }
             | OperationKind::ToTable { topic }
             | OperationKind::StreamAggregate { topic, .. }
@@ -141,8 +200,10 @@ impl Graph {
     }
 }
 
-fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
-    Place { topology, name, parents: Vec::new(), stores: Vec::new(), sends_old_values: false, plan }
+/// A place without parents and stores.
+pub(super) fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
+    let (parents, stores) = (Vec::new(), Vec::new());
+    Place { topology, name, parents, stores, own_store: None, sends_old_values: false, plan }
 }
 
 impl Plan {

@@ -85,11 +85,19 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K::NonNull, A> {
-        self.declare_aggregation(Aggregation::Aggregate, store.into(), move |key, value, current| {
-            let current = current.unwrap_or_else(&initializer);
-            let row = aggregator(key, value, current).map_err(|error| Failure::process(error.into()))?;
-            Ok(row.into_row())
-        })
+        self.declare_aggregation(Aggregation::Aggregate, store.into(), aggregating(initializer, aggregator))
+    }
+}
+
+/// A row's new value: made of the one it has, or of what an initializer makes.
+pub(super) fn aggregating<K, V, A: HasSerde, R: AggregateResult<A>, E: Into<BoxError>>(
+    initializer: impl Fn() -> A + Send + Sync + 'static,
+    aggregator: impl Fn(&K, V, A) -> Result<R, E> + Send + Sync + 'static,
+) -> impl Fn(&K, V, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static {
+    move |key, value, current| {
+        let current = current.unwrap_or_else(&initializer);
+        let row = aggregator(key, value, current).map_err(|error| Failure::process(error.into()))?;
+        Ok(row.into_row())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The operators, one file each: the method, what it does to a record, and its tests on the test driver.
 
 mod aggregate;
+mod cogroup;
 mod count;
 mod filter;
 mod flat_map;
@@ -12,6 +13,8 @@ mod map;
 mod map_values;
 mod merge;
 mod peek;
+mod process;
+mod process_values;
 mod reduce;
 mod repartition;
 mod rows;
@@ -26,11 +29,14 @@ mod table_aggregate;
 mod table_aggregation;
 mod table_count;
 mod table_filter;
+mod table_foreign_key_join;
 mod table_group_by;
+mod table_join;
 mod table_keeper;
 mod table_map_values;
 mod table_reduce;
 mod table_store;
+mod table_transform_values;
 mod table_view;
 #[cfg(test)]
 mod test_support;
@@ -44,9 +50,11 @@ mod window_reduce;
 mod window_table;
 
 pub use aggregate::AggregateResult;
+pub use cogroup::CogroupedKStream;
 pub(crate) use rows::{RowLookup, stored_rows};
 pub use split::Split;
 pub use stream_global_join::StreamOn;
-pub(crate) use stream_table_join::StreamTableJoinKind;
 pub(crate) use stream_table_join::join_stream_with_table;
+pub use table_foreign_key_join::TableOn;
 pub(crate) use table_keeper::TableKeeper;
+pub use table_transform_values::ValueTransformer;

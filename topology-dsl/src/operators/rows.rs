@@ -4,14 +4,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Wiring};
-use millstream_processor::{Error, KeyValueStore, Result, SessionStore, WindowStore, Windowed};
+use millstream_processor::{
+    Error, KeyValueStore, Result, SessionStore, ValueAndTimestamp, WindowStore, Windowed,
+};
 
 use crate::logical::{OperationId, Plan};
 
+/// A row that is only looked at.
+pub(crate) type RowRef<'row, V> = ValueAndTimestamp<&'row V>;
+
+fn row_ref<V>(row: &ValueAndTimestamp<V>) -> RowRef<'_, V> {
+    ValueAndTimestamp::new(&row.value, row.timestamp)
+}
+
 /// The rows of a table, as one task sees them.
 pub(crate) trait Rows<K, V> {
-    /// Calls the closure once with the value of the key, if there is one.
-    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure>;
+    /// Calls the closure once with the row of the key, if there is one. The closure must not look into rows itself: they may be of the
+    /// same store.
+    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure>;
 }
 
 /// Opens a table's rows when a task is built.
@@ -58,9 +68,8 @@ struct WindowRows<K, V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Rows<Windowed<K>, V> for WindowRows<K, V> {
-    fn read(&self, key: &Windowed<K>, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
-        let start = key.window.start;
-        Ok(self.store.read(&key.key, start, |row| use_value(row.map(|row| &row.value)))?)
+    fn read(&self, key: &Windowed<K>, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure> {
+        Ok(self.store.read(&key.key, key.window.start, |row| use_row(row.map(row_ref)))?)
     }
 }
 
@@ -69,8 +78,8 @@ struct SessionRows<K, V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Rows<Windowed<K>, V> for SessionRows<K, V> {
-    fn read(&self, key: &Windowed<K>, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
-        Ok(self.store.read(&key.key, key.window, |row| use_value(row.map(|row| &row.value)))?)
+    fn read(&self, key: &Windowed<K>, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure> {
+        Ok(self.store.read(&key.key, key.window, |row| use_row(row.map(row_ref)))?)
     }
 }
 
@@ -80,7 +89,7 @@ struct StoredRows<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> Rows<K, V> for StoredRows<K, V> {
     #[inline]
-    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
-        Ok(self.store.read(key, |row| use_value(row.map(|row| &row.value)))?)
+    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure> {
+        Ok(self.store.read(key, |row| use_row(row.map(row_ref)))?)
     }
 }

@@ -41,7 +41,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
     {
         let (windows, emit) = (self.windows, self.options.emit);
         let (change, merge) = (Arc::new(change), Arc::new(merge));
-        let late = LateRecords::to(self.options.late.as_deref());
+        let late = self.options.late.clone();
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
         let key_serde: SerdeRef<_> = Arc::new(SessionWindowedSerde::new(store.key_serde()));
         let drops_null_values = aggregation == Aggregation::Reduce;
@@ -66,7 +66,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
                             gap: to_millis(windows.inactivity_gap()),
                             drops_null_values,
                             found: Vec::new(),
-                            late: late.clone(),
+                            late: LateRecords::open(wiring, late.as_deref()),
                             change: Arc::clone(&change),
                             merge: Arc::clone(&merge),
                             types: PhantomData,

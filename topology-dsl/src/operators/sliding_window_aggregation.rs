@@ -40,7 +40,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
         F: Fn(&K::NonNull, V::NonNull, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
     {
         let (windows, emit, change) = (self.windows, self.options.emit, Arc::new(change));
-        let late = LateRecords::to(self.options.late.as_deref());
+        let late = self.options.late.clone();
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
         let difference = windows.time_difference();
         let key_serde: SerdeRef<_> = Arc::new(TimeWindowedSerde::new(store.key_serde(), difference));
@@ -68,7 +68,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
                         Ok(SlidingWindowAggregation::<K, V, A, F> {
                             table,
                             difference,
-                            late: late.clone(),
+                            late: LateRecords::open(wiring, late.as_deref()),
                             change: Arc::clone(&change),
                             types: PhantomData,
                         })

@@ -63,11 +63,8 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
                     let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
                     let change = Arc::clone(&change);
                     place.add_processor(move |wiring| {
-                        Ok(StreamAggregation::<K, V, A, F> {
-                            store: TableStore::open(wiring, &store, sends_old_values)?,
-                            change: Arc::clone(&change),
-                            types: PhantomData,
-                        })
+                        let store = TableStore::open(wiring, &store, sends_old_values)?;
+                        Ok(StreamAggregation::<K, V, A, F>::new(store, &change))
                     })
                 }),
             },
@@ -76,10 +73,23 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     }
 }
 
-struct StreamAggregation<K: RecordField, V, A, F> {
+/// Changes the row of each record's key.
+pub(super) struct StreamAggregation<K: RecordField, V, A, F> {
     store: TableStore<K::NonNull, A>,
     change: Arc<F>,
+    emits: bool,
     types: PhantomData<V>,
+}
+
+impl<K: RecordField, V, A, F> StreamAggregation<K, V, A, F> {
+    pub(super) fn new(store: TableStore<K::NonNull, A>, change: &Arc<F>) -> Self {
+        StreamAggregation { store, change: Arc::clone(change), emits: true, types: PhantomData }
+    }
+
+    /// Leaves it to another node to emit at commits what a caching store holds back.
+    pub(super) fn without_emissions(self) -> Self {
+        StreamAggregation { emits: false, ..self }
+    }
 }
 
 impl<K, V, A, F> Processor for StreamAggregation<K, V, A, F>
@@ -112,7 +122,7 @@ where
         &mut self,
         context: &mut ProcessorContext<'_, K::NonNull, Change<A>>,
     ) -> Result<(), Failure> {
-        self.store.emit(context)
+        if self.emits { self.store.emit(context) } else { Ok(()) }
     }
 }
 

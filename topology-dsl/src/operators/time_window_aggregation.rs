@@ -33,7 +33,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
         F: Fn(&K::NonNull, V, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
     {
         let (windows, emit, change) = (self.windows, self.options.emit, Arc::new(change));
-        let late = LateRecords::to(self.options.late.as_deref());
+        let late = self.options.late.clone();
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
         let key_serde: SerdeRef<_> = Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.size()));
         let drops_null_values = aggregation == Aggregation::Reduce;
@@ -58,7 +58,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
                             table: WindowTable::open(wiring, &store, sends_old_values, size, emit, grace)?,
                             windows,
                             drops_null_values,
-                            late: late.clone(),
+                            late: LateRecords::open(wiring, late.as_deref()),
                             change: Arc::clone(&change),
                             types: PhantomData,
                         })

@@ -2,6 +2,10 @@
 //!
 //! `describe/kafka-streams.txt` was printed by `describe/Describe.java`, whose programs have the names used here.
 
+use millstream::ValueTransformer;
+use millstream::api::{
+    Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, Processor, ProcessorContext, Record,
+};
 use millstream::prelude::*;
 
 const KAFKA_STREAMS: &str = include_str!("describe/kafka-streams.txt");
@@ -19,6 +23,11 @@ const LATEST: StoreName<String, String> = StoreName::new("latest");
 const DEAR: StoreName<String, String> = StoreName::new("dear");
 const NAMES: StoreName<String, String> = StoreName::new("names");
 const P: StoreName<String, String> = StoreName::new("p");
+const PRICED_ORDERS: StoreName<String, String> = StoreName::new("priced-orders");
+const ENRICHED: StoreName<String, String> = StoreName::new("enriched");
+const VISITS_PER_CUSTOMER: StoreName<String, u64> = StoreName::new("visits-per-customer");
+const SEEN: StoreName<String, String> = StoreName::new("seen");
+const BY_NAME: StoreName<String, String> = StoreName::new("by-name");
 
 /// What Kafka Streams prints for the program of this name.
 fn expected(program: &str) -> &'static str {
@@ -28,19 +37,20 @@ fn expected(program: &str) -> &'static str {
     rest.split_once("###END").expect("golden texts end").0.trim_end()
 }
 
-/// With the names of each arrow sorted: Kafka Streams puts several of them in an order that depends on their hash codes.
-fn sorted_arrows(text: &str) -> String {
+/// With the names of each arrow, and the stores of each processor, sorted: Kafka Streams puts several of them in an order that depends on
+/// their hash codes.
+fn with_sorted_names(text: &str) -> String {
     let mut sorted = String::new();
     for line in text.trim_end().lines() {
-        let arrow = ["      --> ", "      <-- "]
+        let start = ["      --> ", "      <-- ", "(stores: ["]
             .into_iter()
-            .find(|arrow| line.starts_with(arrow))
-            .unwrap_or_default();
-        let mut names: Vec<&str> = line[arrow.len()..].split(", ").collect();
-        if !arrow.is_empty() {
-            names.sort_unstable();
-        }
-        sorted += &format!("{arrow}{}\n", names.join(", "));
+            .find_map(|start| line.find(start).map(|at| at + start.len()))
+            .unwrap_or(line.len());
+        let (start, list) = line.split_at(start);
+        let (list, end) = list.split_at(list.find("])").unwrap_or(list.len()));
+        let mut names: Vec<&str> = list.split(", ").collect();
+        names.sort_unstable();
+        sorted += &format!("{start}{}{end}\n", names.join(", "));
     }
     sorted
 }
@@ -50,7 +60,7 @@ fn same_as_kafka_streams(program: &str, declare: impl Fn(&StreamsBuilder)) {
     let builder = StreamsBuilder::new();
     declare(&builder);
     let topology = builder.build().unwrap_or_else(|error| panic!("{program}: {error}"));
-    let (ours, theirs) = (sorted_arrows(&topology.describe()), sorted_arrows(expected(program)));
+    let (ours, theirs) = (with_sorted_names(&topology.describe()), with_sorted_names(expected(program)));
     assert_eq!(ours, theirs, "{program}");
     let again = builder.build().expect("building does not change the program");
     assert_eq!(again.describe(), topology.describe(), "{program} built twice");
@@ -308,6 +318,100 @@ fn views_of_tables() {
 }
 
 #[test]
+fn table_joins() {
+    let orders_and_prices = |builder: &StreamsBuilder| (table(builder, "orders"), table(builder, "prices"));
+    let inner = |order: &String, _: &String| order.clone();
+    let left = |order: &String, _: Option<&String>| order.clone();
+    let outer = |order: Option<&String>, _: Option<&String>| order.cloned().unwrap_or_default();
+    same_as_kafka_streams("table_join", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        orders.join(&prices, inner).to_stream().to("priced");
+    });
+    same_as_kafka_streams("table_left_join_named", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        let priced = orders.left_join(&prices, left).named("price").materialized(PRICED_ORDERS);
+        priced.to_stream().to("priced");
+    });
+    same_as_kafka_streams("table_outer_join_unnamed_store", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        orders.outer_join(&prices, outer).materialized(()).to_stream().to("priced");
+    });
+    same_as_kafka_streams("table_join_of_joins", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        let stock = table(builder, "stock");
+        orders.join(&prices, inner).left_join(&stock, left).outer_join(&prices, outer).to_stream().to("out");
+    });
+    same_as_kafka_streams("table_self_join", |builder| {
+        let orders = table(builder, "orders");
+        orders.join(&orders, inner).to_stream().to("out");
+    });
+    same_as_kafka_streams("table_join_of_views", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        let large = orders.filter(|_, _| true);
+        let names = prices.map_values(|_, value| value).materialized(NAMES);
+        let joined = large.join(&names, inner).filter(|_, _| true).map_values(|_, value| value);
+        joined.to_stream().to("out");
+    });
+    same_as_kafka_streams("table_join_of_aggregates", |builder| {
+        let counts = stream(builder, "orders").group_by(|_, value| value.clone()).count(());
+        let latest = by_value(&stream(builder, "prices")).to_table();
+        counts.outer_join(&latest, |_, price| price.cloned().unwrap_or_default()).to_stream().to("out");
+    });
+    same_as_kafka_streams("table_join_grouped", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        orders.join(&prices, inner).group_by(|_, value| (value.clone(), value)).count(COUNTS);
+    });
+    same_as_kafka_streams("stream_joined_with_table_join", |builder| {
+        let (products, prices) = (table(builder, "products"), table(builder, "prices"));
+        let joined = products.left_join(&prices, left).map_values(|_, value| value);
+        stream(builder, "orders").join(&joined, first).to("out");
+    });
+}
+
+#[test]
+fn foreign_key_joins() {
+    let by_value = |_: &String, value: &String| value.clone();
+    let inner = |order: &String, _: &String| order.clone();
+    let left = |order: &String, _: Option<&String>| order.clone();
+    same_as_kafka_streams("foreign_key_join", |builder| {
+        let (orders, customers) = (table(builder, "orders"), table(builder, "customers"));
+        orders.on(by_value).join(&customers, inner).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_left_join_named", |builder| {
+        let (orders, customers) = (table(builder, "orders"), table(builder, "customers"));
+        let enriched = orders.on(by_value).left_join(&customers, left).named("with-customer");
+        enriched.materialized(ENRICHED).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_join_unnamed_store", |builder| {
+        let (customers, orders) = (table(builder, "customers"), table(builder, "orders"));
+        orders.on(by_value).join(&customers, inner).materialized(()).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_self_join", |builder| {
+        let employees = table(builder, "employees");
+        employees.on(by_value).left_join(&employees, left).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_join_of_joins", |builder| {
+        let (orders, customers) = (table(builder, "orders"), table(builder, "customers"));
+        let regions = table(builder, "regions");
+        let of_customers = orders.on(by_value).join(&customers, inner);
+        let of_regions = of_customers.on(by_value).left_join(&regions, left);
+        let joined = of_regions.join(&orders, inner);
+        joined.group_by(|_, value| (value.clone(), value)).count(COUNTS);
+    });
+    same_as_kafka_streams("foreign_key_join_of_views", |builder| {
+        let orders = table(builder, "orders").filter(|_, _| true);
+        let customers = table(builder, "customers").map_values(|_, value| value);
+        orders.on(by_value).join(&customers, inner).filter(|_, _| true).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_join_of_aggregates", |builder| {
+        let orders = stream(builder, "orders").group_by_key().reduce((), |_, new| new);
+        let visits = stream(builder, "visits").group_by(|_, value| value.clone());
+        let visits = visits.count(VISITS_PER_CUSTOMER);
+        orders.on(by_value).left_join(&visits, |order, _| order.clone()).to_stream().to("out");
+    });
+}
+
+#[test]
 fn sources_and_steps() {
     same_as_kafka_streams("same_topic_twice", |builder| {
         stream(builder, "orders").filter(|_, _| true).to("a");
@@ -322,6 +426,148 @@ fn sources_and_steps() {
         for (from, to) in [("a", "b"), ("c", "d"), ("e", "f")] {
             stream(builder, from).to(to);
         }
+    });
+}
+
+/// Does nothing; in a topology's description that makes no difference.
+struct Silent;
+
+impl Processor for Silent {
+    type KeyIn = String;
+    type ValueIn = String;
+    type KeyOut = String;
+    type ValueOut = String;
+
+    fn process(
+        &mut self,
+        _record: Record<String, String>,
+        _context: &mut ProcessorContext<'_, String, String>,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl FixedKeyProcessor for Silent {
+    type Key = String;
+    type ValueIn = String;
+    type ValueOut = String;
+
+    fn process(
+        &mut self,
+        _record: FixedKeyRecord<String, String>,
+        _context: &mut FixedKeyProcessorContext<'_, String, String>,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl ValueTransformer for Silent {
+    type Key = String;
+    type ValueIn = String;
+    type ValueOut = String;
+
+    fn transform(&mut self, _key: &String, value: Option<String>) -> Result<Option<String>, Failure> {
+        Ok(value)
+    }
+}
+
+#[test]
+fn processors() {
+    same_as_kafka_streams("process", |builder| {
+        stream(builder, "orders").process((), |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("process_with_store", |builder| {
+        builder.add_store(SEEN);
+        stream(builder, "orders").process(SEEN, |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("process_named", |builder| {
+        builder.add_store(SEEN);
+        stream(builder, "orders").process(SEEN, |_| Ok(Silent)).named("check").to("out");
+    });
+    same_as_kafka_streams("process_with_its_own_store", |builder| {
+        stream(builder, "orders").process(ConnectedStores::bringing(SEEN), |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("process_then_count", |builder| {
+        let processed = stream(builder, "orders").process((), |_| Ok(Silent));
+        processed.group_by_key().count(C).to_stream().to("out");
+    });
+    same_as_kafka_streams("process_values_then_count", |builder| {
+        let processed = stream(builder, "orders").process_values((), |_| Ok(Silent));
+        processed.group_by_key().count(C).to_stream().to("out");
+    });
+    same_as_kafka_streams("processors_that_share_a_store", |builder| {
+        builder.add_store(SEEN);
+        stream(builder, "orders").process(SEEN, |_| Ok(Silent)).to("a");
+        stream(builder, "returns").process_values(SEEN, |_| Ok(Silent)).to("b");
+    });
+    same_as_kafka_streams("process_with_a_tables_store", |builder| {
+        table(builder, "products").materialized(P);
+        stream(builder, "orders").process(P, |_| Ok(Silent)).to("out");
+    });
+    same_as_kafka_streams("global_store", |builder| {
+        builder.add_global_store(BY_NAME, "products", |_| Ok::<Silent, _>(Silent));
+        stream(builder, "orders").to("out");
+    });
+}
+
+#[test]
+fn transformed_tables() {
+    same_as_kafka_streams("transform_values", |builder| {
+        builder.add_store(SEEN);
+        table(builder, "products").transform_values(SEEN, |_| Ok(Silent)).to_stream().to("out");
+    });
+    same_as_kafka_streams("transform_values_materialized", |builder| {
+        builder.add_store(SEEN);
+        let names = table(builder, "products").transform_values(SEEN, |_| Ok(Silent));
+        let names = names.named("rename").materialized(NAMES);
+        stream(builder, "orders").join(&names, first).to("out");
+    });
+    same_as_kafka_streams("transform_values_looked_up", |builder| {
+        let products = table(builder, "products").transform_values((), |_| Ok(Silent)).filter(|_, _| true);
+        stream(builder, "orders").join(&products, first).to("out");
+    });
+}
+
+#[test]
+fn cogrouped_streams() {
+    let grouped = |builder: &StreamsBuilder, topic: &str| stream(builder, topic).group_by_key();
+    let last = |_: &String, value: String, _row: String| value;
+    same_as_kafka_streams("cogroup", |builder| {
+        let (orders, returns) = (grouped(builder, "orders"), grouped(builder, "returns"));
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate(LATEST, String::new);
+        latest.to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_unnamed", |builder| {
+        let (orders, returns) = (grouped(builder, "orders"), grouped(builder, "returns"));
+        orders.cogroup(last).cogroup(&returns, last).aggregate((), String::new).to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_named", |builder| {
+        let (orders, returns) = (grouped(builder, "orders"), grouped(builder, "returns"));
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate(LATEST, String::new);
+        latest.named("newest").to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_of_one", |builder| {
+        let latest = grouped(builder, "orders").cogroup(last).aggregate(LATEST, String::new);
+        latest.to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_repartition", |builder| {
+        let orders = grouped(builder, "orders");
+        let returns = by_value(&stream(builder, "returns")).group_by_key();
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate(LATEST, String::new);
+        latest.to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_repartition_unnamed", |builder| {
+        let orders = by_value(&stream(builder, "orders")).group_by_key();
+        let returns = grouped(builder, "returns");
+        orders.cogroup(last).cogroup(&returns, last).aggregate((), String::new).to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_two_repartitions", |builder| {
+        let by_customer =
+            |topic: &str, name: &str| stream(builder, topic).group_by(|_, value| value.clone()).named(name);
+        let orders = by_customer("orders", "orders-by-customer");
+        let returns = by_customer("returns", "returns-by-customer");
+        let latest = orders.cogroup(last).cogroup(&returns, last).aggregate((), String::new);
+        latest.group_by(|_, value| (value.clone(), value)).count(()).to_stream().to("out");
     });
 }
 

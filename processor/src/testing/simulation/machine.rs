@@ -22,7 +22,7 @@ use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread, Threa
 use crate::step::StepListener;
 use crate::task::TaskPlan;
 use crate::testing::no_cluster::NoCluster;
-use crate::topology::Topology;
+use crate::topology::{PartitionCount, Topology};
 
 pub(super) type SimulatedThread = StreamThread<SimulatedClients>;
 type SimulatedUpdater = UpdaterLoop<SimulatedClients>;
@@ -37,7 +37,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn clients(&self, process: &Arc<Process>) -> SimulatedClients {
+    pub(super) fn clients(&self, process: &Arc<Process>) -> SimulatedClients {
         SimulatedClients::new(&self.cluster, process, &self.clock, &self.scenario)
     }
 }
@@ -106,8 +106,9 @@ impl Machine {
         let application_id: Arc<str> = APPLICATION.into();
         let background = around.scenario.checkpoints_behind.then(|| background(&around.clock));
         let clock = InstanceClock { clock: Arc::clone(&around.clock), background: background.clone() };
+        let one_partition: PartitionCount = Arc::new(|_topic| Ok(1));
         let mut shared = Shared::new(SharedParts {
-            plans: TaskPlan::all(&around.topology, &application_id, &settings),
+            plans: TaskPlan::all(&around.topology, &application_id, &settings, &one_partition),
             application_id,
             topology: Arc::clone(&around.topology),
             settings,
@@ -230,11 +231,8 @@ impl Instance {
     /// One round, and the end of the thread if it fails, as in `runtime::life`.
     fn round(&mut self, worker: usize, mut thread: SimulatedThread, fate: &Fate) -> Result<()> {
         let busy = self.workers[worker].is_busy;
-        let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| thread.round(busy))) else {
-            drop(thread);
-            return Err(Error::fatal("panicked"));
-        };
-        match outcome {
+        let outcome = catch_unwind(AssertUnwindSafe(|| thread.round(busy)));
+        match outcome.unwrap_or_else(|_panic| Err(Error::fatal("panicked"))) {
             Ok(is_busy) => {
                 let worker = &mut self.workers[worker];
                 (worker.thread, worker.is_busy) = (Some(thread), is_busy);
