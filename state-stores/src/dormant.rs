@@ -15,9 +15,10 @@ use std::sync::Arc;
 use crate::directory::TaskDirectory;
 use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore, SimulatedEngine};
 use crate::error::StoreError;
-use crate::format::metadata;
+use crate::expiry::Expiry;
+use crate::format::{MARK_KEY, metadata, row};
 use crate::memory::StateMemory;
-use crate::restoring::Restoring;
+use crate::restoring::{Restoring, ShortKey};
 use crate::store::StoreBuilder;
 use crate::task_stores::{TaskStores, TaskStoresOptions};
 use crate::types::{LogPartition, Offset, PartitionId, StoreIndex, TaskId, Timestamp, TopicId};
@@ -74,6 +75,8 @@ pub(crate) struct DormantStore {
     pub(crate) stored_offset: Option<Offset>,
     /// What was restored since the last flush.
     pub(crate) restoring: Option<Restoring>,
+    /// Of a store whose keys carry time: which rows are too old.
+    pub(crate) expiry: Option<Arc<Expiry>>,
 }
 
 impl DormantStores {
@@ -91,14 +94,17 @@ impl DormantStores {
         check_names(task, builders)?;
         let is_on_disk = |builder: &dyn StoreBuilder| directory.is_some() && builder.is_persistent();
         let on_disk: Vec<bool> = builders.iter().map(|builder| is_on_disk(&**builder)).collect();
+        let expiry_of =
+            |builder: &Arc<dyn StoreBuilder>| builder.timed().map(|layout| Arc::new(Expiry::new(layout)));
+        let expiries: Vec<Option<Arc<Expiry>>> = builders.iter().map(expiry_of).collect();
 
         let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
         let directory = match directory {
             Some(directory) if on_disk.contains(&true) => {
                 engines.push(match directory.into_simulated() {
-                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, builders.len())),
+                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, expiries.clone())),
                     Err(directory) => {
-                        let stores = rocksdb_stores(builders);
+                        let stores = rocksdb_stores(builders, &expiries);
                         Arc::new(RocksDbEngine::open(task, application_id, directory, &memory, &stores)?)
                     }
                 });
@@ -106,12 +112,17 @@ impl DormantStores {
             }
             directory => directory,
         };
-        engines.push(Arc::new(MemoryEngine::new(builders.len())));
+        engines.push(Arc::new(MemoryEngine::new(expiries.clone())));
 
-        let stores = on_disk.iter().enumerate().map(|(place, is_on_disk)| {
+        let stores = on_disk.iter().zip(expiries).enumerate().map(|(place, (is_on_disk, expiry))| {
             let engine = if *is_on_disk { 0 } else { engines.len() - 1 };
             let stored_offset = engines[engine].offset(StoreIndex::new(place).into())?;
-            Ok(DormantStore { engine, stored_offset, restoring: None })
+            if let Some(expiry) = &expiry {
+                let mut row = Vec::new();
+                engines[engine].get(StoreIndex::new(place), MARK_KEY, &mut row)?;
+                row::split(&row).into_iter().for_each(|(mark, _)| expiry.emitted_to(mark));
+            }
+            Ok(DormantStore { engine, stored_offset, restoring: None, expiry })
         });
         let stores = stores.collect::<Result<_, StoreError>>()?;
         Ok(Self { task, builders: builders.to_vec(), stores, engines, memory, directory })
@@ -159,7 +170,7 @@ impl DormantStores {
     /// gathered in memory and flushed when they are many.
     ///
     /// # Errors
-    /// What the engine says if it fails. What was not flushed is to be restored again then.
+    /// What the engine says if it fails, and [`StoreError::MalformedKey`]. What was not flushed is to be restored again then.
     pub fn restore<'a>(
         &mut self,
         store: StoreIndex,
@@ -167,8 +178,13 @@ impl DormantStores {
         next: Offset,
     ) -> Result<u64, StoreError> {
         let restored = &mut self.stores[store.get()];
-        let restoring = restored.restoring.get_or_insert_with(|| Restoring::new(&self.memory, next));
-        let count = restoring.add(rows, next);
+        let expiry = &restored.expiry;
+        let restoring =
+            restored.restoring.get_or_insert_with(|| Restoring::new(&self.memory, next, expiry.clone()));
+        let count = restoring.add(rows, next).map_err(|ShortKey(found)| {
+            let store = self.builders[store.get()].name().to_owned();
+            StoreError::MalformedKey { store, found }
+        })?;
         if restoring.is_full() {
             self.flush(store)?;
         }
@@ -212,6 +228,7 @@ impl DormantStores {
         let store = &mut self.stores[store.get()];
         store.stored_offset = None;
         store.restoring = None;
+        store.expiry.iter().for_each(|expiry| expiry.clear());
         Ok(())
     }
 
@@ -278,15 +295,14 @@ fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), S
     Ok(())
 }
 
-fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>]) -> Vec<RocksDbStore> {
-    builders
-        .iter()
-        .map(|builder| RocksDbStore {
-            name: builder.name().to_owned(),
-            is_persistent: builder.is_persistent(),
-            description: metadata::description(builder.types()),
-        })
-        .collect()
+fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>], expiries: &[Option<Arc<Expiry>>]) -> Vec<RocksDbStore> {
+    let stores = builders.iter().zip(expiries).map(|(builder, expiry)| RocksDbStore {
+        name: builder.name().to_owned(),
+        is_persistent: builder.is_persistent(),
+        description: metadata::description(builder.types()),
+        expiry: expiry.clone(),
+    });
+    stores.collect()
 }
 
 #[cfg(test)]

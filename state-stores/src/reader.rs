@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 
 use crate::engine::{Engine, EngineScan};
 use crate::error::StoreError;
+use crate::expiry::Expiry;
 use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
@@ -40,6 +41,8 @@ pub struct StoreReader {
     /// Runs of the overlay are on their way into one; others wait until that is done.
     is_merging: AtomicBool,
     memory: Arc<StateMemory>,
+    /// Which rows nobody gets any more, if rows can be too old.
+    expiry: Option<Arc<Expiry>>,
 }
 
 /// What readers see from one commit to the next.
@@ -63,6 +66,7 @@ pub type ScannedRow = (Vec<u8>, Timestamp, Vec<u8>);
 pub struct StoreScan {
     store: String,
     rows: EngineScan,
+    expiry: Option<Arc<Expiry>>,
 }
 
 impl StoreReader {
@@ -71,6 +75,7 @@ impl StoreReader {
         store: StoreIndex,
         engine: Arc<dyn Engine>,
         memory: Arc<StateMemory>,
+        expiry: Option<Arc<Expiry>>,
     ) -> Self {
         let view = View {
             overlay: Overlay::default(),
@@ -80,7 +85,8 @@ impl StoreReader {
             engine: Some(engine),
         };
         let is_merging = AtomicBool::new(false);
-        Self { name: name.to_owned(), store, view: ArcSwap::from_pointee(view), is_merging, memory }
+        let view = ArcSwap::from_pointee(view);
+        Self { name: name.to_owned(), store, view, is_merging, memory, expiry }
     }
 
     /// The name of the store.
@@ -115,7 +121,7 @@ impl StoreReader {
             }
             let committed = view.committed().scan(&range, direction);
             let rows = Box::new(MergedScan::new(committed, engine_rows, direction));
-            return Ok(StoreScan { store: self.name.clone(), rows });
+            return Ok(StoreScan { store: self.name.clone(), rows, expiry: self.expiry.clone() });
         }
     }
 
@@ -139,6 +145,9 @@ impl StoreReader {
     pub(crate) fn read_row(&self, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
         let view = self.view.load();
         let engine = self.engine(&view)?;
+        if self.expiry.as_ref().is_some_and(|expiry| expiry.has_expired(key)) {
+            return Ok(false);
+        }
         let hash = hash_of(key);
         match view.overlay.get(hash, key).or_else(|| view.frozen.get(hash, key)) {
             None => engine.get(self.store, key, row),
@@ -255,7 +264,12 @@ impl Iterator for StoreScan {
     type Item = Result<ScannedRow, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.rows.next()?.and_then(|(key, mut row)| {
+        let expiry = self.expiry.as_ref();
+        let is_kept = |row: &Result<(Vec<u8>, Vec<u8>), StoreError>| match row {
+            Ok((key, _)) => expiry.is_none_or(|expiry| !expiry.has_expired(key)),
+            Err(_) => true,
+        };
+        Some(self.rows.find(is_kept)?.and_then(|(key, mut row)| {
             let Some((timestamp, value)) = row::split(&row) else {
                 return Err(StoreError::MalformedRow { store: self.store.clone(), found: row.len() });
             };
@@ -354,13 +368,18 @@ mod tests {
     #[test]
     fn a_scan_starts_again_if_a_checkpoint_came_in_between() {
         let engine = Arc::new(BusyEngine {
-            inner: Arc::new(MemoryEngine::new(1)),
+            inner: Arc::new(MemoryEngine::new(vec![None])),
             reader: OnceLock::new(),
             scans: AtomicU32::new(0),
         });
         let dyn_engine: Arc<dyn Engine> = engine.clone();
-        let reader =
-            Arc::new(StoreReader::new("stock", StoreIndex::new(STORE), dyn_engine, StateMemory::new(0)));
+        let reader = Arc::new(StoreReader::new(
+            "stock",
+            StoreIndex::new(STORE),
+            dyn_engine,
+            StateMemory::new(0),
+            None,
+        ));
         engine.reader.set(Arc::clone(&reader)).expect("set once");
         let mut before = Run::default();
         before.put(b"apples", None);

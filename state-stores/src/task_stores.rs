@@ -36,7 +36,10 @@ use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
 use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
 use crate::reader::StoreReader;
-use crate::store::{BuiltStore, KeyValueStore, StoreBuilder, StoreParts, StoreTypes};
+use crate::restoring::Restoring;
+use crate::store::{
+    BuiltStore, KeyValueStore, SessionStore, StoreBuilder, StoreParts, StoreTypes, WindowStore,
+};
 use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
 
 /// How the stores of a task behave.
@@ -44,6 +47,8 @@ use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
 pub struct TaskStoresOptions {
     /// Whether [`TaskStores::undo_record`] works. It costs one clone of the value per update.
     pub undo: bool,
+    /// Whether the changelog entries of a commit become visible together with its input offsets, or not at all: in one transaction.
+    pub atomic_commits: bool,
     /// Who writes checkpoints. Without one, [`TaskStores::begin_checkpoint`] returns when it is written.
     pub background: Option<Arc<BackgroundThread>>,
     /// Who is told about the steps of checkpoints.
@@ -149,21 +154,27 @@ impl TaskStores {
 
     pub(crate) fn awake(dormant: DormantStores, options: TaskStoresOptions) -> Self {
         let DormantStores { task, builders, stores, engines, memory, directory } = dormant;
-        let context = Rc::new(TaskContext::new(options.undo));
+        let context = Rc::new(TaskContext::new(options.undo, options.atomic_commits));
         let stores = builders.iter().zip(stores).enumerate().map(|(place, (builder, dormant))| {
             let store = StoreIndex::new(place);
             // Named one by one: whatever a store has besides must not be left behind.
-            let DormantStore { engine, stored_offset, restoring } = dormant;
+            let DormantStore { engine, stored_offset, restoring, expiry } = dormant;
+            let logged_to = restoring.as_ref().map(Restoring::next).or(stored_offset);
             let (name, rows_in) = (builder.name(), Arc::clone(&engines[engine]));
-            let reader = Arc::new(StoreReader::new(name, store, rows_in, Arc::clone(&memory)));
+            let reader = StoreReader::new(name, store, rows_in, Arc::clone(&memory), expiry.clone());
+            let reader = Arc::new(reader);
             if let Some(restoring) = restoring {
                 reader.publish(restoring.into_rows(), &reader.position());
             }
+            // The store's time is that of the records it gets from now on: what was restored may be ahead of them.
+            expiry.iter().for_each(|expiry| expiry.begin());
             let BuiltStore { rows, handle } = builder.build(StoreParts {
                 store,
                 context: Rc::clone(&context),
                 committed: Arc::clone(&reader),
                 memory: TableMemory::new(Arc::clone(&memory)),
+                expiry,
+                logged_to,
             });
             TaskStore {
                 name: builder.name().to_owned(),
@@ -205,6 +216,26 @@ impl TaskStores {
     /// # Errors
     /// [`StoreError::UnknownStore`], or [`StoreError::WrongType`] if it was declared with other types.
     pub fn key_value<K: 'static, V: 'static>(&self, name: &str) -> Result<KeyValueStore<K, V>, StoreError> {
+        self.handle::<KeyValueStore<K, V>, K, V>(name, "key-value")
+    }
+
+    /// The typed handle of a window store.
+    ///
+    /// # Errors
+    /// As [`Self::key_value`].
+    pub fn window<K: 'static, V: 'static>(&self, name: &str) -> Result<WindowStore<K, V>, StoreError> {
+        self.handle::<WindowStore<K, V>, K, V>(name, "window")
+    }
+
+    /// The typed handle of a session store.
+    ///
+    /// # Errors
+    /// As [`Self::key_value`].
+    pub fn session<K: 'static, V: 'static>(&self, name: &str) -> Result<SessionStore<K, V>, StoreError> {
+        self.handle::<SessionStore<K, V>, K, V>(name, "session")
+    }
+
+    fn handle<H: Clone + 'static, K, V>(&self, name: &str, kind: &'static str) -> Result<H, StoreError> {
         let Some(index) = self.index_of(name) else {
             return Err(StoreError::UnknownStore {
                 task: self.task,
@@ -213,13 +244,11 @@ impl TaskStores {
             });
         };
         let store = &self.stores[index.get()];
-        let handle = store.handle.downcast_ref::<KeyValueStore<K, V>>().cloned();
-        handle.ok_or_else(|| {
+        store.handle.downcast_ref::<H>().cloned().ok_or_else(|| {
             let (key, value) = (std::any::type_name::<K>(), std::any::type_name::<V>());
-            let expected = StoreTypes { kind: "key-value", key, value };
             StoreError::WrongType {
                 store: name.to_owned(),
-                expected: expected.to_string(),
+                expected: StoreTypes { kind, key, value }.to_string(),
                 found: store.types.to_string(),
             }
         })

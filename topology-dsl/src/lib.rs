@@ -59,6 +59,7 @@
 //! [`process`](KStream::process) or [`process_values`](KStream::process_values) takes no number, so that those below it count from one less.
 
 mod builder;
+mod durations;
 mod global_table;
 mod grouped;
 mod join;
@@ -68,23 +69,33 @@ mod options;
 pub mod prelude;
 mod stream;
 mod table;
+mod windowed;
+mod windows;
 
 pub use builder::StreamsBuilder;
+pub use durations::{days, hours, millis, minutes, seconds};
 pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
-pub use join::JoinTarget;
+pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, CogroupedKStream, Split, StreamOn, ValueTransformer};
+pub use operators::{AggregateResult, CogroupedKStream, Split, StreamOn, TableOn, ValueTransformer};
 pub use options::{AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
+pub use windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream, WindowDefinition};
+pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
 /// The README's program must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
-/// So must those of the guide.
+/// The guide's programs must run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/windows.md")]
+pub struct GuideToWindows;
+
+/// Those about processors, too.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/processor-api.md")]
-pub struct ProcessorApiGuide;
+pub struct GuideToTheProcessorApi;

@@ -321,6 +321,8 @@ struct Pending {
     partition: Option<i32>,
     start: usize,
     key_length: Option<usize>,
+    /// How many bytes at the end of the key have no say in its partition.
+    unhashed_key_bytes: usize,
     value_length: Option<usize>,
     timestamp: Timestamp,
     headers: Headers,
@@ -335,6 +337,8 @@ pub struct PendingOutput<'a> {
     pub partition: Option<i32>,
     /// Encoded key.
     pub key: Option<&'a [u8]>,
+    /// How many bytes at the end of the key have no say in its partition.
+    pub unhashed_key_bytes: usize,
     /// Encoded value, `None` for a tombstone.
     pub value: Option<&'a [u8]>,
     /// Event time.
@@ -378,6 +382,20 @@ impl OutputBuffer {
         key_serde: &SerdeRef<K>,
         value_serde: &SerdeRef<V>,
     ) -> Result<(), Failure> {
+        self.encode_partly_hashed(topic, partition, record, key_serde, 0, value_serde)
+    }
+
+    /// [`OutputBuffer::encode`] with a key whose last bytes have no say in its partition.
+    #[inline]
+    pub(crate) fn encode_partly_hashed<K, V>(
+        &mut self,
+        topic: TopicIndex,
+        partition: Option<i32>,
+        record: &Record<K, V>,
+        key_serde: &SerdeRef<K>,
+        unhashed_key_bytes: usize,
+        value_serde: &SerdeRef<V>,
+    ) -> Result<(), Failure> {
         let start = self.arena.len();
         let encoded = key_serde.encode(&record.key, &mut self.arena).and_then(|key| {
             let key_end = self.arena.len();
@@ -396,6 +414,7 @@ impl OutputBuffer {
             partition,
             start,
             key_length: (key == Encoded::Bytes).then_some(key_end - start),
+            unhashed_key_bytes,
             value_length: (value == Encoded::Bytes).then_some(self.arena.len() - key_end),
             timestamp: record.timestamp,
             headers: record.headers.clone(),
@@ -413,6 +432,7 @@ impl OutputBuffer {
             partition: output.partition,
             start,
             key_length: output.key.map(<[u8]>::len),
+            unhashed_key_bytes: output.unhashed_key_bytes,
             value_length: output.value.map(<[u8]>::len),
             timestamp: output.timestamp,
             headers: output.headers.clone(),
@@ -441,6 +461,7 @@ impl OutputBuffer {
                 topic: pending.topic,
                 partition: pending.partition,
                 key: pending.key_length.map(|_| &self.arena[pending.start..key_end]),
+                unhashed_key_bytes: pending.unhashed_key_bytes,
                 value: pending.value_length.map(value),
                 timestamp: pending.timestamp,
                 headers: &pending.headers,
@@ -452,5 +473,34 @@ impl OutputBuffer {
     pub(crate) fn clear(&mut self) {
         self.arena.clear();
         self.records.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use millstream_state_stores::{HasSerde, TimeWindowedSerde, Window, Windowed};
+
+    use super::*;
+
+    #[test]
+    fn a_windowed_key_says_which_of_its_bytes_choose_the_partition() -> Result<(), Failure> {
+        let at = Timestamp::from_millis;
+        let serde: SerdeRef<Windowed<String>> =
+            Arc::new(TimeWindowedSerde::new(String::serde(), Duration::from_millis(10)));
+        let mut outputs = OutputBuffer::default();
+        let topic = outputs.topic("counts");
+        let record =
+            Record::new(Windowed::new("apples".to_string(), Window::new(at(0), at(10))), 7_i64, at(5));
+        let unhashed = serde.unhashed_key_bytes();
+        outputs.encode_partly_hashed(topic, None, &record, &serde, unhashed, &i64::serde())?;
+        let output = outputs.iter().next().expect("it was just encoded");
+        assert_eq!(
+            output.key.map(|key| &key[..key.len() - output.unhashed_key_bytes]),
+            Some(b"apples".as_slice())
+        );
+        Ok(())
     }
 }

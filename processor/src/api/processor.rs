@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use millstream_state_stores::{CommittedStore, KeyValueStore, StoreName, TaskId, TaskStores};
+use millstream_state_stores::{
+    CommittedStore, KeyValueStore, SerdeRef, SessionStore, StoreName, TaskId, TaskStores, WindowStore,
+};
 
-use super::context::{ProcessorContext, TaskContext};
+use super::context::{ProcessorContext, TaskContext, TopicIndex};
 use super::edge::{Child, ErasedInput, Failure, Input, Lifecycle, Output, SharedInput};
 use super::global::GlobalTables;
 use super::punctuation::Punctuation;
 use super::record::Record;
 use crate::error::{Error, Result};
+use crate::topology::{PartitionCount, Sink, TaskSink};
 
 /// A step of a topology. One instance per task, used by one thread; so plain fields are its memory, and a store its durable memory.
 ///
@@ -215,6 +218,9 @@ pub struct Wiring<'a> {
     pub(crate) connected_stores: &'a [String],
     pub(crate) stores: &'a TaskStores,
     pub(crate) globals: &'a GlobalTables,
+    /// The number of an output topic, by its name in Kafka.
+    pub(crate) topic_index: &'a dyn Fn(&str) -> TopicIndex,
+    pub(crate) partition_count: &'a PartitionCount,
 }
 
 impl Wiring<'_> {
@@ -258,13 +264,36 @@ impl Wiring<'_> {
     /// # Errors
     /// `Invalid` if the store is not connected to the node, or holds other types.
     pub fn key_value_store<K: 'static, V: 'static>(&self, name: &str) -> Result<KeyValueStore<K, V>> {
-        if !self.connected_stores.iter().any(|connected| connected == name) {
-            return Err(Error::invalid(format!(
-                "node {} uses store {name}, which is not connected to it: name the store when the node is added",
-                self.node
-            )));
-        }
+        self.check_connected(name)?;
         Ok(self.stores.key_value(name)?)
+    }
+
+    /// A window store connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn window_store<K: 'static, V: 'static>(&self, name: &str) -> Result<WindowStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.window(name)?)
+    }
+
+    /// A session store connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn session_store<K: 'static, V: 'static>(&self, name: &str) -> Result<SessionStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.session(name)?)
+    }
+
+    fn check_connected(&self, store: &str) -> Result<()> {
+        if self.connected_stores.iter().any(|connected| connected == store) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "node {} uses store {store}, which is not connected to it: name the store when the node is added",
+            self.node
+        )))
     }
 
     /// A global store, complete as of the start of the application and kept up since. Any node may read it; it sees changes soon after they
@@ -274,6 +303,52 @@ impl Wiring<'_> {
     /// `Invalid` if there is no such global store, or it holds other types.
     pub fn global_store<K: 'static, V: 'static>(&self, name: &str) -> Result<CommittedStore<K, V>> {
         self.globals.store(name)
+    }
+
+    /// A sink that this processor writes to by itself, beside what it forwards: records it sets aside, say. It is no node of the topology.
+    ///
+    /// ```
+    /// use millstream_processor::HasSerde;
+    /// use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream_processor::testing::TopologyTestDriver;
+    /// use millstream_processor::topology::{Consumed, Sink, TaskSink, Topology};
+    ///
+    /// struct Check { refused: TaskSink<String, i64> }
+    ///
+    /// impl Processor for Check {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         if order.value > 0 { context.forward(order) } else { self.refused.write(&order, context.task()) }
+    ///     }
+    /// }
+    ///
+    /// let mut topology = Topology::new();
+    /// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+    /// topology.add_processor("check", &["orders"], &[], |wiring| {
+    ///     let refused = Sink::topic("refused-orders");
+    ///     Ok(Check { refused: wiring.sink(&refused, String::serde(), i64::serde()) })
+    /// })?;
+    ///
+    /// let driver = TopologyTestDriver::new(topology)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", -3)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("refused-orders").len(), 1);
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    pub fn sink<K, V>(
+        &self,
+        sink: &Sink<K, V>,
+        key_serde: SerdeRef<K>,
+        value_serde: SerdeRef<V>,
+    ) -> TaskSink<K, V> {
+        TaskSink::new(sink, key_serde, value_serde, self)
     }
 }
 

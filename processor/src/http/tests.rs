@@ -122,6 +122,40 @@ fn a_row_is_found_by_its_key_whatever_it_is_made_of() {
 }
 
 #[test]
+fn windows_of_a_key_are_found_by_time() {
+    let app = TestApp::running();
+    let counts = |path: &str| -> Vec<Value> {
+        let answer = json_of(&app, &format!("/stores/views-per-minute/{path}"));
+        answer["rows"].as_array().unwrap().iter().map(|row| row["value"].clone()).collect()
+    };
+    assert_eq!(counts("apples"), [7, 8, 9]);
+    assert_eq!(counts("apples?from=60000&to=180000"), [8, 9], "both ends are included");
+    assert_eq!(counts("apples?reverse=true&limit=2"), [9, 8]);
+    assert_eq!(counts(&encoded("äpfel")), [1]);
+    assert_eq!(counts("cherries"), Vec::<Value>::new());
+    let answer = json_of(&app, "/stores/views-per-minute/apples?limit=1");
+    let row = json!({ "key": { "key": "apples", "start": 0, "end": 60_000 }, "value": 7, "timestamp": 0 });
+    assert_eq!((&answer["rows"][0], &answer["truncated"]), (&row, &json!(true)));
+    assert!(answer["position"]["stock-movements"].is_object(), "{answer}");
+    refusal(&app, "/stores/views-per-minute/apples?from=noon", StatusCode::BAD_REQUEST);
+    refusal(&app, "/stores/views-per-minute?prefix=app", StatusCode::BAD_REQUEST);
+    refusal(&app, "/stores/stock/apples?from=0", StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn windows_of_all_keys_are_found_by_time() {
+    let app = TestApp::running();
+    let starts = |path: &str| -> Vec<(Value, Value)> {
+        keys(&app, path).into_iter().map(|key| (key["key"].clone(), key["start"].clone())).collect()
+    };
+    let expected = [("apples", 60_000), ("pears", 60_000), ("äpfel", 120_000)];
+    let expected = expected.map(|(key, start)| (json!(key), json!(start)));
+    assert_eq!(starts("/stores/views-per-minute?from=60000&to=120000"), expected);
+    assert_eq!(starts("/stores/views-per-minute").len(), 5);
+    assert_eq!(json_of(&app, "/stores")["stores"][3]["kind"], "window");
+}
+
+#[test]
 fn a_key_that_does_not_exist_is_404_with_the_position() {
     let app = TestApp::running();
     let json = refusal(&app, "/stores/stock/cherries", StatusCode::NOT_FOUND);
@@ -268,11 +302,12 @@ fn the_topology_is_shown_in_four_formats() {
         assert_eq!(answer.headers[header::CONTENT_TYPE], content_type, "{path}");
         assert_eq!(answer.body, body, "{path}");
     }
+    let stores = ["stock", "orders", "prices", "views-per-minute"];
     assert_eq!(
         topology.to_json(),
-        json!({ "subtopologies": [{ "id": 0, "is_global": false, "stores": ["stock", "orders", "prices"], "nodes": [
+        json!({ "subtopologies": [{ "id": 0, "is_global": false, "stores": stores, "nodes": [
             { "name": "movements", "kind": "source", "topics": ["stock-movements"], "children": ["count"] },
-            { "name": "count", "kind": "processor", "stores": ["stock", "orders", "prices"], "children": ["levels"] },
+            { "name": "count", "kind": "processor", "stores": stores, "children": ["levels"] },
             { "name": "levels", "kind": "sink", "topic": "stock-levels", "children": [] },
         ]}]})
     );

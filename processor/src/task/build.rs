@@ -1,5 +1,6 @@
 //! Builds a task from its sub-topology: nodes from the leaves up, then a queue for each input partition.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) struct TaskPlan {
     pub(crate) handlers: Handlers,
     pub(crate) dead_letter_topic: Arc<str>,
     pub(crate) max_idle: Option<Duration>,
+    /// Whether a commit is one transaction.
+    pub(crate) atomic_commits: bool,
     pub(crate) on_checkpoint: CheckpointListener,
     /// Asked by sinks that choose partitions.
     pub(crate) partition_count: PartitionCount,
@@ -71,6 +74,7 @@ impl TaskPlan {
             handlers: settings.handlers.clone(),
             dead_letter_topic: Arc::clone(&dead_letters),
             max_idle: settings.max_task_idle,
+            atomic_commits: settings.is_exactly_once(),
             on_checkpoint: settings.on_step.for_checkpoints(),
             partition_count: Arc::clone(partition_count),
             globals: Arc::clone(&globals),
@@ -128,6 +132,7 @@ impl TaskPlan {
     ) -> TaskStores {
         stores.wake(TaskStoresOptions {
             undo: self.handlers.may_take_back(),
+            atomic_commits: self.atomic_commits,
             background: background.cloned(),
             on_checkpoint: self.on_checkpoint.clone(),
         })
@@ -148,6 +153,8 @@ impl TaskPlan {
     pub(crate) fn build<M: InputMessage>(&self, site: TaskSite<'_>) -> Result<Task<M>> {
         let TaskSite { id, stores, owns } = site;
         let mut context = TaskContext::new(id, self.global_topics.is_some());
+        let outputs = RefCell::new(context.outputs());
+        let topic_index = |topic: &str| outputs.borrow_mut().topic(topic);
         let mut inputs: BTreeMap<usize, ErasedInput> = BTreeMap::new();
         let mut nodes = Nodes::default();
         let mut queues = Vec::new();
@@ -192,9 +199,9 @@ impl TaskPlan {
                         connected_stores,
                         stores: &stores,
                         globals: &self.globals,
+                        topic_index: &topic_index,
+                        partition_count: &self.partition_count,
                     },
-                    outputs: context.outputs(),
-                    partition_count: &self.partition_count,
                 },
             )?;
             inputs.insert(*index, built.input);

@@ -4,11 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::partitioner::{PartitionCount, TaskPartitioner};
-use super::sink::{Sink, SinkNode, SinkTopic, TaskTopic};
-use crate::api::{
-    ErasedInput, Lifecycle, NodePlace, OutputBuffer, Processor, ProcessorNode, Wiring, typed_output,
-};
+use super::sink::{Sink, SinkNode, TaskSink};
+use crate::api::{ErasedInput, Lifecycle, NodePlace, Processor, ProcessorNode, Wiring, typed_output};
 use crate::error::Result;
 use millstream_state_stores::SerdeRef;
 
@@ -23,8 +20,6 @@ pub(crate) struct Site<'a> {
     /// The node's number in the topology.
     pub(crate) index: usize,
     pub(crate) wiring: Wiring<'a>,
-    pub(crate) outputs: &'a mut OutputBuffer,
-    pub(crate) partition_count: &'a PartitionCount,
 }
 
 pub(crate) trait NodeFactory: Send + Sync {
@@ -57,21 +52,8 @@ pub(crate) struct SinkFactory<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> NodeFactory for SinkFactory<K, V> {
     fn build(&self, name: &Arc<str>, site: Site<'_>) -> Result<BuiltNode> {
-        let topic = match &self.sink.topic {
-            SinkTopic::Fixed(topic) => {
-                TaskTopic::Fixed(site.outputs.topic(&topic.in_application(site.wiring.application_id)))
-            }
-            SinkTopic::PerRecord(choose) => TaskTopic::PerRecord(Arc::clone(choose)),
-        };
-        let partitioner = self.sink.partitioner.clone();
-        let node = SinkNode {
-            name: Arc::clone(name),
-            topic,
-            partitioner: partitioner
-                .map(|choose| TaskPartitioner::new(choose, Arc::clone(site.partition_count))),
-            key_serde: self.key_serde.clone(),
-            value_serde: self.value_serde.clone(),
-        };
-        Ok(BuiltNode { input: ErasedInput::new::<K, V>(Rc::new(RefCell::new(node))), lifecycle: None })
+        let sink = TaskSink::new(&self.sink, self.key_serde.clone(), self.value_serde.clone(), &site.wiring);
+        let node = Rc::new(RefCell::new(SinkNode { name: Arc::clone(name), sink }));
+        Ok(BuiltNode { input: ErasedInput::new::<K, V>(node), lifecycle: None })
     }
 }

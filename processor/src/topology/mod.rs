@@ -21,7 +21,7 @@ pub use graph::{RepartitionTopic, TopicName, Topology};
 pub use naming::{changelog_topic, dead_letter_topic, internal_topic, validate_name};
 pub(crate) use partitioner::PartitionCount;
 pub use partitioner::Partitions;
-pub use sink::{Sink, SinkTopic, TopicChooser};
+pub use sink::{Sink, SinkTopic, TaskSink, TopicChooser};
 pub(crate) use source::SourceEntry;
 pub use source::{Consumed, RawRecord, TimestampExtractor};
 pub use subtopology::Subtopology;

@@ -6,7 +6,7 @@ use millstream_state_stores::SerdeRef;
 
 use super::graph::TopicName;
 use super::partitioner::{Partitions, StreamPartitioner, TaskPartitioner};
-use crate::api::{Failure, Input, Record, TaskContext, TopicIndex};
+use crate::api::{Failure, Input, Record, TaskContext, TopicIndex, Wiring};
 
 /// Names the topic of a record.
 pub type TopicChooser<K, V> = Arc<dyn Fn(&Record<K, V>) -> String + Send + Sync>;
@@ -102,33 +102,61 @@ impl<K, V> From<&str> for Sink<K, V> {
     }
 }
 
-/// A sink's topic within one task.
-pub(crate) enum TaskTopic<K, V> {
+/// A sink within one task. That of a processor's own (see [`Wiring::sink`]) is no node of the topology.
+pub struct TaskSink<K, V> {
+    topic: TaskTopic<K, V>,
+    partitioner: Option<TaskPartitioner<K, V>>,
+    key_serde: SerdeRef<K>,
+    /// How many bytes at the end of a key have no say in its partition.
+    unhashed_key_bytes: usize,
+    value_serde: SerdeRef<V>,
+}
+
+enum TaskTopic<K, V> {
     Fixed(TopicIndex),
     PerRecord(TopicChooser<K, V>),
 }
 
-pub(crate) struct SinkNode<K, V> {
-    pub(crate) name: Arc<str>,
-    pub(crate) topic: TaskTopic<K, V>,
-    pub(crate) partitioner: Option<TaskPartitioner<K, V>>,
-    pub(crate) key_serde: SerdeRef<K>,
-    pub(crate) value_serde: SerdeRef<V>,
-}
+impl<K, V> TaskSink<K, V> {
+    pub(crate) fn new(
+        sink: &Sink<K, V>,
+        key_serde: SerdeRef<K>,
+        value_serde: SerdeRef<V>,
+        wiring: &Wiring<'_>,
+    ) -> Self {
+        let topic = match &sink.topic {
+            SinkTopic::Fixed(topic) => {
+                TaskTopic::Fixed((wiring.topic_index)(&topic.in_application(wiring.application_id)))
+            }
+            SinkTopic::PerRecord(choose) => TaskTopic::PerRecord(Arc::clone(choose)),
+        };
+        let partitioner = sink
+            .partitioner
+            .as_ref()
+            .map(|choose| TaskPartitioner::new(Arc::clone(choose), Arc::clone(wiring.partition_count)));
+        let unhashed_key_bytes = key_serde.unhashed_key_bytes();
+        TaskSink { topic, partitioner, key_serde, unhashed_key_bytes, value_serde }
+    }
 
-impl<K, V> SinkNode<K, V> {
-    fn write(&mut self, record: &Record<K, V>, task: &mut TaskContext) -> Result<(), Failure> {
+    /// Writes a record to the topic and partitions that the sink chooses for it.
+    ///
+    /// # Errors
+    /// A record that a serde fails on, or a partition that does not exist, is a failure of the stage `produce`.
+    pub fn write(&mut self, record: &Record<K, V>, task: &mut TaskContext) -> Result<(), Failure> {
         let outputs = task.outputs();
         let topic = match &self.topic {
             TaskTopic::Fixed(topic) => *topic,
             TaskTopic::PerRecord(choose) => outputs.topic(&choose(record)),
         };
-        let Some(partitioner) = &mut self.partitioner else {
-            return outputs.encode(topic, None, record, &self.key_serde, &self.value_serde);
+        let partitions = match &mut self.partitioner {
+            Some(partitioner) => partitioner.partitions_of(record, topic, outputs)?,
+            None => Partitions::ByKey,
         };
-        let partitions = partitioner.partitions_of(record, topic, outputs)?;
-        let mut encode =
-            |partition| outputs.encode(topic, partition, record, &self.key_serde, &self.value_serde);
+        let (key_serde, value_serde) = (&self.key_serde, &self.value_serde);
+        let mut encode = |partition| {
+            let unhashed = self.unhashed_key_bytes;
+            outputs.encode_partly_hashed(topic, partition, record, key_serde, unhashed, value_serde)
+        };
         match partitions {
             Partitions::ByKey => encode(None),
             Partitions::One(partition) => encode(Some(partition)),
@@ -143,8 +171,49 @@ impl<K, V> SinkNode<K, V> {
     }
 }
 
+pub(crate) struct SinkNode<K, V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) sink: TaskSink<K, V>,
+}
+
 impl<K, V> Input<K, V> for SinkNode<K, V> {
+    #[inline]
     fn accept(&mut self, record: Record<K, V>, task: &mut TaskContext) -> Result<(), Failure> {
-        self.write(&record, task).map_err(|failure| failure.in_node(&self.name))
+        self.sink.write(&record, task).map_err(|failure| failure.in_node(&self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use millstream_state_stores::{HasSerde, TaskId, TimeWindowedSerde, Timestamp, Window, Windowed};
+
+    use super::*;
+
+    #[test]
+    fn a_windowed_key_is_partitioned_without_its_window_where_no_partition_is_chosen() {
+        let mut task = TaskContext::new(TaskId { subtopology: 0, partition: 0 }, false);
+        let key_serde: SerdeRef<Windowed<String>> =
+            Arc::new(TimeWindowedSerde::new(String::serde(), Duration::from_millis(10)));
+        let choose: StreamPartitioner<Windowed<String>, i64> = Arc::new(|record, _| {
+            u8::try_from(record.value).map_or(Partitions::ByKey, |value| i32::from(value).into())
+        });
+        let mut sink = TaskSink {
+            topic: TaskTopic::Fixed(task.outputs().topic("sales-per-window")),
+            partitioner: Some(TaskPartitioner::new(choose, Arc::new(|_| Ok(8)))),
+            unhashed_key_bytes: key_serde.unhashed_key_bytes(),
+            key_serde,
+            value_serde: i64::serde(),
+        };
+        for value in [7, -1] {
+            let at = Timestamp::from_millis(0);
+            let window = Window { start: at, end: Timestamp::from_millis(10) };
+            let record = Record::new(Windowed { key: "apples".to_string(), window }, value, at);
+            sink.write(&record, &mut task).expect("the record can be written");
+        }
+        let outputs: Vec<(Option<i32>, usize)> =
+            task.outputs().iter().map(|output| (output.partition, output.unhashed_key_bytes)).collect();
+        assert_eq!(outputs, [(Some(7), 8), (None, 8)]);
     }
 }

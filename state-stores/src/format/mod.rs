@@ -6,9 +6,21 @@ pub(crate) mod metadata;
 pub(crate) mod row;
 
 mod change;
+mod murmur3;
 mod partition;
+mod subscription;
+mod subscription_response;
+mod timed;
 mod topics;
+mod value_hash;
 
 pub use change::ChangeSerde;
 pub use partition::{murmur2, partition_for_key};
+pub use subscription::{
+    SubscriptionInstruction, SubscriptionWrapper, SubscriptionWrapperSerde, append_subscription_prefix,
+};
+pub use subscription_response::{SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde};
+pub use timed::TimedLayout;
+pub(crate) use timed::{MARK_KEY, RowId, TimedKeys};
 pub use topics::{changelog_topic, repartition_topic};
+pub use value_hash::ValueHash;

@@ -8,11 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{CommittedStore, KeyValueStore};
+use crate::expiry::Expiry;
+use crate::format::TimedLayout;
 use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
 use crate::serde::{SerdeError, SerdeRef};
-use crate::types::StoreIndex;
+use crate::types::{Offset, StoreIndex};
 
 /// How to build a store, whatever its types: what a topology holds and every task uses.
 pub trait StoreBuilder: Send + Sync {
@@ -33,6 +35,11 @@ pub trait StoreBuilder: Send + Sync {
 
     /// The kind of the store and the names of its types, for people.
     fn types(&self) -> StoreTypes;
+
+    /// How keys carry time and how long rows are kept, if it is a store of that kind.
+    fn timed(&self) -> Option<TimedLayout> {
+        None
+    }
 
     /// The bytes of the key that is written as `text`.
     ///
@@ -62,7 +69,7 @@ pub trait StoreBuilder: Send + Sync {
 /// The kind of a store and the names of its Rust types, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreTypes {
-    /// `key-value`.
+    /// `key-value`, `window` or `session`.
     pub kind: &'static str,
     /// The type of the keys.
     pub key: &'static str,
@@ -82,6 +89,10 @@ pub struct StoreParts {
     pub(crate) context: Rc<TaskContext>,
     pub(crate) committed: Arc<StoreReader>,
     pub(crate) memory: TableMemory,
+    /// Which rows are too old, of a store whose keys carry time.
+    pub(crate) expiry: Option<Arc<Expiry>>,
+    /// The changelog offset after the newest row it was built from.
+    pub(crate) logged_to: Option<Offset>,
 }
 
 /// A store that was built for a task; only this crate looks inside.
@@ -218,6 +229,7 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
             name: self.name.clone(),
             is_logged: self.is_logged,
             is_cached: self.is_cached,
+            unlogged_key_bytes: 0,
         };
         let rows = CachedRows::new(
             identity,
@@ -225,6 +237,7 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
             parts.context,
             parts.committed,
             parts.memory,
+            None,
         );
         let rows = Rc::new(RefCell::new(rows));
         let handle = KeyValueStore::<K, V>::new(

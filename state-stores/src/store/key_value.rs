@@ -171,9 +171,38 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// ```
     #[track_caller]
     pub fn range(&self, range: impl RangeBounds<K>) -> Result<KeyValueIterator<K, V>, StoreError> {
-        let range =
-            KeyRange::new(self.encode_bound(range.start_bound())?, self.encode_bound(range.end_bound())?);
-        let entries = self.inner.rows.borrow().scan(range, Direction::Forward)?;
+        let (start, end) = (self.encode_bound(range.start_bound())?, self.encode_bound(range.end_bound())?);
+        self.scan(KeyRange::new(start, end))
+    }
+
+    /// The rows whose keys begin with `prefix`, as bytes; see [`range`](Self::range).
+    ///
+    /// # Errors
+    /// As [`range`](Self::range).
+    ///
+    /// ```
+    /// # use millstream_state_stores::*;
+    /// # use std::sync::Arc;
+    /// # let builder = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+    /// # let stores = TaskStores::open(TaskId { subtopology: 0, partition: 0 }, "shop", None,
+    /// #     StateMemory::new(16 << 20), TaskStoresOptions::default(), &[Arc::new(builder)])?;
+    /// let stock = stores.key_value::<String, i64>("stock")?;
+    /// for (sku, on_hand) in [("fruit-pears", 5), ("nuts-almonds", 3)] {
+    ///     stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(on_hand, Timestamp::from_millis(0))))?;
+    /// }
+    /// let fruit: Result<Vec<_>, _> = stock.prefix_scan(b"fruit-")?.map(|row| row.map(|(sku, _)| sku)).collect();
+    /// assert_eq!(fruit?, ["fruit-pears"]);
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    #[doc(alias = "prefixScan")]
+    #[track_caller]
+    pub fn prefix_scan(&self, prefix: &[u8]) -> Result<KeyValueIterator<K, V>, StoreError> {
+        self.scan(KeyRange::prefix(prefix))
+    }
+
+    #[track_caller]
+    fn scan(&self, range: KeyRange) -> Result<KeyValueIterator<K, V>, StoreError> {
+        let entries = self.inner.rows.borrow_mut().scan(range, Direction::Forward)?;
         let inner = Rc::clone(&self.inner);
         let entries = entries.map(move |entry| {
             let (key, row) = entry?;

@@ -3,6 +3,10 @@
 mod builder;
 mod committed;
 mod key_value;
+mod session;
+mod timed;
+mod timed_builder;
+mod window;
 
 use crate::error::StoreError;
 use crate::types::Timestamp;
@@ -10,6 +14,9 @@ use crate::types::Timestamp;
 pub use builder::{BuiltStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes};
 pub use committed::CommittedStore;
 pub use key_value::{KeyValueIterator, KeyValueStore};
+pub use session::SessionStore;
+pub use timed_builder::{SessionStoreBuilder, TimedKind, TimedStoreBuilder, WindowStoreBuilder};
+pub use window::{WindowStore, WindowedEntry};
 
 /// A key with its row, or why it could not be read.
 pub(crate) type ReadEntry<K, V> = Result<(K, ValueAndTimestamp<V>), StoreError>;

@@ -5,6 +5,8 @@ mod model;
 mod opening;
 mod readers;
 mod restoring;
+mod timed;
+mod timed_model;
 
 use super::*;
 use crate::directory::{StateDirectory, StateOwner};

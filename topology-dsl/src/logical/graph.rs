@@ -1,11 +1,15 @@
 //! The program as it was declared: operators in declaration order, with everything their handles may still change.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use millstream_processor::{Error, Result, Topology};
+use millstream_processor::{Error, Result, SerdeRef, Topology};
 
+use super::foreign_key_join::ForeignKeyJoinNodes;
 use super::repartition::RepartitionEdges;
+use super::table_join::TableJoinKind;
 use super::write::Place;
 use crate::options::StorePlan;
 
@@ -19,6 +23,8 @@ pub(crate) type WriteNode = Box<dyn Fn(&mut Place<'_>) -> Result<()>>;
 pub(crate) struct Graph {
     pub(crate) operations: Vec<Operation>,
     pub(crate) groupings: Vec<Grouping>,
+    /// Serdes of keys that know more than their type: a [`SerdeRef`] by the operator whose keys it writes.
+    key_serdes: BTreeMap<OperationId, Box<dyn Any>>,
     /// Stores that no table keeps.
     added_stores: Vec<StorePlan>,
 }
@@ -105,6 +111,10 @@ pub(crate) enum OperationKind {
     GlobalJoin { accepts_null_keys: bool },
     /// Joins a stream (the first parent) with a table (the second).
     StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
+    /// Joins two tables by equal keys: a node for the changes of each side, then the operator's own.
+    TableJoin { kind: TableJoinKind, write_sides: [WriteNode; 2] },
+    /// Joins a table (the first parent) with another (the second) by a key in the first one's rows.
+    ForeignKeyJoin { nodes: Box<dyn ForeignKeyJoinNodes> },
 }
 
 /// One of the grouped streams that are aggregated together.
@@ -115,9 +125,14 @@ pub(crate) struct CogroupedInput {
 }
 
 impl OperationKind {
-    /// Whether it is a table computed row by row from another one, which keeps a store only if it was given one.
+    /// Whether it is a table whose rows can be computed from those of its parents, so that it keeps a store only if it was given one.
     pub(crate) fn is_computed_table(&self) -> bool {
-        matches!(self, OperationKind::TableView { .. } | OperationKind::TableTransform { .. })
+        matches!(
+            self,
+            OperationKind::TableView { .. }
+                | OperationKind::TableTransform { .. }
+                | OperationKind::TableJoin { .. }
+        )
     }
 
     /// The stores that the user connected it with.
@@ -170,6 +185,25 @@ impl Graph {
 
     pub(crate) fn operation_mut(&mut self, id: OperationId) -> &mut Operation {
         &mut self.operations[id.0]
+    }
+
+    /// Says how the keys of an operator's records are written, and those of what is made of them.
+    pub(crate) fn set_key_serde<K: 'static>(&mut self, id: OperationId, serde: SerdeRef<K>) {
+        self.key_serdes.insert(id, Box::new(serde));
+    }
+
+    /// How the keys of an operator's records are written, if that was said of it or of what it is made of.
+    pub(crate) fn key_serde<K: 'static>(&self, id: OperationId) -> Option<SerdeRef<K>> {
+        if let Some(serde) = self.key_serdes.get(&id) {
+            return serde.downcast_ref::<SerdeRef<K>>().cloned();
+        }
+        let operation = self.operation(id);
+        match operation.kind {
+            OperationKind::Step { key: KeyEffect::Changed, .. }
+            | OperationKind::Process { key: KeyEffect::Changed, .. }
+            | OperationKind::TableGrouping => None,
+            _ => self.key_serde(*operation.parents.first()?),
+        }
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = OperationId> + use<> {

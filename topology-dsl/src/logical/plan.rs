@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use millstream_processor::{Error, Result};
 
+use super::foreign_key_join::ForeignKeyJoinPart;
 use super::graph::{CogroupedInput, Graph, GroupingId, KeyEffect, Operation, OperationId, OperationKind};
 use super::names::{Names, RepartitionNames};
 
@@ -39,6 +40,10 @@ pub(crate) enum PlannedKind {
         filter: Option<String>,
         sink: String,
     },
+    /// The nodes for the changes of either side, and the one in which they meet.
+    TableJoin { operation: OperationId, sides: [String; 2] },
+    /// The nodes of one part of a foreign-key join.
+    ForeignKeyJoin { operation: OperationId, part: ForeignKeyJoinPart },
 }
 
 /// What was decided for one operator.
@@ -50,11 +55,11 @@ pub(crate) struct OperationPlan {
     pub(crate) store: Option<String>,
     pub(crate) is_materialized: bool,
     pub(crate) sends_old_values: bool,
-    needs_repartition: bool,
+    pub(super) needs_repartition: bool,
     /// The planned nodes through which its records come into the sub-topology.
-    sources: BTreeSet<usize>,
+    pub(super) sources: BTreeSet<usize>,
     /// The repartition topic made for a join of this stream; the next join uses it again.
-    join_repartition: Option<usize>,
+    pub(super) join_repartition: Option<usize>,
 }
 
 /// All decisions.
@@ -90,6 +95,11 @@ impl Plan {
         &self.operations[id.index()]
     }
 
+    /// The name of the node that sends an operator's records.
+    pub(crate) fn node_name(&self, id: OperationId) -> &str {
+        &self.nodes[self.operation(id).node].name
+    }
+
     /// A left join emits records without a key too, so no repartition topic above it may leave them out (KIP-962).
     fn keep_null_keys_above_left_joins(&mut self, graph: &Graph) {
         let accepting = graph.ids().filter(|id| {
@@ -112,7 +122,7 @@ impl Plan {
 pub(super) struct Planner<'g> {
     pub(super) graph: &'g Graph,
     pub(super) plan: Plan,
-    names: Names,
+    pub(super) names: Names,
     next_priority: usize,
     /// The repartition topic of a grouping that has a name; all its aggregations share it.
     grouping_repartitions: Vec<Option<usize>>,
@@ -203,6 +213,8 @@ impl Planner<'_> {
                 self.table_aggregate(id, operation, prefix, *grouping)
             }
             OperationKind::StreamTableJoin { prefix, .. } => self.stream_table_join(id, operation, prefix),
+            OperationKind::TableJoin { .. } => self.table_join(id, operation),
+            OperationKind::ForeignKeyJoin { .. } => self.foreign_key_join(id, operation),
         })
     }
 
@@ -431,7 +443,7 @@ impl Planner<'_> {
     }
 
     /// The store's name, and whether the user gave it.
-    fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
+    pub(super) fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
         match operation.store.as_ref().and_then(|store| store.name.clone()) {
             Some(given) => (given, true),
             None => (self.names.store(prefix), false),
@@ -450,7 +462,7 @@ impl Planner<'_> {
         self.node(source, vec![parent], kind)
     }
 
-    fn node(&mut self, name: String, parents: Vec<usize>, kind: PlannedKind) -> usize {
+    pub(super) fn node(&mut self, name: String, parents: Vec<usize>, kind: PlannedKind) -> usize {
         let priority = self.take_priority();
         self.plan.nodes.push(PlannedNode { name, parents, kind, input: 0, priority, keeps_null_keys: false });
         self.plan.nodes.len() - 1

@@ -18,22 +18,32 @@ impl Planner<'_> {
                 let has_old_values = self.request_old_values(operation.parents[0], false);
                 self.plan.operations[id.index()].sends_old_values = has_old_values;
             }
+            OperationKind::TableJoin { kind, .. } => {
+                // An inner join has no row to delete where the other side has none; the others tell by the old value.
+                for (table, stands_alone) in operation.parents.iter().zip(kind.sides_that_stand_alone()) {
+                    if stands_alone {
+                        self.request_old_values(*table, true);
+                    }
+                }
+                operation.parents.iter().for_each(|table| self.request_lookups(*table));
+            }
+            OperationKind::ForeignKeyJoin { .. } => {
+                for table in &operation.parents {
+                    self.request_old_values(*table, true);
+                    self.request_lookups(*table);
+                }
+            }
             _ => {}
         }
     }
 
-    /// Makes sure that rows of the table can be looked up: in its own store, or computed from that of a table above.
+    /// Makes sure that rows of the table can be looked up: in its own store, or computed from those of the tables above.
     fn request_lookups(&mut self, table: OperationId) {
-        let owner = self.store_owner(table);
-        self.plan.operations[owner.index()].is_materialized = true;
-    }
-
-    fn store_owner(&self, table: OperationId) -> OperationId {
         let operation = self.graph.operation(table);
         if operation.kind.is_computed_table() && !self.plan.operation(table).is_materialized {
-            self.store_owner(operation.parents[0])
+            operation.parents.iter().for_each(|parent| self.request_lookups(*parent));
         } else {
-            table
+            self.plan.operations[table.index()].is_materialized = true;
         }
     }
 
@@ -42,6 +52,11 @@ impl Planner<'_> {
         let operation = self.graph.operation(table);
         let is_materialized = self.plan.operation(table).is_materialized;
         let sends = if self.plan.operation(table).sends_old_values {
+            true
+        } else if let OperationKind::TableJoin { .. } = operation.kind {
+            operation.parents.iter().for_each(|parent| {
+                self.request_old_values(*parent, true);
+            });
             true
         } else if operation.kind.is_computed_table() && !is_materialized {
             self.request_old_values(operation.parents[0], force)

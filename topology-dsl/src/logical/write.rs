@@ -16,7 +16,7 @@ pub(crate) struct Place<'a> {
     pub(crate) topology: &'a mut Topology,
     pub(crate) name: &'a str,
     pub(crate) parents: Vec<&'a str>,
-    /// The stores the node works with: a table's own, a join's other side, those of a processor.
+    /// The stores the node works with: a table's own, those of a join's other side, those of a processor.
     pub(crate) stores: Vec<&'a str>,
     /// The table's own store, if it keeps one.
     pub(crate) own_store: Option<&'a str>,
@@ -97,10 +97,16 @@ impl Graph {
                 }
                 edges.write_source(topology, &node.name, topic)
             }
+            PlannedKind::TableJoin { operation, sides } => {
+                self.write_table_join(plan, *operation, topology, &node.name, sides)
+            }
+            PlannedKind::ForeignKeyJoin { operation, part } => {
+                self.write_foreign_key_join(plan, *operation, topology, &node.name, parents, part)
+            }
         }
     }
 
-    fn write_operation(
+    pub(super) fn write_operation(
         &self,
         plan: &Plan,
         id: OperationId,
@@ -116,7 +122,7 @@ impl Graph {
         };
         let mut stores: Vec<&str> = own_store.into_iter().collect();
         if let OperationKind::StreamTableJoin { .. } = operation.kind {
-            self.add_stores_for_lookups(plan, operation.parents[1], &mut stores);
+            stores.extend(self.stores_for_lookups(plan, operation.parents[1]));
         }
         stores.extend(operation.kind.connected_stores().iter().map(String::as_str));
         let sends_old_values = plan.operation(id).sends_old_values;
@@ -163,18 +169,22 @@ impl Graph {
         Ok(Some(name))
     }
 
-    /// Adds the stores in which a table's rows are found: its own, or that of the table it is computed from, and those that this takes.
-    fn add_stores_for_lookups<'p>(&'p self, plan: &'p Plan, table: OperationId, stores: &mut Vec<&'p str>) {
-        let mut owner = table;
-        let mut taken_to_compute = Vec::new();
-        while !plan.operation(owner).is_materialized {
-            let operation = self.operation(owner);
-            taken_to_compute.extend(operation.kind.connected_stores().iter().map(String::as_str));
-            let Some(parent) = operation.parents.first() else { return };
-            owner = *parent;
+    /// The stores in which a table's rows are found: its own, or those of the tables it is computed from, and those that this takes.
+    pub(super) fn stores_for_lookups<'p>(&'p self, plan: &'p Plan, table: OperationId) -> Vec<&'p str> {
+        let planned = plan.operation(table);
+        if planned.is_materialized {
+            return planned.store.as_deref().into_iter().collect();
         }
-        stores.extend(plan.operation(owner).store.as_deref());
-        stores.extend(taken_to_compute);
+        let operation = self.operation(table);
+        let of_parents = operation.parents.iter().flat_map(|parent| self.stores_for_lookups(plan, *parent));
+        let taken_to_compute = operation.kind.connected_stores().iter().map(String::as_str);
+        let mut stores = Vec::new();
+        for store in of_parents.chain(taken_to_compute) {
+            if !stores.contains(&store) {
+                stores.push(store);
+            }
+        }
+        stores
     }
 
     fn repartition_edges(&self, id: OperationId, input: usize) -> Result<&dyn RepartitionEdges> {
@@ -190,16 +200,10 @@ impl Graph {
     }
 }
 
-fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
-    Place {
-        topology,
-        name,
-        parents: Vec::new(),
-        stores: Vec::new(),
-        own_store: None,
-        sends_old_values: false,
-        plan,
-    }
+/// A place without parents and stores.
+pub(super) fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
+    let (parents, stores) = (Vec::new(), Vec::new());
+    Place { topology, name, parents, stores, own_store: None, sends_old_values: false, plan }
 }
 
 impl Plan {

@@ -174,17 +174,19 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
         initializer: impl Fn() -> A + Send + Sync + 'static,
     ) -> KTable<K, A> {
         let initializer: Initializer<A> = Arc::new(initializer);
+        let key_serde = self.inputs.first().and_then(|input| self.graph.borrow().key_serde(input.stream));
         let parents = self.inputs.iter().map(|input| input.stream).collect();
         let last = self.inputs.len() - 1;
         let inputs = self.inputs.into_iter().enumerate();
         let inputs = inputs.map(|(number, input)| (input.grouped)(Arc::clone(&initializer), number == last));
+        let store = store.into().with_inherited_key_serde(key_serde);
         KTable::declare(
             &self.graph,
             Operation {
                 kind: OperationKind::Cogroup { inputs: inputs.collect() },
                 parents,
                 name: None,
-                store: Some(store.into().into_plan()),
+                store: Some(store.into_plan()),
                 write: Box::new(|place| {
                     place.add_processor(|_| Ok(PassOn::<K, Change<A>> { types: PhantomData }))
                 }),

@@ -8,7 +8,7 @@ use millstream_processor::RecordField;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
 use super::rows::Rows;
-use crate::join::JoinTarget;
+use crate::join::{JoinTarget, StreamJoinKind};
 use crate::logical::{Operation, OperationKind, TypedTopic};
 use crate::stream::KStream;
 use crate::table::KTable;
@@ -44,9 +44,7 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         other: T,
         joiner: impl Fn(V::NonNull, &T::Value) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        other.join_stream(self, StreamTableJoinKind::Inner, move |value, row| {
-            row.map(|row| joiner(value, row))
-        })
+        other.join_stream(self, StreamJoinKind::Inner, move |value, row| row.map(|row| joiner(value, row)))
     }
 
     /// [`join`](Self::join), but a record without a row, or with a null key, is joined with `None`. Records with a null value are
@@ -77,17 +75,8 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         other: T,
         joiner: impl Fn(V::NonNull, Option<&T::Value>) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        other.join_stream(self, StreamTableJoinKind::Left, move |value, row| Some(joiner(value, row)))
+        other.join_stream(self, StreamJoinKind::Left, move |value, row| Some(joiner(value, row)))
     }
-}
-
-/// What happens to a record that finds no row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamTableJoinKind {
-    /// It gives no output.
-    Inner,
-    /// It is joined with `None`.
-    Left,
 }
 
 /// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none.
@@ -95,7 +84,7 @@ pub enum StreamTableJoinKind {
 pub(crate) fn join_stream_with_table<K, V, T, V2, F>(
     stream: &KStream<K, V>,
     table: &KTable<K::NonNull, T>,
-    kind: StreamTableJoinKind,
+    kind: StreamJoinKind,
     joiner: F,
 ) -> KStream<K, V2>
 where
@@ -111,10 +100,10 @@ where
     );
     let (joiner, rows) = (Arc::new(joiner), Rc::clone(&table.rows));
     let prefix = match kind {
-        StreamTableJoinKind::Inner => "KSTREAM-JOIN-",
-        StreamTableJoinKind::Left => "KSTREAM-LEFTJOIN-",
+        StreamJoinKind::Inner => "KSTREAM-JOIN-",
+        StreamJoinKind::Left => "KSTREAM-LEFTJOIN-",
     };
-    let accepts_null_keys = kind == StreamTableJoinKind::Left;
+    let accepts_null_keys = kind == StreamJoinKind::Left;
     KStream::declare(
         &stream.graph,
         Operation {
@@ -143,7 +132,7 @@ where
 
 struct StreamTableJoin<K: RecordField, V, T, V2, F> {
     rows: Box<dyn Rows<K::NonNull, T>>,
-    kind: StreamTableJoinKind,
+    kind: StreamJoinKind,
     joiner: Arc<F>,
     types: PhantomData<(V, V2)>,
 }
@@ -175,12 +164,12 @@ where
             (Some(key), _) => {
                 let (mut value, mut joined) = (Some(value), None);
                 self.rows.read(key, &mut |row| {
-                    joined = value.take().and_then(|value| (self.joiner)(value, row));
+                    joined = value.take().and_then(|value| (self.joiner)(value, row.map(|row| row.value)));
                 })?;
                 joined
             }
-            (None, StreamTableJoinKind::Left) => (self.joiner)(value, None),
-            (None, StreamTableJoinKind::Inner) => {
+            (None, StreamJoinKind::Left) => (self.joiner)(value, None),
+            (None, StreamJoinKind::Inner) => {
                 context.task().drop_record();
                 return Ok(());
             }

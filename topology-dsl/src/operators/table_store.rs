@@ -27,6 +27,19 @@ impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
         context.forward(Record { key, value: change, timestamp, headers })
     }
 
+    /// [`put`](Self::put), where the record says what the row was as far as those downstream are concerned.
+    pub(super) fn put_change(
+        &self,
+        record: Record<K, Change<V>>,
+        context: &mut ProcessorContext<'_, K, Change<V>>,
+    ) -> Result<(), Failure> {
+        let Record { key, value: Change { old, new }, timestamp, headers } = record;
+        let row = new.map(|value| ValueAndTimestamp { value, timestamp });
+        let changed = self.store.update(&key, timestamp, false, |_| Ok::<_, Failure>(row))?;
+        let Some((change, timestamp)) = changed else { return Ok(()) };
+        context.forward(Record { key, value: Change { old, new: change.new }, timestamp, headers })
+    }
+
     /// Gives the row a new value made from the one it has. Its event time is the latest of all records that went into it, also
     /// on the way downstream when it is deleted.
     pub(super) fn aggregate(

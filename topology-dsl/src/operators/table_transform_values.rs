@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{Change, Result};
+use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp};
 
-use super::rows::{RowLookup, Rows, stored_rows};
+use super::rows::{RowLookup, RowRef, Rows, stored_rows};
 use super::table_store::TableStore;
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::options::ConnectedStores;
@@ -134,6 +134,9 @@ where
     })
 }
 
+/// The event time of a value that was made of no row: earlier than that of any row.
+const OF_NO_ROW: Timestamp = Timestamp::from_millis(-1);
+
 struct TransformedRows<K, V, T> {
     parent: Box<dyn Rows<K, V>>,
     transformer: RefCell<T>,
@@ -144,10 +147,15 @@ where
     V: Clone,
     T: ValueTransformer<Key = K, ValueIn = V>,
 {
-    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&T::ValueOut>)) -> Result<(), Failure> {
+    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, T::ValueOut>>)) -> Result<(), Failure> {
+        // Copied out, as the transformer may look into the store the row is in.
         let mut row = None;
-        self.parent.read(key, &mut |value| row = value.cloned())?;
-        use_value(self.transformer.borrow_mut().transform(key, row)?.as_ref());
+        self.parent.read(key, &mut |found| {
+            row = found.map(|found| ValueAndTimestamp::new(found.value.clone(), found.timestamp));
+        })?;
+        let (value, timestamp) = row.map_or((None, OF_NO_ROW), |row| (Some(row.value), row.timestamp));
+        let value = self.transformer.borrow_mut().transform(key, value)?;
+        use_row(value.as_ref().map(|value| ValueAndTimestamp::new(value, timestamp)));
         Ok(())
     }
 }

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{Change, Result};
+use millstream_processor::{Change, Result, ValueAndTimestamp};
 
-use super::rows::{RowLookup, Rows, stored_rows};
+use super::rows::{RowLookup, RowRef, Rows, stored_rows};
 use super::table_store::TableStore;
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::table::KTable;
@@ -89,10 +89,14 @@ struct ComputedRows<K, V, F> {
 }
 
 impl<K, V, F: RowFunction<K, V>> Rows<K, F::Value> for ComputedRows<K, V, F> {
-    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&F::Value>)) -> Result<(), Failure> {
-        self.parent.read(key, &mut |value| match value {
-            Some(value) => self.function.look_through(key, value, use_value),
-            None => use_value(None),
+    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, F::Value>>)) -> Result<(), Failure> {
+        self.parent.read(key, &mut |row| match row {
+            Some(ValueAndTimestamp { value, timestamp }) => {
+                self.function.look_through(key, value, &mut |value| {
+                    use_row(value.map(|value| ValueAndTimestamp::new(value, timestamp)));
+                });
+            }
+            None => use_row(None),
         })
     }
 }

@@ -6,8 +6,8 @@ mod repartitioned;
 mod source;
 mod stores;
 
-pub(crate) use materialized::StorePlan;
 pub use materialized::{Materialized, StoreOptions};
+pub(crate) use materialized::{StorePlan, WindowsToStore};
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;

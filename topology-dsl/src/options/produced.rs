@@ -20,7 +20,8 @@ use millstream_processor::{RecordField, SerdeRef};
 /// ```
 pub struct Produced<K, V> {
     pub(crate) sink: Sink<K, V>,
-    pub(crate) key_serde: SerdeRef<K>,
+    /// None: that of what the stream is made of, or of its type.
+    pub(crate) key_serde: Option<SerdeRef<K>>,
     pub(crate) value_serde: SerdeRef<V>,
 }
 
@@ -37,7 +38,7 @@ impl<K: RecordField, V: RecordField> Produced<K, V> {
     }
 
     fn new(sink: Sink<K, V>) -> Self {
-        Produced { sink, key_serde: K::field_serde(), value_serde: V::field_serde() }
+        Produced { sink, key_serde: None, value_serde: V::field_serde() }
     }
 
     /// Chooses the partitions of each record; the closure's last argument is how many the topic has. See [`Partitions`]: no partition drops
@@ -89,7 +90,7 @@ impl<K: RecordField, V: RecordField> Produced<K, V> {
     /// ```
     #[must_use]
     pub fn with_serdes(mut self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
-        self.key_serde = key;
+        self.key_serde = Some(key);
         self.value_serde = value;
         self
     }

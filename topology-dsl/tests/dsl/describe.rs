@@ -23,6 +23,9 @@ const LATEST: StoreName<String, String> = StoreName::new("latest");
 const DEAR: StoreName<String, String> = StoreName::new("dear");
 const NAMES: StoreName<String, String> = StoreName::new("names");
 const P: StoreName<String, String> = StoreName::new("p");
+const PRICED_ORDERS: StoreName<String, String> = StoreName::new("priced-orders");
+const ENRICHED: StoreName<String, String> = StoreName::new("enriched");
+const VISITS_PER_CUSTOMER: StoreName<String, u64> = StoreName::new("visits-per-customer");
 const SEEN: StoreName<String, String> = StoreName::new("seen");
 const BY_NAME: StoreName<String, String> = StoreName::new("by-name");
 
@@ -34,19 +37,20 @@ fn expected(program: &str) -> &'static str {
     rest.split_once("###END").expect("golden texts end").0.trim_end()
 }
 
-/// With the names of each arrow sorted: Kafka Streams puts several of them in an order that depends on their hash codes.
-fn sorted_arrows(text: &str) -> String {
+/// With the names of each arrow, and the stores of each processor, sorted: Kafka Streams puts several of them in an order that depends on
+/// their hash codes.
+fn with_sorted_names(text: &str) -> String {
     let mut sorted = String::new();
     for line in text.trim_end().lines() {
-        let arrow = ["      --> ", "      <-- "]
+        let start = ["      --> ", "      <-- ", "(stores: ["]
             .into_iter()
-            .find(|arrow| line.starts_with(arrow))
-            .unwrap_or_default();
-        let mut names: Vec<&str> = line[arrow.len()..].split(", ").collect();
-        if !arrow.is_empty() {
-            names.sort_unstable();
-        }
-        sorted += &format!("{arrow}{}\n", names.join(", "));
+            .find_map(|start| line.find(start).map(|at| at + start.len()))
+            .unwrap_or(line.len());
+        let (start, list) = line.split_at(start);
+        let (list, end) = list.split_at(list.find("])").unwrap_or(list.len()));
+        let mut names: Vec<&str> = list.split(", ").collect();
+        names.sort_unstable();
+        sorted += &format!("{start}{}{end}\n", names.join(", "));
     }
     sorted
 }
@@ -56,7 +60,7 @@ fn same_as_kafka_streams(program: &str, declare: impl Fn(&StreamsBuilder)) {
     let builder = StreamsBuilder::new();
     declare(&builder);
     let topology = builder.build().unwrap_or_else(|error| panic!("{program}: {error}"));
-    let (ours, theirs) = (sorted_arrows(&topology.describe()), sorted_arrows(expected(program)));
+    let (ours, theirs) = (with_sorted_names(&topology.describe()), with_sorted_names(expected(program)));
     assert_eq!(ours, theirs, "{program}");
     let again = builder.build().expect("building does not change the program");
     assert_eq!(again.describe(), topology.describe(), "{program} built twice");
@@ -314,6 +318,100 @@ fn views_of_tables() {
 }
 
 #[test]
+fn table_joins() {
+    let orders_and_prices = |builder: &StreamsBuilder| (table(builder, "orders"), table(builder, "prices"));
+    let inner = |order: &String, _: &String| order.clone();
+    let left = |order: &String, _: Option<&String>| order.clone();
+    let outer = |order: Option<&String>, _: Option<&String>| order.cloned().unwrap_or_default();
+    same_as_kafka_streams("table_join", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        orders.join(&prices, inner).to_stream().to("priced");
+    });
+    same_as_kafka_streams("table_left_join_named", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        let priced = orders.left_join(&prices, left).named("price").materialized(PRICED_ORDERS);
+        priced.to_stream().to("priced");
+    });
+    same_as_kafka_streams("table_outer_join_unnamed_store", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        orders.outer_join(&prices, outer).materialized(()).to_stream().to("priced");
+    });
+    same_as_kafka_streams("table_join_of_joins", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        let stock = table(builder, "stock");
+        orders.join(&prices, inner).left_join(&stock, left).outer_join(&prices, outer).to_stream().to("out");
+    });
+    same_as_kafka_streams("table_self_join", |builder| {
+        let orders = table(builder, "orders");
+        orders.join(&orders, inner).to_stream().to("out");
+    });
+    same_as_kafka_streams("table_join_of_views", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        let large = orders.filter(|_, _| true);
+        let names = prices.map_values(|_, value| value).materialized(NAMES);
+        let joined = large.join(&names, inner).filter(|_, _| true).map_values(|_, value| value);
+        joined.to_stream().to("out");
+    });
+    same_as_kafka_streams("table_join_of_aggregates", |builder| {
+        let counts = stream(builder, "orders").group_by(|_, value| value.clone()).count(());
+        let latest = by_value(&stream(builder, "prices")).to_table();
+        counts.outer_join(&latest, |_, price| price.cloned().unwrap_or_default()).to_stream().to("out");
+    });
+    same_as_kafka_streams("table_join_grouped", |builder| {
+        let (orders, prices) = orders_and_prices(builder);
+        orders.join(&prices, inner).group_by(|_, value| (value.clone(), value)).count(COUNTS);
+    });
+    same_as_kafka_streams("stream_joined_with_table_join", |builder| {
+        let (products, prices) = (table(builder, "products"), table(builder, "prices"));
+        let joined = products.left_join(&prices, left).map_values(|_, value| value);
+        stream(builder, "orders").join(&joined, first).to("out");
+    });
+}
+
+#[test]
+fn foreign_key_joins() {
+    let by_value = |_: &String, value: &String| value.clone();
+    let inner = |order: &String, _: &String| order.clone();
+    let left = |order: &String, _: Option<&String>| order.clone();
+    same_as_kafka_streams("foreign_key_join", |builder| {
+        let (orders, customers) = (table(builder, "orders"), table(builder, "customers"));
+        orders.on(by_value).join(&customers, inner).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_left_join_named", |builder| {
+        let (orders, customers) = (table(builder, "orders"), table(builder, "customers"));
+        let enriched = orders.on(by_value).left_join(&customers, left).named("with-customer");
+        enriched.materialized(ENRICHED).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_join_unnamed_store", |builder| {
+        let (customers, orders) = (table(builder, "customers"), table(builder, "orders"));
+        orders.on(by_value).join(&customers, inner).materialized(()).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_self_join", |builder| {
+        let employees = table(builder, "employees");
+        employees.on(by_value).left_join(&employees, left).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_join_of_joins", |builder| {
+        let (orders, customers) = (table(builder, "orders"), table(builder, "customers"));
+        let regions = table(builder, "regions");
+        let of_customers = orders.on(by_value).join(&customers, inner);
+        let of_regions = of_customers.on(by_value).left_join(&regions, left);
+        let joined = of_regions.join(&orders, inner);
+        joined.group_by(|_, value| (value.clone(), value)).count(COUNTS);
+    });
+    same_as_kafka_streams("foreign_key_join_of_views", |builder| {
+        let orders = table(builder, "orders").filter(|_, _| true);
+        let customers = table(builder, "customers").map_values(|_, value| value);
+        orders.on(by_value).join(&customers, inner).filter(|_, _| true).to_stream().to("out");
+    });
+    same_as_kafka_streams("foreign_key_join_of_aggregates", |builder| {
+        let orders = stream(builder, "orders").group_by_key().reduce((), |_, new| new);
+        let visits = stream(builder, "visits").group_by(|_, value| value.clone());
+        let visits = visits.count(VISITS_PER_CUSTOMER);
+        orders.on(by_value).left_join(&visits, |order, _| order.clone()).to_stream().to("out");
+    });
+}
+
+#[test]
 fn sources_and_steps() {
     same_as_kafka_streams("same_topic_twice", |builder| {
         stream(builder, "orders").filter(|_, _| true).to("a");
@@ -484,6 +582,57 @@ fn state_meets_streams() {
         let orders = by_value(&stream(builder, "orders"));
         orders.group_by_key().count(C);
         orders.left_join(&products, |order, _| order).to("out");
+    });
+}
+
+#[test]
+fn windows() {
+    const PER_MINUTE: WindowStoreName<String, u64> = WindowStoreName::new("per-minute");
+    let minute = || TimeWindows::of_size_with_no_grace(minutes(1));
+    same_as_kafka_streams("windowed_count", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        orders.windowed_by(minute()).count(()).to_stream().to("counts");
+    });
+    same_as_kafka_streams("windowed_count_named", |builder| {
+        let orders = by_value(&stream(builder, "orders")).group_by_key();
+        orders.windowed_by(minute()).count(PER_MINUTE).to_stream().to("counts");
+    });
+    same_as_kafka_streams("windowed_count_options_unnamed", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        orders.windowed_by(minute()).count(().without_caching()).to_stream().to("counts");
+    });
+    same_as_kafka_streams("windowed_aggregations_of_one_group", |builder| {
+        let orders = stream(builder, "orders").group_by(|_, value| value.clone());
+        let windowed = orders.windowed_by(minute());
+        windowed.count(());
+        windowed.reduce((), |_, new| new);
+        windowed.aggregate((), String::new, |_, _, row| row);
+    });
+    same_as_kafka_streams("sliding_aggregations", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let windowed = orders.windowed_by(SlidingWindows::of_time_difference_with_no_grace(minutes(1)));
+        windowed.count(()).named("count-them");
+        windowed.reduce((), |_, new| new);
+        windowed.aggregate((), String::new, |_, _, row| row);
+    });
+    same_as_kafka_streams("session_aggregations", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let windowed = orders.windowed_by(SessionWindows::of_inactivity_gap_with_no_grace(minutes(1)));
+        windowed.count(());
+        windowed.reduce((), |_, new| new);
+        windowed.aggregate((), String::new, |_, _, row| row, |_, row, _| row);
+    });
+    same_as_kafka_streams("windowed_final_counts", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let counts = orders.windowed_by(minute()).emit_strategy(EmitStrategy::on_window_close()).count(());
+        let counts = counts.to_stream().select_key(|windowed, _| windowed.key.clone());
+        counts.group_by_key().count(()).to_stream().to("counts");
+    });
+    same_as_kafka_streams("views_of_windowed_tables", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let counts = orders.windowed_by(minute()).count(());
+        let counts = counts.filter(|_, count| *count > 1).map_values(|_, count| count);
+        counts.group_by(|windowed, count| (windowed.key.clone(), count)).count(PER_CUSTOMER);
     });
 }
 

@@ -7,6 +7,7 @@ import org.apache.kafka.streams.kstream.*;
 import org.apache.kafka.streams.processor.api.*;
 import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.*;
+import java.time.Duration;
 import java.util.*;
 import java.util.function.*;
 
@@ -103,5 +104,29 @@ public class Describe {
     show("global_table_left_join_named", b -> { KStream<String,String> s = b.stream("orders"); GlobalKTable<String,String> t = b.globalTable("products", Consumed.as("read-products"), sstore("products-store")); s.leftJoin(t, (k, v) -> v, (o, p) -> o, Named.as("enrich")).to("enriched"); });
     show("global_table_after_changed_keys", b -> { GlobalKTable<String,String> t = b.globalTable("products"); KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v).join(t, (k, v) -> v, (o, p) -> o); s.groupByKey().count(store("c")).toStream().to("counts"); });
     show("two_global_tables_between_subtopologies", b -> { b.<String,String>stream("a").to("b"); GlobalKTable<String,String> t = b.globalTable("products"); GlobalKTable<String,String> u = b.globalTable("prices", sstore("p")); KStream<String,String> s = b.<String,String>stream("c"); s.join(t, (k, v) -> v, (o, p) -> o).leftJoin(u, (k, v) -> v, (o, p) -> o).to("d"); });
+    show("table_join", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> p = b.table("prices"); o.join(p, (x, y) -> x).toStream().to("priced"); });
+    show("table_left_join_named", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> p = b.table("prices"); o.leftJoin(p, (x, y) -> x, Named.as("price"), sstore("priced-orders")).toStream().to("priced"); });
+    show("table_outer_join_unnamed_store", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> p = b.table("prices"); o.outerJoin(p, (x, y) -> x, Materialized.with(null, null)).toStream().to("priced"); });
+    show("table_join_of_joins", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> p = b.table("prices"); KTable<String,String> q = b.table("stock"); o.join(p, (x, y) -> x).leftJoin(q, (x, y) -> x).outerJoin(p, (x, y) -> x).toStream().to("out"); });
+    show("table_self_join", b -> { KTable<String,String> o = b.table("orders"); o.join(o, (x, y) -> x).toStream().to("out"); });
+    show("table_join_of_views", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> p = b.table("prices"); KTable<String,String> f = o.filter((k, v) -> true); KTable<String,String> m = p.mapValues(v -> v, sstore("names")); f.join(m, (x, y) -> x).filter((k, v) -> true).mapValues(v -> v).toStream().to("out"); });
+    show("table_join_of_aggregates", b -> { KTable<String,Long> c = b.<String,String>stream("orders").groupBy((k, v) -> v).count(); KTable<String,String> t = b.<String,String>stream("prices").selectKey((k, v) -> v).toTable(); c.outerJoin(t, (x, y) -> y).toStream().to("out"); });
+    show("table_join_grouped", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> p = b.table("prices"); o.join(p, (x, y) -> x).groupBy((k, v) -> KeyValue.pair(v, v)).count(store("counts")); });
+    show("stream_joined_with_table_join", b -> { KTable<String,String> o = b.table("products"); KTable<String,String> p = b.table("prices"); KTable<String,String> j = o.leftJoin(p, (x, y) -> x).mapValues(v -> v); b.<String,String>stream("orders").join(j, (x, y) -> x).to("out"); });
+    show("foreign_key_join", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> c = b.table("customers"); o.join(c, v -> v, (x, y) -> x).toStream().to("out"); });
+    show("foreign_key_left_join_named", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> c = b.table("customers"); o.leftJoin(c, v -> v, (x, y) -> x, TableJoined.<String,String>as("with-customer"), sstore("enriched")).toStream().to("out"); });
+    show("foreign_key_join_unnamed_store", b -> { KTable<String,String> c = b.table("customers"); KTable<String,String> o = b.table("orders"); o.join(c, v -> v, (x, y) -> x, Materialized.with(null, null)).toStream().to("out"); });
+    show("foreign_key_self_join", b -> { KTable<String,String> o = b.table("employees"); o.leftJoin(o, v -> v, (x, y) -> x).toStream().to("out"); });
+    show("foreign_key_join_of_joins", b -> { KTable<String,String> o = b.table("orders"); KTable<String,String> c = b.table("customers"); KTable<String,String> r = b.table("regions"); KTable<String,String> oc = o.join(c, v -> v, (x, y) -> y); KTable<String,String> ocr = oc.leftJoin(r, v -> v, (x, y) -> x); ocr.join(o, (x, y) -> x).groupBy((k, v) -> KeyValue.pair(v, v)).count(store("counts")); });
+    show("foreign_key_join_of_views", b -> { KTable<String,String> o = b.<String,String>table("orders").filter((k, v) -> true); KTable<String,String> c = b.<String,String>table("customers").mapValues(v -> v); o.join(c, v -> v, (x, y) -> x).filter((k, v) -> true).toStream().to("out"); });
+    show("foreign_key_join_of_aggregates", b -> { KTable<String,String> o = b.<String,String>stream("orders").groupByKey().reduce((x, y) -> y); KTable<String,Long> c = b.<String,String>stream("visits").groupBy((k, v) -> v).count(store("visits-per-customer")); o.leftJoin(c, v -> v, (x, y) -> x).toStream().to("out"); });
+    show("windowed_count", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count().toStream().to("counts"));
+    show("windowed_count_named", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("per-minute")).toStream().to("counts"));
+    show("windowed_count_options_unnamed", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>with(null, null).withCachingDisabled()).toStream().to("counts"));
+    show("windowed_aggregations_of_one_group", b -> { TimeWindowedKStream<String,String> w = b.<String,String>stream("orders").groupBy((k, v) -> v).windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))); w.count(); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x); });
+    show("sliding_aggregations", b -> { TimeWindowedKStream<String,String> w = b.<String,String>stream("orders").groupByKey().windowedBy(SlidingWindows.ofTimeDifferenceWithNoGrace(Duration.ofMinutes(1))); w.count(Named.as("count-them")); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x); });
+    show("session_aggregations", b -> { SessionWindowedKStream<String,String> w = b.<String,String>stream("orders").groupByKey().windowedBy(SessionWindows.ofInactivityGapWithNoGrace(Duration.ofMinutes(1))); w.count(); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x, (k, x, y) -> x); });
+    show("windowed_final_counts", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).emitStrategy(EmitStrategy.onWindowClose()).count().toStream((k, v) -> k.key()).groupByKey().count().toStream().to("counts"));
+    show("views_of_windowed_tables", b -> { KTable<Windowed<String>, Long> t = b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(); t.filter((k, v) -> v > 1).mapValues(v -> v).groupBy((k, v) -> KeyValue.pair(k.key(), v)).count(store("per-customer")); });
   }
 }
