@@ -113,7 +113,7 @@ final class Programs {
             case "process" -> process(s, named);
             case "process_values" -> processValues(s, named);
             case "transform_values" -> s.has("store")
-                    ? table(s).transformValues(Processors.transformer(by(s)), store(s), named)
+                    ? table(s).transformValues(Processors.transformer(by(s)), storeOfSameKeys(s), named)
                     : table(s).transformValues(Processors.transformer(by(s)), named);
             default -> throw new IllegalArgumentException("no such operator: " + s.get("op"));
         };
@@ -141,7 +141,7 @@ final class Programs {
             return stream(s).mapValues((key, value) -> mapper.apply(key, value), named);
         }
         return s.has("store")
-                ? table(s).mapValues((key, value) -> mapper.apply(key, value), named, store(s))
+                ? table(s).mapValues((key, value) -> mapper.apply(key, value), named, storeOfSameKeys(s))
                 : table(s).mapValues((key, value) -> mapper.apply(key, value), named);
     }
 
@@ -243,10 +243,11 @@ final class Programs {
     private Object join(JsonNode s, Named named) {
         if (of(s) instanceof KTable<?, ?>) {
             if (s.has("on")) {
-                return table(s).join((KTable) with(s), foreignKey(s), Functions.joiner(), tableJoined(s), store(s));
+                return table(s).join(
+                        (KTable) with(s), foreignKey(s), Functions.joiner(), tableJoined(s), storeOfSameKeys(s));
             }
             return s.has("store")
-                    ? table(s).join((KTable) with(s), Functions.joiner(), named, store(s))
+                    ? table(s).join((KTable) with(s), Functions.joiner(), named, storeOfSameKeys(s))
                     : table(s).join((KTable) with(s), Functions.joiner(), named);
         } else if (with(s) instanceof GlobalKTable table) {
             return stream(s).join(table, Functions.keySelector(text(s, "on")), Functions.joiner(), named);
@@ -259,10 +260,11 @@ final class Programs {
     private Object leftJoin(JsonNode s, Named named) {
         if (of(s) instanceof KTable<?, ?>) {
             if (s.has("on")) {
-                return table(s).leftJoin((KTable) with(s), foreignKey(s), Functions.joiner(), tableJoined(s), store(s));
+                return table(s).leftJoin(
+                        (KTable) with(s), foreignKey(s), Functions.joiner(), tableJoined(s), storeOfSameKeys(s));
             }
             return s.has("store")
-                    ? table(s).leftJoin((KTable) with(s), Functions.joiner(), named, store(s))
+                    ? table(s).leftJoin((KTable) with(s), Functions.joiner(), named, storeOfSameKeys(s))
                     : table(s).leftJoin((KTable) with(s), Functions.joiner(), named);
         } else if (with(s) instanceof GlobalKTable table) {
             return stream(s).leftJoin(table, Functions.keySelector(text(s, "on")), Functions.joiner(), named);
@@ -275,7 +277,7 @@ final class Programs {
     private Object outerJoin(JsonNode s, Named named) {
         if (of(s) instanceof KTable<?, ?>) {
             return s.has("store")
-                    ? table(s).outerJoin((KTable) with(s), Functions.joiner(), named, store(s))
+                    ? table(s).outerJoin((KTable) with(s), Functions.joiner(), named, storeOfSameKeys(s))
                     : table(s).outerJoin((KTable) with(s), Functions.joiner(), named);
         }
         return stream(s).outerJoin((KStream) with(s), Functions.joiner(), within(s), streamJoined(s));
@@ -343,7 +345,11 @@ final class Programs {
 
     /** For rows of the same types as those of the table above, which Kafka Streams does not hand down. */
     private Materialized storeOfSame(JsonNode s) {
-        return store(s).withKeySerde(serdesOf(s).keySerde()).withValueSerde(serdesOf(s).valueSerde());
+        return storeOfSameKeys(s).withValueSerde(serdesOf(s).valueSerde());
+    }
+
+    private Materialized storeOfSameKeys(JsonNode s) {
+        return store(s).withKeySerde(serdesOf(s).keySerde());
     }
 
     private static Materialized store(JsonNode s) {

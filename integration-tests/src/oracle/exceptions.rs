@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::case::{Case, Op, Statement};
+use super::case::{Case, Op, Statement, Step, WindowKind};
 use super::observation::{Observation, Outcome};
 
 /// A difference that is meant to be there.
@@ -28,11 +28,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         applies: |case| {
             let is_uncached = |statement: &&Statement| {
                 is_aggregate(statement.op) && !is_cached(statement) && statement.op != Op::Reduce
-            };
-            let reads_old_values = |statement: &Statement| {
-                let on_tables =
-                    [Op::Filter, Op::FilterNot, Op::GroupBy, Op::Join, Op::LeftJoin, Op::OuterJoin];
-                on_tables.contains(&statement.op)
             };
             let mut aggregates = case.program.iter().filter(is_uncached);
             aggregates.any(|aggregate| case.below(&aggregate.id).into_iter().any(reads_old_values))
@@ -75,6 +70,43 @@ pub const EXCEPTIONS: &[Exception] = &[
         applies: |case| case.commits_by_hand && mixes_keys_below_tables(case),
         forgive: None,
     },
+    Exception {
+        row: "emission of closed windows",
+        applies: |case| case.program.iter().any(|statement| statement.emit.as_deref() == Some("on_window_close")),
+        forgive: Some(|outcome| {
+            outcome.topics.values_mut().flatten().for_each(|record| record.headers.clear());
+        }),
+    },
+    Exception {
+        row: "rows of all keys of a window or session store",
+        applies: |case| case.program.iter().any(|statement| statement.op == Op::WindowedBy),
+        forgive: Some(|outcome| outcome.stores.values_mut().for_each(|rows| rows.sort_by_key(|row| row.key.clone()))),
+    },
+    Exception {
+        row: "a null value in a windowed `reduce`",
+        applies: |case| {
+            let may_be_null = case.steps.iter().any(|step| matches!(step, Step::Pipe(input) if input.value.is_none()))
+                || case.program.iter().any(|statement| {
+                    let makes_nulls = ["null_if_long", "swap", "and_swapped"];
+                    statement.op == Op::ToStream
+                        || statement.by.as_deref().is_some_and(|by| makes_nulls.contains(&by))
+                });
+            let is_windowed = |statement: &Statement| {
+                statement.op == Op::Reduce && window_kind(case, statement).is_some_and(|kind| kind != WindowKind::Sliding)
+            };
+            may_be_null && case.program.iter().any(is_windowed)
+        },
+        forgive: None,
+    },
+    Exception {
+        row: "old value of a session that is changed in place",
+        applies: |case| {
+            let mut sessions =
+                case.program.iter().filter(|statement| window_kind(case, statement) == Some(WindowKind::Session));
+            sessions.any(|table| case.below(&table.id).into_iter().any(reads_old_values))
+        },
+        forgive: None,
+    },
 ];
 
 /// Whether an exception makes the case one that cannot be compared.
@@ -100,6 +132,18 @@ fn mixes_keys_below_tables(case: &Case) -> bool {
     };
     let mut tables = case.program.iter().filter(|statement| is_table(case, statement));
     tables.any(|table| case.below(&table.id).into_iter().any(mixes))
+}
+
+/// Whether a table above must say what a row was before.
+fn reads_old_values(statement: &Statement) -> bool {
+    let on_tables = [Op::Filter, Op::FilterNot, Op::GroupBy, Op::Join, Op::LeftJoin, Op::OuterJoin];
+    on_tables.contains(&statement.op)
+}
+
+/// Of the windows that the statement aggregates.
+fn window_kind(case: &Case, statement: &Statement) -> Option<WindowKind> {
+    let of = case.statement(statement.of.as_deref()?)?;
+    of.windows.as_ref().map(|windows| windows.kind)
 }
 
 /// Whether what the statement makes is a table.

@@ -2,6 +2,7 @@
 //! both do. They take keys and values of any type as text.
 
 use anyhow::{Result, bail};
+use millstream::Windowed;
 
 /// Rows that only grow would soon be all that a case is about.
 const LONGEST: usize = 40;
@@ -23,6 +24,8 @@ pub(super) struct Aggregator {
     pub(super) initial: &'static str,
     pub(super) add: fn(Text, &str) -> Option<String>,
     pub(super) subtract: fn(Text, &str) -> Option<String>,
+    /// Of two sessions that meet.
+    pub(super) merge: fn(&str, &str) -> String,
 }
 
 /// How two values become one.
@@ -103,16 +106,19 @@ pub(super) fn aggregator(name: &str) -> Result<Aggregator> {
             initial: "",
             add: |value, row| Some(newest(format!("{row}+{}", shown(value)))),
             subtract: |value, row| Some(newest(format!("{row}-{}", shown(value)))),
+            merge: |one, other| newest(format!("{one}|{other}")),
         },
         "total_length" => Aggregator {
             initial: "0",
             add: |value, row| Some((number(row) + length(value) as i64).to_string()),
             subtract: |value, row| Some((number(row) - length(value) as i64).to_string()),
+            merge: |one, other| (number(one) + number(other)).to_string(),
         },
         "until_long" => Aggregator {
             initial: "",
             add: |value, row| (!is_long(value)).then(|| newest(format!("{row}{}", shown(value)))),
             subtract: |value, row| is_long(value).then(|| newest(format!("{row}-{}", shown(value)))),
+            merge: |one, other| newest(format!("{one}|{other}")),
         },
         _ => bail!("no such aggregator: {name}"),
     })
@@ -131,17 +137,35 @@ pub(super) fn join(left: Text, right: Text) -> String {
     newest(format!("{}/{}", shown(left), shown(right)))
 }
 
-/// A value that is read as text, and whose rows can be reduced.
-pub(super) trait Datum: Sized {
+/// A key or a value that can be read as text.
+pub(super) trait Readable {
     fn text(&self) -> String;
+}
+
+/// A value whose rows can be reduced.
+pub(super) trait Reducible: Readable {
     fn reduce(reducer: Reducer, row: Self, value: Self) -> Self;
 }
 
-impl Datum for String {
+impl Readable for String {
     fn text(&self) -> String {
         self.clone()
     }
+}
 
+impl Readable for u64 {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl<K: Readable> Readable for Windowed<K> {
+    fn text(&self) -> String {
+        format!("{}@{}", self.key.text(), self.window)
+    }
+}
+
+impl Reducible for String {
     fn reduce(reducer: Reducer, row: Self, value: Self) -> Self {
         match reducer {
             Reducer::Concat => newest(row + &value),
@@ -151,11 +175,7 @@ impl Datum for String {
     }
 }
 
-impl Datum for u64 {
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
+impl Reducible for u64 {
     fn reduce(reducer: Reducer, row: Self, value: Self) -> Self {
         match reducer {
             Reducer::Concat => row + value,

@@ -34,6 +34,8 @@ const OPERATORS: &[(Op, u32)] = &[
     (Op::Aggregate, 8),
     (Op::Join, 8),
     (Op::LeftJoin, 8),
+    (Op::OuterJoin, 4),
+    (Op::WindowedBy, 8),
     (Op::Process, 2),
     (Op::ProcessValues, 2),
     (Op::TransformValues, 2),
@@ -160,10 +162,12 @@ impl Draft<'_> {
         };
         let by = by.map(|names| (*self.pick(names)).to_owned());
         let is_join = matches!(op, Op::Join | Op::LeftJoin | Op::OuterJoin);
-        let on = is_join.then(|| (*self.pick(&KEY_SELECTORS)).to_owned());
+        let on = (is_join && self.chance.random_bool(0.5)).then(|| (*self.pick(&KEY_SELECTORS)).to_owned());
         let windows = (op == Op::WindowedBy).then(|| self.random_windows());
+        let closes = op == Op::WindowedBy && self.chance.random_bool(0.3);
+        let emit = closes.then(|| "on_window_close".to_owned());
         let within = is_join.then(|| self.random_join_windows());
-        Statement { of, with, by, on, windows, within, ..self.named_statement(op) }
+        Statement { of, with, by, on, windows, emit, within, ..self.named_statement(op) }
     }
 
     fn random_windows(&mut self) -> Windows {

@@ -3,17 +3,18 @@
 use std::any::Any;
 
 use anyhow::{Result, bail};
-use millstream::{CogroupedKStream, HasSerde, KGroupedStream, KGroupedTable, RecordField};
+use millstream::{CogroupedKStream, EmitStrategy, HasSerde, KGroupedStream, KGroupedTable, RecordField};
 
-use super::super::case::Store;
-use super::super::functions::{Aggregator, Datum, Reducer, subtract};
+use super::super::case::{Store, Windows};
+use super::super::functions::{Aggregator, Readable, Reducer, Reducible, subtract};
 use super::handle::{CogroupedHandle, GroupedStreamHandle, Handle};
 use super::stores::materialized;
+use super::windowed::windowed;
 
 impl<K, V> GroupedStreamHandle for KGroupedStream<K, V>
 where
-    K: RecordField<NonNull: Datum>,
-    V: RecordField<NonNull: Datum>,
+    K: RecordField<NonNull: Readable>,
+    V: RecordField<NonNull: Reducible>,
 {
     fn named(self: Box<Self>, name: &str) -> Handle {
         Handle::GroupedStream(Box::new((*self).named(name)))
@@ -45,9 +46,20 @@ where
             Err(_) => bail!("the keys differ from those of the others"),
         }
     }
+
+    fn windowed_by(&self, windows: &Windows, emit: EmitStrategy) -> Result<Handle> {
+        let this: &dyn Any = self;
+        if let Some(grouped) = this.downcast_ref::<KGroupedStream<Option<String>, V>>() {
+            Ok(windowed(grouped, windows, emit))
+        } else if let Some(grouped) = this.downcast_ref::<KGroupedStream<String, V>>() {
+            Ok(windowed(grouped, windows, emit))
+        } else {
+            bail!("the keys are windowed already")
+        }
+    }
 }
 
-impl<K: HasSerde + Datum> CogroupedHandle for CogroupedKStream<K, String> {
+impl<K: HasSerde + Readable> CogroupedHandle for CogroupedKStream<K, String> {
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }
@@ -74,7 +86,7 @@ pub(super) fn reduce_table(
 
 pub(super) fn aggregate_table(
     grouped: &KGroupedTable<String, String>,
-    Aggregator { initial, add, subtract }: Aggregator,
+    Aggregator { initial, add, subtract, .. }: Aggregator,
     store: Option<&Store>,
 ) -> Handle {
     let add = move |_: &String, value: String, row: String| add(Some(&value), &row);

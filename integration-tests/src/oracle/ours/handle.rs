@@ -3,9 +3,9 @@
 use std::any::{Any, type_name};
 
 use anyhow::{Context, Result, bail};
-use millstream::{GlobalKTable, KGroupedTable, StreamEnd};
+use millstream::{EmitStrategy, GlobalKTable, KGroupedTable, StreamEnd};
 
-use super::super::case::Store;
+use super::super::case::{Store, Windows};
 use super::super::functions::{
     Aggregator, FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Reducer, ValueMapper,
 };
@@ -19,15 +19,17 @@ pub(super) enum Handle {
     GroupedStream(Box<dyn GroupedStreamHandle>),
     GroupedTable(KGroupedTable<String, String>),
     Cogrouped(Box<dyn CogroupedHandle>),
+    WindowedStream(Box<dyn WindowedStreamHandle>),
     Split(Box<dyn SplitHandle>),
     End(StreamEnd),
 }
 
-/// Whether a record or row without a match on the other side is joined with nothing.
+/// Whether what finds nothing on the other side is joined with nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JoinKind {
     Inner,
     Left,
+    Outer,
 }
 
 /// A `KStream` of any types.
@@ -59,7 +61,7 @@ pub(super) trait StreamHandle {
         table: &GlobalKTable<String, String>,
         on: KeySelector,
         kind: JoinKind,
-    ) -> Handle;
+    ) -> Result<Handle>;
 }
 
 /// A `Split` of any types.
@@ -78,6 +80,8 @@ pub(super) trait TableHandle {
     fn filter_not(&self, predicate: Predicate) -> Handle;
     fn map_values(&self, mapper: ValueMapper) -> Handle;
     fn transform_values(&self, mapper: ValueMapper) -> Handle;
+    fn join_table(&self, other: &dyn TableHandle, kind: JoinKind) -> Result<Handle>;
+    fn join_foreign_table(&self, other: &dyn TableHandle, on: KeySelector, kind: JoinKind) -> Result<Handle>;
     fn to_stream(&self) -> Handle;
     fn group_by(&self, selector: KeySelector) -> Handle;
 }
@@ -90,6 +94,14 @@ pub(super) trait GroupedStreamHandle {
     fn aggregate(&self, aggregator: Aggregator, store: Option<&Store>) -> Handle;
     /// Alone, or as one more of those that are grouped already.
     fn cogroup(&self, others: Option<Box<dyn CogroupedHandle>>, aggregator: Aggregator) -> Result<Handle>;
+    fn windowed_by(&self, windows: &Windows, emit: EmitStrategy) -> Result<Handle>;
+}
+
+/// A windowed stream of any windows and types.
+pub(super) trait WindowedStreamHandle {
+    fn count(&self, store: Option<&Store>) -> Handle;
+    fn reduce(&self, reducer: Reducer, store: Option<&Store>) -> Handle;
+    fn aggregate(&self, aggregator: Aggregator, store: Option<&Store>) -> Handle;
 }
 
 /// A `CogroupedKStream` of any keys.
@@ -108,7 +120,7 @@ impl Handle {
             Handle::GroupedStream(grouped) => grouped.named(name),
             Handle::GroupedTable(grouped) => Handle::GroupedTable(grouped.named(name)),
             Handle::Split(split) => split.named(name),
-            Handle::Cogrouped(_) => bail!("a cogroup has no name"),
+            handle @ (Handle::Cogrouped(_) | Handle::WindowedStream(_)) => bail!("{} has no name", handle.kind()),
             Handle::End(end) => Handle::End(end.named(name)),
         })
     }
@@ -131,6 +143,7 @@ impl Handle {
             Handle::GroupedTable(_) => "a grouped table",
             Handle::Split(_) => "a split",
             Handle::Cogrouped(_) => "a cogroup",
+            Handle::WindowedStream(_) => "a windowed stream",
             Handle::End(_) => "the end of a stream",
         }
     }

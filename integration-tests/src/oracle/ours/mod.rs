@@ -7,6 +7,7 @@ mod program;
 mod stores;
 mod streams;
 mod tables;
+mod windowed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use millstream::api::{
 use millstream::{KeyValueStore, RecordField, StoreName, Timestamp, ValueAndTimestamp};
 
 use super::super::case::Store;
-use super::super::functions::Datum;
+use super::super::functions::Readable;
 use super::stores::interned;
 use super::streams::text;
 
@@ -43,7 +43,7 @@ pub(super) struct RunningCount<K, V> {
     types: PhantomData<fn(K, V)>,
 }
 
-impl<K: RecordField<NonNull: Datum>, V: RecordField<NonNull: Datum>> RunningCount<K, V> {
+impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> RunningCount<K, V> {
     pub(super) fn open(wiring: &Wiring<'_>, counts: StoreName<String, u64>) -> millstream::Result<Self> {
         Ok(RunningCount { counts: wiring.store(counts)?, types: PhantomData })
     }
@@ -56,11 +56,11 @@ impl<K: RecordField<NonNull: Datum>, V: RecordField<NonNull: Datum>> RunningCoun
     }
 }
 
-fn counted<V: RecordField<NonNull: Datum>>(value: &V, count: u64) -> Option<String> {
+fn counted<V: RecordField<NonNull: Readable>>(value: &V, count: u64) -> Option<String> {
     Some(format!("{}#{count}", text(value).as_deref().unwrap_or("null")))
 }
 
-impl<K: RecordField<NonNull: Datum>, V: RecordField<NonNull: Datum>> Processor for RunningCount<K, V> {
+impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> Processor for RunningCount<K, V> {
     type KeyIn = K;
     type ValueIn = V;
     type KeyOut = Option<String>;
@@ -79,7 +79,7 @@ impl<K: RecordField<NonNull: Datum>, V: RecordField<NonNull: Datum>> Processor f
     }
 }
 
-impl<K: RecordField<NonNull: Datum>, V: RecordField<NonNull: Datum>> FixedKeyProcessor for RunningCount<K, V> {
+impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> FixedKeyProcessor for RunningCount<K, V> {
     type Key = K;
     type ValueIn = V;
     type ValueOut = Option<String>;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use millstream::{StreamsBuilder, Topology};
+use millstream::{EmitStrategy, StreamsBuilder, Topology};
 
 use super::super::case::{Op, Statement, Store};
 use super::super::functions::{
@@ -80,18 +80,22 @@ fn declare<'a>(
 /// An operator with two sides.
 fn combine(statement: &Statement, of: &Handle, with: &Handle) -> Result<Handle> {
     let kind = match statement.op {
+        Op::Merge | Op::Join => JoinKind::Inner,
         Op::LeftJoin => JoinKind::Left,
-        _ => JoinKind::Inner,
+        _ => JoinKind::Outer,
     };
+    let on = || key_selector(statement.on.as_deref().context("on which key?")?);
     match (statement.op, of, with) {
         (Op::Merge, Handle::Stream(stream), Handle::Stream(other)) => stream.merge(other.as_ref()),
-        (Op::Join | Op::LeftJoin, Handle::Stream(stream), Handle::Table(table)) => {
-            stream.join_table(table.as_ref(), kind)
+        (Op::Merge, of, with) => bail!("merge of {} with {}", of.kind(), with.kind()),
+        (_, Handle::Stream(stream), Handle::Table(table)) => stream.join_table(table.as_ref(), kind),
+        (_, Handle::Stream(stream), Handle::GlobalTable(table)) => {
+            stream.join_global_table(table, on()?, kind)
         }
-        (Op::Join | Op::LeftJoin, Handle::Stream(stream), Handle::GlobalTable(table)) => {
-            let on = key_selector(statement.on.as_deref().context("on which key?")?)?;
-            Ok(stream.join_global_table(table, on, kind))
+        (_, Handle::Table(table), Handle::Table(other)) if statement.on.is_some() => {
+            table.join_foreign_table(other.as_ref(), on()?, kind)
         }
+        (_, Handle::Table(table), Handle::Table(other)) => table.join_table(other.as_ref(), kind),
         (op, of, with) => bail!("{op:?} of {} with {}", of.kind(), with.kind()),
     }
 }
@@ -129,12 +133,27 @@ fn continue_with(statement: &Statement, of: &Handle) -> Result<Handle> {
         (Op::Reduce, Handle::GroupedTable(grouped)) => reduce_table(grouped, reducer(by)?, store),
         (Op::Aggregate, Handle::GroupedStream(grouped)) => grouped.aggregate(aggregator(by)?, store),
         (Op::Aggregate, Handle::GroupedTable(grouped)) => aggregate_table(grouped, aggregator(by)?, store),
+        (Op::WindowedBy, Handle::GroupedStream(grouped)) => {
+            let windows = statement.windows.as_ref().context("which windows?")?;
+            grouped.windowed_by(windows, emit_strategy(statement.emit.as_deref())?)?
+        }
+        (Op::Count, Handle::WindowedStream(windowed)) => windowed.count(store),
+        (Op::Reduce, Handle::WindowedStream(windowed)) => windowed.reduce(reducer(by)?, store),
+        (Op::Aggregate, Handle::WindowedStream(windowed)) => windowed.aggregate(aggregator(by)?, store),
         (Op::Cogroup, Handle::GroupedStream(grouped)) => grouped.cogroup(None, aggregator(by)?)?,
         (Op::Process, Handle::Stream(stream)) => stream.process(processor(by)?, store)?,
         (Op::ProcessValues, Handle::Stream(stream)) => stream.process_values(processor(by)?, store)?,
         (Op::TransformValues, Handle::Table(table)) => table.transform_values(value_mapper(by)?),
         (op, of) => bail!("{op:?} of {}", of.kind()),
     })
+}
+
+fn emit_strategy(name: Option<&str>) -> Result<EmitStrategy> {
+    match name {
+        None | Some("on_window_update") => Ok(EmitStrategy::on_window_update()),
+        Some("on_window_close") => Ok(EmitStrategy::on_window_close()),
+        Some(name) => bail!("no such emit strategy: {name}"),
+    }
 }
 
 /// For what can be continued only once.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use millstream::{ConnectedStores, GlobalKTable, JoinTarget, KStream, KTable, Produced, RecordField, Split};
 
 use super::super::functions::{
-    Datum, FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, ValueMapper, join,
+    FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Readable, Reducible, ValueMapper, join,
 };
 use super::super::case::Store;
 use super::handle::{Handle, JoinKind, SplitHandle, StreamHandle, TableHandle, same};
@@ -14,14 +14,14 @@ use super::processors::{NamedProcessor, RunningCount, Ticking, counts};
 use super::stores::materialized;
 
 /// A key or a value as text.
-pub(super) fn text<F: RecordField<NonNull: Datum>>(field: &F) -> Option<String> {
-    field.as_non_null().map(Datum::text)
+pub(super) fn text<F: RecordField<NonNull: Readable>>(field: &F) -> Option<String> {
+    field.as_non_null().map(Readable::text)
 }
 
 impl<K, V> StreamHandle for KStream<K, V>
 where
-    K: RecordField<NonNull: Datum>,
-    V: RecordField<NonNull: Datum>,
+    K: RecordField<NonNull: Readable>,
+    V: RecordField<NonNull: Reducible>,
     for<'t> &'t KTable<K::NonNull, String>: JoinTarget<K, Value = String>,
     for<'t> &'t KTable<K::NonNull, u64>: JoinTarget<K, Value = u64>,
 {
@@ -135,9 +135,9 @@ where
 
     fn join_table(&self, table: &dyn TableHandle, kind: JoinKind) -> Result<Handle> {
         let joined = if let Some(table) = table.as_any().downcast_ref::<KTable<K::NonNull, String>>() {
-            join_table(self, table, kind)
+            join_table(self, table, kind)?
         } else if let Some(table) = table.as_any().downcast_ref::<KTable<K::NonNull, u64>>() {
-            join_table(self, table, kind)
+            join_table(self, table, kind)?
         } else {
             bail!("the stream's keys are not those of the table")
         };
@@ -149,15 +149,15 @@ where
         table: &GlobalKTable<String, String>,
         on: KeySelector,
         kind: JoinKind,
-    ) -> Handle {
+    ) -> Result<Handle> {
         let on = move |key: &K, value: &V::NonNull| on(text(key).as_deref(), Some(value.text().as_str()));
         let stream = self.on(on);
-        Handle::Stream(Box::new(match kind {
+        Ok(Handle::Stream(Box::new(match kind {
             JoinKind::Inner => stream.join(table, |value, row| Some(join(Some(&value.text()), Some(row)))),
-            JoinKind::Left => {
-                stream.left_join(table, |value, row| Some(join(Some(&value.text()), row.map(String::as_str))))
-            }
-        }))
+            JoinKind::Left => stream
+                .left_join(table, |value, row| Some(join(Some(&value.text()), row.map(String::as_str)))),
+            JoinKind::Outer => bail!("there is no outer join with a global table"),
+        })))
     }
 }
 
@@ -165,26 +165,28 @@ fn join_table<K, V, T>(
     stream: &KStream<K, V>,
     table: &KTable<K::NonNull, T>,
     kind: JoinKind,
-) -> KStream<K, Option<String>>
+) -> Result<KStream<K, Option<String>>>
 where
-    K: RecordField<NonNull: Datum>,
-    V: RecordField<NonNull: Datum>,
-    T: Datum,
+    K: RecordField<NonNull: Readable>,
+    V: RecordField<NonNull: Reducible>,
+    T: Readable,
     for<'t> &'t KTable<K::NonNull, T>: JoinTarget<K, Value = T>,
 {
-    match kind {
+    Ok(match kind {
         JoinKind::Inner => {
             stream.join(table, |value, row| Some(join(Some(&value.text()), Some(&row.text()))))
         }
-        JoinKind::Left => stream
-            .left_join(table, |value, row| Some(join(Some(&value.text()), row.map(Datum::text).as_deref()))),
-    }
+        JoinKind::Left => stream.left_join(table, |value, row| {
+            Some(join(Some(&value.text()), row.map(Readable::text).as_deref()))
+        }),
+        JoinKind::Outer => bail!("there is no outer join of a stream with a table"),
+    })
 }
 
 impl<K, V> SplitHandle for Split<K, V>
 where
-    K: RecordField<NonNull: Datum>,
-    V: RecordField<NonNull: Datum>,
+    K: RecordField<NonNull: Readable>,
+    V: RecordField<NonNull: Reducible>,
     KStream<K, V>: StreamHandle,
 {
     fn named(self: Box<Self>, name: &str) -> Handle {
