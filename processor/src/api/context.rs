@@ -386,7 +386,8 @@ impl OutputBuffer {
     }
 
     /// [`OutputBuffer::encode`] with a key whose last bytes have no say in its partition.
-    #[inline]
+    // Whoever has partitions chosen calls it, too, so that it would be a call in each sink.
+    #[inline(always)]
     pub(crate) fn encode_partly_hashed<K, V>(
         &mut self,
         topic: TopicIndex,

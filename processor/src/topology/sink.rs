@@ -6,7 +6,7 @@ use millstream_state_stores::SerdeRef;
 
 use super::graph::TopicName;
 use super::partitioner::{Partitions, StreamPartitioner, TaskPartitioner};
-use crate::api::{Failure, Input, Record, TaskContext, TopicIndex, Wiring};
+use crate::api::{Failure, Input, OutputBuffer, Record, TaskContext, TopicIndex, Wiring};
 
 /// Names the topic of a record.
 pub type TopicChooser<K, V> = Arc<dyn Fn(&Record<K, V>) -> String + Send + Sync>;
@@ -142,32 +142,61 @@ impl<K, V> TaskSink<K, V> {
     ///
     /// # Errors
     /// A record that a serde fails on, or a partition that does not exist, is a failure of the stage `produce`.
+    #[inline]
     pub fn write(&mut self, record: &Record<K, V>, task: &mut TaskContext) -> Result<(), Failure> {
         let outputs = task.outputs();
         let topic = match &self.topic {
             TaskTopic::Fixed(topic) => *topic,
             TaskTopic::PerRecord(choose) => outputs.topic(&choose(record)),
         };
+        if self.partitioner.is_some() {
+            return self.write_where_chosen(topic, record, task);
+        }
+        self.encode(topic, None, record, outputs)
+    }
+
+    #[inline(never)]
+    fn write_where_chosen(
+        &mut self,
+        topic: TopicIndex,
+        record: &Record<K, V>,
+        task: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        let outputs = task.outputs();
         let partitions = match &mut self.partitioner {
             Some(partitioner) => partitioner.partitions_of(record, topic, outputs)?,
             None => Partitions::ByKey,
         };
-        let (key_serde, value_serde) = (&self.key_serde, &self.value_serde);
-        let mut encode = |partition| {
-            let unhashed = self.unhashed_key_bytes;
-            outputs.encode_partly_hashed(topic, partition, record, key_serde, unhashed, value_serde)
-        };
         match partitions {
-            Partitions::ByKey => encode(None),
-            Partitions::One(partition) => encode(Some(partition)),
+            Partitions::ByKey => self.encode(topic, None, record, outputs),
+            Partitions::One(partition) => self.encode(topic, Some(partition), record, outputs),
             Partitions::Each(none) if none.is_empty() => {
                 task.drop_record();
                 Ok(())
             }
-            Partitions::Each(partitions) => {
-                partitions.into_iter().try_for_each(|partition| encode(Some(partition)))
-            }
+            Partitions::Each(partitions) => partitions
+                .into_iter()
+                .try_for_each(|partition| self.encode(topic, Some(partition), record, outputs)),
         }
+    }
+
+    #[inline]
+    fn encode(
+        &self,
+        topic: TopicIndex,
+        partition: Option<i32>,
+        record: &Record<K, V>,
+        outputs: &mut OutputBuffer,
+    ) -> Result<(), Failure> {
+        let (key_serde, value_serde) = (&self.key_serde, &self.value_serde);
+        outputs.encode_partly_hashed(
+            topic,
+            partition,
+            record,
+            key_serde,
+            self.unhashed_key_bytes,
+            value_serde,
+        )
     }
 }
 
