@@ -36,7 +36,9 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         row: "the tombstone of a row that is not there",
-        applies: |case| case.program.iter().any(|statement| is_table(case, statement) && !is_cached(statement)),
+        applies: |case| {
+            case.program.iter().any(|statement| is_table(case, statement) && !is_cached(statement))
+        },
         forgive: Some(|outcome| {
             let changelogs = outcome.topics.iter_mut().filter(|(name, _)| name.ends_with("-changelog"));
             for (_, records) in changelogs {
@@ -53,7 +55,9 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         row: "headers of what a cached table emits",
-        applies: |case| case.program.iter().any(|statement| is_table(case, statement) && is_cached(statement)),
+        applies: |case| {
+            case.program.iter().any(|statement| is_table(case, statement) && is_cached(statement))
+        },
         forgive: Some(|outcome| {
             outcome.topics.values_mut().flatten().for_each(|record| record.headers.clear());
         }),
@@ -72,7 +76,9 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         row: "emission of closed windows",
-        applies: |case| case.program.iter().any(|statement| statement.emit.as_deref() == Some("on_window_close")),
+        applies: |case| {
+            case.program.iter().any(|statement| statement.emit.as_deref() == Some("on_window_close"))
+        },
         forgive: Some(|outcome| {
             outcome.topics.values_mut().flatten().for_each(|record| record.headers.clear());
         }),
@@ -80,19 +86,23 @@ pub const EXCEPTIONS: &[Exception] = &[
     Exception {
         row: "rows of all keys of a window or session store",
         applies: |case| case.program.iter().any(|statement| statement.op == Op::WindowedBy),
-        forgive: Some(|outcome| outcome.stores.values_mut().for_each(|rows| rows.sort_by_key(|row| row.key.clone()))),
+        forgive: Some(|outcome| {
+            outcome.stores.values_mut().for_each(|rows| rows.sort_by_key(|row| row.key.clone()))
+        }),
     },
     Exception {
         row: "a null value in a windowed `reduce`",
         applies: |case| {
-            let may_be_null = case.steps.iter().any(|step| matches!(step, Step::Pipe(input) if input.value.is_none()))
-                || case.program.iter().any(|statement| {
-                    let makes_nulls = ["null_if_long", "swap", "and_swapped"];
-                    statement.op == Op::ToStream
-                        || statement.by.as_deref().is_some_and(|by| makes_nulls.contains(&by))
-                });
+            let may_be_null =
+                case.steps.iter().any(|step| matches!(step, Step::Pipe(input) if input.value.is_none()))
+                    || case.program.iter().any(|statement| {
+                        let makes_nulls = ["null_if_long", "swap", "and_swapped"];
+                        statement.op == Op::ToStream
+                            || statement.by.as_deref().is_some_and(|by| makes_nulls.contains(&by))
+                    });
             let is_windowed = |statement: &Statement| {
-                statement.op == Op::Reduce && window_kind(case, statement).is_some_and(|kind| kind != WindowKind::Sliding)
+                statement.op == Op::Reduce
+                    && window_kind(case, statement).is_some_and(|kind| kind != WindowKind::Sliding)
             };
             may_be_null && case.program.iter().any(is_windowed)
         },
@@ -101,8 +111,10 @@ pub const EXCEPTIONS: &[Exception] = &[
     Exception {
         row: "old value of a session that is changed in place",
         applies: |case| {
-            let mut sessions =
-                case.program.iter().filter(|statement| window_kind(case, statement) == Some(WindowKind::Session));
+            let mut sessions = case
+                .program
+                .iter()
+                .filter(|statement| window_kind(case, statement) == Some(WindowKind::Session));
             sessions.any(|table| case.below(&table.id).into_iter().any(reads_old_values))
         },
         forgive: None,

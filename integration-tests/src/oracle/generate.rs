@@ -191,7 +191,13 @@ impl Draft<'_> {
         let keeps = match op {
             Op::Count | Op::Reduce | Op::Aggregate | Op::Table | Op::GlobalTable | Op::ToTable => 0.5,
             Op::Process | Op::ProcessValues => 1.0,
-            Op::Filter | Op::FilterNot | Op::MapValues | Op::TransformValues | Op::Join | Op::LeftJoin | Op::OuterJoin => 0.2,
+            Op::Filter
+            | Op::FilterNot
+            | Op::MapValues
+            | Op::TransformValues
+            | Op::Join
+            | Op::LeftJoin
+            | Op::OuterJoin => 0.2,
             _ => 0.0,
         };
         // Kafka Streams builds no global table whose store has options but no name.

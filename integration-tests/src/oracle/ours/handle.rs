@@ -120,7 +120,9 @@ impl Handle {
             Handle::GroupedStream(grouped) => grouped.named(name),
             Handle::GroupedTable(grouped) => Handle::GroupedTable(grouped.named(name)),
             Handle::Split(split) => split.named(name),
-            handle @ (Handle::Cogrouped(_) | Handle::WindowedStream(_)) => bail!("{} has no name", handle.kind()),
+            handle @ (Handle::Cogrouped(_) | Handle::WindowedStream(_)) => {
+                bail!("{} has no name", handle.kind())
+            }
             Handle::End(end) => Handle::End(end.named(name)),
         })
     }

@@ -86,9 +86,7 @@ fn take(driver: &TopologyTestDriver, step: Option<&Step>) -> millstream::Result<
             let topic = driver.input_topic::<Option<String>, Option<String>>(topic);
             topic.pipe_record(record.with_headers(headers))
         }
-        Some(Step::Advance(millis)) => {
-            driver.advance_wall_clock_time(Duration::from_millis(*millis))
-        }
+        Some(Step::Advance(millis)) => driver.advance_wall_clock_time(Duration::from_millis(*millis)),
         Some(Step::Commit) | None => driver.commit(),
     }
 }

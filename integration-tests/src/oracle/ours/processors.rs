@@ -33,7 +33,8 @@ pub(super) fn processor(name: &str) -> Result<NamedProcessor> {
 
 /// The store of a running count.
 pub(super) fn counts(store: Option<&Store>) -> Result<StoreName<String, u64>> {
-    let name = store.and_then(|store| store.name.as_deref()).context("a running count needs a named store")?;
+    let name =
+        store.and_then(|store| store.name.as_deref()).context("a running count needs a named store")?;
     Ok(StoreName::new(interned(name)))
 }
 
@@ -79,7 +80,9 @@ impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> Proce
     }
 }
 
-impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> FixedKeyProcessor for RunningCount<K, V> {
+impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> FixedKeyProcessor
+    for RunningCount<K, V>
+{
     type Key = K;
     type ValueIn = V;
     type ValueOut = Option<String>;

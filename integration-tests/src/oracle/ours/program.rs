@@ -50,7 +50,9 @@ fn declare<'a>(
         Op::Cogroup | Op::Aggregate
             if matches!(handle_of(handles, statement.of.as_deref())?, Handle::Cogrouped(_)) =>
         {
-            let Handle::Cogrouped(others) = take(handles, statement.of.as_deref())? else { bail!("no cogroup") };
+            let Handle::Cogrouped(others) = take(handles, statement.of.as_deref())? else {
+                bail!("no cogroup")
+            };
             let by = aggregator(statement.by.as_deref().unwrap_or_default())?;
             match (statement.op, statement.with.as_deref()) {
                 (Op::Aggregate, _) => others.aggregate(by, store),

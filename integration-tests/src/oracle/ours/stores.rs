@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use millstream::testing::TopologyTestDriver;
 use millstream::{
-    HasSerde, Materialized, SessionStoreName, StoreName, StoreOptions, StoreTypes, Topology, ValueAndTimestamp,
-    WindowStoreName, Windowed,
+    HasSerde, Materialized, SessionStoreName, StoreName, StoreOptions, StoreTypes, Topology,
+    ValueAndTimestamp, WindowStoreName, Windowed,
 };
 
 use super::super::case::Store;

@@ -5,10 +5,10 @@ use std::any::Any;
 use anyhow::{Result, bail, ensure};
 use millstream::{ConnectedStores, GlobalKTable, JoinTarget, KStream, KTable, Produced, RecordField, Split};
 
+use super::super::case::Store;
 use super::super::functions::{
     FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Readable, Reducible, ValueMapper, join,
 };
-use super::super::case::Store;
 use super::handle::{Handle, JoinKind, SplitHandle, StreamHandle, TableHandle, same};
 use super::processors::{NamedProcessor, RunningCount, Ticking, counts};
 use super::stores::materialized;
@@ -114,7 +114,7 @@ where
 
     fn process(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
         let stores = match store {
-            Some(_) => ConnectedStores::bringing(materialized::<String, u64>(store)),
+            Some(_) => ConnectedStores::bringing(materialized::<String, u64, _>(store)),
             None => ConnectedStores::default(),
         };
         Ok(Handle::Stream(Box::new(match processor {
@@ -129,8 +129,10 @@ where
     fn process_values(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
         ensure!(processor == NamedProcessor::RunningCount, "{processor:?} is no processor of values");
         let counts = counts(store)?;
-        let stores = ConnectedStores::bringing(materialized::<String, u64>(store));
-        Ok(Handle::Stream(Box::new(self.process_values(stores, move |wiring| RunningCount::open(wiring, counts)))))
+        let stores = ConnectedStores::bringing(materialized::<String, u64, _>(store));
+        Ok(Handle::Stream(Box::new(
+            self.process_values(stores, move |wiring| RunningCount::open(wiring, counts)),
+        )))
     }
 
     fn join_table(&self, table: &dyn TableHandle, kind: JoinKind) -> Result<Handle> {
@@ -154,8 +156,9 @@ where
         let stream = self.on(on);
         Ok(Handle::Stream(Box::new(match kind {
             JoinKind::Inner => stream.join(table, |value, row| Some(join(Some(&value.text()), Some(row)))),
-            JoinKind::Left => stream
-                .left_join(table, |value, row| Some(join(Some(&value.text()), row.map(String::as_str)))),
+            JoinKind::Left => {
+                stream.left_join(table, |value, row| Some(join(Some(&value.text()), row.map(String::as_str))))
+            }
             JoinKind::Outer => bail!("there is no outer join with a global table"),
         })))
     }

@@ -90,9 +90,7 @@ where
     let text = |value: Option<&V>| value.map(Readable::text);
     let other_text = |value: Option<&V2>| value.map(Readable::text);
     match kind {
-        JoinKind::Inner => {
-            table.join(other, |value, other| join(Some(&value.text()), Some(&other.text())))
-        }
+        JoinKind::Inner => table.join(other, |value, other| join(Some(&value.text()), Some(&other.text()))),
         JoinKind::Left => table
             .left_join(other, move |value, other| join(Some(&value.text()), other_text(other).as_deref())),
         JoinKind::Outer => table.outer_join(other, move |value, other| {
@@ -114,12 +112,9 @@ where
 {
     let table = table.on(move |key: &K, value: &V| on(Some(&key.text()), Some(&value.text())));
     Ok(match kind {
-        JoinKind::Inner => {
-            table.join(other, |value, other| join(Some(&value.text()), Some(&other.text())))
-        }
-        JoinKind::Left => table.left_join(other, |value, other| {
-            join(Some(&value.text()), other.map(Readable::text).as_deref())
-        }),
+        JoinKind::Inner => table.join(other, |value, other| join(Some(&value.text()), Some(&other.text()))),
+        JoinKind::Left => table
+            .left_join(other, |value, other| join(Some(&value.text()), other.map(Readable::text).as_deref())),
         JoinKind::Outer => bail!("there is no outer join by a foreign key"),
     })
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use millstream::{
-    EmitStrategy, KGroupedStream, RecordField, SessionWindowedKStream, SessionWindows, SlidingWindowedKStream,
-    SlidingWindows, TimeWindowedKStream, TimeWindows,
+    EmitStrategy, KGroupedStream, RecordField, SessionWindowedKStream, SessionWindows,
+    SlidingWindowedKStream, SlidingWindows, TimeWindowedKStream, TimeWindows,
 };
 
 use super::super::case::{Store, WindowKind, Windows};
@@ -23,7 +23,8 @@ where
     Handle::WindowedStream(match windows.kind {
         WindowKind::Time => {
             let time = TimeWindows::of_size_and_grace(size, grace);
-            let time = windows.advance.map_or(time, |advance| time.advance_by(Duration::from_millis(advance)));
+            let time =
+                windows.advance.map_or(time, |advance| time.advance_by(Duration::from_millis(advance)));
             Box::new(grouped.windowed_by(time).emit_strategy(emit))
         }
         WindowKind::Sliding => {
