@@ -49,6 +49,9 @@ fn main() -> Result<ExitCode> {
         bar.set_message(format!("{} differ", tally.differ.len()));
     })?;
     bar.finish_and_clear();
+    for case in tally.smallest_first() {
+        println!("differs: {}", case.name);
+    }
     for case in tally.smallest_first().into_iter().take(show) {
         let (case, differences) = smallest(case, &mut kafka_streams)?;
         println!("{}", report(&case, &differences));

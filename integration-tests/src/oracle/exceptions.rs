@@ -93,18 +93,23 @@ pub const EXCEPTIONS: &[Exception] = &[
     Exception {
         row: "a null value in a windowed `reduce`",
         applies: |case| {
-            let may_be_null =
-                case.steps.iter().any(|step| matches!(step, Step::Pipe(input) if input.value.is_none()))
-                    || case.program.iter().any(|statement| {
-                        let makes_nulls = ["null_if_long", "swap", "and_swapped"];
-                        statement.op == Op::ToStream
-                            || statement.by.as_deref().is_some_and(|by| makes_nulls.contains(&by))
-                    });
-            let is_windowed = |statement: &Statement| {
-                statement.op == Op::Reduce
-                    && window_kind(case, statement).is_some_and(|kind| kind != WindowKind::Sliding)
+            let makes_nulls = |statement: &&Statement| {
+                let makers = ["null_if_long", "swap", "and_swapped"];
+                statement.op == Op::ToStream || statement.by.as_deref().is_some_and(|by| makers.contains(&by))
             };
-            may_be_null && case.program.iter().any(is_windowed)
+            let is_windowed_reduce = |statement: &&Statement| {
+                let windows = window_kind(case, statement);
+                statement.op == Op::Reduce && windows.is_some_and(|kind| kind != WindowKind::Sliding)
+            };
+            let nulls_come_in =
+                case.steps.iter().any(|step| matches!(step, Step::Pipe(input) if input.value.is_none()));
+            let nulls_are_made = case
+                .program
+                .iter()
+                .filter(makes_nulls)
+                .any(|maker| case.below(&maker.id).iter().any(is_windowed_reduce));
+            nulls_are_made
+                || nulls_come_in && case.program.iter().any(|statement| is_windowed_reduce(&statement))
         },
         forgive: None,
     },
