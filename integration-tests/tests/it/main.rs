@@ -14,6 +14,7 @@ mod idle;
 mod in_process;
 mod internal_topics;
 mod interop;
+mod kafka_streams_table;
 mod many_tasks;
 mod oracle;
 mod order_inventory;
