@@ -13,7 +13,7 @@ ARGS ?=
 BUILD = cargo build --release --locked --workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo millstream bench bench-operators bench-baseline faults simulate test prerequisites fmt lint check-deploy check-dependencies
+.PHONY: help demo millstream bench bench-operators bench-baseline faults oracle simulate test prerequisites fmt lint check-deploy check-dependencies
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-26s%s\n", $$1, $$2 }'
@@ -42,6 +42,11 @@ faults: ## the fault suite: crashes, broken networks, stopped brokers; flags in 
 	scripts/prerequisites.sh test
 	$(BUILD) --bin faults --bin fault-worker
 	@exec "$(CARGO_TARGET_DIR)/release/faults" $(ARGS)
+
+oracle: ## the same programs through Kafka Streams and through millstream; flags in ARGS="--cases 500 --seed 7"
+	scripts/prerequisites.sh test
+	$(BUILD) --bin oracle
+	@exec "$(CARGO_TARGET_DIR)/release/oracle" $(ARGS)
 
 simulate: prerequisites ## schedules of the simulation: SEEDS=100000, or again the one that failed: SEED=390
 	MILLSTREAM_SIMULATION_SEEDS=$(SEEDS) MILLSTREAM_SIMULATION_SEED=$(SEED) \

@@ -14,6 +14,7 @@ pub mod faults;
 pub mod interop;
 pub mod java;
 pub mod kafka;
+pub mod oracle;
 pub mod ports;
 pub mod process;
 pub mod wait;

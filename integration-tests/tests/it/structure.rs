@@ -156,7 +156,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path))
         .unwrap_or_else(|error| panic!("{path} cannot be read: {error}"))
 }
@@ -170,7 +170,7 @@ fn cargo(arguments: &[&str]) -> String {
 
 /// The files with this extension below a folder of the checkout, as sorted paths from its root.
 /// Build output and hidden folders are left out.
-fn files_below(folder: &str, extension: &str) -> Vec<String> {
+pub(crate) fn files_below(folder: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {

@@ -11,6 +11,7 @@ use millstream_state_stores::{
     TaskStores, Timestamp, WindowStore, WindowStoreName,
 };
 
+use super::arrivals::Arrivals;
 use super::tasks::DriverTasks;
 use super::topics::{TestInputTopic, TestOutputTopic};
 use crate::api::Headers;
@@ -23,7 +24,8 @@ use crate::topology::{PartitionCount, RawRecord, Topology};
 /// Runs a topology without Kafka, in controlled time (Kafka Streams' class of the same name).
 ///
 /// Each record goes through all sub-topologies before `pipe_input` returns. As in Kafka Streams there is a commit after each record,
-/// so that emission caches seem off, unless the builder says otherwise. Topics have one partition; stores are in memory.
+/// those of repartition topics included, so that emission caches seem off, unless the builder says otherwise. Topics have one partition;
+/// stores are in memory.
 ///
 /// ```
 /// use millstream_processor::testing::TopologyTestDriver;
@@ -104,6 +106,7 @@ impl TopologyTestDriverBuilder {
         let mut core = Core {
             tasks,
             produced: Produced::default(),
+            arrivals: Arrivals::default(),
             next_offsets: BTreeMap::new(),
             clock: ManualClock::at(self.start),
             commits_each_record: self.commits_each_record,
@@ -238,7 +241,8 @@ impl TopologyTestDriver {
 pub(super) struct Core {
     tasks: DriverTasks<OwnedMessage>,
     produced: Produced,
-    next_offsets: BTreeMap<String, i64>,
+    arrivals: Arrivals,
+    next_offsets: BTreeMap<Arc<str>, i64>,
     clock: Arc<ManualClock>,
     commits_each_record: bool,
 }
@@ -286,71 +290,83 @@ impl Core {
     }
 
     pub(super) fn pipe(&mut self, topic: &str, message: OwnedMessage) -> Result<()> {
-        self.enqueue(topic, message)?;
-        self.settle()
+        self.tasks.reader(topic)?;
+        self.arrivals.push(&topic.into(), message);
+        self.run()
     }
 
-    /// Does all there is to do, and commits unless that is left to the test and no processor asks for it.
+    /// Lets processors begin, and do what is due at this time.
     fn settle(&mut self) -> Result<()> {
-        self.run()?;
-        let is_wanted = self.commits_each_record || self.tasks.all.iter().any(Task::wants_commit);
-        if is_wanted { self.commit() } else { Ok(()) }
+        let (wall_clock, now) = (self.clock.wall_clock(), self.clock.monotonic());
+        for task in &mut self.tasks.all {
+            task.process(usize::MAX, wall_clock, now)?;
+            task.deliver(&mut self.produced, now)?;
+        }
+        self.feed_back();
+        self.commit_if_wanted()?;
+        self.run()
     }
 
-    fn enqueue(&mut self, topic: &str, mut message: OwnedMessage) -> Result<()> {
-        let task = self.tasks.reader(topic)?;
-        let next = self.next_offsets.entry(topic.to_string()).or_default();
-        message.offset = Offset::new(*next);
-        *next += 1;
-        let task = &mut self.tasks.all[task];
-        for input in 0..task.queues().len() {
-            let queue = task.queue_mut(input);
-            if **queue.topic() == *topic {
-                queue.push(message.clone());
-            }
-            let end = self.next_offsets.get(&**queue.topic()).copied().unwrap_or_default();
-            queue.reached_end(Offset::new(end));
+    /// Processes until nothing is left, record by record, feeding repartition topics back.
+    fn run(&mut self) -> Result<()> {
+        while let Some((topic, message)) = self.arrivals.pop() {
+            self.process(&topic, message)?;
+            self.commit_if_wanted()?;
         }
         Ok(())
     }
 
-    /// Processes until nothing is left, feeding repartition topics back.
-    fn run(&mut self) -> Result<()> {
-        loop {
-            let (wall_clock, now) = (self.clock.wall_clock(), self.clock.monotonic());
-            let mut processed = 0;
-            for task in &mut self.tasks.all {
-                processed += task.process(usize::MAX, wall_clock, now)?;
-                task.deliver(&mut self.produced, now)?;
+    fn process(&mut self, topic: &Arc<str>, mut message: OwnedMessage) -> Result<()> {
+        let reader = self.tasks.reader(topic)?;
+        let next = self.next_offsets.entry(Arc::clone(topic)).or_default();
+        message.offset = Offset::new(*next);
+        *next += 1;
+        let task = &mut self.tasks.all[reader];
+        for queue in task.queues_mut() {
+            if **queue.topic() == **topic {
+                queue.push(message.clone());
             }
-            self.tasks.publish_global_tables(&self.produced)?;
-            let fed_back = self.feed_back()?;
-            if processed + fed_back == 0 {
-                return Ok(());
-            }
+            let end = self.next_offsets.get(queue.topic()).copied().unwrap_or_default();
+            queue.reached_end(Offset::new(end));
         }
+        let now = self.clock.monotonic();
+        task.process(usize::MAX, self.clock.wall_clock(), now)?;
+        task.deliver(&mut self.produced, now)?;
+        self.tasks.publish_global_tables(&self.produced)?;
+        self.feed_back();
+        Ok(())
     }
 
-    /// Enqueues what was sent to topics that the topology reads, and says how many records.
-    fn feed_back(&mut self) -> Result<usize> {
-        let mut fed_back = 0;
-        for (topic, message) in std::mem::take(&mut self.produced.new) {
+    /// Takes up what was sent to topics that the topology reads.
+    fn feed_back(&mut self) {
+        for (topic, message) in self.produced.new.drain(..) {
             if self.tasks.reads(&topic) {
-                self.enqueue(&topic, message)?;
-                fed_back += 1;
+                self.arrivals.push(&topic, message);
             }
         }
-        Ok(fed_back)
     }
 
+    /// Commits unless that is left to the test and no processor asks for it.
+    fn commit_if_wanted(&mut self) -> Result<()> {
+        let is_wanted = self.commits_each_record || self.tasks.all.iter().any(Task::wants_commit);
+        if is_wanted { self.commit_tasks() } else { Ok(()) }
+    }
+
+    fn commit_tasks(&mut self) -> Result<()> {
+        for task in &mut self.tasks.all {
+            task.prepare_commit()?;
+            task.deliver(&mut self.produced, self.clock.monotonic())?;
+            task.committed(&self.produced)?;
+        }
+        self.feed_back();
+        Ok(())
+    }
+
+    /// Commits until caches emit nothing more.
     fn commit(&mut self) -> Result<()> {
         loop {
-            for task in &mut self.tasks.all {
-                task.prepare_commit()?;
-                task.deliver(&mut self.produced, self.clock.monotonic())?;
-                task.committed(&self.produced)?;
-            }
-            if self.feed_back()? == 0 {
+            self.commit_tasks()?;
+            if self.arrivals.is_empty() {
                 return Ok(());
             }
             self.run()?;

@@ -1,6 +1,7 @@
 //! Ways to test a topology: [`TopologyTestDriver`] runs it without Kafka, [`TopologyBench`] shows what it costs, and
 //! [`EmbeddedKafka`] runs a Kafka inside the test.
 
+mod arrivals;
 mod bench;
 mod driver;
 #[cfg(test)]

@@ -161,6 +161,7 @@ fn a_partitioner_whose_topic_cannot_be_asked_about_ends_the_thread_whatever_the_
     let mut core = Core {
         tasks: DriverTasks::build(topology, "test", &settings, &ask)?,
         produced: Produced::default(),
+        arrivals: Arrivals::default(),
         next_offsets: BTreeMap::new(),
         clock: ManualClock::at(Timestamp::from_millis(0)),
         commits_each_record: true,

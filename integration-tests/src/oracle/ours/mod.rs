@@ -1,0 +1,115 @@
+//! A case through millstream: its public DSL and its `TopologyTestDriver`.
+
+mod grouped;
+mod handle;
+mod processors;
+mod program;
+mod stores;
+mod streams;
+mod tables;
+mod windowed;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use millstream::api::{Header, Record};
+use millstream::testing::TopologyTestDriver;
+use millstream::{Timestamp, Topology};
+
+use self::program::build;
+use super::case::{Case, Input, Statement, Step};
+use super::observation::{Failure, Observation, Outcome, Written};
+
+/// What millstream makes of the case.
+///
+/// # Errors
+/// If the case is no program: a statement builds on something that has no such operator, or names a function that does not exist.
+pub fn observe(case: &Case) -> Result<Observation> {
+    let topology = match build(&case.program)? {
+        Ok(topology) => topology,
+        Err(refused) => return Ok(Observation::Refused { refused: refused.to_string() }),
+    };
+    let (describe, stores) = (topology.describe(), stores::stores_of(&topology));
+    let driver = match driver(topology, case.commits_by_hand) {
+        Ok(driver) => driver,
+        Err(refused) => return Ok(Observation::Refused { refused: refused.to_string() }),
+    };
+    for (step, what) in case.steps.iter().map(Some).chain([None]).enumerate() {
+        if let Err(error) = take(&driver, what) {
+            let failed = Failure { step, error: format!("{error:?}") };
+            return Ok(Observation::Failed { describe, failed });
+        }
+    }
+    Ok(Observation::Ran(Outcome {
+        describe,
+        topics: topics(&driver)?,
+        stores: stores::rows(&driver, &stores)?,
+        dropped: driver.dropped_records(),
+    }))
+}
+
+/// Whether statements make a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fitness {
+    /// They do.
+    Program,
+    /// They do, but millstream refuses it.
+    Refused,
+    /// They do not: there is no such operator on what they name.
+    Nothing,
+}
+
+pub(super) fn fitness(program: &[Statement]) -> Fitness {
+    match build(program) {
+        Ok(Ok(_)) => Fitness::Program,
+        Ok(Err(_)) => Fitness::Refused,
+        Err(_) => Fitness::Nothing,
+    }
+}
+
+fn driver(topology: Topology, commits_by_hand: bool) -> millstream::Result<TopologyTestDriver> {
+    let builder = TopologyTestDriver::builder(topology).application_id("oracle");
+    if commits_by_hand { builder.commit_by_hand().build() } else { builder.build() }
+}
+
+/// Carries out a step; none is the end, where everything is committed.
+fn take(driver: &TopologyTestDriver, step: Option<&Step>) -> millstream::Result<()> {
+    match step {
+        Some(Step::Pipe(Input { topic, key, value, at, headers })) => {
+            let header = |(name, value): &(String, String)| Header {
+                name: name.clone(),
+                value: Some(value.clone().into_bytes().into()),
+            };
+            let headers = headers.iter().map(header).collect();
+            let record = Record::new(key.clone(), value.clone(), Timestamp::from_millis(*at));
+            let topic = driver.input_topic::<Option<String>, Option<String>>(topic);
+            topic.pipe_record(record.with_headers(headers))
+        }
+        Some(Step::Advance(millis)) => driver.advance_wall_clock_time(Duration::from_millis(*millis)),
+        Some(Step::Commit) | None => driver.commit(),
+    }
+}
+
+/// All records of all topics, as bytes.
+fn topics(driver: &TopologyTestDriver) -> millstream::Result<BTreeMap<String, Vec<Written>>> {
+    let read = |name: String| {
+        let topic = driver.output_topic::<Option<Vec<u8>>, Option<Vec<u8>>>(&name);
+        let records = topic.read_records_to_list()?.into_iter().map(|record| Written {
+            key: record.key.as_deref().map(hex),
+            value: record.value.as_deref().map(hex),
+            at: Some(record.timestamp.as_millis()),
+            headers: record
+                .headers
+                .iter()
+                .map(|header| (header.name.clone(), header.value.as_deref().map(hex)))
+                .collect(),
+        });
+        Ok((name, records.collect()))
+    };
+    driver.produced_topic_names().into_iter().map(read).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

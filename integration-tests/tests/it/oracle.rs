@@ -1,0 +1,78 @@
+//! The comparison with Kafka Streams in its short form: the written cases, a few hundred random ones, and proof that it finds what is there to
+//! be found. `make oracle` is the long form.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use millstream_integration_tests::oracle::{
+    EXCEPTIONS, KafkaStreams, Op, Tally, compare, random_case, report, run, smallest, written_cases,
+};
+
+const DIFFERENCES: &str = include_str!("../../../docs/differences-from-kafka-streams.md");
+
+fn assert_all_agree(tally: &Tally, kafka_streams: &mut KafkaStreams) -> Result<()> {
+    if let Some(case) = tally.smallest_first().first() {
+        let (case, differences) = smallest(case, kafka_streams)?;
+        panic!("{}\n{}", tally.summary(), report(&case, &differences));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_people_wrote_agrees_with_kafka_streams() -> Result<()> {
+    let mut kafka_streams = KafkaStreams::start()?;
+    let tally = run(written_cases()?, &mut kafka_streams, &mut |_| ())?;
+    assert_all_agree(&tally, &mut kafka_streams)
+}
+
+#[test]
+fn random_cases_agree_with_kafka_streams() -> Result<()> {
+    let mut kafka_streams = KafkaStreams::start()?;
+    let cases = (0..300).map(|number| random_case(1, number));
+    let tally = run(cases, &mut kafka_streams, &mut |_| ())?;
+    assert_all_agree(&tally, &mut kafka_streams)
+}
+
+#[test]
+fn every_exception_is_a_row_of_the_differences_and_has_a_case_that_shows_it() -> Result<()> {
+    let cases = written_cases()?;
+    for exception in EXCEPTIONS {
+        let row = format!("\n| {} |", exception.row);
+        assert!(
+            DIFFERENCES.contains(&row),
+            "docs/differences-from-kafka-streams.md has no row `{}`",
+            exception.row
+        );
+        let shown = cases.iter().filter(|case| case.differs.as_deref() == Some(exception.row));
+        assert!(shown.clone().count() > 0, "no case shows `{}`", exception.row);
+        for case in shown {
+            let applies = EXCEPTIONS.iter().any(|other| other.row == exception.row && (other.applies)(case));
+            assert!(applies, "the exception does not apply to {}", case.name);
+        }
+    }
+    let known: BTreeSet<&str> = EXCEPTIONS.iter().map(|exception| exception.row).collect();
+    for row in cases.iter().filter_map(|case| case.differs.as_deref()) {
+        assert!(known.contains(row), "there is no exception `{row}`");
+    }
+    Ok(())
+}
+
+/// An oracle that never says no proves nothing.
+#[test]
+fn a_program_that_is_not_the_same_on_both_sides_is_found_and_made_small() -> Result<()> {
+    let mut kafka_streams = KafkaStreams::start()?;
+    let aggregates_late = |name: &str| name.starts_with("aggregate, log, named");
+    let case =
+        written_cases()?.into_iter().find(|case| aggregates_late(&case.name)).expect("it is among them");
+    assert_eq!(compare(&case, &mut kafka_streams)?, []);
+    let mut other = case.clone();
+    for statement in other.program.iter_mut().filter(|statement| statement.op == Op::Aggregate) {
+        statement.by = Some("total_length".into());
+    }
+    let ours = millstream_integration_tests::oracle::observe(&other)?;
+    let theirs = kafka_streams.observe(&case)?;
+    let found = millstream_integration_tests::oracle::differences(&ours, &theirs);
+    let what: Vec<&str> = found.iter().map(|difference| &*difference.what).collect();
+    assert_eq!(what, ["topic oracle-rows-changelog", "topic out", "store rows"]);
+    Ok(())
+}
