@@ -36,7 +36,6 @@ use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
 use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
 use crate::reader::StoreReader;
-use crate::restoring::Restoring;
 use crate::store::{
     BuiltStore, KeyValueStore, SessionStore, StoreBuilder, StoreParts, StoreTypes, WindowStore,
 };
@@ -160,7 +159,6 @@ impl TaskStores {
             let logged_to = dormant.restored_to();
             // Named one by one: whatever a store has besides must not be left behind.
             let DormantStore { engine, stored_offset, restoring, expiry } = dormant;
-            let logged_to = restoring.as_ref().map(Restoring::next).or(stored_offset);
             let (name, rows_in) = (builder.name(), Arc::clone(&engines[engine]));
             let reader = StoreReader::new(name, store, rows_in, Arc::clone(&memory), expiry.clone());
             let reader = Arc::new(reader);
