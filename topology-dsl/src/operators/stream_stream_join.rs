@@ -237,8 +237,11 @@ struct StreamStreamJoin<K: RecordField, V, V2, R, J> {
     stored: StreamJoined,
     key_serde: SerdeRef<K::NonNull>,
     join: Arc<J>,
-    types: PhantomData<fn() -> (V, V2, R)>,
+    types: Types<V, V2, R>,
 }
+
+/// The values of both sides, and of the result.
+type Types<V, V2, R> = PhantomData<fn() -> (V, V2, R)>;
 
 impl<K, V, V2, R, J> StreamStreamJoinNodes for StreamStreamJoin<K, V, V2, R, J>
 where
