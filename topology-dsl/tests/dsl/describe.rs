@@ -9,6 +9,7 @@ use crate::golden::GoldenTexts;
 mod aggregations;
 mod joins;
 mod processors;
+mod stream_joins;
 mod streams;
 mod tables;
 
@@ -67,6 +68,7 @@ fn every_golden_text_is_compared() {
         include_str!("describe/aggregations.rs"),
         include_str!("describe/joins.rs"),
         include_str!("describe/processors.rs"),
+        include_str!("describe/stream_joins.rs"),
         include_str!("describe/streams.rs"),
         include_str!("describe/tables.rs"),
     ]);

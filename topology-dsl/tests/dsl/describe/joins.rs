@@ -1,4 +1,4 @@
-//! Joins: of streams with streams, tables and global tables, and of tables.
+//! Joins: of streams with tables and global tables, and of tables.
 
 use millstream::prelude::*;
 
