@@ -128,7 +128,7 @@ public final class Oracle {
     }
 
     private static KeyValueIterator<?, ?> all(StateStore store) {
-        boolean isOfAJoin = store.name().matches("KSTREAM-(JOIN|OUTER).*|.*-join-store|.*SUBSCRIPTION-STATE-STORE.*");
+        boolean isOfAJoin = store.name().matches("KSTREAM-(JOIN|OUTER).*|.*-join-store|.*SUBSCRIPTION-STATE-STORE.*|.*-subscription-store");
         if (isOfAJoin) {
             return null;
         } else if (store instanceof ReadOnlyKeyValueStore<?, ?> rows) {

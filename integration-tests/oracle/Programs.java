@@ -340,6 +340,9 @@ final class Programs {
         builder.addStateStore(s.get("store").path("cached").asBoolean(true)
                 ? counts.withCachingEnabled()
                 : counts.withCachingDisabled());
+        if (!s.get("store").path("logged").asBoolean(true)) {
+            counts.withLoggingDisabled();
+        }
         return new String[] {name};
     }
 

@@ -57,11 +57,13 @@ fn lines<T>(items: Option<&Vec<T>>, line: fn(&T) -> String) -> Vec<String> {
     items.into_iter().flatten().map(line).collect()
 }
 
-/// The topology's text with the names of each arrow and the topics of each source sorted: Kafka Streams puts several in an order that depends
+/// The topology's text with the names of each arrow, the topics of each source and the stores of each processor sorted: Kafka Streams puts several in an order that depends
 /// on their hash codes. Nor is it compared which class chooses a topic.
 fn text_lines(text: &str) -> Vec<String> {
     let sorted = |line: &str| {
-        for (start, end) in [("      --> ", ""), ("      <-- ", ""), (" (topics: [", "])")] {
+        for (start, end) in
+            [("      --> ", ""), ("      <-- ", ""), (" (topics: [", "])"), (" (stores: [", "])")]
+        {
             let Some((before, names)) = line.split_once(start) else { continue };
             let mut names: Vec<&str> = names.trim_end_matches(end).split(", ").collect();
             names.sort_unstable();

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::case::{Case, Op, Statement, Step, WindowKind};
-use super::observation::{Observation, Outcome};
+use super::case::{Case, Op, Statement, Step, WindowKind, Windows};
+use super::observation::{Observation, Outcome, Row};
 
 /// A difference that is meant to be there.
 pub struct Exception {
@@ -13,7 +13,7 @@ pub struct Exception {
     /// Whether it may show in the case.
     pub applies: fn(&Case) -> bool,
     /// Makes what it shows in the same on both sides. Without it, cases in which it may show cannot be compared at all.
-    pub forgive: Option<fn(&mut Outcome)>,
+    pub forgive: Option<fn(&Case, &mut Outcome)>,
 }
 
 /// All of them.
@@ -39,7 +39,7 @@ pub const EXCEPTIONS: &[Exception] = &[
         applies: |case| {
             case.program.iter().any(|statement| is_table(case, statement) && !is_cached(statement))
         },
-        forgive: Some(|outcome| {
+        forgive: Some(|_, outcome| {
             let changelogs = outcome.topics.iter_mut().filter(|(name, _)| name.ends_with("-changelog"));
             for (_, records) in changelogs {
                 let mut live = BTreeSet::new();
@@ -58,14 +58,14 @@ pub const EXCEPTIONS: &[Exception] = &[
         applies: |case| {
             case.program.iter().any(|statement| is_table(case, statement) && is_cached(statement))
         },
-        forgive: Some(|outcome| {
+        forgive: Some(|_, outcome| {
             outcome.topics.values_mut().flatten().for_each(|record| record.headers.clear());
         }),
     },
     Exception {
         row: "the order in which a cached table emits at a commit",
         applies: |case| case.commits_by_hand && !mixes_keys_below_tables(case),
-        forgive: Some(|outcome| {
+        forgive: Some(|_, outcome| {
             outcome.topics.values_mut().for_each(|records| records.sort_by_key(|record| record.key.clone()));
         }),
     },
@@ -79,15 +79,67 @@ pub const EXCEPTIONS: &[Exception] = &[
         applies: |case| {
             case.program.iter().any(|statement| statement.emit.as_deref() == Some("on_window_close"))
         },
-        forgive: Some(|outcome| {
+        forgive: Some(|_, outcome| {
             outcome.topics.values_mut().flatten().for_each(|record| record.headers.clear());
+        }),
+    },
+    Exception {
+        row: "up to where closed windows were emitted",
+        applies: |case| {
+            case.program.iter().any(|statement| statement.emit.as_deref() == Some("on_window_close"))
+        },
+        forgive: Some(|_, outcome| {
+            let changelogs = outcome.topics.iter_mut().filter(|(name, _)| name.ends_with("-changelog"));
+            changelogs.for_each(|(_, records)| records.retain(|record| record.key.as_deref() != Some(MARK)));
+        }),
+    },
+    Exception {
+        row: "headers of what a session emits",
+        applies: |case| {
+            case.program.iter().any(|statement| window_kind(case, statement) == Some(WindowKind::Session))
+        },
+        forgive: Some(|_, outcome| {
+            outcome.topics.values_mut().flatten().for_each(|record| record.headers.clear());
+        }),
+    },
+    Exception {
+        row: "serde of `Windowed<K>` where none is known",
+        applies: |case| {
+            let is_by_foreign_key = |statement: &Statement| is_join(statement.op) && statement.on.is_some();
+            let windowed = case.program.iter().filter(|statement| window_kind(case, statement).is_some());
+            let mut below = windowed.flat_map(|table| case.below(&table.id));
+            below.any(is_by_foreign_key)
+        },
+        forgive: None,
+    },
+    Exception {
+        row: "store of a foreign-key join's subscriptions",
+        applies: |case| case.program.iter().any(|statement| is_join(statement.op) && statement.on.is_some()),
+        forgive: Some(|_, outcome| {
+            outcome.topics.retain(|name, _| {
+                !name.ends_with("-changelog") || !name.to_lowercase().contains("subscription")
+            });
         }),
     },
     Exception {
         row: "rows of all keys of a window or session store",
         applies: |case| case.program.iter().any(|statement| statement.op == Op::WindowedBy),
-        forgive: Some(|outcome| {
+        forgive: Some(|_, outcome| {
             outcome.stores.values_mut().for_each(|rows| rows.sort_by_key(|row| row.key.clone()))
+        }),
+    },
+    Exception {
+        row: "rows of windows that are no longer kept",
+        applies: |case| case.program.iter().any(|statement| statement.op == Op::WindowedBy),
+        forgive: Some(|case, outcome| {
+            let windows = case.program.iter().filter_map(|statement| statement.windows.as_ref());
+            let Some(kept) = windows.map(kept_for).min() else { return };
+            for rows in outcome.stores.values_mut() {
+                let newest = rows.iter().filter_map(|row| time_of_row(case, row)).max();
+                rows.retain(|row| {
+                    time_of_row(case, row).zip(newest).is_none_or(|(time, newest)| time > newest - kept)
+                });
+            }
         }),
     },
     Exception {
@@ -126,6 +178,9 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
+/// The key of the row that tells up to where closed windows were emitted.
+const MARK: &str = "0000000000000000ffffffff";
+
 /// Whether an exception makes the case one that cannot be compared.
 pub fn is_comparable(case: &Case) -> bool {
     !EXCEPTIONS.iter().any(|exception| exception.forgive.is_none() && (exception.applies)(case))
@@ -136,7 +191,7 @@ pub(super) fn forgive(case: &Case, observation: &mut Observation) {
     let Observation::Ran(outcome) = observation else { return };
     for exception in EXCEPTIONS.iter().filter(|exception| (exception.applies)(case)) {
         if let Some(forgive) = exception.forgive {
-            forgive(outcome);
+            forgive(case, outcome);
         }
     }
 }
@@ -163,6 +218,20 @@ fn window_kind(case: &Case, statement: &Statement) -> Option<WindowKind> {
     of.windows.as_ref().map(|windows| windows.kind)
 }
 
+/// How long rows of such windows are there for certain, in milliseconds.
+fn kept_for(windows: &Windows) -> i64 {
+    let length = if windows.kind == WindowKind::Sliding { 2 * windows.size } else { windows.size };
+    i64::try_from(length + windows.grace).unwrap_or(i64::MAX)
+}
+
+/// By which a row of windows or sessions is kept: the start of the window, or the end of the session. None of a row without a window.
+fn time_of_row(case: &Case, row: &Row) -> Option<i64> {
+    let (start, end) = row.key.rsplit_once('@')?.1.split_once('/')?;
+    let mut windows = case.program.iter().filter_map(|statement| statement.windows.as_ref());
+    let has_sessions = windows.any(|windows| windows.kind == WindowKind::Session);
+    if has_sessions { end } else { start }.parse().ok()
+}
+
 /// Whether what the statement makes is a table.
 fn is_table(case: &Case, statement: &Statement) -> bool {
     let of_table = || {
@@ -175,6 +244,10 @@ fn is_table(case: &Case, statement: &Statement) -> bool {
         Op::Join | Op::LeftJoin | Op::OuterJoin => of_table(),
         _ => false,
     }
+}
+
+fn is_join(op: Op) -> bool {
+    matches!(op, Op::Join | Op::LeftJoin | Op::OuterJoin)
 }
 
 fn is_aggregate(op: Op) -> bool {

@@ -62,6 +62,7 @@ fn declare<'a>(
                 },
             }
         }
+        Op::Cogroup if statement.with.is_some() => bail!("a cogroup begins with one grouped stream"),
         Op::Merge | Op::Join | Op::LeftJoin | Op::OuterJoin => {
             let of = handle_of(handles, statement.of.as_deref())?;
             combine(statement, of, handle_of(handles, statement.with.as_deref())?)?
