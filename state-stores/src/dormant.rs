@@ -16,8 +16,8 @@ use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbSto
 use crate::error::StoreError;
 use crate::format::metadata;
 use crate::memory::StateMemory;
-use crate::restoring::Restoring;
-use crate::store::StoreBuilder;
+use crate::restoring::{RestoredTable, Restoring};
+use crate::store::{Companion, StoreBuilder};
 use crate::task_stores::{TaskStores, TaskStoresOptions};
 use crate::types::{LogPartition, Offset, PartitionId, StoreIndex, TaskId, Timestamp, TopicId};
 
@@ -73,6 +73,15 @@ pub(crate) struct DormantStore {
     pub(crate) stored_offset: Option<Offset>,
     /// What was restored since the last flush.
     restoring: Option<Restoring>,
+    pub(crate) companion: Option<DormantCompanion>,
+}
+
+/// The companion of a store: a table behind those of all stores. Its offset is that of its store.
+pub(crate) struct DormantCompanion {
+    pub(crate) table: StoreIndex,
+    pub(crate) name: String,
+    pub(crate) companion: Companion,
+    restoring: Option<Restoring>,
 }
 
 impl DormantStores {
@@ -90,12 +99,13 @@ impl DormantStores {
         check_names(task, builders)?;
         let is_on_disk = |builder: &dyn StoreBuilder| directory.is_some() && builder.is_persistent();
         let on_disk: Vec<bool> = builders.iter().map(|builder| is_on_disk(&**builder)).collect();
+        let tables = builders.len() + companions(builders).count();
 
         let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
         let directory = match directory {
             Some(directory) if on_disk.contains(&true) => {
                 engines.push(match directory.into_simulated() {
-                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, builders.len())),
+                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, tables)),
                     Err(directory) => {
                         let stores = rocksdb_stores(builders);
                         Arc::new(RocksDbEngine::open(task, application_id, directory, &memory, &stores)?)
@@ -105,14 +115,25 @@ impl DormantStores {
             }
             directory => directory,
         };
-        engines.push(Arc::new(MemoryEngine::new(builders.len())));
+        engines.push(Arc::new(MemoryEngine::new(tables)));
 
         let stores = on_disk.iter().enumerate().map(|(place, is_on_disk)| {
             let engine = if *is_on_disk { 0 } else { engines.len() - 1 };
             let stored_offset = engines[engine].offset(StoreIndex::new(place).into())?;
-            Ok(DormantStore { engine, stored_offset, restoring: None })
+            Ok(DormantStore { engine, stored_offset, restoring: None, companion: None })
         });
-        let stores = stores.collect::<Result<_, StoreError>>()?;
+        let mut stores = stores.collect::<Result<Vec<_>, StoreError>>()?;
+        for (number, (place, name, companion)) in companions(builders).enumerate() {
+            let table = StoreIndex::new(builders.len() + number);
+            let store = &mut stores[place];
+            let engine = &engines[store.engine];
+            if store.stored_offset.is_some() && engine.offset(table.into())?.is_none() {
+                tracing::info!(%task, store = builders[place].name(), "the store is kept in another way now and is rebuilt");
+                engine.clear(StoreIndex::new(place))?;
+                store.stored_offset = None;
+            }
+            store.companion = Some(DormantCompanion { table, name, companion, restoring: None });
+        }
         Ok(Self { task, builders: builders.to_vec(), stores, engines, memory, directory })
     }
 
@@ -158,7 +179,7 @@ impl DormantStores {
     /// gathered in memory and flushed when they are many.
     ///
     /// # Errors
-    /// What the engine says if it fails. What was not flushed is to be restored again then.
+    /// What the engine says if it fails, or that earlier rows cannot be read. What was not flushed is to be restored again then.
     pub fn restore<'a>(
         &mut self,
         store: StoreIndex,
@@ -166,9 +187,25 @@ impl DormantStores {
         next: Offset,
     ) -> Result<u64, StoreError> {
         let restored = &mut self.stores[store.get()];
-        let restoring = restored.restoring.get_or_insert_with(|| Restoring::new(&self.memory, next));
-        let count = restoring.add(rows, next);
-        if restoring.is_full() {
+        let begin = || Restoring::new(&self.memory, next);
+        let restoring = restored.restoring.get_or_insert_with(begin);
+        let Some(companion) = &mut restored.companion else {
+            let count = restoring.add(rows, next);
+            if restoring.is_full() {
+                self.flush(store)?;
+            }
+            return Ok(count);
+        };
+        let beside = companion.restoring.get_or_insert_with(begin);
+        let engine = &*self.engines[restored.engine];
+        let name = self.builders[store.get()].name();
+        let count = companion.companion.replay(
+            rows,
+            RestoredTable { restoring: &mut *restoring, engine, store, name },
+            RestoredTable { restoring: &mut *beside, engine, store: companion.table, name: &companion.name },
+        )?;
+        restoring.reached(next);
+        if restoring.is_full() || beside.is_full() {
             self.flush(store)?;
         }
         Ok(count)
@@ -184,7 +221,14 @@ impl DormantStores {
         if let Some(mut restoring) = flushed.restoring.take() {
             let next = restoring.next();
             engine.write(store, &restoring.take())?;
-            engine.set_offsets(&[(store.into(), next)])?;
+            let mut offsets = vec![(store.into(), next)];
+            if let Some(companion) = &mut flushed.companion {
+                if let Some(mut restoring) = companion.restoring.take() {
+                    engine.write(companion.table, &restoring.take())?;
+                }
+                offsets.push((companion.table.into(), next));
+            }
+            engine.set_offsets(&offsets)?;
             flushed.stored_offset = Some(next);
         }
         Ok(())
@@ -195,10 +239,15 @@ impl DormantStores {
     /// # Errors
     /// What the engine says if it fails.
     pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
-        self.engine(store).clear(store)?;
+        let engine = Arc::clone(self.engine(store));
+        engine.clear(store)?;
         let store = &mut self.stores[store.get()];
         store.stored_offset = None;
         store.restoring = None;
+        if let Some(companion) = &mut store.companion {
+            engine.clear(companion.table)?;
+            companion.restoring = None;
+        }
         Ok(())
     }
 
@@ -264,15 +313,22 @@ fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), S
     Ok(())
 }
 
+/// The companions of stores, in the order of their tables: the place of the store, the name of the table, and what it is for.
+fn companions(builders: &[Arc<dyn StoreBuilder>]) -> impl Iterator<Item = (usize, String, Companion)> {
+    builders.iter().enumerate().filter_map(|(place, builder)| {
+        let companion = builder.companion()?;
+        Some((place, companion.name(builder.name()), companion))
+    })
+}
+
 fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>]) -> Vec<RocksDbStore> {
-    builders
-        .iter()
-        .map(|builder| RocksDbStore {
-            name: builder.name().to_owned(),
-            is_persistent: builder.is_persistent(),
-            description: metadata::description(builder.types()),
-        })
-        .collect()
+    let table = |name: String, builder: &dyn StoreBuilder| RocksDbStore {
+        name,
+        is_persistent: builder.is_persistent(),
+        description: metadata::description(builder.types()),
+    };
+    let stores = builders.iter().map(|builder| table(builder.name().to_owned(), &**builder));
+    stores.chain(companions(builders).map(|(place, name, _)| table(name, &*builders[place]))).collect()
 }
 
 #[cfg(test)]

@@ -32,7 +32,10 @@ pub use directory::{ParseStateOwnerError, ProcessId, StateDirectory, StateOwner,
 pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
-pub use format::{ChangeSerde, changelog_topic, murmur2, partition_for_key, repartition_topic};
+pub use format::{
+    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, ChangeSerde, TimeFirstKey, changelog_topic,
+    murmur2, partition_for_key, repartition_topic,
+};
 pub use key_range::{Direction, KeyRange};
 pub use layer::{ChangelogEntry, StoreStats};
 pub use memory::{RowLimits, StateMemory};
@@ -40,8 +43,9 @@ pub use position::Position;
 pub use reader::{ScannedRow, StoreReader, StoreScan};
 pub use serde::{Encoded, HasSerde, JsonSerde, OptionSerde, RecordField, Serde, SerdeError, SerdeRef};
 pub use store::{
-    BuiltStore, Change, CommittedStore, Emission, KeyValueIterator, KeyValueStore, KeyValueStoreBuilder,
-    StoreBuilder, StoreParts, StoreTypes, ValueAndTimestamp,
+    BuiltStore, Change, CommittedStore, Companion, Custom, CustomStore, Emission, KeyValueIterator,
+    KeyValueStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes, ValueAndTimestamp,
+    VersionedPut, VersionedRecord, VersionedStore,
 };
 pub use task_stores::{TaskStores, TaskStoresOptions};
 pub use types::{

@@ -5,10 +5,15 @@
 use std::sync::Arc;
 
 use crate::dormant::RestoreRow;
+use crate::engine::Engine;
+use crate::error::{RowPart, StoreError};
 use crate::format::row;
+use crate::layer::{ReadRows, WriteRows};
 use crate::memory::{StateMemory, TableMemory};
-use crate::overlay::{Overlay, Run};
-use crate::types::Offset;
+use crate::overlay::{Overlay, Run, hash_of};
+use crate::serde::SerdeRef;
+use crate::store::{ValueAndTimestamp, decode, encode};
+use crate::types::{Offset, StoreIndex};
 
 /// What was restored of one store and is not in the engine yet.
 pub(crate) struct Restoring {
@@ -41,12 +46,7 @@ impl Restoring {
         let keys_repeat = self.keys_repeat();
         let mut count = 0;
         for row in rows {
-            let encoded = row.value.map(|value| {
-                self.buffer.clear();
-                row::begin(row.timestamp, &mut self.buffer);
-                self.buffer.extend_from_slice(value);
-                self.buffer.as_slice()
-            });
+            let encoded = encode_row(row, &mut self.buffer);
             if keys_repeat {
                 self.rows.put(row.key, encoded);
             } else {
@@ -57,6 +57,11 @@ impl Restoring {
         self.received += count;
         self.next = next;
         count
+    }
+
+    /// Notes that what was put ends before `next`.
+    pub(crate) fn reached(&mut self, next: Offset) {
+        self.next = next;
     }
 
     /// Whether older rows of the same keys are worth looking for: not once it is seen that there are hardly any.
@@ -82,5 +87,85 @@ impl Restoring {
     /// The changelog offset after the last row.
     pub(crate) fn next(&self) -> Offset {
         self.next
+    }
+}
+
+/// The row that a record of a changelog stands for, in `buffer`; `None` is a deletion.
+fn encode_row<'buffer>(record: RestoreRow<'_>, buffer: &'buffer mut Vec<u8>) -> Option<&'buffer [u8]> {
+    let value = record.value?;
+    buffer.clear();
+    row::begin(record.timestamp, buffer);
+    buffer.extend_from_slice(value);
+    Some(buffer)
+}
+
+/// A table that is being restored row by row: what is in memory over what the engine has. Of a store with a companion.
+pub(crate) struct RestoredTable<'a> {
+    pub(crate) restoring: &'a mut Restoring,
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) store: StoreIndex,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> RestoredTable<'a> {
+    /// Takes a record of the changelog as it is.
+    pub(crate) fn put(&mut self, record: RestoreRow<'_>) {
+        let Restoring { rows, buffer, .. } = &mut *self.restoring;
+        rows.put(record.key, encode_row(record, buffer));
+    }
+
+    /// Its rows, decoded.
+    pub(crate) fn rows<V>(self, serde: SerdeRef<V>) -> RestoredRows<'a, V> {
+        RestoredRows { table: self, serde, found: None, buffer: Vec::new() }
+    }
+}
+
+/// The rows of a table that is being restored.
+pub(crate) struct RestoredRows<'a, V> {
+    table: RestoredTable<'a>,
+    serde: SerdeRef<V>,
+    found: Option<ValueAndTimestamp<V>>,
+    /// Reused for encoded rows.
+    buffer: Vec<u8>,
+}
+
+impl<V> RestoredRows<'_, V> {
+    fn load(&mut self, key: &[u8]) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
+        let RestoredTable { restoring, engine, store, name } = &self.table;
+        let bytes = match restoring.rows.get(hash_of(key), key) {
+            Some(in_memory) => in_memory,
+            None => engine.get(*store, key, &mut self.buffer)?.then_some(self.buffer.as_slice()),
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
+        let malformed = || StoreError::MalformedRow { store: (*name).to_owned(), found: bytes.len() };
+        let (timestamp, value) = row::split(bytes).ok_or_else(malformed)?;
+        Ok(Some(ValueAndTimestamp { value: decode(name, RowPart::Value, &self.serde, value)?, timestamp }))
+    }
+}
+
+impl<V> ReadRows<V> for RestoredRows<'_, V> {
+    fn row(&mut self, key: &[u8]) -> Result<Option<&ValueAndTimestamp<V>>, StoreError> {
+        self.found = self.load(key)?;
+        Ok(self.found.as_ref())
+    }
+}
+
+impl<V> WriteRows<V> for RestoredRows<'_, V> {
+    fn change(
+        &mut self,
+        key: &[u8],
+        f: impl FnOnce(Option<ValueAndTimestamp<V>>) -> Option<ValueAndTimestamp<V>>,
+    ) -> Result<(), StoreError> {
+        let row = match f(self.load(key)?) {
+            Some(row) => {
+                self.buffer.clear();
+                row::begin(row.timestamp, &mut self.buffer);
+                encode(self.table.name, RowPart::Value, &self.serde, &row.value, &mut self.buffer)?;
+                Some(self.buffer.as_slice())
+            }
+            None => None,
+        };
+        self.table.restoring.rows.put(key, row);
+        Ok(())
     }
 }

@@ -2,13 +2,18 @@
 //!
 //! `docs/formats.md` states every layout; the tests here hold it to literal bytes. Nothing here does I/O.
 
+pub(crate) mod companion;
 pub(crate) mod metadata;
 pub(crate) mod row;
 
+mod buffered;
 mod change;
 mod partition;
+mod segment;
 mod topics;
 
+pub use buffered::{BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, TimeFirstKey};
 pub use change::ChangeSerde;
 pub use partition::{murmur2, partition_for_key};
+pub(crate) use segment::SegmentSerde;
 pub use topics::{changelog_topic, repartition_topic};

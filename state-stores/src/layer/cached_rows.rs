@@ -22,8 +22,8 @@ use crate::merge::MergedScan;
 use crate::overlay::{RowPlace, Run, hash_of};
 use crate::position::Position;
 use crate::reader::StoreReader;
-use crate::serde::{Encoded, SerdeRef};
-use crate::store::{Change, ReadEntry, ValueAndTimestamp};
+use crate::serde::SerdeRef;
+use crate::store::{Change, ReadEntry, ValueAndTimestamp, decode, encode};
 use crate::types::{StoreIndex, Timestamp};
 
 /// What a store is called and how it behaves.
@@ -103,6 +103,8 @@ pub(crate) struct CachedRows<V> {
     undo: Vec<UndoStep<V>>,
     /// The record that `undo` belongs to.
     undo_record: u64,
+    /// How often rows were taken back.
+    reverts: u64,
     is_poisoned: bool,
     hits: u64,
     misses: u64,
@@ -144,6 +146,7 @@ impl<V: Clone> CachedRows<V> {
             table: Table::new(),
             undo: Vec::new(),
             undo_record: 0,
+            reverts: 0,
             is_poisoned: false,
             hits: 0,
             misses: 0,
@@ -236,14 +239,15 @@ impl<V: Clone> CachedRows<V> {
         let (serde, name) = (Arc::clone(&self.value_serde), self.identity.name.clone());
         let committed = self.committed.scan(range, direction)?.map(move |entry| {
             let (key, timestamp, value) = entry?;
-            let value = serde.decode(&value).map_err(|source| StoreError::Serde {
-                store: name.clone(),
-                part: RowPart::Value,
-                source,
-            })?;
+            let value = decode(&name, RowPart::Value, &serde, &value)?;
             Ok((key, ValueAndTimestamp { value, timestamp }))
         });
         Ok(MergedScan::new(changed.into_iter(), committed, direction))
+    }
+
+    /// Changes whenever rows were taken back: what was made of them is to be made anew.
+    pub(crate) fn reverts(&self) -> u64 {
+        self.reverts
     }
 
     /// The changes since the last commit, the newest per key, in the order the keys were first changed: key, change, time.
@@ -268,13 +272,7 @@ impl<V: Clone> CachedRows<V> {
         }
         self.misses += 1;
         let row = if self.committed.read_row(key, &mut self.buffer)? {
-            let (timestamp, value) = self.committed.split(&self.buffer)?;
-            let value = self.value_serde.decode(value).map_err(|source| StoreError::Serde {
-                store: self.identity.name.clone(),
-                part: RowPart::Value,
-                source,
-            })?;
-            Some(ValueAndTimestamp { value, timestamp })
+            Some(self.committed.decode(&self.value_serde, &self.buffer)?)
         } else {
             None
         };
@@ -424,6 +422,7 @@ impl<V: Clone> CachedRows<V> {
     }
 
     fn roll_back(&mut self) {
+        self.reverts += 1;
         self.table.roll_back();
         self.prepared.clear();
         self.undo.clear();
@@ -450,17 +449,11 @@ impl<'store, V> ValueEncoder<'store, V> {
     /// Appends the bytes of `value` to `out`.
     fn append(&mut self, value: &V, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let start = out.len();
-        let store = || self.identity.name.clone();
-        match self.serde.encode(value, out) {
-            Ok(Encoded::Bytes) => {
-                // A moving average over about eight values.
-                let typical = *self.typical_value_bytes;
-                *self.typical_value_bytes = (typical * 7 + out.len() - start) / 8;
-                Ok(())
-            }
-            Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part: RowPart::Value }),
-            Err(source) => Err(StoreError::Serde { store: store(), part: RowPart::Value, source }),
-        }
+        encode(&self.identity.name, RowPart::Value, self.serde, value, out)?;
+        // A moving average over about eight values.
+        let typical = *self.typical_value_bytes;
+        *self.typical_value_bytes = (typical * 7 + out.len() - start) / 8;
+        Ok(())
     }
 }
 
@@ -468,7 +461,9 @@ impl<V: Clone> ManagedStore for RefCell<CachedRows<V>> {
     fn undo_record(&self) {
         let mut rows = self.borrow_mut();
         if rows.undo_record == rows.context.record.get() {
-            while rows.undo_one() {}
+            while rows.undo_one() {
+                rows.reverts += 1;
+            }
             rows.is_poisoned = false;
         }
     }

@@ -5,6 +5,7 @@
 
 mod cached_rows;
 mod changelog;
+mod rows;
 mod table;
 
 use std::cell::{Cell, RefCell};
@@ -14,6 +15,7 @@ use changelog::ChangelogBuffer;
 pub use cached_rows::StoreStats;
 pub(crate) use cached_rows::{CachedRows, ChangeParts, ManagedStore, StoreIdentity, Uncommitted};
 pub use changelog::ChangelogEntry;
+pub(crate) use rows::{CommittedRows, ReadRows, WriteRows};
 
 /// What the stores of one task have in common. The record path updates it in place, so that asking costs nothing.
 pub(crate) struct TaskContext {

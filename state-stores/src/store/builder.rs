@@ -6,8 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::companion::{Companion, CompanionKind, Expiring};
+use super::custom::{Custom, CustomStore};
+use super::expiry::{Expiry, MarkerSerde, TimeToLive};
+use super::versioned::{VersionedDefinition, VersionedStore};
+use super::versions::HistoryLimits;
 use super::{CommittedStore, KeyValueStore};
+use crate::format::SegmentSerde;
 use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
@@ -30,6 +37,16 @@ pub trait StoreBuilder: Send + Sync {
 
     /// Settings for the changelog topic, over those of the framework.
     fn changelog_config(&self) -> &BTreeMap<String, String>;
+
+    /// A header that each record of the changelog has.
+    fn changelog_header(&self) -> Option<(&'static str, &'static [u8])> {
+        None
+    }
+
+    /// What the store keeps besides its own rows, if anything.
+    fn companion(&self) -> Option<Companion> {
+        None
+    }
 
     /// The kind of the store and the names of its types, for people.
     fn types(&self) -> StoreTypes;
@@ -62,12 +79,21 @@ pub trait StoreBuilder: Send + Sync {
 /// The kind of a store and the names of its Rust types, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreTypes {
-    /// `key-value`.
+    /// `key-value`, `versioned`, or what a [`CustomStore`] is called.
     pub kind: &'static str,
     /// The type of the keys.
     pub key: &'static str,
     /// The type of the values.
     pub value: &'static str,
+}
+
+const VERSIONED: &str = "versioned";
+
+impl StoreTypes {
+    /// Whether it is a [`VersionedStore`].
+    pub fn is_versioned(&self) -> bool {
+        self.kind == VERSIONED
+    }
 }
 
 impl fmt::Display for StoreTypes {
@@ -80,6 +106,13 @@ impl fmt::Display for StoreTypes {
 pub struct StoreParts {
     pub(crate) store: StoreIndex,
     pub(crate) context: Rc<TaskContext>,
+    pub(crate) table: TableParts,
+    /// Of a store with a companion: those of its table.
+    pub(crate) companion: Option<TableParts>,
+}
+
+/// What a table is made of, besides what it holds.
+pub(crate) struct TableParts {
     pub(crate) committed: Arc<StoreReader>,
     pub(crate) memory: TableMemory,
 }
@@ -89,9 +122,12 @@ pub struct BuiltStore {
     pub(crate) rows: Rc<dyn ManagedStore>,
     /// The typed handle.
     pub(crate) handle: Box<dyn Any>,
+    /// The table of its companion, and what happens to it as time passes.
+    pub(crate) companion: Option<(Rc<dyn ManagedStore>, Rc<dyn Expiring>)>,
 }
 
-/// Describes a key-value store.
+/// Describes a key-value store, or one that is kept in rows of keys and values: with a [time to live](Self::with_ttl),
+/// [versioned](Self::versioned), or [your own](Self::custom).
 ///
 /// ```
 /// use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, StoreBuilder};
@@ -109,7 +145,20 @@ pub struct KeyValueStoreBuilder<K, V> {
     is_logged: bool,
     is_persistent: bool,
     changelog_config: BTreeMap<String, String>,
+    changelog_header: Option<(&'static str, &'static [u8])>,
+    kind: StoreKind<K, V>,
 }
+
+/// What becomes of the rows of a store.
+enum StoreKind<K, V> {
+    KeyValue,
+    Expiring(TimeToLive),
+    Versioned(HistoryLimits),
+    Custom { kind: &'static str, wrap: Wrap<K, V> },
+}
+
+/// Makes a handle of that of the rows.
+type Wrap<K, V> = fn(KeyValueStore<K, V>) -> Box<dyn Any>;
 
 impl<K, V> KeyValueStoreBuilder<K, V> {
     /// A store on disk, logged and cached.
@@ -122,6 +171,8 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
             is_logged: true,
             is_persistent: true,
             changelog_config: BTreeMap::new(),
+            changelog_header: None,
+            kind: StoreKind::KeyValue,
         }
     }
 
@@ -167,6 +218,70 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
         self.changelog_config.insert(name.into(), value.into());
         self
     }
+
+    /// A header that each record of the changelog has: for layouts that others tell apart by it.
+    #[must_use]
+    pub fn with_changelog_header(mut self, name: &'static str, value: &'static [u8]) -> Self {
+        self.changelog_header = Some((name, value));
+        self
+    }
+
+    /// Lets rows expire: a row whose timestamp is `ttl` behind the store's stream time (the latest timestamp of its writes) is seen by
+    /// nobody, and deleted by the next commits, also in the changelog, as of the time at which it expired. A write of a row that is as
+    /// old as that deletes what was there. The bytes of rows and changelog are those of a store without.
+    ///
+    /// After a restore the stream time is the latest timestamp that the changelog has.
+    ///
+    /// ```
+    /// use millstream_state_stores::*;
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let builder = KeyValueStoreBuilder::new("carts", String::serde(), i64::serde()).with_ttl(Duration::from_secs(60));
+    /// let task = TaskId { subtopology: 0, partition: 0 };
+    /// let stores = TaskStores::open(
+    ///     task, "shop", None, StateMemory::new(16 << 20), TaskStoresOptions::default(), &[Arc::new(builder)],
+    /// )?;
+    /// let carts = stores.key_value::<String, i64>("carts")?;
+    /// let (ann, bob) = ("ann".to_string(), "bob".to_string());
+    /// carts.put(&ann, Some(ValueAndTimestamp::new(3, Timestamp::from_millis(1_000))))?;
+    /// carts.put(&bob, Some(ValueAndTimestamp::new(5, Timestamp::from_millis(61_000))))?;
+    /// assert_eq!(carts.get(&ann)?, None);
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.kind = StoreKind::Expiring(TimeToLive::new(ttl));
+        self
+    }
+
+    /// Makes it a [`VersionedStore`], which remembers for `history_retention` what the values were. It has no caching.
+    ///
+    /// Its changelog is compacted no sooner than a day after the history retention, as that of Kafka Streams.
+    #[must_use]
+    pub fn versioned(mut self, history_retention: Duration) -> Self {
+        const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let lag = history_retention.saturating_add(A_DAY).as_millis().to_string();
+        self.changelog_config.entry("min.compaction.lag.ms".into()).or_insert(lag);
+        self.kind = StoreKind::Versioned(HistoryLimits::new(history_retention));
+        self.is_cached = false;
+        self
+    }
+
+    /// Makes it a store of your own, whose rows are these.
+    #[must_use]
+    pub fn custom<S: CustomStore<Key = K, Value = V>>(mut self) -> Self
+    where
+        K: Clone + 'static,
+        V: Clone + 'static,
+    {
+        self.kind = StoreKind::Custom { kind: S::KIND, wrap: |rows| Box::new(Custom::<S>::new(rows)) };
+        self
+    }
+
+    fn identity(&self, store: StoreIndex) -> StoreIdentity {
+        let (name, is_logged, is_cached) = (self.name.clone(), self.is_logged, self.is_cached);
+        StoreIdentity { store, name, is_logged, is_cached }
+    }
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuilder<K, V> {
@@ -194,8 +309,25 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
         &self.changelog_config
     }
 
+    fn changelog_header(&self) -> Option<(&'static str, &'static [u8])> {
+        self.changelog_header
+    }
+
+    fn companion(&self) -> Option<Companion> {
+        match self.kind {
+            StoreKind::Expiring(ttl) => Some(Companion(CompanionKind::Expiry(ttl))),
+            StoreKind::Versioned(limits) => Some(Companion(CompanionKind::History(limits))),
+            StoreKind::KeyValue | StoreKind::Custom { .. } => None,
+        }
+    }
+
     fn types(&self) -> StoreTypes {
-        StoreTypes { kind: "key-value", key: type_name::<K>(), value: type_name::<V>() }
+        let kind = match self.kind {
+            StoreKind::KeyValue | StoreKind::Expiring(_) => "key-value",
+            StoreKind::Versioned(_) => VERSIONED,
+            StoreKind::Custom { kind, .. } => kind,
+        };
+        StoreTypes { kind, key: type_name::<K>(), value: type_name::<V>() }
     }
 
     fn key_from_text(&self, text: &str) -> Result<Vec<u8>, SerdeError> {
@@ -213,27 +345,71 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
     }
 
     fn build(&self, parts: StoreParts) -> BuiltStore {
-        let identity = StoreIdentity {
-            store: parts.store,
-            name: self.name.clone(),
-            is_logged: self.is_logged,
-            is_cached: self.is_cached,
-        };
-        let rows = CachedRows::new(
-            identity,
-            Arc::clone(&self.value_serde),
-            parts.context,
-            parts.committed,
-            parts.memory,
-        );
-        let rows = Rc::new(RefCell::new(rows));
-        let handle = KeyValueStore::<K, V>::new(
-            &self.name,
-            self.is_cached,
-            Arc::clone(&self.key_serde),
-            Rc::clone(&rows),
-        );
-        BuiltStore { rows, handle: Box::new(handle) }
+        let StoreParts { store, context, table, companion } = parts;
+        let name = self.name.as_str();
+        let key_serde = || Arc::clone(&self.key_serde);
+        let table_of = |identity| table.rows(identity, Arc::clone(&self.value_serde), &context);
+        match (&self.kind, companion) {
+            (StoreKind::Expiring(ttl), Some(parts)) => {
+                let times = parts.companion_rows(store, Arc::new(MarkerSerde), &context);
+                let rows = table_of(self.identity(store));
+                let expiry = Expiry::new(*ttl, Rc::clone(&times));
+                let handle =
+                    KeyValueStore::new(name, self.is_cached, key_serde(), Rc::clone(&rows), Some(expiry));
+                let companion = Some((times as Rc<dyn ManagedStore>, handle.expiring()));
+                BuiltStore { rows, handle: Box::new(handle), companion }
+            }
+            (StoreKind::Versioned(limits), Some(parts)) => {
+                let values = Arc::clone(&self.value_serde);
+                let history_serde = Arc::new(SegmentSerde::new(Arc::clone(&values)));
+                let history = parts.companion_rows(store, history_serde, &context);
+                // The changelog has versions, not rows.
+                let latest = table_of(StoreIdentity { is_logged: false, ..self.identity(store) });
+                let definition = VersionedDefinition {
+                    name: self.name.clone(),
+                    is_logged: self.is_logged,
+                    limits: *limits,
+                    key_serde: key_serde(),
+                    value_serde: values,
+                };
+                let (context, rows) = (Rc::clone(&context), Rc::clone(&latest));
+                let handle = VersionedStore::new(definition, store, context, latest, Rc::clone(&history));
+                let companion = Some((history as Rc<dyn ManagedStore>, handle.expiring()));
+                BuiltStore { rows, handle: Box::new(handle), companion }
+            }
+            (kind, _) => {
+                let rows = table_of(self.identity(store));
+                let handle = KeyValueStore::new(name, self.is_cached, key_serde(), Rc::clone(&rows), None);
+                let handle = match kind {
+                    StoreKind::Custom { wrap, .. } => wrap(handle),
+                    _ => Box::new(handle),
+                };
+                BuiltStore { rows, handle, companion: None }
+            }
+        }
+    }
+}
+
+impl TableParts {
+    /// The table of a companion: nobody is told of its changes.
+    fn companion_rows<V: Clone>(
+        self,
+        store: StoreIndex,
+        values: SerdeRef<V>,
+        context: &Rc<TaskContext>,
+    ) -> Rc<RefCell<CachedRows<V>>> {
+        let name = self.committed.name().to_owned();
+        self.rows(StoreIdentity { store, name, is_logged: false, is_cached: true }, values, context)
+    }
+
+    fn rows<V: Clone>(
+        self,
+        identity: StoreIdentity,
+        values: SerdeRef<V>,
+        context: &Rc<TaskContext>,
+    ) -> Rc<RefCell<CachedRows<V>>> {
+        let rows = CachedRows::new(identity, values, Rc::clone(context), self.committed, self.memory);
+        Rc::new(RefCell::new(rows))
     }
 }
 

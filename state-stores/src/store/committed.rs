@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use super::ValueAndTimestamp;
+use super::{ValueAndTimestamp, encode};
 use crate::error::{RowPart, StoreError};
 use crate::reader::StoreReader;
-use crate::serde::{Encoded, SerdeRef};
+use crate::serde::SerdeRef;
 
 /// The committed rows of a store that another thread writes, for one thread. Each look sees the newest commit, and waits for nobody.
 ///
@@ -59,29 +59,11 @@ impl<K, V> CommittedStore<K, V> {
     pub fn get(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
         let Buffers { key: bytes, row } = &mut *self.buffers.borrow_mut();
         bytes.clear();
-        match self.key_serde.encode(key, bytes) {
-            Ok(Encoded::Bytes) => {}
-            Ok(Encoded::Null) => {
-                return Err(StoreError::NullInStore { store: self.name(), part: RowPart::Key });
-            }
-            Err(source) => {
-                return Err(StoreError::Serde { store: self.name(), part: RowPart::Key, source });
-            }
+        encode(self.reader.name(), RowPart::Key, &self.key_serde, key, bytes)?;
+        match self.reader.read_live_row(bytes, row)? {
+            true => Ok(Some(self.reader.decode(&self.value_serde, row)?)),
+            false => Ok(None),
         }
-        if !self.reader.read_row(bytes, row)? {
-            return Ok(None);
-        }
-        let (timestamp, value) = self.reader.split(row)?;
-        let value = self.value_serde.decode(value).map_err(|source| StoreError::Serde {
-            store: self.name(),
-            part: RowPart::Value,
-            source,
-        })?;
-        Ok(Some(ValueAndTimestamp { value, timestamp }))
-    }
-
-    fn name(&self) -> String {
-        self.reader.name().to_owned()
     }
 }
 

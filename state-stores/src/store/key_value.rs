@@ -5,11 +5,13 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
-use super::{Change, Emission, ReadEntry, ValueAndTimestamp};
+use super::companion::Expiring;
+use super::expiry::{Expiry, is_alive};
+use super::{Change, Emission, ReadEntry, ValueAndTimestamp, decode, encode};
 use crate::error::{RowPart, StoreError};
 use crate::key_range::{Direction, KeyRange};
 use crate::layer::{CachedRows, ChangeParts};
-use crate::serde::{Encoded, SerdeRef};
+use crate::serde::SerdeRef;
 use crate::types::Timestamp;
 
 /// A store of one task, on its thread. Cloning the handle is cheap and leads to the same store.
@@ -50,6 +52,8 @@ struct Inner<K, V> {
     /// Reused for encoded keys.
     key: RefCell<Vec<u8>>,
     rows: Rc<RefCell<CachedRows<V>>>,
+    /// Of a store with a time to live.
+    expiry: Option<Expiry<V>>,
 }
 
 /// The rows of a range, as they were when it was asked for. It reads as it goes.
@@ -63,9 +67,15 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         is_cached: bool,
         key_serde: SerdeRef<K>,
         rows: Rc<RefCell<CachedRows<V>>>,
+        expiry: Option<Expiry<V>>,
     ) -> Self {
         let key = RefCell::new(Vec::new());
-        Self { inner: Rc::new(Inner { name: name.to_owned(), is_cached, key_serde, key, rows }) }
+        Self { inner: Rc::new(Inner { name: name.to_owned(), is_cached, key_serde, key, rows, expiry }) }
+    }
+
+    /// What the task does about rows that expire.
+    pub(super) fn expiring(&self) -> Rc<dyn Expiring> {
+        Rc::clone(&self.inner) as Rc<dyn Expiring>
     }
 
     /// The name of the store.
@@ -101,7 +111,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let mut rows = self.inner.rows.borrow_mut();
         let mut buffer = self.inner.key.borrow_mut();
         self.encode_key(key, &mut buffer)?;
-        Ok(f(rows.read(&buffer)?.as_ref()))
+        let horizon = self.inner.horizon()?;
+        Ok(f(rows.read(&buffer)?.as_ref().filter(|row| is_alive(row, horizon))))
     }
 
     /// Sets the value of a key, or deletes it. The changelog's tombstone gets the timestamp of the value it deletes; use
@@ -121,7 +132,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
                 None => return Ok(()),
             },
         };
-        rows.update(&buffer, at, ChangeParts::None, |_| Ok::<_, StoreError>(value))?;
+        self.inner.update(&mut rows, &buffer, at, ChangeParts::None, |_| Ok::<_, StoreError>(value))?;
         Ok(())
     }
 
@@ -146,7 +157,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let mut buffer = self.inner.key.borrow_mut();
         self.encode_key(key, &mut buffer)?;
         let wanted = if want_old { ChangeParts::Both } else { ChangeParts::New };
-        rows.update(&buffer, at, wanted, f)
+        self.inner.update(&mut rows, &buffer, at, wanted, f)
     }
 
     /// The rows of a range of keys, in the unsigned order of their *bytes*, which need not be the order of `K`. Writes made
@@ -173,8 +184,11 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     pub fn range(&self, range: impl RangeBounds<K>) -> Result<KeyValueIterator<K, V>, StoreError> {
         let range =
             KeyRange::new(self.encode_bound(range.start_bound())?, self.encode_bound(range.end_bound())?);
+        let horizon = self.inner.horizon()?;
         let entries = self.inner.rows.borrow().scan(range, Direction::Forward)?;
         let inner = Rc::clone(&self.inner);
+        let has_expired = move |row: &ValueAndTimestamp<V>| !is_alive(row, horizon);
+        let entries = entries.filter(move |entry| !matches!(entry, Ok((_, row)) if has_expired(row)));
         let entries = entries.map(move |entry| {
             let (key, row) = entry?;
             Ok((inner.decode_key(&key)?, row))
@@ -207,6 +221,27 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
             .collect()
     }
 
+    /// The rows that the current commit deletes because they expired, of a store without caching: they are forwarded right before they
+    /// are committed. A store with caching has them among its [`emissions`](Self::emissions).
+    ///
+    /// # Errors
+    /// When a key cannot be decoded.
+    #[track_caller]
+    pub fn take_expired(&self) -> Result<Vec<Emission<K, V>>, StoreError> {
+        let Some(expiry) = &self.inner.expiry else { return Ok(Vec::new()) };
+        let emission = |(key, old, timestamp): (Vec<u8>, V, Timestamp)| {
+            let change = Change { old: Some(old), new: None };
+            Ok(Emission { key: self.inner.decode_key(&key)?, change, timestamp })
+        };
+        expiry.take_expired().into_iter().map(emission).collect()
+    }
+
+    /// A number that changes whenever rows were taken back, because a record failed or a commit did not succeed. What a processor keeps in
+    /// memory of a store's rows is to be made of them anew then.
+    pub fn reverts(&self) -> u64 {
+        self.inner.rows.borrow().reverts()
+    }
+
     fn encode_bound(&self, bound: Bound<&K>) -> Result<Bound<Vec<u8>>, StoreError> {
         let encode = |key| {
             let mut bytes = Vec::new();
@@ -222,22 +257,51 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// Replaces `out` by the bytes of `key`.
     fn encode_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
         out.clear();
-        let (store, part) = (|| self.inner.name.clone(), RowPart::Key);
-        match self.inner.key_serde.encode(key, out) {
-            Ok(Encoded::Bytes) => Ok(()),
-            Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part }),
-            Err(source) => Err(StoreError::Serde { store: store(), part, source }),
-        }
+        encode(&self.inner.name, RowPart::Key, &self.inner.key_serde, key, out)
     }
 }
 
 impl<K, V> Inner<K, V> {
     fn decode_key(&self, key: &[u8]) -> Result<K, StoreError> {
-        self.key_serde.decode(key).map_err(|source| StoreError::Serde {
-            store: self.name.clone(),
-            part: RowPart::Key,
-            source,
-        })
+        decode(&self.name, RowPart::Key, &self.key_serde, key)
+    }
+}
+
+impl<K, V: Clone + 'static> Inner<K, V> {
+    /// The time up to which rows have expired, if they do.
+    #[inline]
+    fn horizon(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.expiry.as_ref().map_or(Ok(None), Expiry::horizon)
+    }
+
+    #[inline]
+    fn update<E: From<StoreError>>(
+        &self,
+        rows: &mut CachedRows<V>,
+        key: &[u8],
+        at: Timestamp,
+        wanted: ChangeParts,
+        f: impl FnOnce(Option<ValueAndTimestamp<V>>) -> Result<Option<ValueAndTimestamp<V>>, E>,
+    ) -> Result<Option<(Change<V>, Timestamp)>, E> {
+        match &self.expiry {
+            None => rows.update(key, at, wanted, f),
+            Some(expiry) => expiry.update(rows, key, at, wanted, f),
+        }
+    }
+}
+
+impl<K, V: Clone + 'static> Expiring for Inner<K, V> {
+    fn drop_expired(&self) -> Result<(), StoreError> {
+        match &self.expiry {
+            None => Ok(()),
+            Some(expiry) => expiry.drop_expired(&mut self.rows.borrow_mut()),
+        }
+    }
+
+    fn rolled_back(&self) {
+        if let Some(expiry) = &self.expiry {
+            expiry.rolled_back();
+        }
     }
 }
 

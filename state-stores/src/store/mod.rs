@@ -2,14 +2,30 @@
 
 mod builder;
 mod committed;
+mod companion;
+mod custom;
+mod encode;
+mod expiry;
 mod key_value;
+mod segment;
+mod versioned;
+mod versions;
 
 use crate::error::StoreError;
 use crate::types::Timestamp;
 
+pub(crate) use builder::TableParts;
 pub use builder::{BuiltStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes};
 pub use committed::CommittedStore;
+pub use companion::Companion;
+pub(crate) use companion::{CompanionKind, Expiring, stream_time};
+pub use custom::{Custom, CustomStore};
+pub(crate) use encode::{decode, encode};
+pub(crate) use expiry::MarkerSerde;
 pub use key_value::{KeyValueIterator, KeyValueStore};
+pub(crate) use segment::{Segment, Version};
+pub use versioned::{VersionedPut, VersionedRecord, VersionedStore};
+pub(crate) use versions::Versions;
 
 /// A key with its row, or why it could not be read.
 pub(crate) type ReadEntry<K, V> = Result<(K, ValueAndTimestamp<V>), StoreError>;

@@ -1,10 +1,13 @@
 //! Tests of the stores of a task: the protocol of a commit, the errors of opening, and what readers see meanwhile.
 
 mod checkpoints;
+mod custom;
+mod expiry;
 mod model;
 mod opening;
 mod readers;
 mod restoring;
+mod versioned;
 
 use super::*;
 use crate::directory::{StateDirectory, StateOwner};
