@@ -26,6 +26,27 @@ impl<'a, K: Clone + 'static, V: Clone + 'static> ProcessorContext<'a, K, V> {
         self.output.forward(record, self.task)
     }
 
+    /// Forwards a record that was held back as it came: those below see where it came from, and not the record that released it.
+    pub fn forward_held(
+        &mut self,
+        record: Record<K, V>,
+        location: Option<RecordLocation>,
+    ) -> Result<(), Failure> {
+        let releasing = std::mem::replace(&mut self.task.location, location);
+        let forwarded = self.output.forward(record, self.task);
+        self.task.location = releasing;
+        forwarded
+    }
+
+    /// Forwards the change of a table that concerns an older version of its row, not the newest (KIP-914). Whoever may only see the newest
+    /// asks [`TaskContext::is_superseded`].
+    pub fn forward_superseded(&mut self, record: Record<K, V>) -> Result<(), Failure> {
+        let before = std::mem::replace(&mut self.task.is_superseded, true);
+        let forwarded = self.output.forward(record, self.task);
+        self.task.is_superseded = before;
+        forwarded
+    }
+
     /// Hands the record to one child, by its position among the children in declaration order.
     #[inline]
     pub fn forward_to(&mut self, child: usize, record: Record<K, V>) -> Result<(), Failure> {
@@ -46,6 +67,7 @@ pub struct TaskContext {
     stream_time: Option<Timestamp>,
     wall_clock: Timestamp,
     dropped: u64,
+    is_superseded: bool,
     outputs: OutputBuffer,
 }
 
@@ -57,6 +79,7 @@ impl TaskContext {
             stream_time: None,
             wall_clock: Timestamp::from_millis(0),
             dropped: 0,
+            is_superseded: false,
             outputs: OutputBuffer::default(),
         }
     }
@@ -79,6 +102,12 @@ impl TaskContext {
     /// Wall-clock time as of the current burst of records.
     pub fn wall_clock(&self) -> Timestamp {
         self.wall_clock
+    }
+
+    /// Whether the change that is passed on is of an older version of its row: the opposite of Kafka Streams' `isLatest`. Of interest only
+    /// below a versioned table.
+    pub fn is_superseded(&self) -> bool {
+        self.is_superseded
     }
 
     /// Counts a record that an operator drops by its semantics, such as a null key in an aggregation.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use millstream_state_stores::{CommittedStore, KeyValueStore, TaskId, TaskStores};
+use millstream_state_stores::{
+    CommittedStore, Custom, CustomStore, KeyValueStore, StoreTypes, TaskId, TaskStores, VersionedStore,
+};
 
 use super::context::{ProcessorContext, TaskContext};
 use super::edge::{ErasedInput, Failure, Input, Lifecycle, Output, SharedInput};
@@ -108,13 +110,44 @@ impl Wiring<'_> {
     /// # Errors
     /// `Invalid` if the store is not connected to the node, or holds other types.
     pub fn key_value_store<K: 'static, V: 'static>(&self, name: &str) -> Result<KeyValueStore<K, V>> {
-        if !self.connected_stores.iter().any(|connected| connected == name) {
-            return Err(Error::invalid(format!(
-                "node {} uses store {name}, which is not connected to it: name the store when the node is added",
-                self.node
-            )));
-        }
+        self.check_connected(name)?;
         Ok(self.stores.key_value(name)?)
+    }
+
+    /// A versioned store connected to this node.
+    ///
+    /// # Errors
+    /// As [`key_value_store`](Self::key_value_store).
+    pub fn versioned_store<K: 'static, V: Clone + 'static>(
+        &self,
+        name: &str,
+    ) -> Result<VersionedStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.versioned(name)?)
+    }
+
+    /// A store of your own kind, connected to this node.
+    ///
+    /// # Errors
+    /// As [`key_value_store`](Self::key_value_store).
+    pub fn custom_store<S: CustomStore>(&self, name: &str) -> Result<Custom<S>> {
+        self.check_connected(name)?;
+        Ok(self.stores.custom(name)?)
+    }
+
+    /// The kind of a store of this task and the names of its types.
+    pub fn store_types(&self, name: &str) -> Option<StoreTypes> {
+        self.stores.types(name)
+    }
+
+    fn check_connected(&self, name: &str) -> Result<()> {
+        if self.connected_stores.iter().any(|connected| connected == name) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "node {} uses store {name}, which is not connected to it: name the store when the node is added",
+            self.node
+        )))
     }
 
     /// A global store, complete as of the start of the application and kept up since. Any node may read it; it sees changes soon after they

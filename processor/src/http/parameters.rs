@@ -1,6 +1,6 @@
 //! What may follow the `?` of a request, read strictly: a parameter that is misspelt is refused, not ignored.
 
-use millstream_state_stores::Direction;
+use millstream_state_stores::{Direction, Timestamp};
 
 use super::error::ApiError;
 
@@ -61,6 +61,29 @@ impl ScanRequest {
             }
         };
         Ok(ScanRequest { keys, direction, limit })
+    }
+}
+
+/// Which version of a row is asked for: that which was valid at a time, or the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowRequest {
+    pub(super) as_of: Option<Timestamp>,
+}
+
+impl RowRequest {
+    /// # Errors
+    /// 400, with the parameter, if it is unknown, repeated, or no time.
+    pub(super) fn parse(parameters: &Parameters) -> Result<Self, ApiError> {
+        let [as_of] = values_of(parameters, ["as_of"])?;
+        let as_of = as_of.map(|text| {
+            let millis = text.parse().map_err(|_| {
+                ApiError::bad_request(format!(
+                    "parameter as_of is {text:?}, not a time in milliseconds since 1970"
+                ))
+            });
+            millis.map(Timestamp::from_millis)
+        });
+        Ok(RowRequest { as_of: as_of.transpose()? })
     }
 }
 

@@ -31,7 +31,10 @@ const ROUTES: [(&str, &str); 8] = [
         "/stores/{name}",
         "rows of a store in the order of their key bytes: ?from=&to=&prefix=&reverse=true&limit=100",
     ),
-    ("/stores/{name}/{key}", "one row; percent-encode the key"),
+    (
+        "/stores/{name}/{key}",
+        "one row; percent-encode the key; ?as_of=<milliseconds since 1970> of a versioned store",
+    ),
     ("/topology", "the program: ?format=text|dot|mermaid|json"),
     ("/tasks", "threads, tasks, their partitions with lag, restores; standbys with lag"),
     ("/health/live", "200 unless the application has ended"),

@@ -36,7 +36,7 @@ json_serde!(Order);
 
 /// The application `shop`, with two partitions:
 /// - store `stock`, text to number, all of it here;
-/// - store `orders`, number to JSON, of which partition 0 is here;
+/// - store `orders`, number to JSON, versioned, of which partition 0 is here;
 /// - store `prices`, which restores.
 pub(crate) struct TestApp {
     pub(crate) shared: Arc<Shared>,
@@ -151,7 +151,10 @@ fn topology() -> Result<Topology> {
 fn builders() -> [Arc<dyn StoreBuilder>; 3] {
     [
         Arc::new(KeyValueStoreBuilder::new("stock", String::serde(), i64::serde())),
-        Arc::new(KeyValueStoreBuilder::new("orders", u64::serde(), Order::serde())),
+        Arc::new(
+            KeyValueStoreBuilder::new("orders", u64::serde(), Order::serde())
+                .versioned(Duration::from_secs(60)),
+        ),
         Arc::new(KeyValueStoreBuilder::new("prices", Vec::<u8>::serde(), f64::serde())),
     ]
 }
@@ -168,11 +171,13 @@ fn open_stores(shared: &Shared, task: TaskId) -> TaskStores {
             stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(quantity, at(1_700)))).unwrap();
         }
     }
-    let orders = stores.key_value::<u64, Order>("orders").unwrap();
+    let orders = stores.versioned::<u64, Order>("orders").unwrap();
     for number in (0..20).filter(|number: &u64| partition_for_key(&number.to_be_bytes(), 2) == task.partition)
     {
-        let order = Order { sku: "apples".into(), quantity: 1 };
-        orders.put(&number, Some(ValueAndTimestamp::new(order, at(1_800)))).unwrap();
+        for (quantity, millis) in [(5, 1_000), (1, 1_800)] {
+            let order = Order { sku: "apples".into(), quantity };
+            orders.put(&number, Some(order), at(millis)).unwrap();
+        }
     }
     stores.prepare_commit().unwrap();
     stores.drain_changelog(|_| Ok::<(), std::convert::Infallible>(())).unwrap();

@@ -47,7 +47,7 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
     /// # Errors
     /// As [`ReadOnlyKeyValueStore::get`].
     pub fn get_with_timestamp(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, QueryError> {
-        match self.view.get(&self.encode(key)?)? {
+        match self.view.get(&encode_key(&self.key_serde, key)?)? {
             Some(entry) => {
                 let value = self.value_serde.decode(&entry.value)?;
                 Ok(Some(ValueAndTimestamp { value, timestamp: entry.timestamp }))
@@ -112,23 +112,24 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
         Rows { scan, key_serde: self.key_serde.clone(), value_serde: self.value_serde.clone() }
     }
 
-    fn encode(&self, key: &K) -> Result<Vec<u8>, SerdeError> {
-        let mut bytes = Vec::new();
-        match self.key_serde.encode(key, &mut bytes)? {
-            Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Ok(Vec::new()),
-        }
-    }
-
     fn encode_range(&self, keys: &impl RangeBounds<K>) -> Result<KeyRange, SerdeError> {
         let encode = |bound: Bound<&K>| {
             Ok(match bound {
-                Bound::Included(key) => Bound::Included(self.encode(key)?),
-                Bound::Excluded(key) => Bound::Excluded(self.encode(key)?),
+                Bound::Included(key) => Bound::Included(encode_key(&self.key_serde, key)?),
+                Bound::Excluded(key) => Bound::Excluded(encode_key(&self.key_serde, key)?),
                 Bound::Unbounded => Bound::Unbounded,
             })
         };
         Ok(KeyRange::new(encode(keys.start_bound())?, encode(keys.end_bound())?))
+    }
+}
+
+/// The bytes by which a key is looked up.
+pub(super) fn encode_key<K>(serde: &SerdeRef<K>, key: &K) -> Result<Vec<u8>, SerdeError> {
+    let mut bytes = Vec::new();
+    match serde.encode(key, &mut bytes)? {
+        Encoded::Bytes => Ok(bytes),
+        Encoded::Null => Ok(Vec::new()),
     }
 }
 

@@ -4,9 +4,11 @@ mod counts;
 mod error;
 mod handle;
 mod registry;
+mod versioned;
 mod view;
 
 pub use error::QueryError;
 pub use handle::{ReadOnlyKeyValueStore, Rows};
 pub(crate) use registry::{StoreOwner, StoreRegistry, StoreStatus};
+pub use versioned::ReadOnlyVersionedStore;
 pub use view::{StoreEntry, StoreView};

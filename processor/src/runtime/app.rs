@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use millstream_state_stores::{BackgroundThread, KeyValueStoreBuilder, ProcessId, StateDirectory, StoreName};
+use millstream_state_stores::{
+    BackgroundThread, KeyValueStoreBuilder, ProcessId, StateDirectory, StoreName, StoreTypes,
+};
 use parking_lot::Mutex;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -32,7 +34,7 @@ use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::patience::patiently;
-use crate::query::{QueryError, ReadOnlyKeyValueStore, StoreView};
+use crate::query::{QueryError, ReadOnlyKeyValueStore, ReadOnlyVersionedStore, StoreView};
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic, validate_name};
 
@@ -356,14 +358,34 @@ impl Streams {
         &self,
         name: StoreName<K, V>,
     ) -> Result<ReadOnlyKeyValueStore<K, V>, QueryError> {
+        let (view, builder) = self.typed_store(name, |_| true)?;
+        Ok(ReadOnlyKeyValueStore::new(view, builder.key_serde().clone(), builder.value_serde().clone()))
+    }
+
+    /// A typed handle of a versioned store. [`Streams::store`] gives one that sees only the newest versions.
+    ///
+    /// # Errors
+    /// As [`Streams::store`]; [`QueryError::WrongType`] also if the store keeps no versions.
+    pub fn versioned_store<K: Clone + 'static, V: Clone + 'static>(
+        &self,
+        name: StoreName<K, V>,
+    ) -> Result<ReadOnlyVersionedStore<K, V>, QueryError> {
+        let (view, builder) = self.typed_store(name, StoreTypes::is_versioned)?;
+        Ok(ReadOnlyVersionedStore::new(view, builder))
+    }
+
+    /// A store with its builder, if that has the types of the name and the kind is right.
+    fn typed_store<K: 'static, V: 'static>(
+        &self,
+        name: StoreName<K, V>,
+        is_kind: impl FnOnce(&StoreTypes) -> bool,
+    ) -> Result<(StoreView, &KeyValueStoreBuilder<K, V>), QueryError> {
         let view = self.store_view(name.name())?;
         let builder = self.shared.topology.store(name.name());
-        let typed = builder.and_then(|builder| builder.as_any().downcast_ref::<KeyValueStoreBuilder<K, V>>());
-        match (typed, builder) {
-            (Some(typed), _) => {
-                Ok(ReadOnlyKeyValueStore::new(view, typed.key_serde().clone(), typed.value_serde().clone()))
-            }
-            (None, builder) => Err(QueryError::WrongType {
+        let of_kind = builder.filter(|builder| is_kind(&builder.types()));
+        match of_kind.and_then(|builder| builder.as_any().downcast_ref::<KeyValueStoreBuilder<K, V>>()) {
+            Some(typed) => Ok((view, typed)),
+            None => Err(QueryError::WrongType {
                 store: name.name().to_string(),
                 asked: type_name::<(K, V)>(),
                 found: builder.map_or_else(String::new, |builder| builder.types().to_string()),

@@ -7,7 +7,7 @@ use millstream_state_stores::{LogPartition, Offset, PartitionId, StoreIndex, Tim
 
 use super::failure::FailedOutput;
 use super::{Changelog, InputMessage, OutgoingRecord, RecordSender, Task};
-use crate::api::{FailureParts, Headers, TopicIndex};
+use crate::api::{FailureParts, TopicIndex};
 use crate::error::{Error, ErrorKind, Result};
 
 impl<M: InputMessage> Task<M> {
@@ -155,26 +155,26 @@ impl<M: InputMessage> Task<M> {
     }
 
     fn send_changelog(&mut self, sender: &mut dyn RecordSender) -> Result<()> {
-        let headers = Headers::default();
         let partition = self.id.partition;
         let changelogs = &mut self.changelogs;
         let sent = self.stores.drain_changelog(|entry| {
             let Some(Some(changelog)) = changelogs.get_mut(entry.store.get()) else { return Ok(()) };
             let (topic, slot) = changelog.sending(sender)?;
+            let headers = &changelog.headers;
             sender.send(&OutgoingRecord {
                 topic,
                 partition: Some(partition),
                 key: Some(entry.key),
                 value: entry.value,
                 timestamp: entry.timestamp,
-                headers: &headers,
+                headers,
                 changelog: Some(slot),
             })
         });
         sent.map_err(|error: Error| error.in_task(self.id))
     }
 
-    /// First half of a commit: nodes emit what they hold back, stores hand out their changes; all is then to be delivered. From
+    /// First half of a commit: rows that have expired are deleted, nodes emit what they hold back, stores hand out their changes; all is then to be delivered. From
     /// here until [`Task::committed`] the task processes nothing. Called again, it does nothing.
     ///
     /// # Errors
@@ -184,6 +184,7 @@ impl<M: InputMessage> Task<M> {
             return Ok(());
         }
         self.context.leave_record();
+        self.stores.drop_expired()?;
         for node in &self.nodes {
             node.borrow_mut().prepare_commit(&mut self.context).map_err(|failure| {
                 let FailureParts { node, source, .. } = failure.into_parts();

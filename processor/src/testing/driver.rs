@@ -6,7 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{KeyValueStore, Offset, RecordField, StoreName, Timestamp};
+use millstream_state_stores::{
+    Custom, CustomStore, KeyValueStore, Offset, RecordField, StoreError, StoreName, TaskStores, Timestamp,
+    VersionedStore,
+};
 
 use super::tasks::DriverTasks;
 use super::topics::{TestInputTopic, TestOutputTopic};
@@ -136,11 +139,37 @@ impl TopologyTestDriver {
         &self,
         name: StoreName<K, V>,
     ) -> Result<KeyValueStore<K, V>> {
+        self.find_store(name.name(), |stores| stores.key_value(name.name()))
+    }
+
+    /// A versioned store as processors see it.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::key_value_store`].
+    pub fn versioned_store<K: 'static, V: Clone + 'static>(
+        &self,
+        name: StoreName<K, V>,
+    ) -> Result<VersionedStore<K, V>> {
+        self.find_store(name.name(), |stores| stores.versioned(name.name()))
+    }
+
+    /// A store of your own kind as processors see it.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::key_value_store`].
+    pub fn custom_store<S: CustomStore>(&self, name: &str) -> Result<Custom<S>> {
+        self.find_store(name, |stores| stores.custom(name))
+    }
+
+    fn find_store<H>(
+        &self,
+        name: &str,
+        handle: impl FnOnce(&TaskStores) -> std::result::Result<H, StoreError>,
+    ) -> Result<H> {
         let core = self.core.borrow();
-        let task = core.tasks.all.iter().find(|task| task.stores().index_of(name.name()).is_some());
-        let task =
-            task.ok_or_else(|| Error::invalid(format!("the topology has no store {}", name.name())))?;
-        Ok(task.stores().key_value(name.name())?)
+        let task = core.tasks.all.iter().find(|task| task.stores().index_of(name).is_some());
+        let task = task.ok_or_else(|| Error::invalid(format!("the topology has no store {name}")))?;
+        Ok(handle(task.stores())?)
     }
 
     /// Moves wall-clock time forward.
