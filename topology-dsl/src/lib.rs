@@ -73,8 +73,11 @@ pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::JoinTarget;
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, Split, StreamOn};
-pub use options::{Materialized, Produced, Repartitioned, Source, StoreOptions};
+pub use operators::{AggregateResult, Split, StreamOn, TableWithGrace};
+pub use options::{
+    BufferConfig, EmitEarly, Materialized, Produced, Repartitioned, Source, StoreOptions, Strict, Suppressed,
+    WhenFull,
+};
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
 

@@ -1,7 +1,7 @@
 //! What a program usually needs, in one `use millstream::prelude::*`.
 
 pub use crate::{
-    Error, GlobalKTable, HasSerde, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced,
-    RecordField, Repartitioned, Result, Settings, Source, StoreName, StoreOptions, Streams, StreamsBuilder,
-    Timestamp, Topology, json_serde,
+    BufferConfig, Error, GlobalKTable, HasSerde, KGroupedStream, KGroupedTable, KStream, KTable,
+    Materialized, Produced, RecordField, Repartitioned, Result, Settings, Source, StoreName, StoreOptions,
+    Streams, StreamsBuilder, Suppressed, Timestamp, Topology, json_serde,
 };

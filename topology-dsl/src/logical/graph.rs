@@ -48,7 +48,7 @@ pub(crate) struct Operation {
     pub(crate) parents: Vec<OperationId>,
     /// The name given by the user.
     pub(crate) name: Option<String>,
-    /// The store of a table; none for a view that was given none.
+    /// The store of a table, none for a view that was given none; or that in which records wait.
     pub(crate) store: Option<StorePlan>,
     pub(crate) write: WriteNode,
 }
@@ -89,14 +89,21 @@ pub(crate) enum OperationKind {
     },
     /// A table computed row by row from another one.
     TableView { prefix: &'static str, is_filter: bool },
+    /// Holds a table's changes back, in a store.
+    Suppress,
     /// Gives a table's changes new keys.
     TableGrouping,
     /// Aggregates a grouped table.
     TableAggregate { prefix: &'static str, grouping: GroupingId, topic: Box<dyn RepartitionEdges> },
     /// Joins a stream with a global table, by a key of the stream's choice.
     GlobalJoin { accepts_null_keys: bool },
-    /// Joins a stream (the first parent) with a table (the second).
-    StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
+    /// Joins a stream (the first parent) with a table (the second); with a grace, the stream's records wait in a store.
+    StreamTableJoin {
+        prefix: &'static str,
+        accepts_null_keys: bool,
+        has_grace: bool,
+        topic: Box<dyn RepartitionEdges>,
+    },
 }
 
 /// What belongs to a grouping rather than to one aggregation of it.

@@ -46,6 +46,8 @@ pub(crate) struct OperationPlan {
     pub(crate) store: Option<String>,
     pub(crate) is_materialized: bool,
     pub(crate) sends_old_values: bool,
+    /// Whether the changes of the table it reads may be of older versions of their rows (KIP-914).
+    pub(crate) reads_versions: bool,
     needs_repartition: bool,
     /// The planned nodes through which its records come into the sub-topology.
     sources: BTreeSet<usize>,
@@ -73,8 +75,10 @@ impl Plan {
             grouping_repartitions: vec![None; graph.groupings.len()],
         };
         for id in graph.ids() {
+            planner.check_store(id)?;
             let planned = planner.operation(id)?;
             planner.plan.operations.push(planned);
+            planner.note_versions(id);
             planner.request_from_parents(id);
         }
         let mut plan = planner.plan;
@@ -180,6 +184,22 @@ impl Planner<'_> {
                     ..self.below(id, operation.parents[0], name)
                 }
             }
+            OperationKind::Suppress => {
+                let table = operation.parents[0];
+                if self.is_versioned(table) {
+                    return Err(Error::invalid(
+                        "`suppress` of a versioned table, or of one computed from it: an older version would overtake a newer one, so \
+                         leave `versioned` out, or suppress a table that is aggregated from it",
+                    ));
+                }
+                // A given name uses up no number here.
+                let node = name.map_or_else(|| self.names.node("KTABLE-SUPPRESS-"), str::to_string);
+                let store = match name {
+                    Some(name) => format!("{name}-store"),
+                    None => self.names.store("KTABLE-SUPPRESS-"),
+                };
+                OperationPlan { is_materialized: true, store: Some(store), ..self.below(id, table, node) }
+            }
             OperationKind::TableGrouping => {
                 let name = self.names.given_or_node(name, "KTABLE-SELECT-");
                 self.below(id, operation.parents[0], name)
@@ -187,7 +207,15 @@ impl Planner<'_> {
             OperationKind::TableAggregate { prefix, grouping, .. } => {
                 self.table_aggregate(id, operation, prefix, *grouping)
             }
-            OperationKind::StreamTableJoin { prefix, .. } => self.stream_table_join(id, operation, prefix),
+            OperationKind::StreamTableJoin { prefix, has_grace, .. } => {
+                if *has_grace && !self.is_versioned(operation.parents[1]) {
+                    return Err(Error::invalid(
+                        "a table that is joined `with_grace` keeps no versions, so that there is nothing to wait for: give it a \
+                         versioned store (`.materialized(STORE.versioned(..))`)",
+                    ));
+                }
+                self.stream_table_join(id, operation, prefix)
+            }
         })
     }
 
@@ -347,8 +375,9 @@ impl Planner<'_> {
         sources.extend(&self.plan.operation(table_id).sources);
         self.plan.copartitioned.push(sources.clone());
         let name = self.names.given_or_node(name, prefix);
+        let store = operation.store.as_ref().map(|_| format!("{name}-Buffer"));
         let node = self.node(name, vec![parent], PlannedKind::Node(id));
-        OperationPlan { node, sources, ..OperationPlan::default() }
+        OperationPlan { node, is_materialized: store.is_some(), store, sources, ..OperationPlan::default() }
     }
 
     /// One node below one parent, with keys and sources of the parent.
@@ -359,11 +388,13 @@ impl Planner<'_> {
         OperationPlan { node, needs_repartition, sources, ..OperationPlan::default() }
     }
 
-    /// The store's name, and whether the user gave it.
+    /// The store's name, and whether it is kept whoever needs it: the user gave the name, or wants versions.
     fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
         match operation.store.as_ref().and_then(|store| store.name.clone()) {
             Some(given) => (given, true),
-            None => (self.names.store(prefix), false),
+            None => {
+                (self.names.store(prefix), operation.store.as_ref().is_some_and(|store| store.is_versioned))
+            }
         }
     }
 

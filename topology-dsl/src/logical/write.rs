@@ -8,7 +8,7 @@ use millstream_processor::topology::RepartitionTopic;
 use millstream_processor::{Error, Result, Topology};
 
 use super::graph::{Graph, OperationId, OperationKind};
-use super::plan::{Plan, PlannedKind};
+use super::plan::{OperationPlan, Plan, PlannedKind};
 use super::repartition::RepartitionEdges;
 
 /// Where an operator's node goes, and what was decided about it.
@@ -20,6 +20,8 @@ pub(crate) struct Place<'a> {
     pub(crate) stores: Vec<&'a str>,
     /// Whether a table must send the old value with each change.
     pub(crate) sends_old_values: bool,
+    /// Whether the changes of the table it reads may be of older versions of their rows.
+    pub(crate) reads_versions: bool,
     pub(crate) plan: &'a Plan,
 }
 
@@ -114,19 +116,30 @@ impl Graph {
             stores.push(name.as_str());
         }
         if let OperationKind::StreamTableJoin { .. } = operation.kind {
-            stores.extend(self.store_for_lookups(plan, operation.parents[1]));
+            stores.extend(self.stores_for_lookups(plan, operation.parents[1]));
         }
-        let sends_old_values = planned.sends_old_values;
-        (operation.write)(&mut Place { topology, name, parents, stores, sends_old_values, plan })
+        let OperationPlan { sends_old_values, reads_versions, .. } = *planned;
+        (operation.write)(&mut Place {
+            topology,
+            name,
+            parents,
+            stores,
+            sends_old_values,
+            reads_versions,
+            plan,
+        })
     }
 
-    /// The store in which a table's rows are found: its own, or that of the table it is computed from.
-    fn store_for_lookups<'p>(&self, plan: &'p Plan, table: OperationId) -> Option<&'p str> {
-        let mut owner = table;
-        while !plan.operation(owner).is_materialized {
-            owner = *self.operation(owner).parents.first()?;
+    /// The stores in which a table's rows are found: its own, or that of the table it is computed from; of a table that is held back, both.
+    fn stores_for_lookups<'p>(&self, plan: &'p Plan, table: OperationId) -> Vec<&'p str> {
+        let (mut stores, mut next) = (Vec::new(), Some(table));
+        while let Some(table) = next {
+            let (operation, planned) = (self.operation(table), plan.operation(table));
+            let is_whole = planned.is_materialized && !matches!(operation.kind, OperationKind::Suppress);
+            stores.extend(planned.store.as_deref().filter(|_| planned.is_materialized));
+            next = operation.parents.first().copied().filter(|_| !is_whole);
         }
-        plan.operation(owner).store.as_deref()
+        stores
     }
 
     fn repartition_edges(&self, id: OperationId) -> Result<&dyn RepartitionEdges> {
@@ -142,7 +155,8 @@ impl Graph {
 }
 
 fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
-    Place { topology, name, parents: Vec::new(), stores: Vec::new(), sends_old_values: false, plan }
+    let (parents, stores) = (Vec::new(), Vec::new());
+    Place { topology, name, parents, stores, sends_old_values: false, reads_versions: false, plan }
 }
 
 impl Plan {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Wiring};
-use millstream_processor::{Error, KeyValueStore, Result};
+use millstream_processor::{Error, KeyValueStore, Result, Timestamp, VersionedStore};
 
 use crate::logical::{OperationId, Plan};
 
@@ -12,6 +12,16 @@ use crate::logical::{OperationId, Plan};
 pub(crate) trait Rows<K, V> {
     /// Calls the closure once with the value of the key, if there is one.
     fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure>;
+
+    /// The same with the value that was valid at a time, if the table is versioned; any other table knows only what is.
+    fn read_as_of(
+        &self,
+        key: &K,
+        _as_of: Timestamp,
+        use_value: &mut dyn FnMut(Option<&V>),
+    ) -> Result<(), Failure> {
+        self.read(key, use_value)
+    }
 }
 
 /// Opens a table's rows when a task is built.
@@ -26,7 +36,14 @@ pub(crate) fn stored_rows<K: Clone + 'static, V: Clone + 'static>(table: Operati
         let store = plan.operation(table).store.clone();
         let store =
             store.ok_or_else(|| Error::fatal("rows were to be looked up in a table without a store"))?;
-        Ok(Arc::new(move |wiring| Ok(Box::new(StoredRows { store: wiring.key_value_store(&store)? }))))
+        Ok(Arc::new(move |wiring: &Wiring<'_>| -> Result<Box<dyn Rows<K, V>>> {
+            Ok(match wiring.store_types(&store) {
+                Some(types) if types.is_versioned() => {
+                    Box::new(StoredVersions { store: wiring.versioned_store(&store)? })
+                }
+                _ => Box::new(StoredRows { store: wiring.key_value_store(&store)? }),
+            })
+        }))
     })
 }
 
@@ -38,5 +55,28 @@ impl<K: Clone + 'static, V: Clone + 'static> Rows<K, V> for StoredRows<K, V> {
     #[inline]
     fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
         Ok(self.store.read(key, |row| use_value(row.map(|row| &row.value)))?)
+    }
+}
+
+struct StoredVersions<K, V> {
+    store: VersionedStore<K, V>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Rows<K, V> for StoredVersions<K, V> {
+    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
+        let newest = self.store.get(key)?;
+        use_value(newest.as_ref().map(|newest| &newest.value));
+        Ok(())
+    }
+
+    fn read_as_of(
+        &self,
+        key: &K,
+        as_of: Timestamp,
+        use_value: &mut dyn FnMut(Option<&V>),
+    ) -> Result<(), Failure> {
+        let found = self.store.get_as_of(key, as_of)?;
+        use_value(found.as_ref().map(|found| &found.value));
+        Ok(())
     }
 }

@@ -53,9 +53,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
             name: None,
             store: None,
             write: Box::new(move |place| {
-                let selector = Arc::clone(&selector);
+                let (selector, reads_versions) = (Arc::clone(&selector), place.reads_versions);
                 place.add_processor(move |_| {
-                    Ok(Regroup { selector: Arc::clone(&selector), types: PhantomData })
+                    Ok(Regroup { selector: Arc::clone(&selector), reads_versions, types: PhantomData })
                 })
             }),
         });
@@ -66,6 +66,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 
 struct Regroup<K, V, K2, V2, F> {
     selector: Arc<F>,
+    /// Whether changes may be of older versions of their rows; the groups have the newest only.
+    reads_versions: bool,
     types: PhantomData<(K, V, K2, V2)>,
 }
 
@@ -99,6 +101,10 @@ where
         record: Record<K, Change<V>>,
         context: &mut ProcessorContext<'_, K2::NonNull, Change<V2::NonNull>>,
     ) -> Result<(), Failure> {
+        if self.reads_versions && context.task().is_superseded() {
+            context.task().drop_record();
+            return Ok(());
+        }
         let Record { key, value: change, timestamp, headers } = record;
         let old = self.select(&key, change.old);
         let new = self.select(&key, change.new);

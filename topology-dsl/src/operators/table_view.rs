@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{Change, Result};
+use millstream_processor::{Change, Result, Timestamp};
 
 use super::rows::{RowLookup, Rows, stored_rows};
 use super::table_store::TableStore;
@@ -45,6 +45,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                 store: None,
                 write: Box::new(move |place| {
                     let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
+                    // Below a versioned table a row may have had a version that is no change of its newest one.
+                    let leaves_out_non_changes = F::IS_FILTER && sends_old_values && !place.reads_versions;
                     let function = Arc::clone(&function);
                     place.add_processor(move |wiring| {
                         let store = store
@@ -52,7 +54,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                             .map(|name| TableStore::open(wiring, name, sends_old_values))
                             .transpose()?;
                         let function = Arc::clone(&function);
-                        Ok(TableView { store, sends_old_values, function, types: PhantomData })
+                        let types = PhantomData;
+                        Ok(TableView { store, sends_old_values, leaves_out_non_changes, function, types })
                     })
                 }),
             },
@@ -95,11 +98,24 @@ impl<K, V, F: RowFunction<K, V>> Rows<K, F::Value> for ComputedRows<K, V, F> {
             None => use_value(None),
         })
     }
+
+    fn read_as_of(
+        &self,
+        key: &K,
+        as_of: Timestamp,
+        use_value: &mut dyn FnMut(Option<&F::Value>),
+    ) -> Result<(), Failure> {
+        self.parent.read_as_of(key, as_of, &mut |value| match value {
+            Some(value) => self.function.look_through(key, value, use_value),
+            None => use_value(None),
+        })
+    }
 }
 
 struct TableView<K, V, F: RowFunction<K, V>> {
     store: Option<TableStore<K, F::Value>>,
     sends_old_values: bool,
+    leaves_out_non_changes: bool,
     function: Arc<F>,
     types: PhantomData<(K, V)>,
 }
@@ -122,16 +138,15 @@ where
     ) -> Result<(), Failure> {
         let Record { key, value: change, timestamp, headers } = record;
         let new = change.new.and_then(|value| self.function.apply(&key, value));
-        let leaves_out_non_changes = F::IS_FILTER && self.sends_old_values;
         if let Some(store) = &self.store {
-            if leaves_out_non_changes && new.is_none() && store.lacks(&key)? {
+            if self.leaves_out_non_changes && new.is_none() && store.lacks(&key)? {
                 return Ok(());
             }
             return store.put(Record { key, value: new, timestamp, headers }, context);
         }
         let old =
             change.old.filter(|_| self.sends_old_values).and_then(|value| self.function.apply(&key, value));
-        if leaves_out_non_changes && new.is_none() && old.is_none() {
+        if self.leaves_out_non_changes && new.is_none() && old.is_none() {
             return Ok(());
         }
         context.forward(Record { key, value: Change { old, new }, timestamp, headers })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_processor::{HasSerde, KeyValueStoreBuilder, SerdeRef, StoreBuilder, StoreName};
 
@@ -32,6 +33,8 @@ pub struct Materialized<K, V> {
     is_cached: bool,
     is_logged: bool,
     is_persistent: bool,
+    ttl: Option<Duration>,
+    history_retention: Option<Duration>,
     changelog_config: BTreeMap<String, String>,
 }
 
@@ -45,6 +48,8 @@ impl<K: HasSerde, V: HasSerde> Materialized<K, V> {
             is_cached: true,
             is_logged: true,
             is_persistent: true,
+            ttl: None,
+            history_retention: None,
             changelog_config: BTreeMap::new(),
         }
     }
@@ -57,18 +62,25 @@ impl<K: HasSerde, V: HasSerde> Materialized<K, V> {
     pub(crate) fn into_plan(self) -> StorePlan {
         let Materialized { name, is_given, key_serde, value_serde, .. } = self;
         let (is_cached, is_logged, is_persistent) = (self.is_cached, self.is_logged, self.is_persistent);
+        let (ttl, history_retention) = (self.ttl, self.history_retention);
         let changelog_config = self.changelog_config;
         let build = move |name: &str| -> Arc<dyn StoreBuilder> {
             let builder = KeyValueStoreBuilder::new(name, key_serde.clone(), value_serde.clone())
                 .with_caching(is_cached)
                 .with_logging(is_logged);
             let builder = if is_persistent { builder } else { builder.in_memory() };
+            let builder = match (ttl, history_retention) {
+                (_, Some(retention)) => builder.versioned(retention),
+                (Some(ttl), None) => builder.with_ttl(ttl),
+                (None, None) => builder,
+            };
             let with_config = changelog_config
                 .iter()
                 .fold(builder, |builder, (name, value)| builder.with_changelog_config(name, value));
             Arc::new(with_config)
         };
-        StorePlan { name, is_given, build: Box::new(build) }
+        let (is_versioned, has_ttl) = (history_retention.is_some(), ttl.is_some());
+        StorePlan { name, is_given, is_versioned, has_ttl, build: Box::new(build) }
     }
 }
 
@@ -114,6 +126,65 @@ pub trait StoreOptions<K, V>: Into<Materialized<K, V>> {
         with(self, |store| store.is_logged = false)
     }
 
+    /// Lets rows expire: a row whose event time is `ttl` behind the latest that the store has seen is seen by nobody, and deleted at the next
+    /// commits, in the changelog and downstream, as of the time at which it expired.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const CARTS: StoreName<String, u64> = StoreName::new("items-in-cart");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let added = builder.stream::<String, String>("added-to-cart").group_by_key();
+    /// added.count(CARTS.with_ttl(Duration::from_secs(3600))).to_stream().to("carts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let added = driver.input_topic::<String, String>("added-to-cart");
+    /// added.pipe_input_at("ann", "apples", Timestamp::from_millis(0))?;
+    /// added.pipe_input_at("bob", "pears", Timestamp::from_millis(3_600_000))?;
+    /// let carts = driver.output_topic::<String, Option<u64>>("carts").read_key_values_to_list()?;
+    /// assert_eq!(carts, [("ann".into(), Some(1)), ("ann".into(), None), ("bob".into(), Some(1))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    fn with_ttl(self, ttl: Duration) -> Materialized<K, V> {
+        with(self, |store| store.ttl = Some(ttl))
+    }
+
+    /// Keeps the versions of each row, for so long (KIP-889): streams that are joined with the table find what was valid at their own
+    /// event time, and queries can look back. Changes may come in any order; one that is older than the history retention is dropped and
+    /// counted. What is older than a row's newest version goes to streams, but neither into joins of tables nor into `group_by`
+    /// (KIP-914). Such a store has no caching; a global table cannot be versioned.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const PRICES: StoreName<String, i64> = StoreName::new("prices");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.table::<String, i64>("prices").materialized(PRICES.versioned(Duration::from_secs(3600)));
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.join(&prices, |quantity, price| quantity * price).to("order-values");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let (at, prices) = (Timestamp::from_millis, driver.input_topic::<String, i64>("prices"));
+    /// prices.pipe_input_at("apples", 30, at(1_000))?;
+    /// prices.pipe_input_at("apples", 40, at(9_000))?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input_at("apples", 2, at(5_000))?;
+    /// let values = driver.output_topic::<String, i64>("order-values");
+    /// assert_eq!(values.read_key_value()?, Some(("apples".into(), 60)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "persistentVersionedKeyValueStore")]
+    fn versioned(self, history_retention: Duration) -> Materialized<K, V> {
+        with(self, |store| store.history_retention = Some(history_retention))
+    }
+
     /// Sets a topic configuration of the changelog, such as `segment.ms`.
     fn with_changelog_config(self, name: &str, value: &str) -> Materialized<K, V> {
         with(self, |store| {
@@ -146,6 +217,8 @@ impl<K, V, S: Into<Materialized<K, V>>> StoreOptions<K, V> for S {}
 pub(crate) struct StorePlan {
     pub(crate) name: Option<String>,
     pub(crate) is_given: bool,
+    pub(crate) is_versioned: bool,
+    pub(crate) has_ttl: bool,
     pub(crate) build: BuildStore,
 }
 
