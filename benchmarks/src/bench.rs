@@ -266,11 +266,8 @@ impl Scene<'_> {
 
     /// Removes every topic that was made for it.
     pub(crate) fn clean_up(self) -> Result<()> {
-        for topic in self.bench.kafka.topics()? {
-            if topic.starts_with(&self.run.id) {
-                self.bench.kafka.delete_topic(&topic)?;
-            }
-        }
-        Ok(())
+        let topics = self.bench.kafka.topics()?;
+        let own = topics.iter().map(String::as_str).filter(|topic| topic.starts_with(&self.run.id));
+        self.bench.kafka.delete_topics(&own.collect::<Vec<_>>())
     }
 }

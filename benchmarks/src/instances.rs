@@ -232,6 +232,7 @@ impl Output {
             .set("group.id", topic)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "10")
             .set("fetch.queue.backoff.ms", "5")
             .create()?;
         let mut list = TopicPartitionList::new();

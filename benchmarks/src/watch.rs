@@ -1,5 +1,6 @@
 //! What a run has achieved, seen on the broker: nothing in the process that is measured takes part.
 
+use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
@@ -14,27 +15,43 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Reads how far topics and groups are, with one request a look.
 pub(crate) struct Watch {
-    consumer: BaseConsumer,
+    /// In no group: to end one that is in a group takes a tenth of a second.
+    inspector: BaseConsumer,
+    in_group: OnceCell<BaseConsumer>,
+    settings_in_group: ClientConfig,
 }
 
 impl Watch {
     /// `group` is the one whose committed offsets are asked for.
     pub(crate) fn new(bootstrap_servers: &str, group: &str) -> Result<Self> {
-        let consumer = ClientConfig::new()
+        let inspector = ClientConfig::new().set("bootstrap.servers", bootstrap_servers).create()?;
+        let mut settings_in_group = ClientConfig::new();
+        settings_in_group
             .set("bootstrap.servers", bootstrap_servers)
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("fetch.queue.backoff.ms", "5")
-            .create()?;
-        Ok(Self { consumer })
+            // The end of a partition is told when there is nothing to fetch for so long.
+            .set("fetch.wait.max.ms", "10")
+            .set("fetch.queue.backoff.ms", "5");
+        Ok(Self { inspector, in_group: OnceCell::new(), settings_in_group })
+    }
+
+    fn in_group(&self) -> Result<&BaseConsumer> {
+        match self.in_group.get() {
+            Some(consumer) => Ok(consumer),
+            None => {
+                let consumer = self.settings_in_group.create()?;
+                Ok(self.in_group.get_or_init(|| consumer))
+            }
+        }
     }
 
     /// Records in a topic.
     pub(crate) fn records(&self, topic: &str, partitions: i32) -> Result<u64> {
         let ends = self.at(topic, partitions, Offset::End)?;
         // A request for times answers with offsets; the end is a time of its own in the protocol.
-        let ask = || sum(&self.consumer.offsets_for_times(ends.clone(), DEADLINE)?);
+        let ask = || sum(&self.inspector.offsets_for_times(ends.clone(), DEADLINE)?);
         // Partitions that were just made may not have a leader yet.
         await_until(DEADLINE, format!("the end of {topic}"), || ask().ok())
     }
@@ -42,7 +59,7 @@ impl Watch {
     /// Records of a topic that the group has committed.
     pub(crate) fn committed(&self, topic: &str, partitions: i32) -> Result<u64> {
         let asked = self.at(topic, partitions, Offset::Invalid)?;
-        sum(&self.consumer.committed_offsets(asked, DEADLINE)?)
+        sum(&self.in_group()?.committed_offsets(asked, DEADLINE)?)
     }
 
     fn at(&self, topic: &str, partitions: i32, offset: Offset) -> Result<TopicPartitionList> {
@@ -57,15 +74,16 @@ impl Watch {
     /// is waited for.
     pub(crate) fn digest(&self, topic: &str, partitions: i32, what: Digest) -> Result<u64> {
         let mut newest: FxHashMap<Vec<u8>, u64> = FxHashMap::default();
+        let consumer = self.in_group()?;
         let (mut all, mut count) = (0_u64, 0_u64);
         let expected = match what {
             Digest::AllRecords { expected } => expected,
             Digest::NewestByKey => 0,
         };
-        self.consumer.assign(&self.at(topic, partitions, Offset::Beginning)?)?;
+        consumer.assign(&self.at(topic, partitions, Offset::Beginning)?)?;
         let mut at_end: FxHashSet<i32> = FxHashSet::default();
         while at_end.len() < usize::try_from(partitions)? || count < expected {
-            match self.consumer.poll(DEADLINE) {
+            match consumer.poll(DEADLINE) {
                 Some(Ok(message)) => {
                     at_end.remove(&message.partition());
                     count += 1;
@@ -85,7 +103,7 @@ impl Watch {
                 None => bail!("waited {DEADLINE:?} for more than {count} records in {topic}"),
             }
         }
-        self.consumer.unassign()?;
+        consumer.unassign()?;
         Ok(newest.values().fold(all, |sum, hash| sum.wrapping_add(*hash)))
     }
 }

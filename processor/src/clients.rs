@@ -63,8 +63,8 @@ pub(crate) trait Consumer {
     /// The partitions being read.
     fn assigned(&self) -> &[(Arc<str>, i32)];
 
-    /// Hands what was fetched to `sink`, with the partition's index in [`Consumer::assigned`]. Waits up to `wait` for the first message.
-    /// Returns how many messages there were.
+    /// Hands what was fetched to `sink`, with the partition's index in [`Consumer::assigned`]. Waits up to `wait` for the first message,
+    /// or for the group to decide something. Returns how many messages there were.
     ///
     /// # Errors
     /// A partition that cannot be read, or whatever `sink` fails with.

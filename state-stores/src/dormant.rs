@@ -1,13 +1,14 @@
 //! The stores of a task that nobody processes: open, without tables, and free to go from one thread to another.
 //!
 //! ```text
-//! open ─> restore ... restore ─> flush ─┬─> wake: the stores of a running task
-//!            ^ ─────────────────────────┤
-//!                                       └─> close
+//! open ─> restore ... restore ─> flush ──────────┬─> wake: the stores of a running task
+//!            ^ ──────────┴───────┴─> make_ready ───┤
+//!            └─────────────────────────────────────┴─> close
 //! ```
 //! What is restored is gathered in memory; a flush brings it to the disk, and then the changelog offset it reflects. So
 //! a restore that ends early, and a standby copy that is followed for years, both leave rows that the changelog completes from
-//! the offset beside them.
+//! the offset beside them. Few rows need not go to the disk before the stores wake: they are committed rows then that wait for the next
+//! checkpoint, so that nobody waits for the disk who waits for the task.
 
 use std::sync::Arc;
 
@@ -47,8 +48,8 @@ pub struct RestoreRow<'a> {
 /// stores.restore(store, [row].into_iter(), Offset::new(1))?;
 /// assert_eq!(stores.restored_to(store), Some(Offset::new(1)));
 /// assert_eq!(stores.stored_offset(store), None, "it is in memory so far");
-/// stores.flush(store)?;
 ///
+/// stores.make_ready(store)?;
 /// let awake = stores.wake(TaskStoresOptions::default());
 /// let stock = awake.key_value::<String, i64>("stock")?;
 /// assert_eq!(stock.get(&"apples".to_string())?, Some(ValueAndTimestamp::new(3, Timestamp::from_millis(7))));
@@ -72,7 +73,7 @@ pub(crate) struct DormantStore {
     /// The changelog offset in the engine.
     pub(crate) stored_offset: Option<Offset>,
     /// What was restored since the last flush.
-    restoring: Option<Restoring>,
+    pub(crate) restoring: Option<Restoring>,
     pub(crate) companion: Option<DormantCompanion>,
 }
 
@@ -81,7 +82,7 @@ pub(crate) struct DormantCompanion {
     pub(crate) table: StoreIndex,
     pub(crate) name: String,
     pub(crate) companion: Companion,
-    restoring: Option<Restoring>,
+    pub(crate) restoring: Option<Restoring>,
 }
 
 impl DormantStores {
@@ -234,6 +235,18 @@ impl DormantStores {
         Ok(())
     }
 
+    /// Flushes what was restored of a store if it is too much to be handed over in memory at once. It may take long, so the thread that wakes
+    /// the stores should not be the one that has to wait for it.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub fn make_ready(&mut self, store: StoreIndex) -> Result<(), StoreError> {
+        match &self.stores[store.get()].restoring {
+            Some(restoring) if !restoring.is_indexed() => self.flush(store),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes all rows of a store and its offset: they belong to another history than its changelog.
     ///
     /// # Errors
@@ -277,7 +290,8 @@ impl DormantStores {
         sizes_of(&self.engines)
     }
 
-    /// Gives them the tables of a running task, on its thread. What was not flushed is in no table and is lost: flush first.
+    /// Gives them the tables of a running task, on its thread. What was restored and is not on the disk waits for the first checkpoint, as
+    /// if it were of a commit; [`Self::make_ready`] sees to it that this takes no time.
     pub fn wake(self, options: TaskStoresOptions) -> TaskStores {
         TaskStores::awake(self, options)
     }

@@ -84,6 +84,16 @@ impl Restoring {
         rows
     }
 
+    /// Whether a running task could look for the rows by their keys, as they are.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.rows.is_indexed()
+    }
+
+    /// The rows, found by their keys, for a running task. Their memory does not count as that of a table any more.
+    pub(crate) fn into_rows(self) -> Run {
+        self.rows.indexed()
+    }
+
     /// The changelog offset after the last row.
     pub(crate) fn next(&self) -> Offset {
         self.next

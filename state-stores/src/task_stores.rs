@@ -19,6 +19,7 @@
 mod tests;
 
 use std::any::{Any, type_name};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,15 +29,16 @@ use crate::checkpoint::{
     Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
 };
 use crate::directory::TaskDirectory;
-use crate::dormant::{DormantStore, DormantStores, sizes_of};
+use crate::dormant::{DormantCompanion, DormantStore, DormantStores, sizes_of};
 use crate::engine::{Engine, EngineSizes};
 use crate::error::StoreError;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
 use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
 use crate::reader::{CompanionReader, StoreReader};
+use crate::restoring::Restoring;
 use crate::store::{
-    BuiltStore, Custom, CustomStore, Expiring, KeyValueStore, StoreBuilder, StoreParts, StoreTypes,
+    BuiltStore, Companion, Custom, CustomStore, Expiring, KeyValueStore, StoreBuilder, StoreParts, StoreTypes,
     TableParts, VersionedStore,
 };
 use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
@@ -99,6 +101,7 @@ pub struct TaskStores {
     on_checkpoint: CheckpointListener,
     checkpoint: Option<TaskCheckpoint>,
     checkpoint_stats: CheckpointStats,
+    last_sizes: Cell<Option<LastSizes>>,
     /// Held here if no store needs the disk; else the engine holds it.
     _directory: Option<TaskDirectory>,
 }
@@ -107,6 +110,16 @@ pub struct TaskStores {
 struct TaskCheckpoint {
     written: CheckpointInFlight,
     offsets: Vec<(LogPartition, Offset)>,
+}
+
+/// What the engines said of their sizes.
+#[derive(Clone, Copy)]
+struct LastSizes {
+    sizes: EngineSizes,
+    /// How many checkpoints had been written by then.
+    checkpoints: u64,
+    /// How often this may be said again.
+    answers_left: u32,
 }
 
 struct TaskStore {
@@ -128,6 +141,9 @@ struct TaskTable {
 
 /// Runs of up to this many rows are merged by the task itself, within a millisecond; larger ones in the background.
 const MERGED_AT_ONCE: usize = 8 << 10;
+/// How often the same sizes are told before the engines are asked again, although no checkpoint has changed them: RocksDB compacts by
+/// itself. Asking costs microseconds a store, which is most of what an idle task would cost.
+const SIZES_TOLD: u32 = 20;
 
 impl TaskStores {
     /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
@@ -159,6 +175,7 @@ impl TaskStores {
             on_checkpoint: options.on_checkpoint,
             checkpoint: None,
             checkpoint_stats: CheckpointStats::default(),
+            last_sizes: Cell::new(None),
             _directory: directory,
         };
         let mut companions = Vec::new();
@@ -177,17 +194,22 @@ impl TaskStores {
         dormant: DormantStore,
         memory: &Arc<StateMemory>,
     ) -> Option<TaskTable> {
-        let DormantStore { engine, stored_offset, companion, .. } = dormant;
-        let reader_of = |name: &str, table, companion| {
+        // Named one by one: whatever a store has besides must not be left behind.
+        let DormantStore { engine, stored_offset, restoring, companion } = dormant;
+        let reader_of = |name: &str, table, companion, restoring: Option<Restoring>| {
             let engine = Arc::clone(&self.engines[engine]);
-            Arc::new(StoreReader::new(name, table, companion, engine, Arc::clone(memory)))
+            let reader = Arc::new(StoreReader::new(name, table, companion, engine, Arc::clone(memory)));
+            if let Some(restoring) = restoring {
+                reader.publish(restoring.into_rows(), &reader.position());
+            }
+            reader
         };
-        let beside = companion.map(|companion| CompanionReader {
-            rows: reader_of(&companion.name, companion.table, None),
-            kind: companion.companion.0,
+        let beside = companion.map(|companion| {
+            let DormantCompanion { table, name, companion: Companion(kind), restoring } = companion;
+            CompanionReader { rows: reader_of(&name, table, None, restoring), kind }
         });
         let companion_reader = beside.as_ref().map(|beside| Arc::clone(&beside.rows));
-        let reader = reader_of(builder.name(), store, beside);
+        let reader = reader_of(builder.name(), store, beside, restoring);
         let parts_of = |reader: &Arc<StoreReader>| TableParts {
             committed: Arc::clone(reader),
             memory: TableMemory::new(Arc::clone(memory)),
@@ -486,12 +508,20 @@ impl TaskStores {
         self.tables.iter().map(|table| table.rows.stats()).collect()
     }
 
-    /// Memory and disk used by the engines.
+    /// Memory and disk used by the engines, as of the last checkpoint, or of one of the last calls if there was none since.
     ///
     /// # Errors
     /// What the engine says.
     pub fn engine_sizes(&self) -> Result<EngineSizes, StoreError> {
-        sizes_of(&self.engines)
+        let checkpoints = self.checkpoint_stats.written;
+        let last = match self.last_sizes.get() {
+            Some(last) if last.checkpoints == checkpoints && last.answers_left > 0 => {
+                LastSizes { answers_left: last.answers_left - 1, ..last }
+            }
+            _ => LastSizes { sizes: sizes_of(&self.engines)?, checkpoints, answers_left: SIZES_TOLD },
+        };
+        self.last_sizes.set(Some(last));
+        Ok(last.sizes)
     }
 
     /// Turns readers away and releases the directory, as soon as the last scan in progress has ended. A checkpoint that is being

@@ -122,6 +122,7 @@ fn goal_cell(goal: &Goal, outcome: &Outcome) -> String {
     };
     let bound = match goal.figure {
         Figure::Throughput | Figure::ThroughputOfLimit => "at least",
+        Figure::IdleCpuPercent => "less than",
         _ => "at most",
     };
     let stretch = goal.stretch.map_or(String::new(), |stretch| format!(" (stretch {stretch:.2})"));

@@ -150,7 +150,7 @@ pub(crate) enum Figure {
     Start,
     /// Ours without the group's join, in milliseconds; at most.
     StartMs,
-    /// Ours, in percent of a core; at most.
+    /// Ours, in percent of a core; less than.
     IdleCpuPercent,
     /// Ours, in milliseconds; at most.
     StoreStallMs,
@@ -235,6 +235,7 @@ impl Goal {
     pub(crate) fn is_met_by(&self, reached: f64) -> bool {
         match self.figure {
             Figure::Throughput | Figure::ThroughputOfLimit => reached >= self.must,
+            Figure::IdleCpuPercent => reached < self.must,
             _ => reached <= self.must,
         }
     }
@@ -360,4 +361,17 @@ pub(crate) fn fairness_sheet(has_peer: bool) -> String {
          it is measured for 3 s past the first tenth of its input; CPU is user and system time of the whole process\n\
          a figure is a median of rounds, given where the middle half of the rounds lies within a quarter of it"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reaches_the_bound_has_met_the_goal_unless_it_is_to_stay_below() {
+        let is_met_at_the_bound = |figure| Goal::of(figure, 1.0).is_met_by(1.0);
+        assert!(is_met_at_the_bound(Figure::Throughput));
+        assert!(is_met_at_the_bound(Figure::Cpu));
+        assert!(!is_met_at_the_bound(Figure::IdleCpuPercent));
+    }
 }

@@ -149,7 +149,7 @@ fn run(bench: &Bench, side: Side, rate: f64, warm_up: Duration) -> Result<Times>
     })?;
     let rss_mb = child.peak_resident_megabytes()?;
     scene.end(child, Column::ShortLinger)?;
-    bench.kafka().delete_topic(&topic)?;
+    bench.kafka().delete_topics(&[&topic])?;
     #[allow(clippy::cast_precision_loss, reason = "microseconds of a record fit")]
     let millis = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
     #[allow(clippy::cast_precision_loss, reason = "a count of records fits")]

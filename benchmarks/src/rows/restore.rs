@@ -84,7 +84,7 @@ impl Row for Restore {
             sides.iter().map(one).collect::<Result<Round>>()
         })?;
         for (_, id) in &sides {
-            bench.kafka().delete_topic(&format!("{id}-counts-changelog"))?;
+            bench.kafka().delete_topics(&[&format!("{id}-counts-changelog")])?;
         }
         Ok(vec![outcome(self, self.goals, Column::Matched, &rounds)])
     }

@@ -2,7 +2,8 @@
 //!
 //! Arguments: bootstrap servers, application id, input topic, output topic, state directory, session timeout in
 //! milliseconds, threads, and what to count by: `key`, or `value`, which goes through a repartition topic. The environment may say
-//! more, as [`Settings::from_env`] reads it, such as `MILLSTREAM_PROCESSING_GUARANTEE`. Prints `state NAME` at each change of state and `restored STORE TASK from X to Y records N` for each
+//! more, as [`Settings::from_env`] reads it, such as `MILLSTREAM_PROCESSING_GUARANTEE`; where `SHUTS_DOWN_THE_APPLICATION` is set, a thread that
+//! fails ends all instances. Prints `state NAME` at each change of state and `restored STORE TASK from X to Y records N` for each
 //! store that had something to restore. Answers `counts` with `counts {"key":1,..}` of the partitions it has, and
 //! `coverage` with `coverage OPEN of ALL`. Ends on SIGINT.
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use millstream::prelude::*;
 use millstream::query::ReadOnlyKeyValueStore;
-use millstream::runtime::RestoreProgress;
+use millstream::runtime::{RestoreProgress, ThreadFailureResponse};
 use millstream::{ClientState, ProcessingGuarantee, Streams};
 
 const COUNTS: StoreName<String, u64> = StoreName::new("counts");
@@ -45,6 +46,10 @@ fn main() -> Result<()> {
                 let RestoreProgress { task, store, from, end, records, .. } = progress;
                 say(&format!("restored {store} {task} from {from} to {end} records {records}"));
             }
+        })
+        .on_thread_failure(|_error| match std::env::var_os("SHUTS_DOWN_THE_APPLICATION") {
+            Some(_) => ThreadFailureResponse::ShutdownApplication,
+            None => ThreadFailureResponse::default(),
         })
         .start()?;
     let counts = app.store(COUNTS)?;

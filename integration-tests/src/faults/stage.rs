@@ -163,10 +163,10 @@ impl<'a> Stage<'a> {
 
     /// Deletes the application's topics. That it fails is no finding: the cluster ends with the suite.
     pub(super) fn clean(&mut self) {
-        for topic in self.own_topics() {
-            if let Err(error) = self.cluster.client().delete_topic(&topic) {
-                tracing::warn!(%topic, "cannot delete a topic of the suite: {error:#}");
-            }
+        let topics = self.own_topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        if let Err(error) = self.cluster.client().delete_topics(&topics) {
+            tracing::warn!("topics of the suite are left: {error:#}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a test does with a cluster from outside: create topics, write records, read all of a topic, look at offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -25,20 +27,36 @@ const BROKER_DEFAULT: i32 = -1;
 
 /// Reads and writes a cluster as a test needs it. Works with any cluster that can be reached at the bootstrap servers;
 /// librdkafka's mock cluster has no admin requests, though.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClusterClient {
     bootstrap_servers: String,
+    // Both are kept, and shared by all clones: to make a client and to end it takes longer than most requests.
+    admin: Arc<AdminClient<DefaultClientContext>>,
+    /// A consumer in no group and of no partition, which only looks things up.
+    inspector: Arc<BaseConsumer>,
+}
+
+impl fmt::Debug for ClusterClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("ClusterClient");
+        shown.field("bootstrap_servers", &self.bootstrap_servers).finish_non_exhaustive()
+    }
 }
 
 impl ClusterClient {
-    /// A client of the cluster at `bootstrap_servers` (`host:port`, separated by commas). Nothing is connected yet.
+    /// A client of the cluster at `bootstrap_servers` (`host:port`, separated by commas), which need not run yet: it is connected to
+    /// when it is there, and again when it comes back.
     ///
     /// # Errors
-    /// If the bootstrap servers are empty.
+    /// If the bootstrap servers are empty, or the client cannot be created.
     pub fn new(bootstrap_servers: impl Into<String>) -> Result<Self> {
         let bootstrap_servers = bootstrap_servers.into();
         ensure!(!bootstrap_servers.is_empty(), "the bootstrap servers are empty; name one as host:port");
-        Ok(Self { bootstrap_servers })
+        let admin = config(&bootstrap_servers, &[]).create().context("cannot create an admin client")?;
+        let inspecting = [("isolation.level", "read_committed")];
+        let inspector =
+            config(&bootstrap_servers, &inspecting).create().context("cannot create a consumer")?;
+        Ok(Self { bootstrap_servers, admin: Arc::new(admin), inspector: Arc::new(inspector) })
     }
 
     /// The servers to configure a client of the cluster with: `host:port`, separated by commas.
@@ -55,19 +73,19 @@ impl ClusterClient {
     pub fn create_topic(&self, name: &str, partitions: usize, settings: &[(&str, &str)]) -> Result<()> {
         let topic = NewTopic::new(name, i32::try_from(partitions)?, TopicReplication::Fixed(BROKER_DEFAULT));
         let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
-        let created = block_on(self.admin()?.create_topics([&topic], &admin_options()))??;
-        check_topic_results(created).with_context(|| format!("cannot create the topic {name}"))?;
+        let created = block_on(self.admin.create_topics([&topic], &admin_options()))??;
+        check_topic_results(created).context("cannot create a topic")?;
         let all_led = || self.topic_partitions(name).is_ok_and(|found| found == partitions).then_some(());
         crate::wait::await_until(DEADLINE, format!("the {partitions} partitions of {name}"), all_led)
     }
 
-    /// Deletes a topic.
+    /// Deletes topics, all with one request.
     ///
     /// # Errors
-    /// If there is no such topic.
-    pub fn delete_topic(&self, name: &str) -> Result<()> {
-        let deleted = block_on(self.admin()?.delete_topics(&[name], &admin_options()))??;
-        check_topic_results(deleted).with_context(|| format!("cannot delete the topic {name}"))
+    /// If none is named, or there is none of a name; the others are deleted nevertheless.
+    pub fn delete_topics(&self, names: &[&str]) -> Result<()> {
+        let deleted = block_on(self.admin.delete_topics(names, &admin_options()))??;
+        check_topic_results(deleted).context("cannot delete a topic")
     }
 
     /// The names of all topics, Kafka's internal ones included.
@@ -75,8 +93,7 @@ impl ClusterClient {
     /// # Errors
     /// If the cluster does not answer.
     pub fn topics(&self) -> Result<BTreeSet<String>> {
-        let metadata =
-            self.consumer(NO_GROUP)?.fetch_metadata(None, DEADLINE).context("cannot list the topics")?;
+        let metadata = self.inspector.fetch_metadata(None, DEADLINE).context("cannot list the topics")?;
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
@@ -86,7 +103,7 @@ impl ClusterClient {
     /// If there is no such topic.
     pub fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>> {
         let specifier = ResourceSpecifier::Topic(topic);
-        let described = block_on(self.admin()?.describe_configs([&specifier], &admin_options()))??;
+        let described = block_on(self.admin.describe_configs([&specifier], &admin_options()))??;
         let described = described.into_iter().next().context("Kafka described no topic")?;
         let config = described
             .map_err(|code| anyhow!("cannot read the configuration of the topic {topic}: {code}"))?;
@@ -102,7 +119,7 @@ impl ClusterClient {
     /// # Errors
     /// If there is no such topic, or one of its partitions has no leader at the moment.
     pub fn topic_partitions(&self, topic: &str) -> Result<usize> {
-        partitions_of(&self.consumer(NO_GROUP)?, topic)
+        partitions_of(&self.inspector, topic)
     }
 
     /// A writer of this cluster's topics, which keeps records in order, writes none twice, and tries for so long to write each.
@@ -226,7 +243,7 @@ impl ClusterClient {
     /// # Errors
     /// If the cluster does not answer.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<Option<i32>> {
-        let metadata = self.consumer(NO_GROUP)?.fetch_metadata(Some(topic), DEADLINE)?;
+        let metadata = self.inspector.fetch_metadata(Some(topic), DEADLINE)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let leader = partitions.filter(|found| found.id() == partition).map(|found| found.leader()).next();
         Ok(leader.filter(|leader| *leader >= 0))
@@ -237,7 +254,7 @@ impl ClusterClient {
     /// # Errors
     /// If the cluster does not answer.
     pub fn is_in_sync(&self) -> Result<bool> {
-        let metadata = self.consumer(NO_GROUP)?.fetch_metadata(None, Duration::from_secs(5))?;
+        let metadata = self.inspector.fetch_metadata(None, Duration::from_secs(5))?;
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         Ok(partitions.all(|found| found.leader() >= 0 && found.isr().len() == found.replicas().len()))
     }
@@ -247,7 +264,7 @@ impl ClusterClient {
     /// # Errors
     /// If there is no such topic.
     pub fn end_offsets(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
-        ends_of(&self.consumer(NO_GROUP)?, topic)
+        ends_of(&self.inspector, topic)
     }
 
     /// Whether a transaction is open in a partition of the topic, which hides from committed readers what comes after its first
@@ -256,9 +273,10 @@ impl ClusterClient {
     /// # Errors
     /// If there is no such topic.
     pub fn has_open_transaction(&self, topic: &str) -> Result<bool> {
-        let reading_all = [("group.id", NO_GROUP), ("isolation.level", "read_uncommitted")];
-        let reading_all: BaseConsumer =
-            self.config(&reading_all).create().context("cannot create a consumer")?;
+        let reading_all: BaseConsumer = self
+            .config(&[("isolation.level", "read_uncommitted")])
+            .create()
+            .context("cannot create a consumer")?;
         Ok(self.end_offsets(topic)? != ends_of(&reading_all, topic)?)
     }
 
@@ -303,19 +321,12 @@ impl ClusterClient {
 
     /// How many brokers take requests; none if none answers.
     pub(super) fn brokers(&self) -> usize {
-        let consumer = self.consumer(NO_GROUP);
-        let metadata =
-            consumer.and_then(|consumer| Ok(consumer.fetch_metadata(None, Duration::from_millis(500))?));
+        let metadata = self.inspector.fetch_metadata(None, Duration::from_millis(500));
         metadata.map_or(0, |metadata| metadata.brokers().len())
     }
 
     fn config(&self, settings: &[(&str, &str)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap_servers).set("reconnect.backoff.max.ms", "250");
-        for (name, value) in settings {
-            config.set(*name, *value);
-        }
-        config
+        config(&self.bootstrap_servers, settings)
     }
 
     /// A consumer that never joins a group nor commits; its group's name is only asked about.
@@ -331,10 +342,15 @@ impl ClusterClient {
         .create()
         .context("cannot create a consumer")
     }
+}
 
-    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        self.config(&[]).create().context("cannot create an admin client")
+fn config(bootstrap_servers: &str, settings: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap_servers).set("reconnect.backoff.max.ms", "250");
+    for (name, value) in settings {
+        config.set(*name, *value);
     }
+    config
 }
 
 /// The client tries again by itself, as long as the deadline of the caller allows.
@@ -387,7 +403,7 @@ fn admin_options() -> AdminOptions {
 fn check_topic_results(results: Vec<TopicResult>) -> Result<()> {
     results.into_iter().try_for_each(|result| match result {
         Ok(_) => Ok(()),
-        Err((_, code)) => Err(anyhow!("{code}")),
+        Err((name, code)) => Err(anyhow!("{name}: {code}")),
     })
 }
 

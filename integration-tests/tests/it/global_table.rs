@@ -234,7 +234,7 @@ fn the_table_of_a_topic_that_was_made_anew_is_read_anew() -> Result<()> {
     let shop = Shop::new("global-anew")?;
     shop.write_products(0..100, "")?;
     Worker::start(&shop, shop.state_dir.path())?.stop()?;
-    shop.kafka.delete_topic(&shop.products)?;
+    shop.kafka.delete_topics(&[&shop.products])?;
     await_until(DEADLINE, "the topic to be gone", || {
         (!shop.kafka.topics().ok()?.contains(&shop.products)).then_some(())
     })?;

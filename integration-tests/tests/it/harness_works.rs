@@ -51,7 +51,7 @@ fn records_come_back_as_they_were_written() -> Result<()> {
     assert_eq!(config["min.compaction.lag.ms"], "5000");
     assert!(kafka.topics()?.contains(&topic));
 
-    kafka.delete_topic(&topic)?;
+    kafka.delete_topics(&[&topic])?;
     await_until(DEADLINE, "the topic to go", || kafka.topic_partitions(&topic).is_err().then_some(()))
 }
 

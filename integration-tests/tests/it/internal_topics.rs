@@ -76,7 +76,7 @@ fn a_cleanup_policy_that_loses_data_is_refused() -> Result<()> {
     let says = [&*changelog, "cleanup.policy=delete", "needs compact", "kafka-configs --alter"];
     refused(scene.app(scene.count_by_key()?, scene.settings()), ErrorKind::Invalid, &says)?;
 
-    scene.kafka.delete_topic(&changelog)?;
+    scene.kafka.delete_topics(&[&changelog])?;
     scene.kafka.create_topic(&repartition, 2, &[("cleanup.policy", "compact")])?;
     let says = [&*repartition, "cleanup.policy=compact", "needs delete"];
     refused(scene.app(scene.count_by_value()?, scene.settings()), ErrorKind::Invalid, &says)

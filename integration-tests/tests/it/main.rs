@@ -20,6 +20,7 @@ mod prometheus;
 mod queries;
 mod recovery;
 mod reset;
+mod shutdown_application;
 mod standby;
 mod state_directories;
 mod structure;

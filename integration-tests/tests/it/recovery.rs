@@ -365,7 +365,7 @@ fn a_store_that_the_topology_lost_is_an_error() -> Result<()> {
 fn the_state_of_a_changelog_that_was_made_again_is_rebuilt() -> Result<()> {
     let scene = written_state("made-again")?;
     let changelog = scene.internal("counts-changelog");
-    scene.kafka.delete_topic(&changelog)?;
+    scene.kafka.delete_topics(&[&changelog])?;
     await_until(DEADLINE, "the changelog to be gone", || {
         (!scene.kafka.topics().ok()?.contains(&changelog)).then_some(())
     })?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use millstream::kafka::{ClusterAdmin, KafkaAdmin};
+use millstream::kafka::{ClusterAdmin, KafkaAdmin, MemberAssignment};
 use millstream::runtime::RestoreProgress;
 use millstream::{ClientState, Settings, TaskState};
 use millstream_integration_tests::kafka::{NewRecord, ReadRecord, RealKafka, unique_name};
@@ -32,13 +32,14 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(scene: &Scene, taken_ports: &mut Vec<u16>) -> Result<Self> {
+    fn start(scene: &Scene, protocol: &str, taken_ports: &mut Vec<u16>) -> Result<Self> {
         let port = free_port(taken_ports)?;
         taken_ports.push(port);
         let (machine, address) = (tempfile::tempdir()?, format!("127.0.0.1:{port}"));
         let environment = [
             ("MILLSTREAM_NUM_STANDBY_REPLICAS", "1"),
             ("MILLSTREAM_PROCESSING_GUARANTEE", "exactly_once"),
+            ("MILLSTREAM_GROUP_PROTOCOL", protocol),
             ("MILLSTREAM_HTTP_ADDRESS", &*address),
         ];
         let worker = Worker::start_as(scene, machine.path(), 1, "key", &environment)?;
@@ -82,20 +83,44 @@ fn partition_of(task: &Value) -> Option<i32> {
     task["id"].as_str()?.split_once('_')?.1.parse().ok()
 }
 
-/// Waits until all partitions run, each has a standby on an instance that does not run it, and no standby is behind.
-fn await_standbys(instances: &[&Instance]) -> Result<()> {
-    await_until(DEADLINE, "each task to have a standby elsewhere that has caught up", || {
-        let (mut active, mut standby) = (BTreeSet::new(), BTreeSet::new());
+/// Whose each partition is if it is dealt out to so many members in runs: at first those that get one more.
+fn range(members: usize) -> Vec<usize> {
+    let (share, more) = (PARTITIONS as usize / members, PARTITIONS as usize % members);
+    (0..members).flat_map(|place| vec![place; share + usize::from(place < more)]).collect()
+}
+
+/// The partitions of each member of a group, by which it is known here; and those of others that it gets if one of these ends.
+fn heirs(admin: &KafkaAdmin, group: &str) -> Option<BTreeMap<BTreeSet<i32>, BTreeSet<i32>>> {
+    let mut members = admin.group_assignment(group).ok()??.members;
+    members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
+    let of_member = |member: MemberAssignment| member.partitions.into_iter().map(|(_, partition)| partition);
+    let members: Vec<BTreeSet<i32>> = members.into_iter().map(|member| of_member(member).collect()).collect();
+    let mut heirs: BTreeMap<_, _> =
+        members.iter().map(|partitions| (partitions.clone(), BTreeSet::new())).collect();
+    for gone in &members {
+        let left: Vec<&BTreeSet<i32>> = members.iter().filter(|member| *member != gone).collect();
+        let places = range(left.len());
+        for partition in gone {
+            heirs.get_mut(left[places[*partition as usize]])?.insert(*partition);
+        }
+    }
+    Some(heirs)
+}
+
+/// Waits until all partitions run, each has a standby where it will go on if its instance ends, and no standby is behind.
+fn await_standbys(scene: &Scene, instances: &[&Instance]) -> Result<()> {
+    let admin = KafkaAdmin::new(&Settings::new(scene.kafka.bootstrap_servers()), "standby-test")?;
+    let what = "each task to have a standby, which has caught up, where it will go on";
+    await_until(DEADLINE, what, || {
+        let heirs = heirs(&admin, &scene.application_id)?;
         for instance in instances {
             let (running, copies) = (instance.active().ok()?, instance.standbys().ok()?);
-            if copies.iter().any(|(partition, lag)| *lag > 0 || running.contains(partition)) {
+            let expected = heirs.get(&running)?;
+            if copies.values().any(|lag| *lag > 0) || !copies.keys().eq(expected) {
                 return None;
             }
-            active.extend(running);
-            standby.extend(copies.into_keys());
         }
-        let all: BTreeSet<i32> = (0..PARTITIONS).collect();
-        (active == all && standby == all).then_some(())
+        Some(())
     })
 }
 
@@ -170,7 +195,8 @@ fn who_reads_what_is_told_under_both_protocols() -> Result<()> {
             for consumer in [&first, &second] {
                 consumer.poll(Duration::from_millis(50));
             }
-            let mut members = admin.group_assignment(&group).ok()??;
+            let group = admin.group_assignment(&group).ok()?.filter(|group| group.is_settled)?;
+            let mut members = group.members;
             members.sort_by(|one, other| one.client_id.cmp(&other.client_id));
             let shares: Vec<usize> = members.iter().map(|member| member.partitions.len()).collect();
             (shares == [2, 2]).then_some(members)
@@ -184,39 +210,45 @@ fn who_reads_what_is_told_under_both_protocols() -> Result<()> {
 
 #[test]
 fn a_killed_instance_is_replaced_where_its_copies_are() -> Result<()> {
-    let scene = Scene::new("standby-killed", PARTITIONS as usize)?;
-    scene.write(orders(0, 30_000))?;
-    let mut ports = Vec::new();
-    let mut start = || Instance::start(&scene, &mut ports);
-    let (mut first, mut second, mut third) = (start()?, start()?, start()?);
-    await_standbys(&[&first, &second, &third])?;
-    for instance in [&first, &second, &third] {
-        await_until(DEADLINE, "the metric to say so", || {
-            let lag = instance.metric("millstream_standby_lag_records").ok()?;
-            (lag == 0.0 && instance.metric("millstream_standby_tasks").ok()? >= 1.0).then_some(())
-        })?;
+    for protocol in ["classic", "consumer"] {
+        let scene = Scene::new(&format!("standby-{protocol}"), PARTITIONS as usize)?;
+        scene.write(orders(0, 30_000))?;
+        let mut ports = Vec::new();
+        let mut start = || Instance::start(&scene, protocol, &mut ports);
+        let (mut first, mut second, mut third) = (start()?, start()?, start()?);
+        await_standbys(&scene, &[&first, &second, &third])?;
+        for instance in [&first, &second, &third] {
+            await_until(DEADLINE, "the metric to say so", || {
+                let lag = instance.metric("millstream_standby_lag_records").ok()?;
+                (lag == 0.0 && instance.metric("millstream_standby_tasks").ok()? >= 1.0).then_some(())
+            })?;
+        }
+
+        let moved = kill_first(&scene, &mut [&mut first, &mut second, &mut third])?;
+        println!("{protocol}, of three: {moved:?}");
+        assert!(
+            moved.len() >= 2 && moved.values().all(|was_here| *was_here),
+            "{protocol}: of three, each task that moved had its standby there: {moved:?}"
+        );
+        let promotions = second.promotions()? + third.promotions()?;
+        assert!(
+            promotions >= moved.len() as u64,
+            "{promotions} promotions, {moved:?} came to their standbys"
+        );
+
+        await_standbys(&scene, &[&second, &third])?;
+        let moved = kill_first(&scene, &mut [&mut second, &mut third])?;
+        println!("{protocol}, of two: {moved:?}");
+        assert!(
+            !moved.is_empty() && moved.values().all(|was_here| *was_here),
+            "{protocol}: of two, each has the other's: {moved:?}"
+        );
+        scene.await_committed(&[&scene.input])?;
+        let input = scene.kafka.read_all(&scene.input)?;
+        assert_eq!(third.worker.counts()?, recount(input.iter().filter_map(ReadRecord::key_text)));
+        third.worker.stop()?;
     }
-
-    let moved = kill_first(&scene, &mut [&mut first, &mut second, &mut third])?;
-    println!("of three: {moved:?}");
-    let promoted = moved.values().filter(|was_here| **was_here).count() as u64;
-    let promotions = second.promotions()? + third.promotions()?;
-    assert!(
-        promotions >= promoted,
-        "{promotions} promotions, {promoted} tasks came to where their standbys were"
-    );
-
-    await_standbys(&[&second, &third])?;
-    let moved = kill_first(&scene, &mut [&mut second, &mut third])?;
-    println!("of two: {moved:?}");
-    assert!(
-        !moved.is_empty() && moved.values().all(|was_here| *was_here),
-        "of two, each has the other's: {moved:?}"
-    );
-    scene.await_committed(&[&scene.input])?;
-    let input = scene.kafka.read_all(&scene.input)?;
-    assert_eq!(third.worker.counts()?, recount(input.iter().filter_map(ReadRecord::key_text)));
-    third.worker.stop()
+    Ok(())
 }
 
 /// The restore stands still in its listener, which runs where restores do.

@@ -11,7 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::client::{client_config, kafka_error, unreachable};
-use super::group_assignment::{self, MemberAssignment};
+use super::group_assignment::{self, GroupAssignment};
 use super::group_members::{self, GroupDescription};
 use super::topic_ids;
 use crate::config::Settings;
@@ -61,11 +61,11 @@ pub trait ClusterAdmin: Send + Sync + 'static {
         Ok(BTreeMap::new())
     }
 
-    /// The members of a consumer group and what each reads; none while that is not settled, and unless implemented.
+    /// The members of a consumer group and what each reads; none if there is no such group, and unless implemented.
     ///
     /// # Errors
     /// If the cluster cannot be asked.
-    fn group_assignment(&self, _group: &str) -> Result<Option<Vec<MemberAssignment>>> {
+    fn group_assignment(&self, _group: &str) -> Result<Option<GroupAssignment>> {
         Ok(None)
     }
 
@@ -226,9 +226,9 @@ impl ClusterAdmin for KafkaAdmin {
             .map_err(|error| self.unreachable("cannot ask the cluster for the ids of topics", error))
     }
 
-    fn group_assignment(&self, group: &str) -> Result<Option<Vec<MemberAssignment>>> {
+    fn group_assignment(&self, group: &str) -> Result<Option<GroupAssignment>> {
         let timeout = self.timeout.min(GROUP_TIMEOUT);
-        let doing = "cannot ask what the members of the group read";
+        let doing = "cannot ask who is in the group";
         group_assignment::ask(self.client.inner(), group, timeout)
             .map_err(|error| unreachable(doing, &self.bootstrap_servers, timeout, error))
     }

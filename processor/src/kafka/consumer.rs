@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +15,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rustc_hash::FxHashMap;
 
-use super::client::{client_config, kafka_error, millis};
+use super::client::{client_config, kafka_error};
 use super::closing::Closing;
 use super::member::{GroupContext, is_incremental};
 use super::message::KafkaMessage;
+use super::own_queue::OwnQueue;
 use crate::clients::{Consumer, Fetched, GroupEvent, PartitionOffset, Traffic};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,14 +28,12 @@ use crate::task::InputMessage;
 
 const RESTORE_PREFIXES: &[&str] = &["consumer.", "restore.consumer."];
 const GLOBAL_PREFIXES: &[&str] = &["consumer.", "global.consumer."];
-/// Messages taken from the client at once.
-const BATCH: usize = 1000;
 /// Fetches after which all partitions are forwarded again: the end of an earlier assignment is asynchronous, takes the forwarding
 /// back, and may come late.
 const FETCHES_PER_FORWARD: u32 = 64;
 
 pub(crate) struct KafkaConsumer {
-    // Declared, and so dropped, before the client: the queue holds a reference to it.
+    // Declared, and so dropped, before the client.
     queue: OwnQueue,
     pub(super) client: Closing<BaseConsumer<GroupContext>>,
     /// Sees open transactions, to find the end of a changelog; only where a store is restored.
@@ -47,7 +45,6 @@ pub(crate) struct KafkaConsumer {
     positions: Vec<Option<Offset>>,
     /// Messages on their way to the sink; kept for its memory.
     batch: Vec<KafkaMessage>,
-    buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
     pub(super) timeout: Duration,
     /// Whether it has an instance id, under which the group expects it back.
     pub(super) is_static: bool,
@@ -108,20 +105,17 @@ impl KafkaConsumer {
         ];
         all_fixed.extend_from_slice(fixed);
         let config = client_config(settings, client_id, prefixes, &all_defaults, &all_fixed);
-        let client: BaseConsumer<GroupContext> = config
+        let mut client: BaseConsumer<GroupContext> = config
             .create_with_context(GroupContext::default())
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
-        // SAFETY: the native client is valid; the queue is destroyed before it by field order.
-        let queue = OwnQueue(unsafe { rdsys::rd_kafka_queue_new(client.client().native_ptr()) });
         Ok(KafkaConsumer {
-            queue,
+            queue: OwnQueue::of(&mut client),
             client: Closing::new(client),
             log: None,
             routes: FxHashMap::default(),
             assigned: Vec::new(),
             positions: Vec::new(),
-            batch: Vec::with_capacity(BATCH),
-            buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]),
+            batch: Vec::new(),
             timeout: settings.request_timeout,
             is_static: false,
             leaves_for_good: false,
@@ -137,7 +131,7 @@ impl KafkaConsumer {
 
     fn forward_all(&self) -> Result<()> {
         for (topic, partition) in &self.assigned {
-            self.forward(topic, *partition, self.queue.0)?;
+            self.forward(topic, *partition, self.queue.native())?;
         }
         Ok(())
     }
@@ -163,6 +157,15 @@ impl KafkaConsumer {
         }
         let sought = self.client.seek_partitions(partition_list(&positions)?, Duration::ZERO);
         sought.map(drop).map_err(|error| kafka_error("cannot resume what is read", error))
+    }
+
+    /// Wakes the client's thread that reads the partition. A seek does that, but not to offset 0, which needs no check: then any question
+    /// to the broker does.
+    fn nudge(&self, (topic, partition): &TopicPartition) {
+        const NUDGE: Duration = Duration::from_millis(50);
+        if let Err(error) = self.client.fetch_watermarks(topic, *partition, NUDGE) {
+            tracing::debug!(%error, topic = %topic, partition, "what is resumed may begin a second late");
+        }
     }
 
     fn known_positions(&self) -> Vec<PartitionOffset> {
@@ -207,19 +210,6 @@ impl KafkaConsumer {
             }
         }
         Ok(())
-    }
-
-    fn consume(&mut self, wait: Duration, most: usize) -> Result<usize> {
-        // SAFETY: the queue is valid and the buffer has room for `most` pointers.
-        let count = unsafe {
-            rdsys::rd_kafka_consume_batch_queue(
-                self.queue.0,
-                millis(wait),
-                self.buffer.as_mut_ptr().cast(),
-                most,
-            )
-        };
-        usize::try_from(count).map_err(|_| Error::fatal("the consumer's queue cannot be read"))
     }
 
     fn route(
@@ -282,7 +272,7 @@ impl Consumer for KafkaConsumer {
         // Before: so that not one record goes to the consumer's own queue. After: because the end of an earlier assignment
         // of the same partition takes the forwarding back.
         for partition in partitions {
-            self.forward(&partition.topic, partition.partition, self.queue.0)?;
+            self.forward(&partition.topic, partition.partition, self.queue.native())?;
         }
         let assigned = if is_incremental(&self.client) {
             self.hold_positions()?;
@@ -338,21 +328,17 @@ impl Consumer for KafkaConsumer {
         wait: Duration,
         mut sink: impl FnMut(usize, Fetched<KafkaMessage>) -> Result<()>,
     ) -> Result<usize> {
-        let mut count = self.consume(Duration::ZERO, BATCH)?;
+        // Owned before the sink runs, so that they are released even if it fails or panics.
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut count = self.queue.take_into(&mut batch)?;
         if count == 0 && !wait.is_zero() {
-            count = self.consume(wait, 1)?;
+            self.queue.wait(wait);
+            count = self.queue.take_into(&mut batch)?;
         }
         self.fetches = (self.fetches + 1) % FETCHES_PER_FORWARD;
         if self.fetches == 0 || count == 0 && !wait.is_zero() {
             self.forward_all()?;
         }
-        // Owned before the sink runs, so that they are released even if it fails or panics.
-        // SAFETY: the call filled the first `count` slots, and each is taken once.
-        let taken = self.buffer[..count]
-            .iter()
-            .filter_map(|slot| unsafe { KafkaMessage::from_raw(slot.assume_init()) });
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.extend(taken);
         let outcome = batch.drain(..).try_for_each(|message| self.route(message, &mut sink));
         self.batch = batch;
         outcome.map(|()| count)
@@ -366,9 +352,13 @@ impl Consumer for KafkaConsumer {
             None => self.client.resume(&list),
             // As in `hold_positions` and `wake`.
             Some(next) => {
-                let next = NativeOffset::Offset(next.get());
-                let seek = || self.client.seek(&partition.0, partition.1, next, Duration::ZERO);
-                seek().and_then(|()| self.client.resume(&list)).and_then(|()| seek())
+                let native = NativeOffset::Offset(next.get());
+                let seek = || self.client.seek(&partition.0, partition.1, native, Duration::ZERO);
+                let resumed = seek().and_then(|()| self.client.resume(&list)).and_then(|()| seek());
+                if next == Offset::new(0) {
+                    self.nudge(partition);
+                }
+                resumed
             }
         };
         done.map_err(|error| kafka_error(format!("cannot pause or resume topic {}", partition.0), error))
@@ -459,15 +449,6 @@ pub(super) fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPart
         })?;
     }
     Ok(list)
-}
-
-struct OwnQueue(*mut rdsys::rd_kafka_queue_t);
-
-impl Drop for OwnQueue {
-    fn drop(&mut self) {
-        // SAFETY: created by `rd_kafka_queue_new` and destroyed once.
-        unsafe { rdsys::rd_kafka_queue_destroy(self.0) }
-    }
 }
 
 #[cfg(test)]

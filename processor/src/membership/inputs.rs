@@ -51,6 +51,12 @@ impl Inputs {
         self.topics.iter().filter(move |(_, input)| is_read(input)).map(|(topic, _)| topic)
     }
 
+    /// How many tasks a sub-topology makes: one for each partition of the topic that has most.
+    pub(super) fn task_count(&self, subtopology: u32) -> i32 {
+        let of_subtopology = self.topics.values().filter(|input| input.subtopology == subtopology);
+        of_subtopology.map(|input| input.partitions).max().unwrap_or(0)
+    }
+
     /// Partitions of the same number go to the same member only where topics have equally many.
     ///
     /// # Errors
@@ -86,6 +92,7 @@ mod tests {
         assert_eq!(inputs.task_of(&("orders".into(), 1))?, task);
         assert_eq!(inputs.topics_of(task).map(|topic| &**topic).collect::<Vec<_>>(), ["orders"]);
         assert!(inputs.task_of(&("returns".into(), 0)).is_err(), "nobody reads it");
+        assert_eq!([0, 1, 2].map(|subtopology| inputs.task_count(subtopology)), [2, 4, 0]);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 mod holdings;
 mod inputs;
 mod member;
+mod range;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,6 +23,7 @@ use holdings::Holdings;
 pub(crate) use holdings::Owned;
 pub(crate) use inputs::Inputs;
 pub(crate) use member::GroupMember;
+pub(crate) use range::Range;
 
 /// A topic in Kafka and a partition of it.
 pub(crate) type TopicPartition = (Arc<str>, i32);

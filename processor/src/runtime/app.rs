@@ -38,6 +38,9 @@ use crate::query::{QueryError, ReadOnlyKeyValueStore, ReadOnlyVersionedStore, St
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic, validate_name};
 
+/// How soon a signal is noticed, and the end of the threads.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
+
 /// An application about to start.
 pub struct AppBuilder {
     application_id: String,
@@ -436,24 +439,32 @@ impl Streams {
         self.http.as_ref().map(HttpServer::address)
     }
 
-    /// Runs until SIGINT or SIGTERM, or until a thread fails; then closes.
+    /// Runs until SIGINT or SIGTERM, or until a thread fails or another instance asks all of them to end; then closes.
     ///
     /// # Errors
     /// The error that ended it, if it did not end as asked.
     pub fn run_until_signal(self) -> Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM])
             .map_err(|error| Error::fatal("cannot listen for signals").with_source(error))?;
-        let ended = |state| matches!(state, ClientState::Error | ClientState::NotRunning);
-        while !self.shared.await_state(Duration::from_millis(100), ended) {
+        while !self.has_ended() {
             if let Some(signal) = signals.pending().next() {
                 info!(signal, "asked to end");
+                self.shared.stop_awaiting_others();
                 break;
             }
+            self.shared.clock.sleep(SIGNAL_INTERVAL);
         }
         self.close()
     }
 
-    /// Ends cleanly: the last records are committed, state is written, the group is left at once.
+    /// Whether no stream thread does anything any more, be it only to stay until other instances have ended.
+    fn has_ended(&self) -> bool {
+        matches!(self.state(), ClientState::Error | ClientState::NotRunning)
+            && self.threads.lock().iter().all(|thread| thread.handle.is_finished())
+    }
+
+    /// Ends cleanly: the last records are committed, state is written, the group is left at once. An instance that asked all others to end
+    /// ([`ThreadFailureResponse::ShutdownApplication`]) waits until they have.
     ///
     /// # Errors
     /// The error of the first thread that failed, now or before.

@@ -10,7 +10,9 @@ use tracing::{error, warn};
 
 use super::roster::ThreadPlace;
 use super::shared::Shared;
+use super::shutdown_request::ShutdownRequest;
 use super::state::ThreadState;
+use super::state_updater::group_view;
 use super::thread::StreamThread;
 use crate::clients::Clients;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +20,23 @@ use crate::error::{Error, ErrorKind, Result};
 /// A pause before a thread begins anew, so that what fails at once does not keep the brokers busy.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What becomes of an instance one of whose threads has failed (Kafka Streams' `StreamThreadExceptionResponse`, KIP-671).
+/// What becomes of an application one of whose threads has failed (Kafka Streams' `StreamThreadExceptionResponse`, KIP-671).
+///
+/// ```
+/// use millstream_processor::runtime::ThreadFailureResponse;
+/// use millstream_processor::{Error, ErrorKind};
+///
+/// /// A record that one instance cannot process, no other can: they would fail at it one after the other.
+/// fn response_to(failure: &Error) -> ThreadFailureResponse {
+///     match failure.kind() {
+///         ErrorKind::Record => ThreadFailureResponse::ShutdownApplication,
+///         _ => ThreadFailureResponse::ShutdownClient,
+///     }
+/// }
+///
+/// let failure = Error::new(ErrorKind::Record, "order 7 has no customer");
+/// assert_eq!(response_to(&failure), ThreadFailureResponse::ShutdownApplication);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ThreadFailureResponse {
     /// The thread begins anew, with new clients, and reads again what was not committed. A failure that a record causes comes again with it.
@@ -28,49 +46,101 @@ pub enum ThreadFailureResponse {
     #[default]
     #[doc(alias = "SHUTDOWN_CLIENT")]
     ShutdownClient,
+    /// All instances of the application close and go to the state `Error`, each with an error that names the process that asked, and nobody
+    /// takes the tasks of the thread that failed. Others notice within seconds; this instance stays in the group until they have left it,
+    /// for three session timeouts and no less than 30 seconds at most, or until a signal ends
+    /// [`Streams::run_until_signal`](crate::Streams::run_until_signal). One that is started meanwhile ends in the same way.
+    ///
+    /// On a cluster that does not tell who is in a group, such as the embedded Kafka, this is [`ThreadFailureResponse::ShutdownClient`].
+    #[doc(alias = "SHUTDOWN_APPLICATION")]
+    ShutdownApplication,
 }
 
 /// Asked about each failure of a stream thread.
 pub(crate) type ThreadFailureHandler = Arc<dyn Fn(&Error) -> ThreadFailureResponse + Send + Sync>;
 
+/// What becomes of a thread that could not go on, once it is closed.
+enum Fate<C: Clients> {
+    /// It was to end in any case.
+    Ends,
+    BeginsAnew,
+    /// Its instance ends with it, and may have asked all others to.
+    Fails(Option<ShutdownRequest<C::Consumer>>),
+}
+
 /// The body of a stream thread.
 pub(crate) fn run<C: Clients>(clients: &C, shared: &Arc<Shared>, place: &Arc<ThreadPlace>) {
-    let name = place.name();
     if !shared.await_global_tables() {
         return shared.thread_is(place, ThreadState::Ended);
     }
     loop {
-        let outcome = catch_unwind(AssertUnwindSafe(|| live(clients, Arc::clone(shared), Arc::clone(place))));
-        let failure = match outcome {
-            Ok(Ok(())) => return shared.thread_is(place, ThreadState::Ended),
-            Ok(Err(failure)) => failure,
-            Err(panic) => Error::fatal(format!("panicked: {}", panic_message(&*panic))),
-        };
-        let is_lost = failure.kind() == ErrorKind::Migrated;
-        if shared.must_end(place) && is_lost {
-            warn!(thread = %name, error = %failure, "ends without its last commit; its records will be processed again");
-            return shared.thread_is(place, ThreadState::Ended);
+        match live(clients, shared, place) {
+            Ok(()) | Err(Fate::Ends) => return shared.thread_is(place, ThreadState::Ended),
+            Err(Fate::Fails(request)) => {
+                shared.thread_is(place, ThreadState::Failed);
+                if request.is_some_and(|request| !request.await_others()) {
+                    warn!(thread = %place.name(), "some instances may not have ended; they are waited for no longer");
+                }
+                return;
+            }
+            Err(Fate::BeginsAnew) => {
+                shared.thread_restarts(place);
+                shared.clock.sleep(PAUSE);
+            }
         }
-        if shared.must_end(place)
-            || !is_lost && shared.response_to(&failure) == ThreadFailureResponse::ShutdownClient
-        {
-            return shared.thread_failed(place, failure);
-        }
-        if is_lost {
-            warn!(thread = %name, error = %failure, "lost its tasks or its producer, and begins anew");
-        } else {
-            error!(thread = %name, error = %failure, kind = ?failure.kind(), "failed, and is replaced");
-        }
-        shared.thread_restarts(place);
-        shared.clock.sleep(PAUSE);
     }
 }
 
-fn live<C: Clients>(clients: &C, shared: Arc<Shared>, place: Arc<ThreadPlace>) -> Result<()> {
-    let mut thread = StreamThread::create(clients, shared, place)?;
-    let ran = thread.run();
-    let closed = thread.close(ran.is_ok());
-    ran.and(closed)
+/// From the first call to the brokers to the last one. What follows from a failure is decided before the thread gives its tasks up.
+fn live<C: Clients>(clients: &C, shared: &Arc<Shared>, place: &Arc<ThreadPlace>) -> Result<(), Fate<C>> {
+    let fate_of = |failure| Fate::of(clients, shared, place, failure);
+    let create = || StreamThread::create(clients, Arc::clone(shared), Arc::clone(place));
+    let mut thread = caught(create).map_err(fate_of)?;
+    let ran = caught(|| thread.run()).map_err(fate_of);
+    let closed = caught(|| thread.close(ran.is_ok()));
+    ran.and_then(|()| closed.map_err(fate_of))
+}
+
+impl<C: Clients> Fate<C> {
+    fn of(clients: &C, shared: &Arc<Shared>, place: &ThreadPlace, failure: Error) -> Self {
+        let thread = place.name();
+        let is_lost = failure.kind() == ErrorKind::Migrated;
+        let response = match (is_lost, shared.must_end(place)) {
+            (true, true) => {
+                warn!(%thread, error = %failure, "ends without its last commit; its records will be processed again");
+                return Fate::Ends;
+            }
+            (true, false) => {
+                warn!(%thread, error = %failure, "lost its tasks or its producer, and begins anew");
+                return Fate::BeginsAnew;
+            }
+            (false, true) => ThreadFailureResponse::ShutdownClient,
+            (false, false) => shared.response_to(&failure),
+        };
+        match response {
+            ThreadFailureResponse::ReplaceThread => {
+                error!(%thread, error = %failure, kind = ?failure.kind(), "failed, and is replaced");
+                Fate::BeginsAnew
+            }
+            ThreadFailureResponse::ShutdownClient => {
+                shared.thread_fails(place, failure);
+                Fate::Fails(None)
+            }
+            ThreadFailureResponse::ShutdownApplication => {
+                let (process, application) = (shared.process_id(), &shared.application_id);
+                let message =
+                    format!("process {process}, this one, asked all instances of {application} to end");
+                shared.thread_fails(place, Error::new(failure.kind(), message).with_source(failure));
+                Fate::Fails(ShutdownRequest::make(clients, shared, group_view(shared)))
+            }
+        }
+    }
+}
+
+/// A panic is a failure, too.
+fn caught<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(Error::fatal(format!("panicked: {}", panic_message(&*panic)))))
 }
 
 /// What a panic says.

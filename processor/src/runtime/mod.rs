@@ -11,6 +11,7 @@ mod pending;
 mod purge;
 mod roster;
 mod shared;
+mod shutdown_request;
 mod snapshot;
 mod state;
 mod state_updater;
@@ -24,10 +25,12 @@ pub(crate) use roster::ThreadPlace;
 pub(crate) use shared::Shared;
 #[cfg(test)]
 pub(crate) use shared::{ApplicationTopics, SharedParts};
+#[cfg(test)]
+pub(crate) use shutdown_request::ShutdownRequest;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};
 pub use state::{ClientState, ThreadState};
 #[cfg(test)]
-pub(crate) use state_updater::{GroupView, UpdaterLoop, active_tasks, standbys_of};
+pub(crate) use state_updater::{GroupView, Placement, UpdaterLoop};
 pub use state_updater::{RestoreListener, RestoreProgress, UpdaterSnapshot};
 #[cfg(test)]
 pub(crate) use thread::StreamThread;

@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     process_id: ProcessId,
     pub(crate) threads: Roster,
     stopping: AtomicBool,
+    awaits_others: AtomicBool,
     states: Mutex<States>,
     state_changed: Condvar,
     state_listener: Option<StateListener>,
@@ -119,6 +120,7 @@ impl Shared {
             failure_handler: parts.failure_handler,
             process_id: parts.process_id,
             stopping: AtomicBool::new(false),
+            awaits_others: AtomicBool::new(true),
             states: Mutex::new(States {
                 client: ClientState::Created,
                 has_global_tables: topology.global_stores.is_empty(),
@@ -277,18 +279,41 @@ impl Shared {
         self.thread_is(thread, ThreadState::Rebalancing);
     }
 
-    /// A thread's last word. The first error is the application's.
-    pub(crate) fn thread_failed(&self, thread: &ThreadPlace, failure: Error) {
+    /// A thread has failed, and what it has open is yet to be closed; the other threads end, too.
+    pub(crate) fn thread_fails(&self, thread: &ThreadPlace, failure: Error) {
         error!(thread = %thread.name(), error = %failure, kind = ?failure.kind(), "a stream thread failed; the application stops");
+        self.end_with(failure);
+    }
+
+    /// Another instance asks all of them to end.
+    pub(crate) fn shutdown_requested_by(&self, process: &str) {
+        let application = &self.application_id;
+        error!(%application, process, "a process asks all instances to end; this one stops");
+        self.end_with(Error::fatal(format!(
+            "process {process} asked all instances of {application} to end: its own error says why"
+        )));
+        self.move_to(ClientState::Error);
+    }
+
+    /// Asks the threads to end. Of several errors the first one is the application's.
+    fn end_with(&self, failure: Error) {
         self.states.lock().error.get_or_insert(failure);
-        self.thread_is(thread, ThreadState::Failed);
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a thread that waits for other instances to end is to wait on.
+    pub(crate) fn awaits_others(&self) -> bool {
+        self.awaits_others.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop_awaiting_others(&self) {
+        self.awaits_others.store(false, Ordering::Relaxed);
     }
 
     /// The state updater's last word: without it no task can be taken.
     pub(crate) fn state_updater_failed(&self, failure: Error) {
         error!(error = %failure, "the state updater failed; the application stops");
-        self.states.lock().error.get_or_insert(failure);
-        self.stopping.store(true, Ordering::Relaxed);
+        self.end_with(failure);
         self.move_to(ClientState::Error);
     }
 
@@ -310,8 +335,7 @@ impl Shared {
     /// The thread of the global tables has failed, which nothing can replace: the application stops.
     pub(crate) fn global_tables_failed(&self, failure: Error) {
         error!(application = %self.application_id, error = %failure, kind = ?failure.kind(), "the thread of the global tables failed; the application stops");
-        self.states.lock().error.get_or_insert(failure);
-        self.stopping.store(true, Ordering::Relaxed);
+        self.end_with(failure);
         self.move_to(ClientState::Error);
     }
 

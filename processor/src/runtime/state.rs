@@ -30,7 +30,7 @@ pub enum ClientState {
     PendingShutdown,
     /// Closed.
     NotRunning,
-    /// A thread failed and the instance has stopped. The error is what [`Streams::close`](crate::Streams::close) returns.
+    /// A thread failed, or another instance asked all of them to end, and the instance has stopped. The error is what [`Streams::close`](crate::Streams::close) returns.
     Error,
 }
 

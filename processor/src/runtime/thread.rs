@@ -24,7 +24,7 @@ use crate::membership::{GroupMember, Membership};
 use crate::query::{StoreOwner, StoreStatus};
 use crate::task::{BURST, PartitionQueue, Task, TaskSite, TaskState};
 
-/// Longest wait for records; bounds how late a rebalance or a request to end is noticed.
+/// Longest wait for records; bounds how late a request to end is noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// Longest wait for records while stores are restored; bounds how late a complete task begins.
 const RESTORE_POLL: Duration = Duration::from_millis(5);
@@ -232,6 +232,7 @@ impl<C: Clients> StreamThread<C> {
             }
         }
         self.restores.insert(id, restored.restores);
+        tracing::debug!(thread = %self.place.name(), task = %id, "its stores are here: the task begins");
         self.tasks.push(task);
         self.run_task(self.tasks.len() - 1)
     }

@@ -150,6 +150,21 @@ impl Run {
         self.entries.push(RowPlace::of(&mut self.bytes, key, row));
     }
 
+    /// Whether every row is found by its key: one that was appended is not.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.index.len() == self.entries.len()
+    }
+
+    /// The same rows, each found by its key.
+    pub(crate) fn indexed(self) -> Self {
+        if self.is_indexed() {
+            return self;
+        }
+        let with_hash = |place: &u32| (hash_of(self.key(*place)), self.entries[*place as usize]);
+        let rows: Vec<_> = self.sorted().iter().map(with_hash).collect();
+        Self::of_rows(self.bytes, rows.into_iter())
+    }
+
     fn push(&mut self, hash: u64, key: &[u8], row: Option<&[u8]>) {
         let place = RowPlace::of(&mut self.bytes, key, row);
         self.insert(hash, place);
@@ -307,6 +322,21 @@ mod tests {
             let run = run(&puts);
             let model: BTreeMap<_, _> = puts.iter().cloned().collect();
             for key in model.keys().chain([&prefix]) {
+                let found = run.get(hash_of(key), key).map(|row| row.map(<[u8]>::to_vec));
+                prop_assert_eq!(found, model.get(key).cloned());
+            }
+            prop_assert_eq!(contents(&run), model.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn rows_that_were_appended_are_found_once_they_are_indexed(before in puts(), appended in puts()) {
+            let mut run = run(&before);
+            appended.iter().for_each(|(key, row)| run.append(key, row.as_deref()));
+            prop_assert_eq!(run.is_indexed(), appended.is_empty());
+            let run = run.indexed();
+            prop_assert!(run.is_indexed());
+            let model: BTreeMap<_, _> = before.iter().chain(&appended).cloned().collect();
+            for key in model.keys() {
                 let found = run.get(hash_of(key), key).map(|row| row.map(<[u8]>::to_vec));
                 prop_assert_eq!(found, model.get(key).cloned());
             }

@@ -87,6 +87,21 @@ fn a_pause_does_not_outlive_the_assignment() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn who_waits_for_records_is_woken_by_the_group() -> Result<()> {
+    let kafka = EmbeddedKafka::start(1)?;
+    kafka.create_topic(TOPIC, 1)?;
+    let mut consumer = KafkaConsumer::in_group(&kafka.settings(), "shop", "first", None)?;
+    consumer.subscribe(&[TOPIC])?;
+    let clock = SystemClock::shared();
+    let start = clock.monotonic();
+    while consumer.poll_group()?.is_none() {
+        assert!(clock.monotonic() < start + DEADLINE / 2, "it slept through what the group decided");
+        consumer.fetch(DEADLINE, |_, _| Ok(()))?;
+    }
+    Ok(())
+}
+
 /// A member of a group to which partitions come one by one, and all it has read.
 struct Member {
     consumer: KafkaConsumer,

@@ -13,9 +13,11 @@
 //!   cancel(ticket) ──────── Cancel ──────────>   closed as they are
 //! ```
 //! Nothing here knows which tasks are to run: the group decides that, and the stream threads carry it out. Where standbys belong,
-//! each instance works out for itself from a look at the group (`placement`).
+//! each instance works out for itself from a look at the group (`placement`). The same look shows whether an instance asks all of them to end
+//! (`runtime::shutdown_request`).
 
 mod decide;
+mod group_watch;
 mod placement;
 mod progress;
 mod reader;
@@ -25,13 +27,12 @@ mod task;
 mod worker;
 
 pub(in crate::runtime) use decide::{RestoreDecision, decide};
-pub(crate) use placement::client_id;
+pub(crate) use group_watch::{GroupView, group_view};
 #[cfg(test)]
-pub(crate) use placement::{active_tasks, standbys_of};
+pub(crate) use placement::Placement;
+pub(crate) use placement::client_id;
 pub use progress::{RestoreListener, RestoreProgress, UpdaterSnapshot};
 pub(crate) use requests::{RestoreDesk, Restored, StateUpdater, Ticket};
-#[cfg(test)]
-pub(crate) use standbys::GroupView;
 #[cfg(test)]
 pub(crate) use worker::UpdaterLoop;
 pub(crate) use worker::run;

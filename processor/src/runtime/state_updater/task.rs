@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{DormantStores, Offset, StoreIndex, TaskId};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::decide::{RebuildReason, RestoreDecision, decide};
 use super::progress::RestoreProgress;
@@ -194,6 +194,7 @@ impl TaskInCare {
     fn tell_begun(&self, changelogs: &[Followed], shared: &Shared) {
         for Followed { topic, progress, .. } in changelogs {
             let RestoreProgress { store, from, end, .. } = progress;
+            debug!(task = %self.id, %store, %topic, %from, %end, "planned");
             if self.is_standby() {
                 info!(task = %self.id, %store, %topic, %from, %end, "following, as a standby");
             } else if !progress.was_complete() {
@@ -286,11 +287,12 @@ impl TaskInCare {
         let Stage::Following(mut stores, changelogs) = self.stage else {
             return Some((order, Err(Error::fatal("the restore ended before it began").in_task(self.id))));
         };
-        let flushed = flush(&mut stores, &changelogs).map_err(|error| error.in_task(self.id));
+        let ready = changelogs.iter().try_for_each(|followed| stores.make_ready(followed.store));
+        let ready = ready.map_err(|error| Error::from(error).in_task(self.id));
         let reached = changelogs.iter().map(|followed| (followed.store, followed.progress.next)).collect();
         let restores = changelogs.into_iter().map(|followed| followed.progress);
         let restores = restores.filter(|progress| !progress.was_complete()).collect();
-        Some((order, flushed.map(|()| Restored { stores, reached, restores })))
+        Some((order, ready.map(|()| Restored { stores, reached, restores })))
     }
 
     /// Ends it for good. A standby has nobody to be told.

@@ -9,15 +9,17 @@ use std::time::Duration;
 use millstream_state_stores::TaskId;
 use tracing::{info, warn};
 
+use super::group_watch::{GroupView, GroupWatch, group_view};
 use super::progress::UpdaterSnapshot;
 use super::reader::{ChangelogReader, Wanted};
 use super::requests::{Order, Reply, Request, Restored, Ticket};
-use super::standbys::{GroupView, Standbys};
+use super::standbys::Standbys;
 use super::task::{PAUSE, TaskInCare};
 use crate::clients::Clients;
 use crate::error::{Error, Result};
 use crate::runtime::Shared;
 use crate::runtime::life::panic_message;
+use crate::runtime::shutdown_request::process_that_asks;
 
 /// Longest wait for the records of a restore; bounds how long its neighbours wait for their turn.
 const RESTORE_WAIT: Duration = Duration::from_millis(10);
@@ -32,9 +34,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The body of the state updater's thread. A panic is the application's failure.
 pub(crate) fn run<C: Clients>(clients: C, shared: &Arc<Shared>) {
-    let (admin, application_id) = (Arc::clone(&shared.admin), Arc::clone(&shared.application_id));
-    let group = Box::new(move || admin.group_assignment(&application_id));
-    let body = || UpdaterLoop::new(clients, group, Arc::clone(shared)).run();
+    let body = || UpdaterLoop::new(clients, group_view(shared), Arc::clone(shared)).run();
     let outcome = catch_unwind(AssertUnwindSafe(body));
     if let Err(panic) = outcome {
         shared.state_updater_failed(Error::fatal(format!(
@@ -52,7 +52,10 @@ pub(crate) struct UpdaterLoop<C: Clients> {
     is_astray: bool,
     /// Whether the reader reads for stream threads that wait; else for standbys.
     is_restoring: bool,
+    group: GroupWatch,
     standbys: Standbys,
+    /// Whether the group was seen when standbys could not be placed, because somebody waited.
+    is_unplaced: bool,
     clients: C,
     shared: Arc<Shared>,
     requests: Receiver<Request>,
@@ -75,7 +78,9 @@ impl<C: Clients> UpdaterLoop<C> {
             )),
             is_astray: false,
             is_restoring: false,
-            standbys: Standbys::new(group),
+            group: GroupWatch::new(group, now),
+            standbys: Standbys::default(),
+            is_unplaced: false,
             clients,
             requests: shared.state_updater.take_inbox().expect("an instance has one state updater"),
             shared,
@@ -108,7 +113,9 @@ impl<C: Clients> UpdaterLoop<C> {
     pub(crate) fn turn(&mut self) -> bool {
         let now = self.shared.clock.monotonic();
         let asked = self.take_requests();
-        self.place_standbys(now);
+        if !self.follow_group(now) {
+            return false;
+        }
         let prepared = self.prepare();
         let answered = self.hand_back();
         let read = self.read();
@@ -132,11 +139,13 @@ impl<C: Clients> UpdaterLoop<C> {
         match request {
             Request::Restore(order, id) => self.take_order(id, order, now),
             Request::Cancel(ticket) => self.cancel(ticket),
-            Request::Rebalanced => self.standbys.rebalanced(now),
+            Request::Rebalanced => self.group.look_now(now),
         }
     }
 
     fn take_order(&mut self, id: TaskId, order: Order, now: Duration) {
+        // Before it is answered: what made an instance ask all of them to end must not go on here.
+        self.group.look_now(now);
         self.is_astray = true;
         self.standbys.is_active(id);
         match self.tasks.get_mut(&id) {
@@ -161,22 +170,43 @@ impl<C: Clients> UpdaterLoop<C> {
         }
     }
 
-    /// Begins and ends standbys as the group has it. Not while somebody waits: who is asked may take his time to answer.
-    fn place_standbys(&mut self, now: Duration) {
-        if self.tasks.values().any(|task| !task.is_standby()) {
-            return;
+    /// Looks at the group if it is time. False if all instances are asked to end: then nothing is handed out any more.
+    ///
+    /// Standbys begin and end as the group has it, but not while somebody waits, who is to have all of this thread's time. Afterwards it is
+    /// looked at anew: what has been handed out meanwhile is active here.
+    fn follow_group(&mut self, now: Duration) -> bool {
+        let may_place = self.tasks.values().all(TaskInCare::is_standby);
+        if may_place && std::mem::take(&mut self.is_unplaced) {
+            self.group.look_now(now);
         }
-        if self.standbys.look_if_due(&self.shared, now) {
-            let given_up: Vec<TaskId> =
-                self.tasks.keys().copied().filter(|id| !self.standbys.keeps(*id)).collect();
-            for task in given_up.iter().filter_map(|id| self.tasks.remove(id)) {
-                info!(task = %task.id(), "the standby moves to another instance");
-                self.is_astray = true;
-                task.close();
+        if let Some(group) = self.group.look_if_due(now) {
+            if let Some(process) = process_that_asks(&self.shared.application_id, &group.members) {
+                self.shared.shutdown_requested_by(process);
+                return false;
+            }
+            if !may_place {
+                self.is_unplaced = true;
+            } else if self.standbys.place(&self.shared, &group) {
+                self.give_up_standbys();
+            } else {
+                self.group.look_again(now);
             }
         }
-        for id in self.standbys.due(now) {
-            self.tasks.entry(id).or_insert_with(|| TaskInCare::standby(id, now));
+        if may_place {
+            for id in self.standbys.due(now) {
+                self.tasks.entry(id).or_insert_with(|| TaskInCare::standby(id, now));
+            }
+        }
+        true
+    }
+
+    fn give_up_standbys(&mut self) {
+        let given_up: Vec<TaskId> =
+            self.tasks.keys().copied().filter(|id| !self.standbys.keeps(*id)).collect();
+        for task in given_up.iter().filter_map(|id| self.tasks.remove(id)) {
+            info!(task = %task.id(), "the standby moves to another instance");
+            self.is_astray = true;
+            task.close();
         }
     }
 

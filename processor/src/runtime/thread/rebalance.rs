@@ -7,7 +7,7 @@ use std::sync::Arc;
 #[cfg(test)]
 use millstream_state_stores::StoreReader;
 use millstream_state_stores::TaskId;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::StreamThread;
 use crate::clients::{Clients, Consumer, PartitionOffset, Producer};
@@ -27,9 +27,11 @@ impl<C: Clients> StreamThread<C> {
             match decision {
                 Decision::Suspend(tasks) => self.suspend(&tasks)?,
                 Decision::Lose(tasks) => self.lose(&tasks)?,
-                Decision::Own(owned) => self.own(owned)?,
+                Decision::Own(owned) => {
+                    self.own(owned)?;
+                    self.desk.rebalanced();
+                }
             }
-            self.desk.rebalanced();
         }
         Ok(())
     }
@@ -55,7 +57,9 @@ impl<C: Clients> StreamThread<C> {
             self.shared.stores.remove_task(self.store_owner, task.id);
             task.is_suspended = true;
         }
+        debug!(thread = %self.place.name(), committed, "suspended");
         self.membership.given_up(&mut self.consumer)?;
+        debug!(thread = %self.place.name(), "partitions are given up");
         self.route();
         if committed { Ok(()) } else { self.read_again() }
     }
@@ -102,10 +106,13 @@ impl<C: Clients> StreamThread<C> {
         let starts = shared.patiently(GIVE_UP_AFTER, || {
             self.membership.starts(&self.consumer, known.clone(), |topic| shared.reset_of(topic))
         })?;
+        debug!(thread = %self.place.name(), "knows where to go on");
         // Before anything is opened: both refuse while a reset goes on, which removes state, and after one, if this instance does not
         // know of it.
         shared.check_changelogs()?;
+        debug!(thread = %self.place.name(), "changelogs are checked");
         self.membership.taken(&mut self.consumer, &starts)?;
+        debug!(thread = %self.place.name(), "partitions are taken");
         for index in stay {
             self.tasks[index].become_state(TaskState::Restoring)?;
             self.run_task(index)?;

@@ -9,7 +9,7 @@ use super::machine::{Instance, Machine, Surroundings};
 use super::program::{APPLICATION, Kind, Recount, text};
 use super::world::World;
 use crate::query::StoreView;
-use crate::runtime::{RestoreProgress, active_tasks, standbys_of};
+use crate::runtime::{Placement, RestoreProgress};
 
 /// Rows by key.
 type Rows = BTreeMap<Vec<u8>, (i64, Vec<u8>)>;
@@ -111,18 +111,20 @@ pub(super) fn all_stores_readable(world: &World) -> bool {
 /// Each instance follows the standbys that are its own to the ends of their changelogs, and nobody waits for stores.
 pub(super) fn standbys_in_place(world: &World) -> bool {
     let around = &world.around;
-    let Some(members) = around.cluster.borrow().group.describe() else { return false };
+    let group = around.cluster.borrow().group.describe();
     let is_stateful = |task| stateful_tasks(around).any(|stateful| stateful == task);
-    world.machines.iter().all(|machine| {
-        let Some(instance) = &machine.instance else { return false };
-        let active = active_tasks(APPLICATION, &instance.shared.inputs, &members);
-        let expected = standbys_of(&machine.name, &active, around.scenario.standby_replicas, is_stateful);
-        let snapshot = instance.shared.state_updater.snapshot();
-        let mut followed = snapshot.standbys.values().flatten();
-        snapshot.restoring.is_empty()
-            && snapshot.standbys.keys().copied().eq(expected)
-            && followed.all(RestoreProgress::is_complete)
-    })
+    group.is_settled
+        && world.machines.iter().all(|machine| {
+            let Some(instance) = &machine.instance else { return false };
+            let protocol = instance.shared.settings.group_protocol;
+            let placement = Placement::of(APPLICATION, protocol, &instance.shared.inputs, &group.members);
+            let expected = placement.standbys(&machine.name, around.scenario.standby_replicas, is_stateful);
+            let snapshot = instance.shared.state_updater.snapshot();
+            let mut followed = snapshot.standbys.values().flatten();
+            snapshot.restoring.is_empty()
+                && snapshot.standbys.keys().copied().eq(expected)
+                && followed.all(RestoreProgress::is_complete)
+        })
 }
 
 /// At rest: every task with state has the standbys that were asked for, as far as there are instances, and none where it runs.

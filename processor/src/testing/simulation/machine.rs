@@ -37,7 +37,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn clients(&self, process: &Arc<Process>) -> SimulatedClients {
+    pub(super) fn clients(&self, process: &Arc<Process>) -> SimulatedClients {
         SimulatedClients::new(&self.cluster, process, &self.clock, &self.scenario)
     }
 }
@@ -230,11 +230,8 @@ impl Instance {
     /// One round, and the end of the thread if it fails, as in `runtime::life`.
     fn round(&mut self, worker: usize, mut thread: SimulatedThread, fate: &Fate) -> Result<()> {
         let busy = self.workers[worker].is_busy;
-        let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| thread.round(busy))) else {
-            drop(thread);
-            return Err(Error::fatal("panicked"));
-        };
-        match outcome {
+        let outcome = catch_unwind(AssertUnwindSafe(|| thread.round(busy)));
+        match outcome.unwrap_or_else(|_panic| Err(Error::fatal("panicked"))) {
             Ok(is_busy) => {
                 let worker = &mut self.workers[worker];
                 (worker.thread, worker.is_busy) = (Some(thread), is_busy);

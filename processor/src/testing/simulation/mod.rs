@@ -15,5 +15,6 @@ mod process;
 mod processors;
 mod program;
 mod scenario;
+mod shutdown;
 mod tests;
 mod world;

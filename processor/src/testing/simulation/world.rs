@@ -52,7 +52,7 @@ impl World {
         Ok(Passed { faults: fate.struck(), turns: world.turns, trace: fate.trace() })
     }
 
-    fn new(scenario: Scenario, fate: &Arc<Fate>) -> Result<Self, Error> {
+    pub(super) fn new(scenario: Scenario, fate: &Arc<Fate>) -> Result<Self, Error> {
         let clock = Arc::new(SimulatedClock::default());
         let program = Rc::new(scenario.program);
         let cluster =
@@ -89,7 +89,7 @@ impl World {
         invariants::check_closed(self)
     }
 
-    fn step(&mut self) -> Result<(), String> {
+    pub(super) fn step(&mut self) -> Result<(), String> {
         let fate = Arc::clone(&self.around.fate);
         self.around.clock.advance(i64::try_from(fate.below(5)).unwrap_or(0));
         if fate.one_in(4) {
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Looks at what a turn has done, and at the rules.
-    fn after(&mut self, machine: usize, turn: Turn) -> Result<(), String> {
+    pub(super) fn after(&mut self, machine: usize, turn: Turn) -> Result<(), String> {
         match turn {
             Turn::GoesOn => {}
             Turn::Crashed => self.machines[machine].crash(),
@@ -197,7 +197,7 @@ impl World {
     }
 
     /// Without faults, and with all machines, the program does what is left to do.
-    fn come_to_rest(&mut self) -> Result<(), String> {
+    pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
         self.around.fate.note(|| "-- no more faults".to_string());
         self.around.fate.relent();
         self.write_input(self.around.scenario.inputs);

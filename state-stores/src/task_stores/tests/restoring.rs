@@ -100,6 +100,92 @@ fn a_restore_that_is_interrupted_by_a_close_keeps_what_it_has() {
     assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 3)]);
 }
 
+#[test]
+fn what_was_not_flushed_wakes_in_memory_and_waits_for_a_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let values = [3_i64, 4, 5].map(i64::to_be_bytes);
+    let row_of = |key, value: Option<usize>| RestoreRow {
+        key,
+        value: value.map(|at| &values[at][..]),
+        timestamp: at(5),
+    };
+    let mut copy = open_dormant(&directory, &[Arc::new(stock_builder())]).unwrap();
+    copy.restore(
+        STOCK.index(),
+        [row_of(b"apples", Some(0)), row_of(b"pears", Some(1))].into_iter(),
+        Offset::new(2),
+    )
+    .unwrap();
+    copy.flush(STOCK.index()).unwrap();
+    copy.restore(
+        STOCK.index(),
+        [row_of(b"apples", Some(2)), row_of(b"pears", None)].into_iter(),
+        Offset::new(4),
+    )
+    .unwrap();
+    copy.make_ready(STOCK.index()).unwrap();
+    assert_eq!(copy.stored_offset(STOCK.index()), Some(Offset::new(2)), "it is handed over in memory");
+
+    let mut stores = copy.wake(TaskStoresOptions::default());
+    let stock: Stock = stores.key_value("stock").unwrap();
+    assert_eq!((stock.get(&text("apples")).unwrap(), stock.get(&text("pears")).unwrap()), (row(5, 5), None));
+    assert_eq!(contents(&stock), [(text("apples"), 5)]);
+    let reader = stores.reader("stock").unwrap();
+    assert_eq!(
+        (reader.get(b"apples").unwrap(), reader.get(b"pears").unwrap()),
+        (Some((at(5), values[2].to_vec())), None)
+    );
+    assert!(stores.uncheckpointed_bytes() > 0 && !stores.has_uncommitted());
+
+    // A crash leaves the disk as it was; the changelog completes it.
+    let after_crash = tempfile::tempdir().unwrap();
+    copy_directory(root.path(), after_crash.path());
+    let crashed = StateDirectory::new(after_crash.path(), "shop");
+    let crashed = open_dormant(&crashed, &[Arc::new(stock_builder())]).unwrap();
+    assert_eq!(crashed.restored_to(STOCK.index()), Some(Offset::new(2)));
+
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(4))]).unwrap();
+    assert_eq!(stores.uncheckpointed_bytes(), 0);
+    drop(stock);
+    stores.close().unwrap();
+    let stores = open_on_disk(&directory, &[Arc::new(stock_builder())]).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(4)));
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), [(text("apples"), 5)]);
+}
+
+#[test]
+fn rows_that_are_too_many_to_be_found_by_key_are_flushed_first() {
+    const ROWS: i64 = 100_000;
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let value = 3_i64.to_be_bytes();
+    let restored = || {
+        let mut stores = open_dormant(&directory, &[Arc::new(stock_builder())]).unwrap();
+        for first in (0..ROWS).step_by(10_000) {
+            let keys: Vec<String> =
+                (first..first + 10_000).map(|number| format!("sku-{number:06}")).collect();
+            let rows = keys.iter().map(|key| RestoreRow {
+                key: key.as_bytes(),
+                value: Some(&value),
+                timestamp: at(5),
+            });
+            stores.restore(STOCK.index(), rows, Offset::new(first + 10_000)).unwrap();
+        }
+        stores
+    };
+    let wakes_with_all = |stores: DormantStores| {
+        let stores = stores.wake(TaskStoresOptions::default());
+        assert_eq!(contents(&stores.key_value("stock").unwrap()).len(), ROWS as usize);
+        stores.uncheckpointed_bytes()
+    };
+    assert!(wakes_with_all(restored()) > 0, "nothing is lost if they are not");
+    let mut stores = restored();
+    stores.make_ready(STOCK.index()).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(ROWS)));
+    assert_eq!(wakes_with_all(stores), 0);
+}
+
 /// Wakes, sleeps and is followed again, as a copy that is promoted and later is one again.
 #[test]
 fn a_copy_that_was_awake_is_followed_again_from_its_checkpoint() {

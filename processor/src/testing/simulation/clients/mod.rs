@@ -74,7 +74,7 @@ impl SimulatedClients {
             self.process.asks("members of the group")?;
             let cluster = &mut *self.cluster.borrow_mut();
             cluster.tick();
-            Ok(cluster.group.describe())
+            Ok(Some(cluster.group.describe()))
         })
     }
 }

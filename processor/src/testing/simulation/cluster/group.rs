@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::TopicPartition;
-use crate::kafka::MemberAssignment;
+use crate::kafka::{GroupAssignment, MemberAssignment};
 use crate::testing::simulation::fate::Fate;
 use crate::testing::simulation::process::Process;
 
@@ -180,13 +180,15 @@ impl Group {
         }
     }
 
-    /// Who reads what, once that is settled.
-    pub(in super::super) fn describe(&self) -> Option<Vec<MemberAssignment>> {
-        let describe = |member: &Member| MemberAssignment {
+    /// Who is in it and reads what.
+    pub(in super::super) fn describe(&self) -> GroupAssignment {
+        let describe = |(id, member): (&MemberId, &Member)| MemberAssignment {
             client_id: member.client_id.clone(),
+            member_id: format!("{:08}", id.0),
+            group_instance_id: None,
             partitions: member.partitions.iter().map(|(topic, index)| (topic.to_string(), *index)).collect(),
         };
-        self.is_stable().then(|| self.members.values().map(describe).collect())
+        GroupAssignment { members: self.members.iter().map(describe).collect(), is_settled: self.is_stable() }
     }
 
     pub(in super::super) fn knows(&self, id: MemberId) -> bool {
