@@ -53,6 +53,9 @@ pub struct Settings {
     pub offset_reset: OffsetReset,
     /// Replication factor of internal topics; `None` takes the broker's default.
     pub replication_factor: Option<u16>,
+    /// How much longer than a window or session store the broker keeps the rows of its changelog (Kafka Streams'
+    /// `windowstore.changelog.additional.retention.ms`): brokers go by the clock, stores by event time. It counts when the topic is made.
+    pub window_changelog_additional_retention: Duration,
     /// Deadline for each request to the brokers at start, commit and restore.
     pub request_timeout: Duration,
     /// How long a member may be silent before the group gives its partitions away. Under [`GroupProtocol::Consumer`] the group says
@@ -155,6 +158,7 @@ impl Settings {
             max_task_idle: Some(Duration::ZERO),
             offset_reset: OffsetReset::Earliest,
             replication_factor: None,
+            window_changelog_additional_retention: Duration::from_secs(24 * 60 * 60),
             request_timeout: Duration::from_secs(30),
             session_timeout: Duration::from_secs(45),
             group_protocol: GroupProtocol::Classic,

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use crate::directory::TaskDirectory;
 use crate::engine::{Engine, EngineSizes, MemoryEngine, RocksDbEngine, RocksDbStore, SimulatedEngine};
 use crate::error::StoreError;
-use crate::format::metadata;
+use crate::expiry::Expiry;
+use crate::format::{MARK_KEY, metadata, row};
 use crate::memory::StateMemory;
-use crate::restoring::{RestoredTable, Restoring};
+use crate::restoring::{RestoredTable, Restoring, ShortKey};
 use crate::store::{Companion, StoreBuilder};
 use crate::task_stores::{TaskStores, TaskStoresOptions};
 use crate::types::{LogPartition, Offset, PartitionId, StoreIndex, TaskId, Timestamp, TopicId};
@@ -74,6 +75,8 @@ pub(crate) struct DormantStore {
     pub(crate) stored_offset: Option<Offset>,
     /// What was restored since the last flush.
     pub(crate) restoring: Option<Restoring>,
+    /// Of a store whose keys carry time: which rows are too old.
+    pub(crate) expiry: Option<Arc<Expiry>>,
     pub(crate) companion: Option<DormantCompanion>,
 }
 
@@ -100,15 +103,19 @@ impl DormantStores {
         check_names(task, builders)?;
         let is_on_disk = |builder: &dyn StoreBuilder| directory.is_some() && builder.is_persistent();
         let on_disk: Vec<bool> = builders.iter().map(|builder| is_on_disk(&**builder)).collect();
-        let tables = builders.len() + companions(builders).count();
+        let expiry_of =
+            |builder: &Arc<dyn StoreBuilder>| builder.timed().map(|layout| Arc::new(Expiry::new(layout)));
+        let expiries: Vec<Option<Arc<Expiry>>> = builders.iter().map(expiry_of).collect();
+        // Behind the stores are the tables of their companions, whose keys carry no such time.
+        let of_tables: Vec<_> = expiries.iter().cloned().chain(companions(builders).map(|_| None)).collect();
 
         let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
         let directory = match directory {
             Some(directory) if on_disk.contains(&true) => {
                 engines.push(match directory.into_simulated() {
-                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, tables)),
+                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, of_tables.clone())),
                     Err(directory) => {
-                        let stores = rocksdb_stores(builders);
+                        let stores = rocksdb_stores(builders, &expiries);
                         Arc::new(RocksDbEngine::open(task, application_id, directory, &memory, &stores)?)
                     }
                 });
@@ -116,12 +123,17 @@ impl DormantStores {
             }
             directory => directory,
         };
-        engines.push(Arc::new(MemoryEngine::new(tables)));
+        engines.push(Arc::new(MemoryEngine::new(of_tables)));
 
-        let stores = on_disk.iter().enumerate().map(|(place, is_on_disk)| {
+        let stores = on_disk.iter().zip(expiries).enumerate().map(|(place, (is_on_disk, expiry))| {
             let engine = if *is_on_disk { 0 } else { engines.len() - 1 };
             let stored_offset = engines[engine].offset(StoreIndex::new(place).into())?;
-            Ok(DormantStore { engine, stored_offset, restoring: None, companion: None })
+            if let Some(expiry) = &expiry {
+                let mut row = Vec::new();
+                engines[engine].get(StoreIndex::new(place), MARK_KEY, &mut row)?;
+                row::split(&row).into_iter().for_each(|(mark, _)| expiry.emitted_to(mark));
+            }
+            Ok(DormantStore { engine, stored_offset, restoring: None, expiry, companion: None })
         });
         let mut stores = stores.collect::<Result<Vec<_>, StoreError>>()?;
         for (number, (place, name, companion)) in companions(builders).enumerate() {
@@ -180,7 +192,8 @@ impl DormantStores {
     /// gathered in memory and flushed when they are many.
     ///
     /// # Errors
-    /// What the engine says if it fails, or that earlier rows cannot be read. What was not flushed is to be restored again then.
+    /// What the engine says if it fails, [`StoreError::MalformedKey`], or that earlier rows cannot be read. What was not flushed is to be
+    /// restored again then.
     pub fn restore<'a>(
         &mut self,
         store: StoreIndex,
@@ -188,16 +201,19 @@ impl DormantStores {
         next: Offset,
     ) -> Result<u64, StoreError> {
         let restored = &mut self.stores[store.get()];
-        let begin = || Restoring::new(&self.memory, next);
-        let restoring = restored.restoring.get_or_insert_with(begin);
+        let begin = |expiry| || Restoring::new(&self.memory, next, expiry);
+        let restoring = restored.restoring.get_or_insert_with(|| begin(restored.expiry.clone()));
         let Some(companion) = &mut restored.companion else {
-            let count = restoring.add(rows, next);
+            let count = restoring.add(rows, next).map_err(|ShortKey(found)| {
+                let store = self.builders[store.get()].name().to_owned();
+                StoreError::MalformedKey { store, found }
+            })?;
             if restoring.is_full() {
                 self.flush(store)?;
             }
             return Ok(count);
         };
-        let beside = companion.restoring.get_or_insert_with(begin);
+        let beside = companion.restoring.get_or_insert_with(|| begin(None));
         let engine = &*self.engines[restored.engine];
         let name = self.builders[store.get()].name();
         let count = companion.companion.replay(
@@ -257,6 +273,7 @@ impl DormantStores {
         let store = &mut self.stores[store.get()];
         store.stored_offset = None;
         store.restoring = None;
+        store.expiry.iter().for_each(|expiry| expiry.clear());
         if let Some(companion) = &mut store.companion {
             engine.clear(companion.table)?;
             companion.restoring = None;
@@ -335,14 +352,17 @@ fn companions(builders: &[Arc<dyn StoreBuilder>]) -> impl Iterator<Item = (usize
     })
 }
 
-fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>]) -> Vec<RocksDbStore> {
-    let table = |name: String, builder: &dyn StoreBuilder| RocksDbStore {
+fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>], expiries: &[Option<Arc<Expiry>>]) -> Vec<RocksDbStore> {
+    let table = |name: String, builder: &dyn StoreBuilder, expiry| RocksDbStore {
         name,
         is_persistent: builder.is_persistent(),
         description: metadata::description(builder.types()),
+        expiry,
     };
-    let stores = builders.iter().map(|builder| table(builder.name().to_owned(), &**builder));
-    stores.chain(companions(builders).map(|(place, name, _)| table(name, &*builders[place]))).collect()
+    let stores = builders.iter().zip(expiries);
+    let stores = stores.map(|(builder, expiry)| table(builder.name().to_owned(), &**builder, expiry.clone()));
+    let companions = companions(builders).map(|(place, name, _)| table(name, &*builders[place], None));
+    stores.chain(companions).collect()
 }
 
 #[cfg(test)]

@@ -128,6 +128,19 @@ pub enum StoreError {
         found: usize,
     },
 
+    /// The key of a row of a window or session store is shorter than a key and its window. On disk it is treated like
+    /// [`StoreError::Corrupt`]; in a changelog somebody else wrote it, or the store was of another kind.
+    #[error(
+        "store `{store}`: a key of {found} bytes is too short for a key and its window. Did something else write to its changelog \
+         topic? Reset the application, or give the store another name"
+    )]
+    MalformedKey {
+        /// The store.
+        store: String,
+        /// Bytes found.
+        found: usize,
+    },
+
     /// RocksDB failed for a reason other than corruption: a full disk, missing permissions, too many open files. The task
     /// stops; nothing that was committed is lost.
     #[error(

@@ -3,7 +3,7 @@
 //!
 //! This crate knows nothing of Kafka, of async runtimes or of metrics systems: a commit hands out the entries for the
 //! changelog topics and takes back their offsets. A task's stores are restored by any one thread ([`DormantStores`]), then
-//! written by the task's ([`TaskStores`], [`KeyValueStore`]); any thread reads what is committed ([`StoreReader`]). The byte layouts are in `docs/formats.md`.
+//! written by the task's ([`TaskStores`], [`KeyValueStore`], [`WindowStore`], [`SessionStore`]); any thread reads what is committed ([`StoreReader`]). The byte layouts are in `docs/formats.md`.
 
 mod background;
 mod checkpoint;
@@ -11,6 +11,7 @@ mod directory;
 mod dormant;
 mod engine;
 mod error;
+mod expiry;
 mod format;
 mod key_range;
 mod layer;
@@ -25,6 +26,7 @@ mod snapshot_map;
 mod store;
 mod task_stores;
 mod types;
+mod window;
 
 pub use background::BackgroundThread;
 pub use checkpoint::{CheckpointListener, CheckpointStats, CheckpointStep};
@@ -33,21 +35,27 @@ pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{
-    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, ChangeSerde, TimeFirstKey, changelog_topic,
-    murmur2, partition_for_key, repartition_topic,
+    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, ChangeSerde, TimeFirstKey, TimedLayout,
+    changelog_topic, murmur2, partition_for_key, repartition_topic,
 };
 pub use key_range::{Direction, KeyRange};
 pub use layer::{ChangelogEntry, StoreStats};
 pub use memory::{RowLimits, StateMemory};
 pub use position::Position;
 pub use reader::{ScannedRow, StoreReader, StoreScan};
-pub use serde::{Encoded, HasSerde, JsonSerde, OptionSerde, RecordField, Serde, SerdeError, SerdeRef};
+pub use serde::{
+    Encoded, HasSerde, JsonSerde, OptionSerde, RecordField, Serde, SerdeError, SerdeRef,
+    SessionWindowedSerde, TimeWindowedSerde,
+};
 pub use store::{
     BuiltStore, Change, CommittedStore, Companion, Custom, CustomStore, Emission, KeyValueIterator,
-    KeyValueStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes, ValueAndTimestamp,
-    VersionedPut, VersionedRecord, VersionedStore,
+    KeyValueStore, KeyValueStoreBuilder, SessionStore, SessionStoreBuilder, StoreBuilder, StoreParts,
+    StoreTypes, TimedKind, TimedStoreBuilder, ValueAndTimestamp, VersionedPut, VersionedRecord,
+    VersionedStore, WindowStore, WindowStoreBuilder, WindowedEntry,
 };
 pub use task_stores::{TaskStores, TaskStoresOptions};
 pub use types::{
-    LogPartition, Offset, ParseTaskIdError, PartitionId, StoreIndex, StoreName, TaskId, Timestamp, TopicId,
+    KeyValueKind, LogPartition, Offset, ParseTaskIdError, PartitionId, SessionKind, SessionStoreName,
+    StoreIndex, StoreName, TaskId, Timestamp, TopicId, WindowKind, WindowStoreName,
 };
+pub use window::{Window, Windowed};

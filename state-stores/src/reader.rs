@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 
 use crate::engine::{Engine, EngineScan};
 use crate::error::{RowPart, StoreError};
+use crate::expiry::Expiry;
 use crate::format::{SegmentSerde, row};
 use crate::key_range::{Direction, KeyRange};
 use crate::layer::CommittedRows;
@@ -46,6 +47,8 @@ pub struct StoreReader {
     /// Runs of the overlay are on their way into one; others wait until that is done.
     is_merging: AtomicBool,
     memory: Arc<StateMemory>,
+    /// Which rows nobody gets any more, if rows can be too old.
+    expiry: Option<Arc<Expiry>>,
 }
 
 /// The rows that a store keeps besides its own, and what they are for. They are of the same commit or of a later one: a query may
@@ -78,6 +81,7 @@ pub struct StoreScan {
     /// Rows of this time, and of earlier ones, have expired.
     horizon: Option<Timestamp>,
     rows: EngineScan,
+    expiry: Option<Arc<Expiry>>,
 }
 
 impl StoreReader {
@@ -87,6 +91,7 @@ impl StoreReader {
         companion: Option<CompanionReader>,
         engine: Arc<dyn Engine>,
         memory: Arc<StateMemory>,
+        expiry: Option<Arc<Expiry>>,
     ) -> Self {
         let view = View {
             overlay: Overlay::default(),
@@ -97,7 +102,7 @@ impl StoreReader {
         };
         let is_merging = AtomicBool::new(false);
         let view = ArcSwap::from_pointee(view);
-        Self { name: name.to_owned(), store, companion, view, is_merging, memory }
+        Self { name: name.to_owned(), store, companion, view, is_merging, memory, expiry }
     }
 
     /// The name of the store.
@@ -152,7 +157,8 @@ impl StoreReader {
             }
             let committed = view.committed().scan(&range, direction);
             let rows = Box::new(MergedScan::new(committed, engine_rows, direction));
-            return Ok(StoreScan { store: self.name.clone(), horizon, rows });
+            let (store, expiry) = (self.name.clone(), self.expiry.clone());
+            return Ok(StoreScan { store, horizon, rows, expiry });
         }
     }
 
@@ -176,6 +182,9 @@ impl StoreReader {
     pub(crate) fn read_row(&self, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
         let view = self.view.load();
         let engine = self.engine(&view)?;
+        if self.expiry.as_ref().is_some_and(|expiry| expiry.has_expired(key)) {
+            return Ok(false);
+        }
         let hash = hash_of(key);
         match view.overlay.get(hash, key).or_else(|| view.frozen.get(hash, key)) {
             None => engine.get(self.store, key, row),
@@ -325,18 +334,21 @@ impl Iterator for StoreScan {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let row = self.rows.next()?.and_then(|(key, mut row)| {
-                let Some((timestamp, value)) = row::split(&row) else {
-                    return Err(StoreError::MalformedRow { store: self.store.clone(), found: row.len() });
-                };
-                let header = row.len() - value.len();
-                row.drain(..header);
-                Ok((key, timestamp, row))
-            });
-            let has_expired = |timestamp| self.horizon.is_some_and(|horizon| timestamp <= horizon);
-            if !matches!(row, Ok((_, timestamp, _)) if has_expired(timestamp)) {
-                return Some(row);
+            let (key, mut row) = match self.rows.next()? {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
+            };
+            let Some((timestamp, value)) = row::split(&row) else {
+                let (store, found) = (self.store.clone(), row.len());
+                return Some(Err(StoreError::MalformedRow { store, found }));
+            };
+            let is_too_old = self.expiry.as_ref().is_some_and(|expiry| expiry.has_expired(&key));
+            if is_too_old || self.horizon.is_some_and(|horizon| timestamp <= horizon) {
+                continue;
             }
+            let header = row.len() - value.len();
+            row.drain(..header);
+            return Some(Ok((key, timestamp, row)));
         }
     }
 }
@@ -429,7 +441,7 @@ mod tests {
     #[test]
     fn a_scan_starts_again_if_a_checkpoint_came_in_between() {
         let engine = Arc::new(BusyEngine {
-            inner: Arc::new(MemoryEngine::new(1)),
+            inner: Arc::new(MemoryEngine::new(vec![None])),
             reader: OnceLock::new(),
             scans: AtomicU32::new(0),
         });
@@ -440,6 +452,7 @@ mod tests {
             None,
             dyn_engine,
             StateMemory::new(0),
+            None,
         ));
         engine.reader.set(Arc::clone(&reader)).expect("set once");
         let mut before = Run::default();

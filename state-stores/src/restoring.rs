@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::dormant::RestoreRow;
 use crate::engine::Engine;
 use crate::error::{RowPart, StoreError};
-use crate::format::row;
+use crate::expiry::Expiry;
+use crate::format::{MARK_KEY, row};
 use crate::layer::{ReadRows, WriteRows};
 use crate::memory::{StateMemory, TableMemory};
 use crate::overlay::{Overlay, Run, hash_of};
 use crate::serde::SerdeRef;
 use crate::store::{ValueAndTimestamp, decode, encode};
-use crate::types::{Offset, StoreIndex};
+use crate::types::{Offset, StoreIndex, Timestamp};
 
 /// What was restored of one store and is not in the engine yet.
 pub(crate) struct Restoring {
@@ -23,9 +24,16 @@ pub(crate) struct Restoring {
     next: Offset,
     /// Restored rows use the memory of tables: their own table does not exist yet.
     memory: TableMemory,
+    /// Of a store whose keys carry time: which rows are too old.
+    expiry: Option<Arc<Expiry>>,
     /// Reused for encoded rows.
     buffer: Vec<u8>,
+    /// Reused for keys.
+    key: Vec<u8>,
 }
+
+/// A key of so many bytes is none of this store.
+pub(crate) struct ShortKey(pub(crate) usize);
 
 /// Larger files are restored no faster.
 const MOST_BYTES: usize = 64 << 20;
@@ -36,27 +44,74 @@ const LEAST_BYTES: usize = 1 << 20;
 const PROBED: u64 = 64 << 10;
 
 impl Restoring {
-    pub(crate) fn new(memory: &Arc<StateMemory>, next: Offset) -> Self {
+    pub(crate) fn new(memory: &Arc<StateMemory>, next: Offset, expiry: Option<Arc<Expiry>>) -> Self {
         let memory = TableMemory::new(Arc::clone(memory));
-        Self { rows: Run::default(), received: 0, next, memory, buffer: Vec::new() }
+        let (rows, buffer, key) = (Run::default(), Vec::new(), Vec::new());
+        Self { rows, received: 0, next, memory, expiry, buffer, key }
     }
 
     /// Adds a batch that ends before `next`. Returns the number of rows.
-    pub(crate) fn add<'a>(&mut self, rows: impl Iterator<Item = RestoreRow<'a>>, next: Offset) -> u64 {
+    ///
+    /// # Errors
+    /// A key that is too short for the store.
+    pub(crate) fn add<'a>(
+        &mut self,
+        rows: impl Iterator<Item = RestoreRow<'a>>,
+        next: Offset,
+    ) -> Result<u64, ShortKey> {
         let keys_repeat = self.keys_repeat();
         let mut count = 0;
         for row in rows {
-            let encoded = encode_row(row, &mut self.buffer);
-            if keys_repeat {
-                self.rows.put(row.key, encoded);
-            } else {
-                self.rows.append(row.key, encoded);
+            match self.expiry.clone() {
+                None => self.put(row.key, row.value, row.timestamp, keys_repeat),
+                Some(expiry) => self.add_timed(row, &expiry, keys_repeat)?,
             }
             count += 1;
         }
         self.received += count;
         self.next = next;
-        count
+        Ok(count)
+    }
+
+    /// Adds a row of a store whose keys carry time, and what finds it, unless it is too old.
+    fn add_timed(&mut self, row: RestoreRow<'_>, expiry: &Expiry, keys_repeat: bool) -> Result<(), ShortKey> {
+        let keys = expiry.keys();
+        if keys.is_logged_mark(row.key) {
+            if let Some(mark) = row.value.and_then(|value| value.try_into().ok()) {
+                let mark = Timestamp::from_millis(i64::from_be_bytes(mark));
+                expiry.emitted_to(mark);
+                self.put(MARK_KEY, Some(&[]), mark, keys_repeat);
+            }
+            return Ok(());
+        }
+        let (key, id) = keys.split(row.key).ok_or(ShortKey(row.key.len()))?;
+        expiry.observe(keys.time(id));
+        let mut row_key = std::mem::take(&mut self.key);
+        keys.row(key, id, &mut row_key);
+        if !expiry.has_expired(&row_key) {
+            self.put(&row_key, row.value, row.timestamp, keys_repeat);
+            if expiry.is_indexed() {
+                let mut index = Vec::new();
+                keys.index(&row_key, &mut index);
+                self.put(&index, row.value.map(|_| [].as_slice()), row.timestamp, keys_repeat);
+            }
+        }
+        self.key = row_key;
+        Ok(())
+    }
+
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: Timestamp, keys_repeat: bool) {
+        let encoded = value.map(|value| {
+            self.buffer.clear();
+            row::begin(timestamp, &mut self.buffer);
+            self.buffer.extend_from_slice(value);
+            self.buffer.as_slice()
+        });
+        if keys_repeat {
+            self.rows.put(key, encoded);
+        } else {
+            self.rows.append(key, encoded);
+        }
     }
 
     /// Notes that what was put ends before `next`.
@@ -100,15 +155,6 @@ impl Restoring {
     }
 }
 
-/// The row that a record of a changelog stands for, in `buffer`; `None` is a deletion.
-fn encode_row<'buffer>(record: RestoreRow<'_>, buffer: &'buffer mut Vec<u8>) -> Option<&'buffer [u8]> {
-    let value = record.value?;
-    buffer.clear();
-    row::begin(record.timestamp, buffer);
-    buffer.extend_from_slice(value);
-    Some(buffer)
-}
-
 /// A table that is being restored row by row: what is in memory over what the engine has. Of a store with a companion.
 pub(crate) struct RestoredTable<'a> {
     pub(crate) restoring: &'a mut Restoring,
@@ -120,8 +166,7 @@ pub(crate) struct RestoredTable<'a> {
 impl<'a> RestoredTable<'a> {
     /// Takes a record of the changelog as it is.
     pub(crate) fn put(&mut self, record: RestoreRow<'_>) {
-        let Restoring { rows, buffer, .. } = &mut *self.restoring;
-        rows.put(record.key, encode_row(record, buffer));
+        self.restoring.put(record.key, record.value, record.timestamp, true);
     }
 
     /// Its rows, decoded.

@@ -38,8 +38,8 @@ use crate::position::Position;
 use crate::reader::{CompanionReader, StoreReader};
 use crate::restoring::Restoring;
 use crate::store::{
-    BuiltStore, Companion, Custom, CustomStore, Expiring, KeyValueStore, StoreBuilder, StoreParts, StoreTypes,
-    TableParts, VersionedStore,
+    BuiltStore, Companion, Custom, CustomStore, Expiring, KeyValueStore, SessionStore, StoreBuilder,
+    StoreParts, StoreTypes, TableParts, VersionedStore, WindowStore,
 };
 use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
 
@@ -48,6 +48,8 @@ use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
 pub struct TaskStoresOptions {
     /// Whether [`TaskStores::undo_record`] works. It costs one clone of the value per update.
     pub undo: bool,
+    /// Whether the changelog entries of a commit become visible together with its input offsets, or not at all: in one transaction.
+    pub atomic_commits: bool,
     /// Who writes checkpoints. Without one, [`TaskStores::begin_checkpoint`] returns when it is written.
     pub background: Option<Arc<BackgroundThread>>,
     /// Who is told about the steps of checkpoints.
@@ -163,7 +165,7 @@ impl TaskStores {
 
     pub(crate) fn awake(dormant: DormantStores, options: TaskStoresOptions) -> Self {
         let DormantStores { task, builders, stores, engines, memory, directory } = dormant;
-        let context = Rc::new(TaskContext::new(options.undo));
+        let context = Rc::new(TaskContext::new(options.undo, options.atomic_commits));
         let mut awake = Self {
             task,
             context,
@@ -195,10 +197,13 @@ impl TaskStores {
         memory: &Arc<StateMemory>,
     ) -> Option<TaskTable> {
         // Named one by one: whatever a store has besides must not be left behind.
-        let DormantStore { engine, stored_offset, restoring, companion } = dormant;
-        let reader_of = |name: &str, table, companion, restoring: Option<Restoring>| {
-            let engine = Arc::clone(&self.engines[engine]);
-            let reader = Arc::new(StoreReader::new(name, table, companion, engine, Arc::clone(memory)));
+        let DormantStore { engine, stored_offset, restoring, expiry, companion } = dormant;
+        let logged_to = restoring.as_ref().map(Restoring::next).or(stored_offset);
+        // The store's time is that of the records it gets from now on: what was restored may be ahead of them.
+        expiry.iter().for_each(|expiry| expiry.begin());
+        let reader_of = |name: &str, table, companion, expiry, restoring: Option<Restoring>| {
+            let (engine, memory) = (Arc::clone(&self.engines[engine]), Arc::clone(memory));
+            let reader = Arc::new(StoreReader::new(name, table, companion, engine, memory, expiry));
             if let Some(restoring) = restoring {
                 reader.publish(restoring.into_rows(), &reader.position());
             }
@@ -206,10 +211,10 @@ impl TaskStores {
         };
         let beside = companion.map(|companion| {
             let DormantCompanion { table, name, companion: Companion(kind), restoring } = companion;
-            CompanionReader { rows: reader_of(&name, table, None, restoring), kind }
+            CompanionReader { rows: reader_of(&name, table, None, None, restoring), kind }
         });
         let companion_reader = beside.as_ref().map(|beside| Arc::clone(&beside.rows));
-        let reader = reader_of(builder.name(), store, beside, restoring);
+        let reader = reader_of(builder.name(), store, beside, expiry.clone(), restoring);
         let parts_of = |reader: &Arc<StoreReader>| TableParts {
             committed: Arc::clone(reader),
             memory: TableMemory::new(Arc::clone(memory)),
@@ -219,6 +224,8 @@ impl TaskStores {
             context: Rc::clone(&self.context),
             table: parts_of(&reader),
             companion: companion_reader.as_ref().map(parts_of),
+            expiry,
+            logged_to,
         });
         let BuiltStore { rows, handle, companion } = built;
         self.tables.push(TaskTable { rows, reader, engine, log: store });
@@ -250,6 +257,22 @@ impl TaskStores {
     /// [`StoreError::UnknownStore`], or [`StoreError::WrongType`] if it was declared with other types.
     pub fn key_value<K: 'static, V: 'static>(&self, name: &str) -> Result<KeyValueStore<K, V>, StoreError> {
         self.handle(name, types_of::<K, V>("key-value"))
+    }
+
+    /// The typed handle of a window store.
+    ///
+    /// # Errors
+    /// As [`Self::key_value`].
+    pub fn window<K: 'static, V: 'static>(&self, name: &str) -> Result<WindowStore<K, V>, StoreError> {
+        self.handle(name, types_of::<K, V>("window"))
+    }
+
+    /// The typed handle of a session store.
+    ///
+    /// # Errors
+    /// As [`Self::key_value`].
+    pub fn session<K: 'static, V: 'static>(&self, name: &str) -> Result<SessionStore<K, V>, StoreError> {
+        self.handle(name, types_of::<K, V>("session"))
     }
 
     /// The typed handle of a versioned store.

@@ -209,19 +209,39 @@ impl From<StoreIndex> for LogPartition {
 }
 
 /// The name of a store together with the types of its keys and values, declared once as a constant and used
-/// wherever the store is built, updated, queried or tested.
+/// wherever the store is built, updated, queried or tested. `S` is the kind of store; the name of a key-value store needs none.
 ///
 /// ```
-/// # use millstream_state_stores::StoreName;
+/// # use millstream_state_stores::{SessionStoreName, StoreName, WindowStoreName};
 /// const STOCK: StoreName<String, i64> = StoreName::new("stock");
+/// const PER_MINUTE: WindowStoreName<String, u64> = WindowStoreName::new("orders-per-minute");
+/// const VISITS: SessionStoreName<String, u64> = SessionStoreName::new("visits");
 /// assert_eq!(STOCK.name(), "stock");
 /// ```
-pub struct StoreName<K, V> {
+pub struct StoreName<K, V, S = KeyValueKind> {
     name: &'static str,
-    types: PhantomData<fn() -> (K, V)>,
+    types: PhantomData<fn() -> (K, V, S)>,
 }
 
-impl<K, V> StoreName<K, V> {
+/// The name of a window store.
+pub type WindowStoreName<K, V> = StoreName<K, V, WindowKind>;
+
+/// The name of a session store.
+pub type SessionStoreName<K, V> = StoreName<K, V, SessionKind>;
+
+/// The kind of a key-value store, as a type.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyValueKind {}
+
+/// The kind of a window store, as a type.
+#[derive(Debug, Clone, Copy)]
+pub enum WindowKind {}
+
+/// The kind of a session store, as a type.
+#[derive(Debug, Clone, Copy)]
+pub enum SessionKind {}
+
+impl<K, V, S> StoreName<K, V, S> {
     /// The store called `name`: letters, digits, `.`, `_` and `-`, as it becomes part of a topic's name.
     pub const fn new(name: &'static str) -> Self {
         Self { name, types: PhantomData }
@@ -233,22 +253,22 @@ impl<K, V> StoreName<K, V> {
     }
 }
 
-impl<K, V> Clone for StoreName<K, V> {
+impl<K, V, S> Clone for StoreName<K, V, S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K, V> Copy for StoreName<K, V> {}
+impl<K, V, S> Copy for StoreName<K, V, S> {}
 
-impl<K, V> fmt::Debug for StoreName<K, V> {
+impl<K, V, S> fmt::Debug for StoreName<K, V, S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (key, value) = (std::any::type_name::<K>(), std::any::type_name::<V>());
         write!(formatter, "StoreName<{key}, {value}>({:?})", self.name)
     }
 }
 
-impl<K, V> fmt::Display for StoreName<K, V> {
+impl<K, V, S> fmt::Display for StoreName<K, V, S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name)
     }

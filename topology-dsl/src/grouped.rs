@@ -3,6 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use millstream_processor::{RecordField, SerdeRef};
+
 use crate::logical::{GroupingId, OperationId, SharedGraph};
 
 /// A stream whose records are grouped by key. Made by [`group_by_key`](crate::KStream::group_by_key) and
@@ -34,6 +36,13 @@ impl<K, V> KGroupedStream<K, V> {
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().name_grouping(self.grouping, name.into());
         self
+    }
+}
+
+impl<K: RecordField, V> KGroupedStream<K, V> {
+    /// The serde of the keys, if they are those of windows.
+    pub(crate) fn key_serde(&self) -> Option<SerdeRef<K::NonNull>> {
+        self.graph.borrow().key_serde(self.stream)
     }
 }
 

@@ -58,6 +58,7 @@
 //! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name.
 
 mod builder;
+mod durations;
 mod global_table;
 mod grouped;
 mod join;
@@ -67,8 +68,11 @@ mod options;
 pub mod prelude;
 mod stream;
 mod table;
+mod windowed;
+mod windows;
 
 pub use builder::StreamsBuilder;
+pub use durations::{days, hours, millis, minutes, seconds};
 pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::JoinTarget;
@@ -76,12 +80,19 @@ pub use millstream_processor::*;
 pub use operators::{AggregateResult, Split, StreamOn, TableWithGrace};
 pub use options::{
     BufferConfig, EmitEarly, Materialized, Produced, Repartitioned, Source, StoreOptions, Strict, Suppressed,
-    WhenFull,
+    UntimedKind, WhenFull,
 };
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
+pub use windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream, WindowDefinition};
+pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
 /// The README's program must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The guide's programs must run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/windows.md")]
+pub struct GuideToWindows;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use millstream_processor::api::Processor;
+use millstream_processor::{RecordField, SerdeRef};
 
 use crate::logical::{KeyEffect, Operation, OperationId, OperationKind, SharedGraph};
 
@@ -52,6 +53,14 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     pub(crate) fn declare(graph: &SharedGraph, operation: Operation) -> Self {
         let id = graph.borrow_mut().declare(operation);
         KStream { graph: Rc::clone(graph), id, types: PhantomData }
+    }
+
+    /// The serde of the keys: that of the windows they come from, or that of their type.
+    pub(crate) fn key_serde(&self) -> SerdeRef<K>
+    where
+        K: RecordField,
+    {
+        self.graph.borrow().key_serde(self.id).unwrap_or_else(K::field_serde)
     }
 
     /// Declares a step below this stream: a processor without state, made anew for each task.

@@ -68,7 +68,10 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
         K: HasSerde,
         V: HasSerde,
     {
-        self.graph.borrow_mut().operation_mut(self.id).store = Some(store.into().into_plan());
+        let mut graph = self.graph.borrow_mut();
+        let store = store.into().with_inherited_key_serde(graph.key_serde(self.id));
+        graph.operation_mut(self.id).store = Some(store.into_plan());
+        drop(graph);
         self
     }
 

@@ -25,3 +25,4 @@ mod standby;
 mod state_directories;
 mod structure;
 mod two_instances;
+mod windows;

@@ -176,6 +176,8 @@ struct Pending {
     partition: Option<i32>,
     start: usize,
     key_length: Option<usize>,
+    /// How many bytes at the end of the key have no say in its partition.
+    unhashed_key_bytes: usize,
     value_length: Option<usize>,
     timestamp: Timestamp,
     headers: Headers,
@@ -190,6 +192,8 @@ pub struct PendingOutput<'a> {
     pub partition: Option<i32>,
     /// Encoded key.
     pub key: Option<&'a [u8]>,
+    /// How many bytes at the end of the key have no say in its partition.
+    pub unhashed_key_bytes: usize,
     /// Encoded value, `None` for a tombstone.
     pub value: Option<&'a [u8]>,
     /// Event time.
@@ -233,6 +237,20 @@ impl OutputBuffer {
         key_serde: &SerdeRef<K>,
         value_serde: &SerdeRef<V>,
     ) -> Result<(), Failure> {
+        self.encode_partly_hashed(topic, partition, record, key_serde, 0, value_serde)
+    }
+
+    /// [`OutputBuffer::encode`] with a key whose last bytes have no say in its partition.
+    #[inline]
+    pub(crate) fn encode_partly_hashed<K, V>(
+        &mut self,
+        topic: TopicIndex,
+        partition: Option<i32>,
+        record: &Record<K, V>,
+        key_serde: &SerdeRef<K>,
+        unhashed_key_bytes: usize,
+        value_serde: &SerdeRef<V>,
+    ) -> Result<(), Failure> {
         let start = self.arena.len();
         let encoded = key_serde.encode(&record.key, &mut self.arena).and_then(|key| {
             let key_end = self.arena.len();
@@ -251,6 +269,7 @@ impl OutputBuffer {
             partition,
             start,
             key_length: (key == Encoded::Bytes).then_some(key_end - start),
+            unhashed_key_bytes,
             value_length: (value == Encoded::Bytes).then_some(self.arena.len() - key_end),
             timestamp: record.timestamp,
             headers: record.headers.clone(),
@@ -268,6 +287,7 @@ impl OutputBuffer {
             partition: output.partition,
             start,
             key_length: output.key.map(<[u8]>::len),
+            unhashed_key_bytes: output.unhashed_key_bytes,
             value_length: output.value.map(<[u8]>::len),
             timestamp: output.timestamp,
             headers: output.headers.clone(),
@@ -296,6 +316,7 @@ impl OutputBuffer {
                 topic: pending.topic,
                 partition: pending.partition,
                 key: pending.key_length.map(|_| &self.arena[pending.start..key_end]),
+                unhashed_key_bytes: pending.unhashed_key_bytes,
                 value: pending.value_length.map(value),
                 timestamp: pending.timestamp,
                 headers: &pending.headers,

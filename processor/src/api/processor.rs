@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use millstream_state_stores::{
-    CommittedStore, Custom, CustomStore, KeyValueStore, StoreTypes, TaskId, TaskStores, VersionedStore,
+    CommittedStore, Custom, CustomStore, KeyValueStore, SessionStore, StoreTypes, TaskId, TaskStores,
+    VersionedStore, WindowStore,
 };
 
 use super::context::{ProcessorContext, TaskContext};
@@ -114,10 +115,28 @@ impl Wiring<'_> {
         Ok(self.stores.key_value(name)?)
     }
 
+    /// A window store connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn window_store<K: 'static, V: 'static>(&self, name: &str) -> Result<WindowStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.window(name)?)
+    }
+
+    /// A session store connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn session_store<K: 'static, V: 'static>(&self, name: &str) -> Result<SessionStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.session(name)?)
+    }
+
     /// A versioned store connected to this node.
     ///
     /// # Errors
-    /// As [`key_value_store`](Self::key_value_store).
+    /// As [`Wiring::key_value_store`].
     pub fn versioned_store<K: 'static, V: Clone + 'static>(
         &self,
         name: &str,
@@ -129,7 +148,7 @@ impl Wiring<'_> {
     /// A store of your own kind, connected to this node.
     ///
     /// # Errors
-    /// As [`key_value_store`](Self::key_value_store).
+    /// As [`Wiring::key_value_store`].
     pub fn custom_store<S: CustomStore>(&self, name: &str) -> Result<Custom<S>> {
         self.check_connected(name)?;
         Ok(self.stores.custom(name)?)
@@ -140,12 +159,12 @@ impl Wiring<'_> {
         self.stores.types(name)
     }
 
-    fn check_connected(&self, name: &str) -> Result<()> {
-        if self.connected_stores.iter().any(|connected| connected == name) {
+    fn check_connected(&self, store: &str) -> Result<()> {
+        if self.connected_stores.iter().any(|connected| connected == store) {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "node {} uses store {name}, which is not connected to it: name the store when the node is added",
+            "node {} uses store {store}, which is not connected to it: name the store when the node is added",
             self.node
         )))
     }

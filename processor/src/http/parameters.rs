@@ -25,9 +25,6 @@ pub(super) enum AskedKeys {
 }
 
 impl ScanRequest {
-    const DEFAULT_LIMIT: usize = 100;
-    const MAX_LIMIT: usize = 10_000;
-
     /// # Errors
     /// 400, with the parameter, if one is unknown, repeated, or makes no sense.
     pub(super) fn parse(parameters: &Parameters) -> Result<Self, ApiError> {
@@ -42,25 +39,64 @@ impl ScanRequest {
                 AskedKeys::Between { from: from.map(str::to_string), to: to.map(str::to_string) }
             }
         };
-        let direction = match reverse {
-            None | Some("false") => Direction::Forward,
-            Some("true") => Direction::Reverse,
-            Some(other) => {
-                return Err(ApiError::bad_request(format!(
-                    "parameter reverse is {other:?}, not true or false"
-                )));
+        Ok(ScanRequest { keys, direction: direction(reverse)?, limit: limit_of(limit)? })
+    }
+}
+
+/// Which rows of a window or session store are asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TimesRequest {
+    /// Of windows the first start, of sessions the first end.
+    pub(super) from: Timestamp,
+    /// The last one.
+    pub(super) to: Timestamp,
+    pub(super) direction: Direction,
+    pub(super) limit: usize,
+}
+
+impl TimesRequest {
+    /// # Errors
+    /// 400, with the parameter, if one is unknown, repeated, or makes no sense.
+    pub(super) fn parse(parameters: &Parameters) -> Result<Self, ApiError> {
+        let [from, to, reverse, limit] = values_of(parameters, ["from", "to", "reverse", "limit"])?;
+        let time = |name, text: Option<&str>, open| match text.map(str::parse) {
+            None => Ok(Timestamp::from_millis(open)),
+            Some(Ok(millis)) => Ok(Timestamp::from_millis(millis)),
+            Some(Err(_)) => {
+                let problem = format!("parameter {name} is no point in time in milliseconds since 1970");
+                Err(ApiError::bad_request(problem))
             }
         };
-        let limit = match limit.map(str::parse) {
-            None => Self::DEFAULT_LIMIT,
-            Some(Ok(limit)) if (1..=Self::MAX_LIMIT).contains(&limit) => limit,
-            Some(_) => {
-                let problem = format!("parameter limit is no whole number from 1 to {}", Self::MAX_LIMIT);
-                return Err(ApiError::bad_request(problem)
-                    .with_remedy("for more rows, ask again from the last key of the answer"));
-            }
-        };
-        Ok(ScanRequest { keys, direction, limit })
+        Ok(TimesRequest {
+            from: time("from", from, 0)?,
+            to: time("to", to, i64::MAX)?,
+            direction: direction(reverse)?,
+            limit: limit_of(limit)?,
+        })
+    }
+}
+
+fn direction(reverse: Option<&str>) -> Result<Direction, ApiError> {
+    match reverse {
+        None | Some("false") => Ok(Direction::Forward),
+        Some("true") => Ok(Direction::Reverse),
+        Some(other) => {
+            Err(ApiError::bad_request(format!("parameter reverse is {other:?}, not true or false")))
+        }
+    }
+}
+
+fn limit_of(limit: Option<&str>) -> Result<usize, ApiError> {
+    const DEFAULT: usize = 100;
+    const MOST: usize = 10_000;
+    match limit.map(str::parse) {
+        None => Ok(DEFAULT),
+        Some(Ok(limit)) if (1..=MOST).contains(&limit) => Ok(limit),
+        Some(_) => {
+            let problem = format!("parameter limit is no whole number from 1 to {MOST}");
+            Err(ApiError::bad_request(problem)
+                .with_remedy("for more rows, ask again from the last key of the answer"))
+        }
     }
 }
 

@@ -29,11 +29,13 @@ const ROUTES: [(&str, &str); 8] = [
     ("/stores", "the stores: types, partitions here, approximate number of entries, position"),
     (
         "/stores/{name}",
-        "rows of a store in the order of their key bytes: ?from=&to=&prefix=&reverse=true&limit=100",
+        "rows of a store in the order of their key bytes: ?from=&to=&prefix=&reverse=true&limit=100; of a window or session store, from and to \
+         are times",
     ),
     (
         "/stores/{name}/{key}",
-        "one row; percent-encode the key; ?as_of=<milliseconds since 1970> of a versioned store",
+        "one row; of a window or session store, the rows of the key: ?from=&to=&reverse=true&limit=100; of a versioned store, as it was: ?as_of=; \
+         percent-encode the key",
     ),
     ("/topology", "the program: ?format=text|dot|mermaid|json"),
     ("/tasks", "threads, tasks, their partitions with lag, restores; standbys with lag"),

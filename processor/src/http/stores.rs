@@ -10,9 +10,9 @@ use millstream_state_stores::{KeyRange, Position, StoreBuilder, Timestamp, Versi
 use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
-use super::parameters::{AskedKeys, RowRequest, ScanRequest};
+use super::parameters::{AskedKeys, RowRequest, ScanRequest, TimesRequest};
 use super::routes::{AllParameters, App};
-use crate::query::{QueryError, StoreEntry, StoreView};
+use crate::query::{QueryError, StoreEntry, StoreView, TimedEntry, TimedView};
 
 type Answer = Result<Json<Value>, ApiError>;
 
@@ -31,9 +31,15 @@ pub(super) async fn scan(
     name: Result<Path<String>, PathRejection>,
     parameters: Result<AllParameters, QueryRejection>,
 ) -> Answer {
-    let Path(name) = name?;
-    let request = ScanRequest::parse(&parameters?)?;
-    on_reader_thread(move || rows(&Store::open(&app, &name)?, &request)).await
+    let (Path(name), parameters) = (name?, parameters?);
+    on_reader_thread(move || {
+        let store = Store::open(&app, &name)?;
+        match store.timed() {
+            Some(rows) => windows(&store, &rows, &TimesRequest::parse(&parameters)?),
+            None => rows(&store, &ScanRequest::parse(&parameters)?),
+        }
+    })
+    .await
 }
 
 /// `GET /stores/{name}/{key}`
@@ -42,9 +48,15 @@ pub(super) async fn get(
     path: Result<Path<(String, String)>, PathRejection>,
     parameters: Result<AllParameters, QueryRejection>,
 ) -> Answer {
-    let Path((name, key)) = path?;
-    let request = RowRequest::parse(&parameters?)?;
-    on_reader_thread(move || row(&Store::open(&app, &name)?, &key, request)).await
+    let (Path((name, key)), parameters) = (path?, parameters?);
+    on_reader_thread(move || {
+        let store = Store::open(&app, &name)?;
+        match store.timed() {
+            Some(rows) => windows_of_key(&store, &rows, &key, &TimesRequest::parse(&parameters)?),
+            None => row(&store, &key, RowRequest::parse(&parameters)?),
+        }
+    })
+    .await
 }
 
 /// Reads stores where it may take its time: reads go to disk, and the threads that answer requests must not wait for it.
@@ -68,6 +80,11 @@ impl Store {
         let builder = app.shared.topology.store(name).cloned();
         let builder = builder.ok_or_else(|| ApiError::internal(format!("store {name} has no builder")))?;
         Ok(Store { view, builder })
+    }
+
+    /// The rows of a store whose keys carry time.
+    fn timed(&self) -> Option<TimedView> {
+        self.builder.timed().map(|layout| TimedView::new(self.view.clone(), layout))
     }
 
     /// The bytes of a key that the client wrote in `place`.
@@ -126,7 +143,7 @@ fn rows(store: &Store, request: &ScanRequest) -> Result<Value, ApiError> {
     // The position comes first: the rows then reflect at least that.
     let position = store.view.position()?;
     let (here, of) = store.view.coverage()?;
-    let mut scan = match &request.keys {
+    let scan = match &request.keys {
         AskedKeys::Prefix(prefix) => {
             let prefix = store.key_bytes("parameter prefix", prefix)?;
             store.view.prefix_scan(&prefix, request.direction)?
@@ -140,14 +157,59 @@ fn rows(store: &Store, request: &ScanRequest) -> Result<Value, ApiError> {
             store.view.scan(&range, request.direction)?
         }
     };
-    let rows = scan.by_ref().take(request.limit).map(|entry| store.entry_to_json(&entry?));
-    let rows = rows.collect::<Result<Vec<_>, _>>()?;
-    let truncated = scan.next().transpose()?.is_some();
+    let (rows, truncated) = first_rows(store, scan, request.limit)?;
     Ok(json!({
         "store": store.view.name(),
         "rows": rows,
         "truncated": truncated,
         "partitions": { "here": here, "of": of },
+        "position": position_to_json(&position),
+    }))
+}
+
+/// The first rows of a scan, and whether there are more.
+fn first_rows(
+    store: &Store,
+    mut scan: impl Iterator<Item = Result<StoreEntry, QueryError>>,
+    limit: usize,
+) -> Result<(Vec<Value>, bool), ApiError> {
+    let rows = scan.by_ref().take(limit).map(|entry| store.entry_to_json(&entry?));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok((rows, scan.next().transpose()?.is_some()))
+}
+
+/// The rows of all keys in a span of time.
+fn windows(store: &Store, timed: &TimedView, request: &TimesRequest) -> Result<Value, ApiError> {
+    let position = store.view.position()?;
+    let (here, of) = store.view.coverage()?;
+    let scan = timed.all(request.from, request.to, request.direction)?;
+    let (rows, truncated) =
+        first_rows(store, scan.map(|row| row.map(TimedEntry::into_entry)), request.limit)?;
+    Ok(json!({
+        "store": store.view.name(),
+        "rows": rows,
+        "truncated": truncated,
+        "partitions": { "here": here, "of": of },
+        "position": position_to_json(&position),
+    }))
+}
+
+/// The rows of one key in a span of time.
+fn windows_of_key(
+    store: &Store,
+    timed: &TimedView,
+    key: &str,
+    request: &TimesRequest,
+) -> Result<Value, ApiError> {
+    let bytes = store.key_bytes("the key", key)?;
+    let position = store.view.position_for_key(&bytes)?;
+    let scan = timed.of_key(&bytes, request.from, request.to, request.direction)?;
+    let (rows, truncated) =
+        first_rows(store, scan.map(|row| row.map(TimedEntry::into_entry)), request.limit)?;
+    Ok(json!({
+        "store": store.view.name(),
+        "rows": rows,
+        "truncated": truncated,
         "position": position_to_json(&position),
     }))
 }

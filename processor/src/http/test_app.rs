@@ -8,7 +8,7 @@ use std::time::Duration;
 use millstream_state_stores::{
     CheckpointStats, EngineSizes, HasSerde, KeyValueStoreBuilder, Offset, PartitionId, Position, ProcessId,
     StateMemory, StoreBuilder, StoreStats, TaskId, TaskStores, TaskStoresOptions, Timestamp,
-    ValueAndTimestamp, json_serde, partition_for_key,
+    ValueAndTimestamp, WindowStoreBuilder, json_serde, partition_for_key,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,8 @@ json_serde!(Order);
 /// The application `shop`, with two partitions:
 /// - store `stock`, text to number, all of it here;
 /// - store `orders`, number to JSON, versioned, of which partition 0 is here;
-/// - store `prices`, which restores.
+/// - store `prices`, which restores;
+/// - store `views-per-minute`, text in windows to number, all of it here.
 pub(crate) struct TestApp {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<Metrics>,
@@ -49,6 +50,10 @@ pub(crate) const TASKS: [TaskId; 2] =
 
 pub(crate) const STOCK: [(&str, i64); 6] =
     [("apples", 3), ("apples/green", -1), ("Äpfel 100%", 7), ("pears", 12), ("plums", 0), ("quinces?", 40)];
+
+/// Views of products in minutes: product, minute, count.
+const VIEWS: [(&str, i64, u64); 5] =
+    [("apples", 0, 7), ("apples", 1, 8), ("apples", 3, 9), ("pears", 1, 5), ("äpfel", 2, 1)];
 
 impl TestApp {
     /// The application in the state `Created`.
@@ -142,20 +147,24 @@ fn topology() -> Result<Topology> {
     for builder in builders() {
         topology.add_state_store(builder)?;
     }
-    topology.add_processor("count", &["movements"], &["stock", "orders", "prices"], |_| Ok(PassOn))?;
+    topology.add_processor(
+        "count",
+        &["movements"],
+        &["stock", "orders", "prices", "views-per-minute"],
+        |_| Ok(PassOn),
+    )?;
     let levels = SinkTopic::<String, i64>::Fixed(TopicName::External("stock-levels".into()));
     topology.add_sink("levels", &["count"], levels, HasSerde::serde(), HasSerde::serde())?;
     Ok(topology)
 }
 
-fn builders() -> [Arc<dyn StoreBuilder>; 3] {
+fn builders() -> [Arc<dyn StoreBuilder>; 4] {
+    let (day, minute) = (Duration::from_secs(86_400), Duration::from_secs(60));
     [
         Arc::new(KeyValueStoreBuilder::new("stock", String::serde(), i64::serde())),
-        Arc::new(
-            KeyValueStoreBuilder::new("orders", u64::serde(), Order::serde())
-                .versioned(Duration::from_secs(60)),
-        ),
+        Arc::new(KeyValueStoreBuilder::new("orders", u64::serde(), Order::serde()).versioned(minute)),
         Arc::new(KeyValueStoreBuilder::new("prices", Vec::<u8>::serde(), f64::serde())),
+        Arc::new(WindowStoreBuilder::new("views-per-minute", day, minute, String::serde(), u64::serde())),
     ]
 }
 
@@ -169,6 +178,13 @@ fn open_stores(shared: &Shared, task: TaskId) -> TaskStores {
     for (sku, quantity) in STOCK {
         if partition_for_key(sku.as_bytes(), 2) == task.partition {
             stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(quantity, at(1_700)))).unwrap();
+        }
+    }
+    let views = stores.window::<String, u64>("views-per-minute").unwrap();
+    for (sku, minute, count) in VIEWS {
+        if partition_for_key(sku.as_bytes(), 2) == task.partition {
+            let start = at(minute * 60_000);
+            views.put(&sku.to_string(), start, Some(ValueAndTimestamp::new(count, start))).unwrap();
         }
     }
     let orders = stores.versioned::<u64, Order>("orders").unwrap();
@@ -188,6 +204,7 @@ fn open_stores(shared: &Shared, task: TaskId) -> TaskStores {
     let owner = shared.stores.new_owner();
     let open = |store| StoreStatus::Open(stores.reader(store).unwrap());
     shared.stores.set(owner, "stock", task, open("stock"));
+    shared.stores.set(owner, "views-per-minute", task, open("views-per-minute"));
     if task.partition == 0 {
         shared.stores.set(owner, "orders", task, open("orders"));
     }

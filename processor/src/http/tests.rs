@@ -137,6 +137,40 @@ fn a_versioned_store_is_asked_for_what_was() {
 }
 
 #[test]
+fn windows_of_a_key_are_found_by_time() {
+    let app = TestApp::running();
+    let counts = |path: &str| -> Vec<Value> {
+        let answer = json_of(&app, &format!("/stores/views-per-minute/{path}"));
+        answer["rows"].as_array().unwrap().iter().map(|row| row["value"].clone()).collect()
+    };
+    assert_eq!(counts("apples"), [7, 8, 9]);
+    assert_eq!(counts("apples?from=60000&to=180000"), [8, 9], "both ends are included");
+    assert_eq!(counts("apples?reverse=true&limit=2"), [9, 8]);
+    assert_eq!(counts(&encoded("äpfel")), [1]);
+    assert_eq!(counts("cherries"), Vec::<Value>::new());
+    let answer = json_of(&app, "/stores/views-per-minute/apples?limit=1");
+    let row = json!({ "key": { "key": "apples", "start": 0, "end": 60_000 }, "value": 7, "timestamp": 0 });
+    assert_eq!((&answer["rows"][0], &answer["truncated"]), (&row, &json!(true)));
+    assert!(answer["position"]["stock-movements"].is_object(), "{answer}");
+    refusal(&app, "/stores/views-per-minute/apples?from=noon", StatusCode::BAD_REQUEST);
+    refusal(&app, "/stores/views-per-minute?prefix=app", StatusCode::BAD_REQUEST);
+    refusal(&app, "/stores/stock/apples?from=0", StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn windows_of_all_keys_are_found_by_time() {
+    let app = TestApp::running();
+    let starts = |path: &str| -> Vec<(Value, Value)> {
+        keys(&app, path).into_iter().map(|key| (key["key"].clone(), key["start"].clone())).collect()
+    };
+    let expected = [("apples", 60_000), ("pears", 60_000), ("äpfel", 120_000)];
+    let expected = expected.map(|(key, start)| (json!(key), json!(start)));
+    assert_eq!(starts("/stores/views-per-minute?from=60000&to=120000"), expected);
+    assert_eq!(starts("/stores/views-per-minute").len(), 5);
+    assert_eq!(json_of(&app, "/stores")["stores"][3]["kind"], "window");
+}
+
+#[test]
 fn a_key_that_does_not_exist_is_404_with_the_position() {
     let app = TestApp::running();
     let json = refusal(&app, "/stores/stock/cherries", StatusCode::NOT_FOUND);

@@ -162,6 +162,8 @@ impl KafkaProducer {
             topic,
             partition: output.partition,
             key: output.key.as_deref(),
+            // It was sent to its partition before.
+            unhashed_key_bytes: 0,
             value: output.value.as_deref(),
             timestamp: output.timestamp,
             headers: &output.headers,
@@ -177,7 +179,7 @@ impl KafkaProducer {
     }
 
     fn partition_of(&mut self, record: &OutgoingRecord<'_>, partitions: i32) -> i32 {
-        match (record.partition, record.key) {
+        match (record.partition, record.hashed_key()) {
             (Some(partition), _) => partition,
             (None, Some(key)) => partition_for_key(key, partitions),
             (None, None) => {

@@ -54,7 +54,8 @@ impl TopicWriter {
         let written = (|| {
             let key = K::field_serde().encode(key, &mut key_bytes)?;
             let value = V::field_serde().encode(value, &mut value_bytes)?;
-            self.write_bytes(topic, non_null(key, &key_bytes), non_null(value, &value_bytes))
+            let unhashed = K::field_serde().unhashed_key_bytes();
+            self.send(topic, non_null(key, &key_bytes), unhashed, non_null(value, &value_bytes))
         })();
         (self.key, self.value) = (key_bytes, value_bytes);
         written
@@ -65,6 +66,16 @@ impl TopicWriter {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_bytes(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+        self.send(topic, key, 0, value)
+    }
+
+    fn send(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        unhashed_key_bytes: usize,
+        value: Option<&[u8]>,
+    ) -> Result<()> {
         let timestamp: Timestamp = self.clock.wall_clock();
         let topic = self.producer.resolve(topic)?;
         let headers = Headers::default();
@@ -72,6 +83,7 @@ impl TopicWriter {
             topic,
             partition: None,
             key,
+            unhashed_key_bytes,
             value,
             timestamp,
             headers: &headers,

@@ -52,9 +52,14 @@ impl StoreView {
     /// # Errors
     /// [`QueryError::Restoring`] or [`QueryError::NotHere`] if the key's partition is not readable here.
     pub fn get(&self, key: &[u8]) -> Result<Option<StoreEntry>, QueryError> {
+        self.get_row(key, key)
+    }
+
+    /// The row with the key `row` that lies where `key` does.
+    pub(crate) fn get_row(&self, key: &[u8], row: &[u8]) -> Result<Option<StoreEntry>, QueryError> {
         self.registry.count_query(&self.store, QueryKind::Get);
-        let found = self.find(key, |reader| reader.get(key))?;
-        Ok(found.map(|(timestamp, value)| StoreEntry { key: key.to_vec(), timestamp, value }))
+        let found = self.find(key, |reader| reader.get(row))?;
+        Ok(found.map(|(timestamp, value)| StoreEntry { key: row.to_vec(), timestamp, value }))
     }
 
     /// The version of a key that was valid at a time, of a versioned store.
@@ -83,6 +88,23 @@ impl StoreView {
             }
         }
         if is_complete { Ok(None) } else { Err(self.registry.not_here(&self.store, key)) }
+    }
+
+    /// The rows of a range that lies where `key` does.
+    pub(crate) fn scan_rows(
+        &self,
+        key: &[u8],
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Result<MergedScan, QueryError> {
+        self.registry.count_query(&self.store, QueryKind::Range);
+        let (readers, is_complete) = self.registry.readers_for_key(&self.store, key)?;
+        let scans = readers.iter().map(|reader| reader.scan(range.clone(), direction));
+        let rows = MergedScan::new(scans.collect::<Result<Vec<_>, _>>()?, direction);
+        if rows.is_empty() && !is_complete {
+            return Err(self.registry.not_here(&self.store, key));
+        }
+        Ok(rows)
     }
 
     /// The rows of a range over all partitions here, in the order of their key bytes.
@@ -179,6 +201,11 @@ impl MergedScan {
             merged.advance(scan);
         }
         merged
+    }
+
+    /// Whether there is neither a row nor a failure.
+    fn is_empty(&self) -> bool {
+        self.heads.is_empty() && self.failed.is_none()
     }
 
     fn advance(&mut self, scan: usize) {

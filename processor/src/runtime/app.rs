@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    BackgroundThread, KeyValueStoreBuilder, ProcessId, StateDirectory, StoreName, StoreTypes,
+    BackgroundThread, KeyValueStoreBuilder, ProcessId, SessionStoreBuilder, SessionStoreName, StateDirectory,
+    StoreName, WindowStoreBuilder, WindowStoreName,
 };
 use parking_lot::Mutex;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -34,7 +35,10 @@ use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::patience::patiently;
-use crate::query::{QueryError, ReadOnlyKeyValueStore, ReadOnlyVersionedStore, StoreView};
+use crate::query::{
+    QueryError, ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyVersionedStore, ReadOnlyWindowStore,
+    StoreView, TimedView,
+};
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic, validate_name};
 
@@ -170,7 +174,9 @@ fn prepare_topics(
         })
         .collect();
     let partition_counts = topology.partition_counts(&admin.partition_counts(&external)?)?;
-    ensure_internal_topics(admin, &topology.internal_topics(application_id, &partition_counts))?;
+    let additional_retention = settings.window_changelog_additional_retention;
+    let internal = topology.internal_topics(application_id, &partition_counts, additional_retention);
+    ensure_internal_topics(admin, &internal)?;
     let changelogs = topology.stores().filter(|store| store.is_logged());
     let changelogs = changelogs.map(|store| changelog_topic(application_id, store.name()));
     let parts = topology.subtopologies();
@@ -361,39 +367,57 @@ impl Streams {
         &self,
         name: StoreName<K, V>,
     ) -> Result<ReadOnlyKeyValueStore<K, V>, QueryError> {
-        let (view, builder) = self.typed_store(name, |_| true)?;
-        Ok(ReadOnlyKeyValueStore::new(view, builder.key_serde().clone(), builder.value_serde().clone()))
+        let (view, typed) = self.typed_store::<KeyValueStoreBuilder<K, V>, (K, V)>(name.name())?;
+        Ok(ReadOnlyKeyValueStore::new(view, typed.key_serde().clone(), typed.value_serde().clone()))
     }
 
     /// A typed handle of a versioned store. [`Streams::store`] gives one that sees only the newest versions.
     ///
     /// # Errors
-    /// As [`Streams::store`]; [`QueryError::WrongType`] also if the store keeps no versions.
-    pub fn versioned_store<K: Clone + 'static, V: Clone + 'static>(
+    /// As [`Streams::store`]. That the store keeps no versions shows when it is asked.
+    pub fn versioned_store<K: 'static, V: 'static>(
         &self,
         name: StoreName<K, V>,
     ) -> Result<ReadOnlyVersionedStore<K, V>, QueryError> {
-        let (view, builder) = self.typed_store(name, StoreTypes::is_versioned)?;
-        Ok(ReadOnlyVersionedStore::new(view, builder))
+        let (view, typed) = self.typed_store::<KeyValueStoreBuilder<K, V>, (K, V)>(name.name())?;
+        Ok(ReadOnlyVersionedStore::new(view, typed))
     }
 
-    /// A store with its builder, if that has the types of the name and the kind is right.
-    fn typed_store<K: 'static, V: 'static>(
+    /// A typed handle of a window store.
+    ///
+    /// # Errors
+    /// As [`Streams::store`].
+    pub fn window_store<K: Clone + 'static, V: Clone + 'static>(
         &self,
-        name: StoreName<K, V>,
-        is_kind: impl FnOnce(&StoreTypes) -> bool,
-    ) -> Result<(StoreView, &KeyValueStoreBuilder<K, V>), QueryError> {
-        let view = self.store_view(name.name())?;
-        let builder = self.shared.topology.store(name.name());
-        let of_kind = builder.filter(|builder| is_kind(&builder.types()));
-        match of_kind.and_then(|builder| builder.as_any().downcast_ref::<KeyValueStoreBuilder<K, V>>()) {
-            Some(typed) => Ok((view, typed)),
-            None => Err(QueryError::WrongType {
-                store: name.name().to_string(),
-                asked: type_name::<(K, V)>(),
-                found: builder.map_or_else(String::new, |builder| builder.types().to_string()),
-            }),
-        }
+        name: WindowStoreName<K, V>,
+    ) -> Result<ReadOnlyWindowStore<K, V>, QueryError> {
+        let (view, typed) = self.typed_store::<WindowStoreBuilder<K, V>, (K, V)>(name.name())?;
+        Ok(ReadOnlyWindowStore::new(TimedView::new(view, typed.layout()), typed))
+    }
+
+    /// A typed handle of a session store.
+    ///
+    /// # Errors
+    /// As [`Streams::store`].
+    pub fn session_store<K: Clone + 'static, V: Clone + 'static>(
+        &self,
+        name: SessionStoreName<K, V>,
+    ) -> Result<ReadOnlySessionStore<K, V>, QueryError> {
+        let (view, typed) = self.typed_store::<SessionStoreBuilder<K, V>, (K, V)>(name.name())?;
+        Ok(ReadOnlySessionStore::new(TimedView::new(view, typed.layout()), typed))
+    }
+
+    /// A store with the builder that knows its types.
+    fn typed_store<B: 'static, T>(&self, name: &str) -> Result<(StoreView, &B), QueryError> {
+        let view = self.store_view(name)?;
+        let builder = self.shared.topology.store(name);
+        let typed = builder.and_then(|builder| builder.as_any().downcast_ref::<B>());
+        let typed = typed.ok_or_else(|| QueryError::WrongType {
+            store: name.to_string(),
+            asked: type_name::<T>(),
+            found: builder.map_or_else(String::new, |builder| builder.types().to_string()),
+        })?;
+        Ok((view, typed))
     }
 
     /// A store as bytes, for those who do not know its types.

@@ -1,6 +1,7 @@
 //! The topics an application makes for itself: which there must be is decided purely, then they are made or checked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -23,11 +24,13 @@ enum Step {
 }
 
 impl Topology {
-    /// The changelog and repartition topics of an application, given the partition counts of what it reads.
+    /// The changelog and repartition topics of an application, given the partition counts of what it reads, and how much longer than
+    /// their stores the changelogs of window and session stores keep rows.
     pub(crate) fn internal_topics(
         &self,
         application_id: &str,
         counts: &BTreeMap<TopicName, i32>,
+        additional_retention: Duration,
     ) -> Vec<InternalTopic> {
         let mut topics = Vec::new();
         for topic in self.repartition_topics() {
@@ -42,13 +45,25 @@ impl Topology {
                 part.stores.iter().filter_map(|name| self.store(name)).filter(|store| store.is_logged())
             {
                 let name = changelog_topic(application_id, store.name());
-                let mut changelog = internal(name, partitions, &[("cleanup.policy", "compact")], "changelog");
+                let retention =
+                    store.timed().map(|timed| timed.retention().saturating_add(additional_retention));
+                let retention = retention.map(|retention| saturating_millis(retention).to_string());
+                let config = match &retention {
+                    Some(retention) => &[("cleanup.policy", "compact,delete"), ("retention.ms", retention)],
+                    None => [("cleanup.policy", "compact")].as_slice(),
+                };
+                let mut changelog = internal(name, partitions, config, "changelog");
                 changelog.topic.config.extend(store.changelog_config().clone());
                 topics.push(changelog);
             }
         }
         topics
     }
+}
+
+/// Kafka's longest retention is the largest 64-bit number.
+fn saturating_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn internal(name: String, partitions: i32, config: &[(&str, &str)], purpose: &'static str) -> InternalTopic {
@@ -122,7 +137,13 @@ pub(crate) fn ensure_internal_topics(admin: &dyn ClusterAdmin, required: &[Inter
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use millstream_state_stores::{HasSerde, WindowStoreBuilder};
+
     use super::*;
+    use crate::api::{Failure, Processor, ProcessorContext, Record};
+    use crate::topology::Consumed;
 
     fn changelog() -> InternalTopic {
         internal("shop-stock-changelog".into(), 4, &[("cleanup.policy", "compact")], "changelog")
@@ -146,5 +167,50 @@ mod tests {
         let message =
             check_config(&changelog(), &with("delete")).expect_err("data would be lost").to_string();
         assert!(message.contains("--add-config cleanup.policy=compact"), "{message}");
+    }
+
+    #[test]
+    fn a_changelog_of_windows_is_cut_off_after_their_retention_and_some_more() -> Result<()> {
+        let mut topology = Topology::new();
+        let orders = vec![TopicName::External("orders".into())];
+        let consumed = Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde());
+        topology.add_source("orders", orders.clone(), consumed)?;
+        let (hour, minute) = (Duration::from_secs(3_600), Duration::from_secs(60));
+        let windows = |name: &str| WindowStoreBuilder::new(name, hour, minute, String::serde(), i64::serde());
+        topology.add_state_store(Arc::new(windows("windows")))?;
+        topology.add_state_store(Arc::new(windows("kept").with_changelog_config("retention.ms", "-1")))?;
+        let endless =
+            WindowStoreBuilder::new("endless", Duration::MAX, minute, String::serde(), i64::serde());
+        topology.add_state_store(Arc::new(endless))?;
+        topology.add_processor("keep", &["orders"], &["windows", "kept", "endless"], |_| Ok(Ignore))?;
+        let counts = BTreeMap::from([(orders[0].clone(), 3)]);
+        let topics = topology.internal_topics("shop", &counts, 2 * hour);
+        let config = |store: &str, name: &str| {
+            let name_of = changelog_topic("shop", store);
+            let topic = topics.iter().find(|topic| topic.topic.name == name_of).expect("it is logged");
+            topic.topic.config[name].clone()
+        };
+        assert_eq!(config("windows", "cleanup.policy"), "compact,delete");
+        assert_eq!(config("windows", "retention.ms"), "10800000");
+        assert_eq!(config("kept", "retention.ms"), "-1", "what was asked for counts");
+        assert_eq!(config("endless", "retention.ms"), i64::MAX.to_string());
+        Ok(())
+    }
+
+    struct Ignore;
+
+    impl Processor for Ignore {
+        type KeyIn = String;
+        type ValueIn = i64;
+        type KeyOut = String;
+        type ValueOut = i64;
+
+        fn process(
+            &mut self,
+            _record: Record<String, i64>,
+            _context: &mut ProcessorContext<'_, String, i64>,
+        ) -> std::result::Result<(), Failure> {
+            Ok(())
+        }
     }
 }

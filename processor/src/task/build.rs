@@ -34,6 +34,8 @@ pub(crate) struct TaskPlan {
     pub(crate) handlers: Handlers,
     pub(crate) dead_letter_topic: Arc<str>,
     pub(crate) max_idle: Option<Duration>,
+    /// Whether a commit is one transaction.
+    pub(crate) atomic_commits: bool,
     pub(crate) on_checkpoint: CheckpointListener,
     /// The global tables, which its tasks may read.
     pub(crate) globals: Arc<GlobalTables>,
@@ -64,6 +66,7 @@ impl TaskPlan {
             handlers: settings.handlers.clone(),
             dead_letter_topic: Arc::clone(&dead_letters),
             max_idle: settings.max_task_idle,
+            atomic_commits: settings.is_exactly_once(),
             on_checkpoint: settings.on_step.for_checkpoints(),
             globals: Arc::clone(&globals),
             global_topics: None,
@@ -120,6 +123,7 @@ impl TaskPlan {
     ) -> TaskStores {
         stores.wake(TaskStoresOptions {
             undo: self.handlers.may_take_back(),
+            atomic_commits: self.atomic_commits,
             background: background.cloned(),
             on_checkpoint: self.on_checkpoint.clone(),
         })

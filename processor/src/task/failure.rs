@@ -185,6 +185,7 @@ impl<'a> Remains<'a> {
             topic,
             partition: None,
             key: self.key,
+            unhashed_key_bytes: 0,
             value: self.value,
             timestamp: self.timestamp,
             headers: &self.headers,

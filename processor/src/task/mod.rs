@@ -51,11 +51,20 @@ pub(crate) struct OutgoingRecord<'a> {
     /// None: by the hash of the key, as Kafka's default partitioner; without a key, spread evenly.
     pub(crate) partition: Option<i32>,
     pub(crate) key: Option<&'a [u8]>,
+    /// How many bytes at the end of the key have no say in its partition.
+    pub(crate) unhashed_key_bytes: usize,
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) timestamp: Timestamp,
     pub(crate) headers: &'a Headers,
     /// Set for changelog records, so that the acknowledged offset can be asked for.
     pub(crate) changelog: Option<ChangelogSlot>,
+}
+
+impl<'a> OutgoingRecord<'a> {
+    /// The part of the key that decides the partition.
+    pub(crate) fn hashed_key(&self) -> Option<&'a [u8]> {
+        self.key.map(|key| &key[..key.len().saturating_sub(self.unhashed_key_bytes)])
+    }
 }
 
 /// Takes the records that leave tasks.

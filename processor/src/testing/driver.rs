@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    Custom, CustomStore, KeyValueStore, Offset, RecordField, StoreError, StoreName, TaskStores, Timestamp,
-    VersionedStore,
+    Custom, CustomStore, KeyValueStore, Offset, RecordField, SerdeRef, SessionStore, SessionStoreName,
+    StoreError, StoreName, TaskStores, Timestamp, VersionedStore, WindowStore, WindowStoreName,
 };
 
 use super::tasks::DriverTasks;
@@ -128,7 +128,18 @@ impl TopologyTestDriver {
 
     /// A topic to read from, each record once. Repartition and changelog topics may be read, too.
     pub fn output_topic<K: RecordField, V: RecordField>(&self, topic: &str) -> TestOutputTopic<K, V> {
-        TestOutputTopic::new(Rc::clone(&self.core), topic)
+        self.output_topic_with_serdes(topic, K::field_serde(), V::field_serde())
+    }
+
+    /// The same, with serdes other than those of the types: those of the keys of a windowed table for instance, which know the size of its
+    /// windows.
+    pub fn output_topic_with_serdes<K, V>(
+        &self,
+        topic: &str,
+        key_serde: SerdeRef<K>,
+        value_serde: SerdeRef<V>,
+    ) -> TestOutputTopic<K, V> {
+        TestOutputTopic::new(Rc::clone(&self.core), topic, key_serde, value_serde)
     }
 
     /// A store as processors see it.
@@ -139,7 +150,29 @@ impl TopologyTestDriver {
         &self,
         name: StoreName<K, V>,
     ) -> Result<KeyValueStore<K, V>> {
-        self.find_store(name.name(), |stores| stores.key_value(name.name()))
+        self.with_stores(name.name(), |stores| stores.key_value(name.name()))
+    }
+
+    /// A window store as processors see it.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::key_value_store`].
+    pub fn window_store<K: 'static, V: 'static>(
+        &self,
+        name: WindowStoreName<K, V>,
+    ) -> Result<WindowStore<K, V>> {
+        self.with_stores(name.name(), |stores| stores.window(name.name()))
+    }
+
+    /// A session store as processors see it.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::key_value_store`].
+    pub fn session_store<K: 'static, V: 'static>(
+        &self,
+        name: SessionStoreName<K, V>,
+    ) -> Result<SessionStore<K, V>> {
+        self.with_stores(name.name(), |stores| stores.session(name.name()))
     }
 
     /// A versioned store as processors see it.
@@ -150,7 +183,7 @@ impl TopologyTestDriver {
         &self,
         name: StoreName<K, V>,
     ) -> Result<VersionedStore<K, V>> {
-        self.find_store(name.name(), |stores| stores.versioned(name.name()))
+        self.with_stores(name.name(), |stores| stores.versioned(name.name()))
     }
 
     /// A store of your own kind as processors see it.
@@ -158,18 +191,19 @@ impl TopologyTestDriver {
     /// # Errors
     /// As [`TopologyTestDriver::key_value_store`].
     pub fn custom_store<S: CustomStore>(&self, name: &str) -> Result<Custom<S>> {
-        self.find_store(name, |stores| stores.custom(name))
+        self.with_stores(name, |stores| stores.custom(name))
     }
 
-    fn find_store<H>(
+    /// Calls the function with the stores of the task that has this one.
+    fn with_stores<S>(
         &self,
         name: &str,
-        handle: impl FnOnce(&TaskStores) -> std::result::Result<H, StoreError>,
-    ) -> Result<H> {
+        open: impl FnOnce(&TaskStores) -> Result<S, StoreError>,
+    ) -> Result<S> {
         let core = self.core.borrow();
         let task = core.tasks.all.iter().find(|task| task.stores().index_of(name).is_some());
         let task = task.ok_or_else(|| Error::invalid(format!("the topology has no store {name}")))?;
-        Ok(handle(task.stores())?)
+        Ok(open(task.stores())?)
     }
 
     /// Moves wall-clock time forward.

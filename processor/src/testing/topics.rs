@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use millstream_state_stores::{Encoded, Offset, RecordField, SerdeError, Timestamp};
+use millstream_state_stores::{Encoded, Offset, RecordField, SerdeError, SerdeRef, Timestamp};
 
 use super::driver::{Core, OwnedMessage};
 use crate::api::{Headers, Record};
@@ -80,12 +80,18 @@ pub(super) fn encode<T: RecordField>(field: &T) -> Result<Option<Vec<u8>>> {
 pub struct TestOutputTopic<K, V> {
     core: Rc<RefCell<Core>>,
     topic: String,
-    types: PhantomData<fn() -> (K, V)>,
+    key_serde: SerdeRef<K>,
+    value_serde: SerdeRef<V>,
 }
 
-impl<K: RecordField, V: RecordField> TestOutputTopic<K, V> {
-    pub(super) fn new(core: Rc<RefCell<Core>>, topic: &str) -> Self {
-        TestOutputTopic { core, topic: topic.to_string(), types: PhantomData }
+impl<K, V> TestOutputTopic<K, V> {
+    pub(super) fn new(
+        core: Rc<RefCell<Core>>,
+        topic: &str,
+        key_serde: SerdeRef<K>,
+        value_serde: SerdeRef<V>,
+    ) -> Self {
+        TestOutputTopic { core, topic: topic.to_string(), key_serde, value_serde }
     }
 
     /// The next record, if there is one.
@@ -95,8 +101,8 @@ impl<K: RecordField, V: RecordField> TestOutputTopic<K, V> {
     pub fn read_record(&self) -> Result<Option<Record<K, V>>> {
         let Some(message) = self.core.borrow_mut().take_output(&self.topic) else { return Ok(None) };
         Ok(Some(Record {
-            key: decode(message.key.as_deref())?,
-            value: decode(message.value.as_deref())?,
+            key: decode(&self.key_serde, message.key.as_deref())?,
+            value: decode(&self.value_serde, message.value.as_deref())?,
             timestamp: message.timestamp,
             headers: message.headers,
         }))
@@ -141,9 +147,9 @@ impl<K: RecordField, V: RecordField> TestOutputTopic<K, V> {
     }
 }
 
-fn decode<T: RecordField>(bytes: Option<&[u8]>) -> Result<T, SerdeError> {
+fn decode<T>(serde: &SerdeRef<T>, bytes: Option<&[u8]>) -> Result<T, SerdeError> {
     match bytes {
-        Some(bytes) => T::field_serde().decode(bytes),
-        None => T::field_serde().decode_null(),
+        Some(bytes) => serde.decode(bytes),
+        None => serde.decode_null(),
     }
 }

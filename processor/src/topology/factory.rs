@@ -62,6 +62,7 @@ impl<K: Clone + 'static, V: Clone + 'static> NodeFactory for SinkFactory<K, V> {
             name: Arc::clone(name),
             topic,
             key_serde: self.key_serde.clone(),
+            unhashed_key_bytes: self.key_serde.unhashed_key_bytes(),
             value_serde: self.value_serde.clone(),
         };
         Ok(BuiltNode { input: ErasedInput::new::<K, V>(Rc::new(RefCell::new(node))), lifecycle: None })

@@ -37,6 +37,8 @@ pub(crate) struct SinkNode<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) topic: TaskTopic<K, V>,
     pub(crate) key_serde: SerdeRef<K>,
+    /// How many bytes at the end of a key have no say in its partition.
+    pub(crate) unhashed_key_bytes: usize,
     pub(crate) value_serde: SerdeRef<V>,
 }
 
@@ -48,7 +50,14 @@ impl<K, V> Input<K, V> for SinkNode<K, V> {
             TaskTopic::PerRecord(choose) => outputs.topic(&choose(&record)),
         };
         outputs
-            .encode(topic, None, &record, &self.key_serde, &self.value_serde)
+            .encode_partly_hashed(
+                topic,
+                None,
+                &record,
+                &self.key_serde,
+                self.unhashed_key_bytes,
+                &self.value_serde,
+            )
             .map_err(|failure| failure.in_node(&self.name))
     }
 }

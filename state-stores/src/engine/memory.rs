@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::{Engine, EngineScan, EngineSizes};
 use crate::error::StoreError;
+use crate::expiry::Expiry;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::snapshot_map::{self, SnapshotMap};
@@ -16,6 +17,8 @@ use crate::types::{LogPartition, Offset, StoreIndex, TopicId};
 pub(crate) struct MemoryEngine {
     /// One entry per store of the task. Held for single operations on a map only: never while a scan runs.
     stores: Mutex<Vec<MemoryStore>>,
+    /// By store: which rows are too old, if rows can be.
+    expiries: Vec<Option<Arc<Expiry>>>,
 }
 
 #[derive(Clone, Default)]
@@ -23,17 +26,44 @@ pub(super) struct MemoryStore {
     pub(super) rows: SnapshotMap<Arc<[u8]>>,
     pub(super) offsets: BTreeMap<LogPartition, Offset>,
     changelog: Option<TopicId>,
+    /// How many rows there were when those that were too old were last removed.
+    kept_rows: usize,
 }
 
+/// Below this it is not worth looking for rows that are too old.
+const LEAST_ROWS: usize = 1 << 10;
+
 impl MemoryEngine {
-    /// An engine with room for `stores` stores.
-    pub(crate) fn new(stores: usize) -> Self {
-        Self { stores: Mutex::new(vec![MemoryStore::default(); stores]) }
+    /// An engine with a store for each of these.
+    pub(crate) fn new(expiries: Vec<Option<Arc<Expiry>>>) -> Self {
+        Self { stores: Mutex::new(vec![MemoryStore::default(); expiries.len()]), expiries }
     }
 
     /// All stores as they are now.
     pub(super) fn stores(&self) -> Vec<MemoryStore> {
         self.stores.lock().clone()
+    }
+
+    /// [`Engine::write`], for a store whose rows this says are too old.
+    pub(super) fn put(&self, store: StoreIndex, rows: &Overlay, expiry: Option<&Expiry>) {
+        // Readers see none of it or all. Writes come one at a time, so nothing changes in between.
+        let mut next = self.snapshot(store);
+        let mut rows = rows.scan(&KeyRange::all(), Direction::Forward);
+        while let Some((key, row)) = rows.next_row() {
+            match row {
+                Some(row) => drop(next.insert(Arc::from(key), Arc::from(row))),
+                None => drop(next.remove(key)),
+            }
+        }
+        let kept_rows = self.stores.lock()[store.get()].kept_rows;
+        let purged = expiry.filter(|_| next.len() > LEAST_ROWS.max(2 * kept_rows)).map(|expiry| {
+            let kept = next.iter().filter(|(key, _)| !expiry.has_expired(key));
+            next = kept.map(|(key, row)| (Arc::clone(key), Arc::clone(row))).collect();
+            next.len()
+        });
+        let store = &mut self.stores.lock()[store.get()];
+        store.rows = next;
+        store.kept_rows = purged.unwrap_or(kept_rows);
     }
 
     fn snapshot(&self, store: StoreIndex) -> SnapshotMap<Arc<[u8]>> {
@@ -59,16 +89,7 @@ impl Engine for MemoryEngine {
     }
 
     fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
-        // Readers see none of it or all. Writes come one at a time, so nothing changes in between.
-        let mut next = self.snapshot(store);
-        let mut rows = rows.scan(&KeyRange::all(), Direction::Forward);
-        while let Some((key, row)) = rows.next_row() {
-            match row {
-                Some(row) => drop(next.insert(Arc::from(key), Arc::from(row))),
-                None => drop(next.remove(key)),
-            }
-        }
-        self.stores.lock()[store.get()].rows = next;
+        self.put(store, rows, self.expiries[store.get()].as_deref());
         Ok(())
     }
 

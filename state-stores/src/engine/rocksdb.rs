@@ -10,11 +10,14 @@ mod options;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, Options, WriteBatch, properties};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind, Options, WriteBatch, properties,
+};
 
 use super::{EncodedEntry, Engine, EngineScan, EngineSizes};
 use crate::directory::{StateOwner, TaskDirectory};
 use crate::error::{EngineFailure, StoreError};
+use crate::expiry::Expiry;
 use crate::format::metadata;
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
@@ -29,6 +32,8 @@ pub(crate) struct RocksDbStore {
     pub(crate) is_persistent: bool,
     /// For people who look into the database.
     pub(crate) description: String,
+    /// Which rows are to be dropped, if rows can be too old.
+    pub(crate) expiry: Option<Arc<Expiry>>,
 }
 
 /// The database of one task, open. The directory stays locked until the last reader is done with it.
@@ -79,9 +84,15 @@ impl RocksDbEngine {
         column_families.extend(dropped.iter().map(|store| metadata::column_family(store)));
         column_families.push(rocksdb::DEFAULT_COLUMN_FAMILY_NAME.to_owned());
 
-        let store_options = options::of_stores(memory);
-        let mut database =
-            options::open(&path, column_families, &store_options).map_err(|e| failure(&path, e))?;
+        let expiry_of = |family: &str| {
+            let name = metadata::store_of_column_family(family)?;
+            kept.iter().find(|store| store.name == name)?.expiry.clone()
+        };
+        let families = column_families.into_iter().map(|family| {
+            let options = options::of_store(memory, expiry_of(&family));
+            ColumnFamilyDescriptor::new(family, options)
+        });
+        let mut database = options::open(&path, families).map_err(|e| failure(&path, e))?;
         let owner = directory.owner();
         check_identity(&database, &path, application_id, owner)?;
         let mut batch = WriteBatch::default();

@@ -14,6 +14,7 @@ use super::memory::{MemoryEngine, MemoryStore};
 use super::{Engine, EngineScan, EngineSizes};
 use crate::directory::StateDirectory;
 use crate::error::{EngineFailure, StoreError};
+use crate::expiry::Expiry;
 use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
@@ -153,16 +154,19 @@ impl Drop for SimulatedLock {
 pub(crate) struct SimulatedEngine {
     written: Arc<MemoryEngine>,
     lock: SimulatedLock,
+    /// By store: which rows are too old, as this process knows it.
+    expiries: Vec<Option<Arc<Expiry>>>,
 }
 
 impl SimulatedEngine {
-    /// Opens what survived; `stores` is how many the task has.
-    pub(crate) fn open(lock: SimulatedLock, stores: usize) -> Self {
+    /// Opens what survived; the task has a store for each of `expiries`.
+    pub(crate) fn open(lock: SimulatedLock, expiries: Vec<Option<Arc<Expiry>>>) -> Self {
         let mut tasks = lock.process.disk.tasks.lock();
         let files = tasks.entry(lock.task).or_default();
-        let written = Arc::clone(files.engine.get_or_insert_with(|| Arc::new(MemoryEngine::new(stores))));
+        let new = || Arc::new(MemoryEngine::new(vec![None; expiries.len()]));
+        let written = Arc::clone(files.engine.get_or_insert_with(new));
         drop(tasks);
-        Self { written, lock }
+        Self { written, lock, expiries }
     }
 
     /// Puts a request to the disk and carries it out.
@@ -201,7 +205,10 @@ impl Engine for SimulatedEngine {
         if rows.is_empty() {
             return Ok(());
         }
-        self.request(DiskRequest::PutRows, |written| written.write(store, rows))
+        self.request(DiskRequest::PutRows, |written| {
+            written.put(store, rows, self.expiries[store.get()].as_deref());
+            Ok(())
+        })
     }
 
     fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
@@ -259,7 +266,7 @@ mod tests {
     fn open(disk: &SimulatedDisk, answer: fn(DiskRequest) -> DiskAnswer) -> SimulatedEngine {
         let directory = disk.directory("shop", move |_task, request| answer(request));
         let lock = directory.lock_task(TASK).unwrap().into_simulated().unwrap();
-        SimulatedEngine::open(lock, 1)
+        SimulatedEngine::open(lock, vec![None])
     }
 
     fn checkpoint(engine: &SimulatedEngine, key: &[u8], next: i64) -> Result<(), StoreError> {

@@ -10,10 +10,13 @@ mod buffered;
 mod change;
 mod partition;
 mod segment;
+mod timed;
 mod topics;
 
 pub use buffered::{BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, TimeFirstKey};
 pub use change::ChangeSerde;
 pub use partition::{murmur2, partition_for_key};
 pub(crate) use segment::SegmentSerde;
+pub use timed::TimedLayout;
+pub(crate) use timed::{MARK_KEY, RowId, TimedKeys};
 pub use topics::{changelog_topic, repartition_topic};

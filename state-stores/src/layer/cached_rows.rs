@@ -11,11 +11,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::beside::Beside;
 use super::changelog::ChangelogBuffer;
 use super::table::{ChangedRow, Slot, Table, TableRow};
 use super::{ChangelogEntry, TaskContext};
 use crate::error::{RowPart, StoreError};
-use crate::format::row;
+use crate::format::{TimedKeys, row};
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::TableMemory;
 use crate::merge::MergedScan;
@@ -34,6 +35,8 @@ pub(crate) struct StoreIdentity {
     pub(crate) is_logged: bool,
     /// Changes are logged and emitted at commit, the newest per key.
     pub(crate) is_cached: bool,
+    /// How many bytes of a key come before what the changelog has of it.
+    pub(crate) unlogged_key_bytes: usize,
 }
 
 /// Counters and sizes of one store, for metrics.
@@ -98,6 +101,8 @@ pub(crate) struct CachedRows<V> {
     context: Rc<TaskContext>,
     committed: Arc<StoreReader>,
     memory: TableMemory,
+    /// Held in memory beside the table.
+    bytes_beside: usize,
     table: Table<V>,
     /// How the current record's changes are undone, oldest first.
     undo: Vec<UndoStep<V>>,
@@ -112,6 +117,8 @@ pub(crate) struct CachedRows<V> {
     typical_value_bytes: usize,
     /// Keys and encoded rows of the changes that are ready to be published.
     prepared: Vec<u8>,
+    /// What is published beside the rows, if anything is.
+    beside: Option<Beside>,
     /// Reused for encoded rows.
     buffer: Vec<u8>,
 }
@@ -136,6 +143,7 @@ impl<V: Clone> CachedRows<V> {
         context: Rc<TaskContext>,
         committed: Arc<StoreReader>,
         memory: TableMemory,
+        beside: Option<Beside>,
     ) -> Self {
         Self {
             identity,
@@ -143,6 +151,7 @@ impl<V: Clone> CachedRows<V> {
             context,
             committed,
             memory,
+            bytes_beside: 0,
             table: Table::new(),
             undo: Vec::new(),
             undo_record: 0,
@@ -152,6 +161,7 @@ impl<V: Clone> CachedRows<V> {
             misses: 0,
             typical_value_bytes: size_of::<V>(),
             prepared: Vec::new(),
+            beside,
             buffer: Vec::new(),
         }
     }
@@ -263,6 +273,90 @@ impl<V: Clone> CachedRows<V> {
         })
     }
 
+    /// The keys of the rows that changed since the last commit, in the order in which they did first.
+    pub(super) fn changed_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.table.changes().iter().map(|change| self.table.key(change.slot))
+    }
+
+    /// The keys of committed rows in a range, in order. Unchanged rows that the table does not have are brought into it.
+    pub(super) fn load_range(
+        &mut self,
+        range: KeyRange,
+        is_wanted: impl Fn(&[u8]) -> bool,
+        mut found: impl FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        for entry in self.committed.scan(range, Direction::Forward)? {
+            let (key, timestamp, value) = entry?;
+            if !is_wanted(&key) {
+                continue;
+            }
+            found(&key);
+            let hash = hash_of(&key);
+            if self.table.find(hash, &key).is_none() {
+                let row = Some(ValueAndTimestamp { value: self.decode(&value)?, timestamp });
+                self.insert(hash, &key, row, row::TIMESTAMP_BYTES + value.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys by which rows of these times are found, in order: those of committed rows, and of rows that changed since.
+    pub(super) fn scan_index(
+        &self,
+        keys: TimedKeys,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<impl Iterator<Item = Result<Vec<u8>, StoreError>> + use<V>, StoreError> {
+        self.check_usable()?;
+        let range = TimedKeys::index_range(from, to);
+        let mut changed: Vec<(Vec<u8>, Option<()>)> = Vec::new();
+        let mut index = Vec::new();
+        for change in self.table.changes() {
+            keys.index(self.table.key(change.slot), &mut index);
+            if range.contains(&index) {
+                changed.push((index.clone(), self.table.row(change.slot).as_ref().map(|_| ())));
+            }
+        }
+        changed.sort_unstable();
+        let committed = self.committed.scan(range, Direction::Forward)?;
+        let committed = committed.map(|entry| entry.map(|(key, ..)| (key, ())));
+        let merged = MergedScan::new(changed.into_iter(), committed, Direction::Forward);
+        Ok(merged.map(|entry| entry.map(|(key, ())| key)))
+    }
+
+    /// The mark that is committed; to be read before one is set.
+    pub(super) fn read_mark(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.beside.as_mut().map_or(Ok(None), |beside| beside.read_mark(&self.committed))
+    }
+
+    /// Sets the mark, which is committed with the rows.
+    pub(super) fn set_mark(&mut self, mark: Timestamp) {
+        if let Some(beside) = &mut self.beside {
+            beside.set_mark(mark);
+        }
+    }
+
+    /// Says how many bytes the store holds beside its table, and whether it should give some back.
+    pub(super) fn must_shrink_with(&mut self, bytes_beside: usize) -> bool {
+        self.bytes_beside = bytes_beside;
+        self.must_shrink()
+    }
+
+    fn must_shrink(&mut self) -> bool {
+        self.memory.must_shrink(self.table.bytes() + self.bytes_beside)
+    }
+
+    /// Removes unchanged rows from the table that nobody will ask for again.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&[u8]) -> bool) {
+        self.table.forget(is_gone);
+        self.table.give_room_back();
+    }
+
+    /// Rows in the table.
+    pub(super) fn cached_rows(&self) -> usize {
+        self.table.len()
+    }
+
     /// The slot of `key`, brought into the table if necessary.
     fn load(&mut self, key: &[u8]) -> Result<Slot, StoreError> {
         let hash = hash_of(key);
@@ -276,11 +370,21 @@ impl<V: Clone> CachedRows<V> {
         } else {
             None
         };
-        if self.memory.must_shrink(self.table.bytes()) {
+        let value_bytes = if row.is_some() { self.buffer.len() } else { self.typical_value_bytes };
+        Ok(self.insert(hash, key, row, value_bytes))
+    }
+
+    /// Adds a row that the table does not have.
+    #[inline]
+    fn insert(&mut self, hash: u64, key: &[u8], row: TableRow<V>, value_bytes: usize) -> Slot {
+        if self.must_shrink() {
             self.table.evict(EVICTION_STEPS);
         }
-        let value_bytes = if row.is_some() { self.buffer.len() } else { self.typical_value_bytes };
-        Ok(self.table.insert(hash, key, row, value_bytes))
+        self.table.insert(hash, key, row, value_bytes)
+    }
+
+    fn decode(&self, value: &[u8]) -> Result<V, StoreError> {
+        decode(&self.identity.name, RowPart::Value, &self.value_serde, value)
     }
 
     /// Notes what the row of `slot` is before it changes. Returns whether it was unchanged since the last commit.
@@ -361,7 +465,7 @@ impl<V: Clone> CachedRows<V> {
             }
             None => None,
         };
-        let (store, key) = (self.identity.store, self.table.key(slot));
+        let (store, key) = (self.identity.store, &self.table.key(slot)[self.identity.unlogged_key_bytes..]);
         self.context.changelog.borrow_mut().append(ChangelogEntry { store, key, value, timestamp });
         Ok(())
     }
@@ -373,10 +477,55 @@ impl<V: Clone> CachedRows<V> {
         Ok(())
     }
 
-    fn prepare_commit(&mut self) -> Result<(), StoreError> {
+    pub(super) fn can_undo(&self) -> bool {
+        self.context.can_undo
+    }
+
+    /// The record that is being processed, if records can be undone.
+    pub(super) fn record(&self) -> u64 {
+        self.context.record.get()
+    }
+
+    pub(super) fn undo_record(&mut self) {
+        if self.undo_record == self.context.record.get() {
+            while self.undo_one() {
+                self.reverts += 1;
+            }
+            self.is_poisoned = false;
+        }
+    }
+
+    pub(super) fn uncommitted(&self) -> Uncommitted {
+        self.table.uncommitted()
+    }
+
+    pub(super) fn is_prepared(&self) -> bool {
+        self.table.changes().iter().all(|change| change.encoded.is_some())
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        let (overlay_entries, overlay_bytes) = self.committed.uncheckpointed();
+        StoreStats {
+            store: self.identity.name.clone(),
+            cache_hits: self.hits,
+            cache_misses: self.misses,
+            cached_entries: self.table.len(),
+            cached_bytes: self.table.bytes(),
+            uncommitted_entries: self.table.changes().len(),
+            overlay_entries,
+            overlay_bytes,
+        }
+    }
+
+    pub(super) fn prepare_commit(&mut self) -> Result<(), StoreError> {
         self.check_usable()?;
         let logs_now = self.identity.is_cached && self.identity.is_logged;
-        let store = self.identity.store;
+        let (store, unlogged) = (self.identity.store, self.identity.unlogged_key_bytes);
+        if let Some(beside) = &mut self.beside
+            && self.identity.is_logged
+        {
+            beside.log(store, &self.context);
+        }
         let mut changelog = self.context.changelog.borrow_mut();
         let mut encoder = ValueEncoder::new(&self.identity, &self.value_serde, &mut self.typical_value_bytes);
         for (change, key, row) in self.table.changes_and_rows() {
@@ -391,6 +540,7 @@ impl<V: Clone> CachedRows<V> {
             })?;
             if logs_now && change.is_news(encoded) {
                 let value = encoded.row(&self.prepared).and_then(row::split).map(|(_, value)| value);
+                let key = &key[unlogged..];
                 changelog.append(ChangelogEntry { store, key, value, timestamp: change.at });
             }
             change.encoded = Some(encoded);
@@ -398,12 +548,20 @@ impl<V: Clone> CachedRows<V> {
         Ok(())
     }
 
-    fn commit(&mut self, position: &Arc<Position>) {
+    pub(super) fn commit(&mut self, position: &Arc<Position>) {
+        let beside = match &mut self.beside {
+            Some(beside) => {
+                let rows = beside.prepare(&mut self.table, &mut self.prepared);
+                beside.commit();
+                rows
+            }
+            None => Vec::new(),
+        };
         let rows = self.table.take_changes().filter_map(|(hash, change)| {
             let encoded = change.encoded.filter(|encoded| change.is_news(*encoded))?;
             Some((hash, encoded))
         });
-        let run = Run::of_rows(std::mem::take(&mut self.prepared), rows);
+        let run = Run::of_rows(std::mem::take(&mut self.prepared), rows.chain(beside));
         self.committed.publish(run, position);
         self.undo.clear();
         self.shrink();
@@ -413,7 +571,7 @@ impl<V: Clone> CachedRows<V> {
     /// not spare it.
     fn shrink(&mut self) {
         let mut steps = 2 * self.table.slots();
-        while steps > 0 && self.memory.must_shrink(self.table.bytes()) {
+        while steps > 0 && self.must_shrink() {
             let some = steps.min(EVICTION_STRIDE);
             self.table.evict(some);
             steps -= some;
@@ -421,12 +579,15 @@ impl<V: Clone> CachedRows<V> {
         self.table.give_room_back();
     }
 
-    fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.reverts += 1;
         self.table.roll_back();
         self.prepared.clear();
         self.undo.clear();
         self.is_poisoned = false;
+        if let Some(beside) = &mut self.beside {
+            beside.roll_back();
+        }
     }
 }
 
@@ -459,13 +620,7 @@ impl<'store, V> ValueEncoder<'store, V> {
 
 impl<V: Clone> ManagedStore for RefCell<CachedRows<V>> {
     fn undo_record(&self) {
-        let mut rows = self.borrow_mut();
-        if rows.undo_record == rows.context.record.get() {
-            while rows.undo_one() {
-                rows.reverts += 1;
-            }
-            rows.is_poisoned = false;
-        }
+        self.borrow_mut().undo_record();
     }
 
     fn prepare_commit(&self) -> Result<(), StoreError> {
@@ -473,11 +628,11 @@ impl<V: Clone> ManagedStore for RefCell<CachedRows<V>> {
     }
 
     fn uncommitted(&self) -> Uncommitted {
-        self.borrow().table.uncommitted()
+        self.borrow().uncommitted()
     }
 
     fn is_prepared(&self) -> bool {
-        self.borrow().table.changes().iter().all(|change| change.encoded.is_some())
+        self.borrow().is_prepared()
     }
 
     fn commit(&self, position: &Arc<Position>) {
@@ -489,17 +644,6 @@ impl<V: Clone> ManagedStore for RefCell<CachedRows<V>> {
     }
 
     fn stats(&self) -> StoreStats {
-        let rows = self.borrow();
-        let (overlay_entries, overlay_bytes) = rows.committed.uncheckpointed();
-        StoreStats {
-            store: rows.identity.name.clone(),
-            cache_hits: rows.hits,
-            cache_misses: rows.misses,
-            cached_entries: rows.table.len(),
-            cached_bytes: rows.table.bytes(),
-            uncommitted_entries: rows.table.changes().len(),
-            overlay_entries,
-            overlay_bytes,
-        }
+        self.borrow().stats()
     }
 }

@@ -3,24 +3,31 @@
 //! It works on encoded keys and decoded values, and is generic over the value alone. Reads go table, overlay, engine;
 //! writes stay in the table until the commit. Nothing here is shared with other threads.
 
+mod beside;
 mod cached_rows;
 mod changelog;
+mod known_rows;
 mod rows;
 mod table;
+mod timed_rows;
 
 use std::cell::{Cell, RefCell};
 
 use changelog::ChangelogBuffer;
 
+pub(crate) use beside::Beside;
 pub use cached_rows::StoreStats;
 pub(crate) use cached_rows::{CachedRows, ChangeParts, ManagedStore, StoreIdentity, Uncommitted};
 pub use changelog::ChangelogEntry;
 pub(crate) use rows::{CommittedRows, ReadRows, WriteRows};
+pub(crate) use timed_rows::TimedRows;
 
 /// What the stores of one task have in common. The record path updates it in place, so that asking costs nothing.
 pub(crate) struct TaskContext {
     /// Whether a record can be undone.
     pub(crate) can_undo: bool,
+    /// Whether the changelog becomes visible with the input offsets of its commit, or not at all.
+    pub(crate) is_atomic: bool,
     /// Counts the records begun; changes of an earlier record are not undone any more.
     pub(crate) record: Cell<u64>,
     /// What waits to be sent to the changelog topics.
@@ -28,7 +35,8 @@ pub(crate) struct TaskContext {
 }
 
 impl TaskContext {
-    pub(crate) fn new(can_undo: bool) -> Self {
-        Self { can_undo, record: Cell::new(0), changelog: RefCell::new(ChangelogBuffer::default()) }
+    pub(crate) fn new(can_undo: bool, is_atomic: bool) -> Self {
+        let changelog = RefCell::new(ChangelogBuffer::default());
+        Self { can_undo, is_atomic, record: Cell::new(0), changelog }
     }
 }

@@ -214,6 +214,16 @@ impl<V> Table<V> {
         }
     }
 
+    /// Evicts unchanged rows with such keys.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&[u8]) -> bool) {
+        for slot in 0..self.entries.len() {
+            let entry = &self.entries[slot];
+            if !entry.is_vacant && entry.change.is_none() && is_gone(&entry.key) {
+                self.remove(Slot(slot as u32));
+            }
+        }
+    }
+
     /// Rows in the table.
     pub(super) fn len(&self) -> usize {
         self.index.len()

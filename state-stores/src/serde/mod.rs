@@ -7,12 +7,15 @@ mod hex;
 mod json;
 mod optional;
 mod primitives;
+mod windowed;
 
 use std::any::type_name;
 use std::sync::Arc;
 
 pub use json::JsonSerde;
 pub use optional::OptionSerde;
+pub(crate) use windowed::windowed_json;
+pub use windowed::{SessionWindowedSerde, TimeWindowedSerde};
 
 /// What an encoding produced: bytes (perhaps none), or Kafka's null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,11 @@ pub trait Serde<T>: Send + Sync {
     /// The value that Kafka's null stands for; an error for types that have none.
     fn decode_null(&self) -> Result<T, SerdeError> {
         Err(SerdeError::UnexpectedNull { type_name: type_name::<T>() })
+    }
+
+    /// How many bytes at the end of an encoded key have no say in which partition it goes to: of a windowed key those of its window.
+    fn unhashed_key_bytes(&self) -> usize {
+        0
     }
 
     /// Appends the bytes of the key that a person writes as this text, in the address of an HTTP query for instance.

@@ -39,6 +39,10 @@ impl<T> Serde<Option<T>> for OptionSerde<T> {
         Ok(None)
     }
 
+    fn unhashed_key_bytes(&self) -> usize {
+        self.inner.unhashed_key_bytes()
+    }
+
     fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         self.inner.key_from_text(text, out)
     }

@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use super::companion::{Companion, CompanionKind, Expiring};
 use super::custom::{Custom, CustomStore};
-use super::expiry::{Expiry, MarkerSerde, TimeToLive};
+use super::ttl::{Forgetting, MarkerSerde, TimeToLive};
 use super::versioned::{VersionedDefinition, VersionedStore};
 use super::versions::HistoryLimits;
 use super::{CommittedStore, KeyValueStore};
-use crate::format::SegmentSerde;
+use crate::expiry::Expiry;
+use crate::format::{SegmentSerde, TimedLayout};
 use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
 use crate::serde::{SerdeError, SerdeRef};
-use crate::types::StoreIndex;
+use crate::types::{Offset, StoreIndex};
 
 /// How to build a store, whatever its types: what a topology holds and every task uses.
 pub trait StoreBuilder: Send + Sync {
@@ -51,6 +52,11 @@ pub trait StoreBuilder: Send + Sync {
     /// The kind of the store and the names of its types, for people.
     fn types(&self) -> StoreTypes;
 
+    /// How keys carry time and how long rows are kept, if it is a store of that kind.
+    fn timed(&self) -> Option<TimedLayout> {
+        None
+    }
+
     /// The bytes of the key that is written as `text`.
     ///
     /// # Errors
@@ -79,7 +85,7 @@ pub trait StoreBuilder: Send + Sync {
 /// The kind of a store and the names of its Rust types, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreTypes {
-    /// `key-value`, `versioned`, or what a [`CustomStore`] is called.
+    /// `key-value`, `window`, `session`, `versioned`, or what a [`CustomStore`] is called.
     pub kind: &'static str,
     /// The type of the keys.
     pub key: &'static str,
@@ -109,6 +115,10 @@ pub struct StoreParts {
     pub(crate) table: TableParts,
     /// Of a store with a companion: those of its table.
     pub(crate) companion: Option<TableParts>,
+    /// Which rows are too old, of a store whose keys carry time.
+    pub(crate) expiry: Option<Arc<Expiry>>,
+    /// The changelog offset after the newest row it was built from.
+    pub(crate) logged_to: Option<Offset>,
 }
 
 /// What a table is made of, besides what it holds.
@@ -152,7 +162,7 @@ pub struct KeyValueStoreBuilder<K, V> {
 /// What becomes of the rows of a store.
 enum StoreKind<K, V> {
     KeyValue,
-    Expiring(TimeToLive),
+    Forgetful(TimeToLive),
     Versioned(HistoryLimits),
     Custom { kind: &'static str, wrap: Wrap<K, V> },
 }
@@ -250,7 +260,7 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
     /// ```
     #[must_use]
     pub fn with_ttl(mut self, ttl: Duration) -> Self {
-        self.kind = StoreKind::Expiring(TimeToLive::new(ttl));
+        self.kind = StoreKind::Forgetful(TimeToLive::new(ttl));
         self
     }
 
@@ -280,7 +290,7 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
 
     fn identity(&self, store: StoreIndex) -> StoreIdentity {
         let (name, is_logged, is_cached) = (self.name.clone(), self.is_logged, self.is_cached);
-        StoreIdentity { store, name, is_logged, is_cached }
+        StoreIdentity { store, name, is_logged, is_cached, unlogged_key_bytes: 0 }
     }
 }
 
@@ -315,7 +325,7 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
 
     fn companion(&self) -> Option<Companion> {
         match self.kind {
-            StoreKind::Expiring(ttl) => Some(Companion(CompanionKind::Expiry(ttl))),
+            StoreKind::Forgetful(ttl) => Some(Companion(CompanionKind::Expiry(ttl))),
             StoreKind::Versioned(limits) => Some(Companion(CompanionKind::History(limits))),
             StoreKind::KeyValue | StoreKind::Custom { .. } => None,
         }
@@ -323,7 +333,7 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
 
     fn types(&self) -> StoreTypes {
         let kind = match self.kind {
-            StoreKind::KeyValue | StoreKind::Expiring(_) => "key-value",
+            StoreKind::KeyValue | StoreKind::Forgetful(_) => "key-value",
             StoreKind::Versioned(_) => VERSIONED,
             StoreKind::Custom { kind, .. } => kind,
         };
@@ -345,17 +355,17 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
     }
 
     fn build(&self, parts: StoreParts) -> BuiltStore {
-        let StoreParts { store, context, table, companion } = parts;
+        let StoreParts { store, context, table, companion, .. } = parts;
         let name = self.name.as_str();
         let key_serde = || Arc::clone(&self.key_serde);
         let table_of = |identity| table.rows(identity, Arc::clone(&self.value_serde), &context);
         match (&self.kind, companion) {
-            (StoreKind::Expiring(ttl), Some(parts)) => {
+            (StoreKind::Forgetful(ttl), Some(parts)) => {
                 let times = parts.companion_rows(store, Arc::new(MarkerSerde), &context);
                 let rows = table_of(self.identity(store));
-                let expiry = Expiry::new(*ttl, Rc::clone(&times));
+                let forgetting = Forgetting::new(*ttl, Rc::clone(&times));
                 let handle =
-                    KeyValueStore::new(name, self.is_cached, key_serde(), Rc::clone(&rows), Some(expiry));
+                    KeyValueStore::new(name, self.is_cached, key_serde(), Rc::clone(&rows), Some(forgetting));
                 let companion = Some((times as Rc<dyn ManagedStore>, handle.expiring()));
                 BuiltStore { rows, handle: Box::new(handle), companion }
             }
@@ -399,7 +409,9 @@ impl TableParts {
         context: &Rc<TaskContext>,
     ) -> Rc<RefCell<CachedRows<V>>> {
         let name = self.committed.name().to_owned();
-        self.rows(StoreIdentity { store, name, is_logged: false, is_cached: true }, values, context)
+        let identity =
+            StoreIdentity { store, name, is_logged: false, is_cached: true, unlogged_key_bytes: 0 };
+        self.rows(identity, values, context)
     }
 
     fn rows<V: Clone>(
@@ -408,7 +420,7 @@ impl TableParts {
         values: SerdeRef<V>,
         context: &Rc<TaskContext>,
     ) -> Rc<RefCell<CachedRows<V>>> {
-        let rows = CachedRows::new(identity, values, Rc::clone(context), self.committed, self.memory);
+        let rows = CachedRows::new(identity, values, Rc::clone(context), self.committed, self.memory, None);
         Rc::new(RefCell::new(rows))
     }
 }

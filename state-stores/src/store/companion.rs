@@ -4,9 +4,8 @@
 //! any other, but has no changelog: what is restored of the store's changelog makes the rows of both.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
-use super::expiry::{self, TimeToLive};
+use super::ttl::{self, TimeToLive};
 use super::versions::{self, HistoryLimits};
 use crate::dormant::RestoreRow;
 use crate::error::StoreError;
@@ -45,7 +44,7 @@ impl Companion {
         companion: RestoredTable<'_>,
     ) -> Result<u64, StoreError> {
         match self.0 {
-            CompanionKind::Expiry(ttl) => expiry::replay(ttl, records, store, companion),
+            CompanionKind::Expiry(time_to_live) => ttl::replay(time_to_live, records, store, companion),
             CompanionKind::History(limits) => versions::replay(limits, records, store, companion),
         }
     }
@@ -65,11 +64,6 @@ pub(crate) fn advance<V: Default>(
         return Ok(());
     }
     companion.set(STREAM_TIME, Some(ValueAndTimestamp::new(V::default(), time)))
-}
-
-/// Milliseconds of a span of time.
-pub(crate) fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What a store with a companion does by itself as time passes.

@@ -6,7 +6,7 @@ use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
 use super::companion::Expiring;
-use super::expiry::{Expiry, is_alive};
+use super::ttl::{Forgetting, is_alive};
 use super::{Change, Emission, ReadEntry, ValueAndTimestamp, decode, encode};
 use crate::error::{RowPart, StoreError};
 use crate::key_range::{Direction, KeyRange};
@@ -53,7 +53,7 @@ struct Inner<K, V> {
     key: RefCell<Vec<u8>>,
     rows: Rc<RefCell<CachedRows<V>>>,
     /// Of a store with a time to live.
-    expiry: Option<Expiry<V>>,
+    forgetting: Option<Forgetting<V>>,
 }
 
 /// The rows of a range, as they were when it was asked for. It reads as it goes.
@@ -67,10 +67,10 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         is_cached: bool,
         key_serde: SerdeRef<K>,
         rows: Rc<RefCell<CachedRows<V>>>,
-        expiry: Option<Expiry<V>>,
+        forgetting: Option<Forgetting<V>>,
     ) -> Self {
         let key = RefCell::new(Vec::new());
-        Self { inner: Rc::new(Inner { name: name.to_owned(), is_cached, key_serde, key, rows, expiry }) }
+        Self { inner: Rc::new(Inner { name: name.to_owned(), is_cached, key_serde, key, rows, forgetting }) }
     }
 
     /// What the task does about rows that expire.
@@ -228,12 +228,12 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// When a key cannot be decoded.
     #[track_caller]
     pub fn take_expired(&self) -> Result<Vec<Emission<K, V>>, StoreError> {
-        let Some(expiry) = &self.inner.expiry else { return Ok(Vec::new()) };
+        let Some(forgetting) = &self.inner.forgetting else { return Ok(Vec::new()) };
         let emission = |(key, old, timestamp): (Vec<u8>, V, Timestamp)| {
             let change = Change { old: Some(old), new: None };
             Ok(Emission { key: self.inner.decode_key(&key)?, change, timestamp })
         };
-        expiry.take_expired().into_iter().map(emission).collect()
+        forgetting.take_expired().into_iter().map(emission).collect()
     }
 
     /// A number that changes whenever rows were taken back, because a record failed or a commit did not succeed. What a processor keeps in
@@ -271,7 +271,7 @@ impl<K, V: Clone + 'static> Inner<K, V> {
     /// The time up to which rows have expired, if they do.
     #[inline]
     fn horizon(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.expiry.as_ref().map_or(Ok(None), Expiry::horizon)
+        self.forgetting.as_ref().map_or(Ok(None), Forgetting::horizon)
     }
 
     #[inline]
@@ -283,24 +283,24 @@ impl<K, V: Clone + 'static> Inner<K, V> {
         wanted: ChangeParts,
         f: impl FnOnce(Option<ValueAndTimestamp<V>>) -> Result<Option<ValueAndTimestamp<V>>, E>,
     ) -> Result<Option<(Change<V>, Timestamp)>, E> {
-        match &self.expiry {
+        match &self.forgetting {
             None => rows.update(key, at, wanted, f),
-            Some(expiry) => expiry.update(rows, key, at, wanted, f),
+            Some(forgetting) => forgetting.update(rows, key, at, wanted, f),
         }
     }
 }
 
 impl<K, V: Clone + 'static> Expiring for Inner<K, V> {
     fn drop_expired(&self) -> Result<(), StoreError> {
-        match &self.expiry {
+        match &self.forgetting {
             None => Ok(()),
-            Some(expiry) => expiry.drop_expired(&mut self.rows.borrow_mut()),
+            Some(forgetting) => forgetting.drop_expired(&mut self.rows.borrow_mut()),
         }
     }
 
     fn rolled_back(&self) {
-        if let Some(expiry) = &self.expiry {
-            expiry.rolled_back();
+        if let Some(forgetting) = &self.forgetting {
+            forgetting.rolled_back();
         }
     }
 }

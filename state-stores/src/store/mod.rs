@@ -5,11 +5,15 @@ mod committed;
 mod companion;
 mod custom;
 mod encode;
-mod expiry;
 mod key_value;
 mod segment;
+mod session;
+mod timed;
+mod timed_builder;
+mod ttl;
 mod versioned;
 mod versions;
+mod window;
 
 use crate::error::StoreError;
 use crate::types::Timestamp;
@@ -21,11 +25,19 @@ pub use companion::Companion;
 pub(crate) use companion::{CompanionKind, Expiring, stream_time};
 pub use custom::{Custom, CustomStore};
 pub(crate) use encode::{decode, encode};
-pub(crate) use expiry::MarkerSerde;
 pub use key_value::{KeyValueIterator, KeyValueStore};
 pub(crate) use segment::{Segment, Version};
+pub use session::SessionStore;
+pub use timed_builder::{SessionStoreBuilder, TimedKind, TimedStoreBuilder, WindowStoreBuilder};
+pub(crate) use ttl::MarkerSerde;
 pub use versioned::{VersionedPut, VersionedRecord, VersionedStore};
 pub(crate) use versions::Versions;
+pub use window::{WindowStore, WindowedEntry};
+
+/// Milliseconds of a span of time.
+fn millis(span: std::time::Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// A key with its row, or why it could not be read.
 pub(crate) type ReadEntry<K, V> = Result<(K, ValueAndTimestamp<V>), StoreError>;

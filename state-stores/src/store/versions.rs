@@ -12,9 +12,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::companion::{advance, millis, stream_time};
+use super::companion::{advance, stream_time};
 use super::segment::{Segment, Version};
-use super::{ValueAndTimestamp, VersionedPut, VersionedRecord};
+use super::{ValueAndTimestamp, VersionedPut, VersionedRecord, millis};
 use crate::dormant::RestoreRow;
 use crate::error::StoreError;
 use crate::format::{SegmentSerde, companion};

@@ -7,6 +7,8 @@ mod model;
 mod opening;
 mod readers;
 mod restoring;
+mod timed;
+mod timed_model;
 mod versioned;
 
 use super::*;

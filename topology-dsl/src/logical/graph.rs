@@ -1,9 +1,12 @@
 //! The program as it was declared: operators in declaration order, with everything their handles may still change.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-use millstream_processor::Result;
+use millstream_processor::{Result, SerdeRef};
 
 use super::repartition::RepartitionEdges;
 use super::write::Place;
@@ -19,6 +22,10 @@ pub(crate) type WriteNode = Box<dyn Fn(&mut Place<'_>) -> Result<()>>;
 pub(crate) struct Graph {
     pub(crate) operations: Vec<Operation>,
     pub(crate) groupings: Vec<Grouping>,
+    /// Serdes of keys that know more than their type: a [`SerdeRef`] by the operator whose keys it writes.
+    key_serdes: BTreeMap<OperationId, Box<dyn Any>>,
+    /// Of windowed aggregations: how long after its end a window may still change.
+    window_graces: BTreeMap<OperationId, Duration>,
 }
 
 /// An operator, by declaration order.
@@ -131,6 +138,39 @@ impl Graph {
 
     pub(crate) fn operation_mut(&mut self, id: OperationId) -> &mut Operation {
         &mut self.operations[id.0]
+    }
+
+    /// Says how the keys of an operator's records are written, and those of what is made of them.
+    pub(crate) fn set_key_serde<K: 'static>(&mut self, id: OperationId, serde: SerdeRef<K>) {
+        self.key_serdes.insert(id, Box::new(serde));
+    }
+
+    /// How the keys of an operator's records are written, if that was said of it or of what it is made of.
+    pub(crate) fn key_serde<K: 'static>(&self, id: OperationId) -> Option<SerdeRef<K>> {
+        if let Some(serde) = self.key_serdes.get(&id) {
+            return serde.downcast_ref::<SerdeRef<K>>().cloned();
+        }
+        let operation = self.operation(id);
+        match operation.kind {
+            OperationKind::Step { key: KeyEffect::Changed, .. } | OperationKind::TableGrouping => None,
+            _ => self.key_serde(*operation.parents.first()?),
+        }
+    }
+
+    /// Says how long after its end a window of an operator may still change.
+    pub(crate) fn set_window_grace(&mut self, id: OperationId, grace: Duration) {
+        self.window_graces.insert(id, grace);
+    }
+
+    /// How long after its end a window of an operator's keys may still change: the longest such time of all it is made of. None if one of
+    /// those has no windows.
+    pub(crate) fn window_grace(&self, id: OperationId) -> Option<Duration> {
+        if let Some(grace) = self.window_graces.get(&id) {
+            return Some(*grace);
+        }
+        let parents = self.operation(id).parents.iter();
+        let graces: Option<Vec<Duration>> = parents.map(|parent| self.window_grace(*parent)).collect();
+        graces?.into_iter().max()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = OperationId> + use<> {

@@ -31,7 +31,12 @@ pub(crate) struct TypedTopic<K, V> {
 impl<K: RecordField, V: RecordField> TypedTopic<K, V> {
     /// With the serdes of the types.
     pub(crate) fn of_types() -> Box<dyn RepartitionEdges> {
-        Box::new(TypedTopic { key_serde: K::field_serde(), value_serde: V::field_serde() })
+        Self::with_key_serde(K::field_serde())
+    }
+
+    /// With the serdes of the types, and this one for the keys.
+    pub(crate) fn with_key_serde(key_serde: SerdeRef<K>) -> Box<dyn RepartitionEdges> {
+        Box::new(TypedTopic { key_serde, value_serde: V::field_serde() })
     }
 }
 

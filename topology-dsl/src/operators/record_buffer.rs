@@ -9,13 +9,14 @@ use millstream_processor::{
     Offset, RecordLocation, Result, SerdeRef, StoreBuilder, StoreError, Timestamp, ValueAndTimestamp,
 };
 
-use crate::options::StorePlan;
+use crate::options::{BufferLimits, StorePlan};
 
 /// The store of a buffer, as the planner knows it.
 pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
-    changelog_config: BTreeMap<String, String>,
-    is_unlogged: bool,
+    key_serde: SerdeRef<K>,
+    limits: &BufferLimits,
 ) -> StorePlan {
+    let BufferLimits { is_unlogged, changelog_config, .. } = limits.clone();
     StorePlan {
         name: None,
         is_given: false,
@@ -24,7 +25,7 @@ pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
         build: Box::new(move |name| -> Arc<dyn StoreBuilder> {
             let (header, version) = BUFFERED_HEADER;
             let values = Arc::new(BufferedSerde::new(V::serde()));
-            let builder = KeyValueStoreBuilder::<K, Buffered<V>>::new(name, K::serde(), values)
+            let builder = KeyValueStoreBuilder::<K, Buffered<V>>::new(name, key_serde.clone(), values)
                 .with_changelog_header(header, version)
                 .with_logging(!is_unlogged);
             let config = changelog_config.iter();
@@ -56,12 +57,17 @@ struct Size<V> {
 }
 
 impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
-    pub(super) fn open(wiring: &Wiring<'_>, store: &str, counts_bytes: bool) -> Result<Self> {
+    pub(super) fn open(
+        wiring: &Wiring<'_>,
+        store: &str,
+        key_serde: SerdeRef<K>,
+        counts_bytes: bool,
+    ) -> Result<Self> {
         let size =
             || Size { value_serde: Arc::new(BufferedSerde::new(V::serde())), bytes: 0, scratch: Vec::new() };
         Ok(RecordBuffer {
             store: wiring.key_value_store(store)?,
-            key_serde: K::serde(),
+            key_serde,
             waiting: BTreeMap::new(),
             reverts: None,
             size: counts_bytes.then(size),

@@ -28,7 +28,10 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         KStream::declare(
             &self.graph,
             Operation {
-                kind: OperationKind::Repartition { partitions, topic: TypedTopic::<K, V>::of_types() },
+                kind: OperationKind::Repartition {
+                    partitions,
+                    topic: TypedTopic::<K, V>::with_key_serde(self.key_serde()),
+                },
                 parents: vec![self.id],
                 name,
                 store: None,

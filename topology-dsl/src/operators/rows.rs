@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Wiring};
-use millstream_processor::{Error, KeyValueStore, Result, Timestamp, VersionedStore};
+use millstream_processor::{
+    Error, KeyValueStore, Result, SessionStore, Timestamp, VersionedStore, WindowStore, Windowed,
+};
 
 use crate::logical::{OperationId, Plan};
 
@@ -33,9 +35,7 @@ pub(crate) type RowLookup<K, V> = Rc<dyn Fn(&Plan) -> Result<OpenRows<K, V>>>;
 /// Rows in the store of the table itself.
 pub(crate) fn stored_rows<K: Clone + 'static, V: Clone + 'static>(table: OperationId) -> RowLookup<K, V> {
     Rc::new(move |plan| {
-        let store = plan.operation(table).store.clone();
-        let store =
-            store.ok_or_else(|| Error::fatal("rows were to be looked up in a table without a store"))?;
+        let store = store_of(table, plan)?;
         Ok(Arc::new(move |wiring: &Wiring<'_>| -> Result<Box<dyn Rows<K, V>>> {
             Ok(match wiring.store_types(&store) {
                 Some(types) if types.is_versioned() => {
@@ -45,6 +45,52 @@ pub(crate) fn stored_rows<K: Clone + 'static, V: Clone + 'static>(table: Operati
             })
         }))
     })
+}
+
+/// Rows in the window store of the table itself.
+pub(crate) fn window_rows<K: Clone + 'static, V: Clone + 'static>(
+    table: OperationId,
+) -> RowLookup<Windowed<K>, V> {
+    Rc::new(move |plan| {
+        let store = store_of(table, plan)?;
+        Ok(Arc::new(move |wiring| Ok(Box::new(WindowRows { store: wiring.window_store(&store)? }))))
+    })
+}
+
+/// Rows in the session store of the table itself.
+pub(crate) fn session_rows<K: Clone + 'static, V: Clone + 'static>(
+    table: OperationId,
+) -> RowLookup<Windowed<K>, V> {
+    Rc::new(move |plan| {
+        let store = store_of(table, plan)?;
+        Ok(Arc::new(move |wiring| Ok(Box::new(SessionRows { store: wiring.session_store(&store)? }))))
+    })
+}
+
+fn store_of(table: OperationId, plan: &Plan) -> Result<String> {
+    let store = plan.operation(table).store.clone();
+    store.ok_or_else(|| Error::fatal("rows were to be looked up in a table without a store"))
+}
+
+struct WindowRows<K, V> {
+    store: WindowStore<K, V>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Rows<Windowed<K>, V> for WindowRows<K, V> {
+    fn read(&self, key: &Windowed<K>, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
+        let start = key.window.start;
+        Ok(self.store.read(&key.key, start, |row| use_value(row.map(|row| &row.value)))?)
+    }
+}
+
+struct SessionRows<K, V> {
+    store: SessionStore<K, V>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Rows<Windowed<K>, V> for SessionRows<K, V> {
+    fn read(&self, key: &Windowed<K>, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
+        Ok(self.store.read(&key.key, key.window, |row| use_value(row.map(|row| &row.value)))?)
+    }
 }
 
 struct StoredRows<K, V> {

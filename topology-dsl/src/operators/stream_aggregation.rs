@@ -21,6 +21,16 @@ pub(super) enum Aggregation {
     Reduce,
 }
 
+impl Aggregation {
+    /// Of the names that are generated for it.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Aggregation::Aggregate | Aggregation::Count => "KSTREAM-AGGREGATE-",
+            Aggregation::Reduce => "KSTREAM-REDUCE-",
+        }
+    }
+}
+
 impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     /// Declares an aggregation. `change` makes a row's new value of the record and the value it has; none deletes the row.
     pub(super) fn declare_aggregation<A, F>(
@@ -34,10 +44,8 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         F: Fn(&K::NonNull, V::NonNull, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
     {
         let change = Arc::new(change);
-        let prefix = match aggregation {
-            Aggregation::Aggregate | Aggregation::Count => "KSTREAM-AGGREGATE-",
-            Aggregation::Reduce => "KSTREAM-REDUCE-",
-        };
+        let prefix = aggregation.prefix();
+        let store = store.with_inherited_key_serde(self.key_serde());
         let kind = OperationKind::StreamAggregate {
             prefix,
             is_count: aggregation == Aggregation::Count,

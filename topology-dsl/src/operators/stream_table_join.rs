@@ -1,19 +1,19 @@
 //! `join` and `left_join` of a stream with a table.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{RecordField, TimeFirstKey, Timestamp};
+use millstream_processor::{HasSerde, RecordField, TimeFirstKey, Timestamp};
 
 use super::record_buffer::{RecordBuffer, buffer_store};
 use super::rows::Rows;
 use super::stream_table_join_grace::GraceJoin;
 use crate::join::JoinTarget;
 use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::options::BufferLimits;
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -131,8 +131,12 @@ where
             },
             parents: vec![stream.id, table.id],
             name: None,
-            store: grace
-                .map(|_| buffer_store::<TimeFirstKey<K::NonNull>, V::NonNull>(BTreeMap::new(), false)),
+            store: grace.map(|_| {
+                buffer_store::<TimeFirstKey<K::NonNull>, V::NonNull>(
+                    HasSerde::serde(),
+                    &BufferLimits::default(),
+                )
+            }),
             write: Box::new(move |place| {
                 let (open_rows, joiner) = (rows(place.plan)?, Arc::clone(&joiner));
                 let join = move |wiring: &Wiring<'_>| {
@@ -146,7 +150,11 @@ where
                 let Some(grace) = grace else { return place.add_processor(join) };
                 let buffer = place.required_store()?;
                 place.add_processor(move |wiring| {
-                    Ok(GraceJoin::new(join(wiring)?, RecordBuffer::open(wiring, &buffer, false)?, grace))
+                    Ok(GraceJoin::new(
+                        join(wiring)?,
+                        RecordBuffer::open(wiring, &buffer, HasSerde::serde(), false)?,
+                        grace,
+                    ))
                 })
             }),
         },

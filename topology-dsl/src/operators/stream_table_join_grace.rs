@@ -9,6 +9,7 @@ use millstream_processor::{Buffered, RecordField, TimeFirstKey, Timestamp};
 use super::record_buffer::{RecordBuffer, context_of, released};
 use super::stream_table_join::StreamTableJoin;
 use crate::table::KTable;
+use crate::windows::to_millis;
 
 /// A table to be joined with streams whose records wait for it. Made by [`KTable::with_grace`].
 pub struct TableWithGrace<'a, K, V> {
@@ -23,17 +24,15 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     /// the join, and leave it in the order of their event times; one that comes later than `grace` does not wait.
     ///
     /// ```
-    /// use std::time::Duration;
-    ///
     /// use millstream::prelude::*;
     /// use millstream::testing::TopologyTestDriver;
     ///
     /// const PRICES: StoreName<String, i64> = StoreName::new("prices");
     ///
     /// let builder = StreamsBuilder::new();
-    /// let prices = builder.table::<String, i64>("prices").materialized(PRICES.versioned(Duration::from_secs(60)));
+    /// let prices = builder.table::<String, i64>("prices").materialized(PRICES.versioned(minutes(1)));
     /// let orders = builder.stream::<String, i64>("orders");
-    /// orders.join(prices.with_grace(Duration::from_secs(10)), |quantity, price| quantity * price).to("order-values");
+    /// orders.join(prices.with_grace(seconds(10)), |quantity, price| quantity * price).to("order-values");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
     /// let (orders, prices) =
@@ -75,8 +74,7 @@ impl<K: RecordField, V: RecordField, T, V2, F> GraceJoin<K, V, T, V2, F> {
         buffer: RecordBuffer<TimeFirstKey<K::NonNull>, V::NonNull>,
         grace: Duration,
     ) -> Self {
-        let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
-        GraceJoin { join, buffer, grace, stream_time: None, number: 0 }
+        GraceJoin { join, buffer, grace: to_millis(grace), stream_time: None, number: 0 }
     }
 }
 

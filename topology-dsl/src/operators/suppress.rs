@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
 use millstream_processor::{Buffered, Change, Error, HasSerde, KeyValueStore, Result, Timestamp};
@@ -10,8 +9,9 @@ use millstream_processor::{Buffered, Change, Error, HasSerde, KeyValueStore, Res
 use super::record_buffer::{RecordBuffer, buffer_store, context_of, released};
 use super::rows::{RowLookup, Rows};
 use crate::logical::{Operation, OperationId, OperationKind};
-use crate::options::{BufferLimits, Suppressed};
+use crate::options::{BufferLimits, Suppressed, Until, Wait};
 use crate::table::KTable;
+use crate::windows::to_millis;
 
 impl<K: HasSerde, V: HasSerde> KTable<K, V> {
     /// Holds the changes of this table back, so that of several changes of a row within a span of time one goes on, with the row's newest
@@ -21,14 +21,12 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
     /// A table without rows that wait looks as the one above it; a row that waits is looked up as it was before.
     ///
     /// ```
-    /// use std::time::Duration;
-    ///
     /// use millstream::prelude::*;
     /// use millstream::testing::TopologyTestDriver;
     ///
     /// let builder = StreamsBuilder::new();
     /// let stock = builder.table::<String, i64>("stock");
-    /// let once_a_minute = Suppressed::until_time_limit(Duration::from_secs(60), BufferConfig::unbounded());
+    /// let once_a_minute = Suppressed::until_time_limit(minutes(1), BufferConfig::unbounded());
     /// stock.suppress(once_a_minute).to_stream().to("stock-levels");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
@@ -41,8 +39,12 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn suppress(&self, suppressed: Suppressed<K>) -> KTable<K, V> {
-        let Suppressed { time, wait, limits } = suppressed;
-        let mut store = buffer_store::<K, V>(limits.changelog_config.clone(), limits.is_unlogged);
+        let Suppressed { until: Until { time, wait }, limits } = suppressed;
+        let (window_grace, key_serde) = {
+            let graph = self.graph.borrow();
+            (graph.window_grace(self.id), graph.key_serde(self.id).unwrap_or_else(K::serde))
+        };
+        let mut store = buffer_store::<K, V>(key_serde.clone(), &limits);
         store.is_given = true;
         KTable::declare(
             &self.graph,
@@ -53,11 +55,24 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
                 store: Some(store),
                 write: Box::new(move |place| {
                     let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
-                    let (wait, limits) = (millis(wait), limits.clone());
+                    let (wait, is_final) = match (wait, window_grace) {
+                        (Wait::For(limit), _) => (limit, false),
+                        (Wait::UntilWindowCloses, Some(grace)) => (grace, true),
+                        (Wait::UntilWindowCloses, None) => {
+                            return Err(Error::invalid(format!(
+                                "node {} holds results back until windows close, but not all tables above it are made by a \
+                                 windowed aggregation: there is no grace to go by; use `until_time_limit`",
+                                place.name
+                            )));
+                        }
+                    };
+                    let (wait, limits, key_serde) = (to_millis(wait), limits.clone(), key_serde.clone());
                     place.add_processor(move |wiring| {
-                        let buffer = RecordBuffer::<K, V>::open(wiring, &store, limits.bytes.is_some())?;
+                        let counts_bytes = limits.bytes.is_some();
+                        let buffer =
+                            RecordBuffer::<K, V>::open(wiring, &store, key_serde.clone(), counts_bytes)?;
                         let (limits, stream_time) = (limits.clone(), None);
-                        Ok(Suppress { buffer, time, wait, sends_old_values, limits, stream_time })
+                        Ok(Suppress { buffer, time, wait, is_final, sends_old_values, limits, stream_time })
                     })
                 }),
             },
@@ -66,16 +81,14 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
     }
 }
 
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
-}
-
 struct Suppress<K, V> {
     buffer: RecordBuffer<K, V>,
     /// The time by which a change waits.
     time: fn(&K, Timestamp) -> Timestamp,
     /// By how many milliseconds stream time must have passed it.
     wait: i64,
+    /// Whether a deletion tells nothing: of a window that is closed nobody has heard before.
+    is_final: bool,
     sends_old_values: bool,
     limits: BufferLimits,
     /// The latest event time since the task was built.
@@ -92,6 +105,9 @@ impl<K: HasSerde, V: HasSerde> Suppress<K, V> {
         let Some((key, Buffered { prior, new, context: came_with, .. })) = self.buffer.pop()? else {
             return Ok(());
         };
+        if new.is_none() && self.is_final {
+            return Ok(());
+        }
         let change = Change { old: prior.filter(|_| self.sends_old_values), new };
         let (record, location) = released(key, change, came_with);
         context.forward_held(record, location)
@@ -163,194 +179,4 @@ impl<K: HasSerde, V: HasSerde> Rows<K, V> for SuppressedRows<K, V> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use millstream_processor::api::{Headers, Record};
-    use millstream_processor::handlers::{Handlers, Reaction};
-    use millstream_processor::testing::{TestInputTopic, TopologyTestDriver};
-    use millstream_processor::{ErrorKind, Settings};
-
-    use crate::operators::test_support::{at, driver, driver_without_commits, text, written, written_at};
-    use crate::{BufferConfig, StoreName, StoreOptions, StreamsBuilder, Suppressed};
-
-    type Stock = TestInputTopic<String, Option<i64>>;
-
-    const STOCK: StoreName<String, i64> = StoreName::new("stock");
-    const TEN: Duration = Duration::from_millis(10);
-
-    fn held_back(suppressed: impl FnOnce() -> Suppressed<String>) -> (TopologyTestDriver, Stock) {
-        let driver = driver(|builder| {
-            // A caching store would emit at commits, and keeps no headers.
-            let stock = builder.table::<String, i64>("stock").materialized(STOCK.without_caching());
-            stock.suppress(suppressed()).to_stream().to("levels");
-        });
-        let stock = driver.input_topic("stock");
-        (driver, stock)
-    }
-
-    fn pipe(stock: &Stock, records: &[(&str, Option<i64>, i64)]) {
-        for (sku, on_hand, time) in records {
-            stock.pipe_input_at(*sku, *on_hand, at(*time)).expect("the record is processed");
-        }
-    }
-
-    fn levels(driver: &TopologyTestDriver) -> Vec<(String, Option<i64>, i64)> {
-        written_at(&driver.output_topic("levels"))
-    }
-
-    #[test]
-    fn an_update_keeps_the_first_deadline_and_the_newest_value_goes_on() {
-        let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
-        pipe(&stock, &[("apples", Some(1), 100), ("apples", Some(2), 108), ("pears", Some(7), 109)]);
-        assert_eq!(levels(&driver), []);
-        pipe(&stock, &[("plums", Some(9), 110)]);
-        assert_eq!(levels(&driver), [(text("apples"), Some(2), 108)]);
-        pipe(&stock, &[("apples", Some(3), 119)]);
-        assert_eq!(levels(&driver), [(text("pears"), Some(7), 109)], "apples begin to wait anew");
-        pipe(&stock, &[("apples", None, 120), ("plums", Some(9), 129)]);
-        assert_eq!(levels(&driver), [(text("plums"), Some(9), 110), (text("apples"), None, 120)]);
-    }
-
-    #[test]
-    fn nothing_is_let_go_while_no_record_comes() {
-        let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
-        pipe(&stock, &[("apples", Some(1), 100)]);
-        driver.advance_wall_clock(Duration::from_secs(3600));
-        driver.commit().expect("the commit succeeds");
-        assert_eq!(levels(&driver), []);
-    }
-
-    #[test]
-    fn without_a_limit_of_time_each_change_goes_at_once() {
-        let (driver, stock) =
-            held_back(|| Suppressed::until_time_limit(Duration::ZERO, BufferConfig::unbounded()));
-        pipe(&stock, &[("apples", Some(1), 100), ("apples", Some(2), 90), ("pears", Some(3), 100)]);
-        let expected =
-            [(text("apples"), Some(1), 100), (text("apples"), Some(2), 90), (text("pears"), Some(3), 100)];
-        assert_eq!(levels(&driver), expected);
-    }
-
-    #[test]
-    fn a_change_goes_on_with_its_own_headers() {
-        let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
-        let mut headers = Headers::default();
-        headers.push("shop", Some("north".into()));
-        headers.push("seen", None);
-        let record =
-            Record { key: text("apples"), value: Some(1), timestamp: at(100), headers: headers.clone() };
-        stock.pipe_record(record).expect("the record is processed");
-        pipe(&stock, &[("pears", Some(7), 110)]);
-        let record = driver.output_topic::<String, Option<i64>>("levels").read_record().expect("it decodes");
-        assert_eq!(record.map(|record| record.headers), Some(headers));
-    }
-
-    #[test]
-    fn an_eager_buffer_that_is_full_lets_the_oldest_go() {
-        let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::max_records(2)));
-        pipe(&stock, &[("apples", Some(1), 101), ("pears", Some(2), 100), ("apples", Some(3), 102)]);
-        assert_eq!(levels(&driver), []);
-        pipe(&stock, &[("plums", Some(4), 103)]);
-        assert_eq!(levels(&driver), [(text("pears"), Some(2), 100)]);
-
-        // Each takes some 70 bytes.
-        let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::max_bytes(150)));
-        pipe(&stock, &[("apples", Some(1), 101), ("apples", Some(2), 102), ("pears", Some(2), 102)]);
-        assert_eq!(levels(&driver), []);
-        pipe(&stock, &[("plums", Some(4), 103)]);
-        assert_eq!(levels(&driver), [(text("apples"), Some(2), 102)]);
-    }
-
-    #[test]
-    fn a_strict_buffer_that_is_full_stops_the_task_whatever_the_handlers_say() {
-        let builder = StreamsBuilder::new();
-        let strict = BufferConfig::max_records(1).shut_down_when_full();
-        let stock = builder.table::<String, i64>("stock").materialized(STOCK.without_caching());
-        stock.suppress(Suppressed::until_time_limit(TEN, strict)).named("held").to_stream().to("levels");
-        let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
-        let topology = builder.build().expect("the program is right");
-        let driver = TopologyTestDriver::builder(topology).settings(settings).build().expect("it can be run");
-        let stock = driver.input_topic::<String, i64>("stock");
-        stock.pipe_input_at("apples", 1, at(100)).expect("there is room");
-        let error = stock.pipe_input_at("pears", 1, at(100)).expect_err("there is none");
-        assert_eq!(error.kind(), ErrorKind::Fatal);
-        assert!(error.to_string().contains("buffer `held-store` is full: 2 records"), "{error}");
-    }
-
-    #[test]
-    fn a_record_that_fails_leaves_nothing_that_waits() {
-        let driver = driver(|builder| {
-            let stock = builder.table::<String, i64>("stock").materialized(STOCK.without_caching());
-            let held = stock.suppress(Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
-            let levels = held.to_stream().try_map_values(|_, on_hand| match on_hand {
-                Some(on_hand) if on_hand < 0 => Err(std::io::Error::other("less than nothing")),
-                on_hand => Ok(on_hand.unwrap_or_default()),
-            });
-            levels.to("levels");
-        });
-        let stock: Stock = driver.input_topic("stock");
-        pipe(&stock, &[("apples", Some(-1), 100), ("pears", Some(2), 109)]);
-        // It releases apples, which fail: so it does not wait itself, and apples wait still.
-        pipe(&stock, &[("plums", Some(3), 110)]);
-        assert_eq!(driver.skipped_records(), 1);
-        pipe(&stock, &[("apples", Some(4), 111), ("figs", Some(5), 121)]);
-        let written = written_at::<String, i64>(&driver.output_topic("levels"));
-        assert_eq!(written, [(text("apples"), 4, 111), (text("pears"), 2, 109)]);
-    }
-
-    #[test]
-    fn groups_below_take_out_what_they_know_of() {
-        let driver = driver_without_commits(|builder| {
-            let stock = builder.table::<String, i64>("stock").materialized(STOCK.without_caching());
-            let held = stock.suppress(Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
-            let all = held.group_by(|_, on_hand| (text("all"), on_hand));
-            all.reduce(().without_caching(), |sum, on_hand| sum + on_hand, |sum, on_hand| sum - on_hand)
-                .to_stream()
-                .to("total");
-        });
-        let stock: Stock = driver.input_topic("stock");
-        pipe(&stock, &[("apples", Some(5), 100), ("pears", Some(100), 110)]);
-        pipe(&stock, &[("apples", Some(7), 111), ("apples", Some(9), 112), ("figs", Some(0), 121)]);
-        let totals: Vec<i64> =
-            written::<String, i64>(&driver.output_topic("total")).into_iter().map(|row| row.1).collect();
-        assert_eq!(totals, [5, 105, 109], "7 was never there");
-    }
-
-    #[test]
-    fn a_join_sees_a_row_that_waits_as_it_was_before() {
-        let driver = driver(|builder| {
-            let stock = builder.table::<String, i64>("stock").materialized(STOCK.without_caching());
-            let held = stock.suppress(Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
-            let orders = builder.stream::<String, i64>("orders");
-            orders.left_join(&held, |_, on_hand| on_hand.copied().unwrap_or(-1)).to("seen");
-        });
-        let stock: Stock = driver.input_topic("stock");
-        let orders = driver.input_topic::<String, i64>("orders");
-        let seen = || {
-            orders.pipe_input("apples", 1).expect("the record is processed");
-            written::<String, i64>(&driver.output_topic("seen")).pop().map(|row| row.1)
-        };
-        pipe(&stock, &[("apples", Some(5), 100)]);
-        assert_eq!(seen(), Some(-1));
-        pipe(&stock, &[("figs", Some(1), 110)]);
-        assert_eq!(seen(), Some(5), "it waits no more");
-        pipe(&stock, &[("apples", Some(6), 111)]);
-        assert_eq!(seen(), Some(5), "it waits again");
-    }
-
-    #[test]
-    fn what_cannot_be_held_back_is_refused() {
-        let builder = StreamsBuilder::new();
-        let prices = builder.table::<String, i64>("stock").materialized(STOCK.versioned(TEN));
-        let held = prices.filter(|_, _| true);
-        held.suppress(Suppressed::until_time_limit(TEN, BufferConfig::unbounded())).to_stream().to("levels");
-        let error = builder.build().expect_err("it is versioned").to_string();
-        assert!(error.contains("`suppress`") && error.contains("versioned"), "{error}");
-
-        let builder = StreamsBuilder::new();
-        let stock = builder.table::<String, i64>("stock");
-        stock.suppress(Suppressed::until_time_limit(TEN, BufferConfig::unbounded())).materialized(STOCK);
-        let error = builder.build().expect_err("it has a buffer already").to_string();
-        assert!(error.contains("stock") && error.contains("`suppress`"), "{error}");
-    }
-}
+mod tests;

@@ -6,10 +6,10 @@ mod repartitioned;
 mod source;
 mod suppressed;
 
-pub(crate) use materialized::StorePlan;
-pub use materialized::{Materialized, StoreOptions};
+pub use materialized::{Materialized, StoreOptions, UntimedKind};
+pub(crate) use materialized::{StorePlan, WindowsToStore};
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;
-pub(crate) use suppressed::BufferLimits;
 pub use suppressed::{BufferConfig, EmitEarly, Strict, Suppressed, WhenFull};
+pub(crate) use suppressed::{BufferLimits, Until, Wait};

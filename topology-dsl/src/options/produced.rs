@@ -22,7 +22,8 @@ use millstream_processor::{RecordField, SerdeRef};
 /// ```
 pub struct Produced<K, V> {
     pub(crate) topic: SinkTopic<K, V>,
-    pub(crate) key_serde: SerdeRef<K>,
+    /// None: that of what the stream is made of, or of its type.
+    pub(crate) key_serde: Option<SerdeRef<K>>,
     pub(crate) value_serde: SerdeRef<V>,
 }
 
@@ -39,7 +40,7 @@ impl<K: RecordField, V: RecordField> Produced<K, V> {
     }
 
     fn new(topic: SinkTopic<K, V>) -> Self {
-        Produced { topic, key_serde: K::field_serde(), value_serde: V::field_serde() }
+        Produced { topic, key_serde: None, value_serde: V::field_serde() }
     }
 
     /// Uses these serdes instead of those of the types.
@@ -63,7 +64,7 @@ impl<K: RecordField, V: RecordField> Produced<K, V> {
     /// ```
     #[must_use]
     pub fn with_serdes(mut self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
-        self.key_serde = key;
+        self.key_serde = Some(key);
         self.value_serde = value;
         self
     }

@@ -5,30 +5,37 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use millstream_processor::Timestamp;
+use millstream_processor::{Timestamp, Windowed};
 
 /// How the changes of a table are held back (Kafka Streams' `Suppressed`), for [`KTable::suppress`](crate::KTable::suppress).
 ///
 /// ```
-/// use std::time::Duration;
-///
 /// use millstream::prelude::*;
 ///
-/// let at_most_once_a_minute = Suppressed::<String>::until_time_limit(
-///     Duration::from_secs(60),
-///     BufferConfig::max_records(10_000),
-/// );
+/// let at_most_once_a_minute = Suppressed::until_time_limit(minutes(1), BufferConfig::max_records(10_000));
 /// let builder = StreamsBuilder::new();
 /// builder.table::<String, i64>("stock").suppress(at_most_once_a_minute).to_stream().to("stock-levels");
 /// # builder.build()?;
 /// # Ok::<(), millstream::Error>(())
 /// ```
 pub struct Suppressed<K> {
+    pub(crate) until: Until<K>,
+    pub(crate) limits: BufferLimits,
+}
+
+/// When a change may go.
+pub(crate) struct Until<K> {
     /// The time by which a change waits, made of its key and its event time.
     pub(crate) time: fn(&K, Timestamp) -> Timestamp,
     /// By how much stream time must have passed that.
-    pub(crate) wait: Duration,
-    pub(crate) limits: BufferLimits,
+    pub(crate) wait: Wait,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    For(Duration),
+    /// For the grace of the windows; only results that are final go on.
+    UntilWindowCloses,
 }
 
 impl<K> Suppressed<K> {
@@ -36,13 +43,45 @@ impl<K> Suppressed<K> {
     /// time is that of the records that reach the operator: without records, nothing is let go.
     #[doc(alias = "untilTimeLimit")]
     pub fn until_time_limit<F: WhenFull>(limit: Duration, buffer: BufferConfig<F>) -> Self {
-        Suppressed { time: |_, timestamp| timestamp, wait: limit, limits: buffer.into_limits() }
+        let until = Until { time: |_, timestamp| timestamp, wait: Wait::For(limit) };
+        Suppressed { until, limits: buffer.into_limits() }
+    }
+}
+
+impl<K> Suppressed<Windowed<K>> {
+    /// Lets the result of a window go when it is final: when stream time has passed the window's end and the grace of the windows. There is one
+    /// for each window then, and none for a window that was deleted. Stream time is that of the records that reach the operator: without
+    /// records, nothing is let go.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders").group_by_key();
+    /// let per_minute = orders.windowed_by(TimeWindows::of_size_with_no_grace(minutes(1))).count(());
+    /// let results = per_minute.suppress(Suppressed::until_window_closes(BufferConfig::unbounded()));
+    /// results.to_stream().map(|window, count| (window.key, count)).to("orders-per-minute");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let (orders, at) = (driver.input_topic::<String, i64>("orders"), Timestamp::from_millis);
+    /// orders.pipe_input_at("apples", 1, at(10_000))?;
+    /// orders.pipe_input_at("apples", 1, at(50_000))?;
+    /// orders.pipe_input_at("apples", 1, at(60_000))?;
+    /// let counts = driver.output_topic::<String, Option<u64>>("orders-per-minute");
+    /// assert_eq!(counts.read_key_values_to_list()?, [("apples".into(), Some(2))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "untilWindowCloses")]
+    pub fn until_window_closes(buffer: BufferConfig<Strict>) -> Self {
+        let until = Until { time: |key, _| key.window.end, wait: Wait::UntilWindowCloses };
+        Suppressed { until, limits: buffer.into_limits() }
     }
 }
 
 impl<K> fmt::Debug for Suppressed<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Suppressed").field("wait", &self.wait).field("limits", &self.limits).finish()
+        f.debug_struct("Suppressed").field("wait", &self.until.wait).field("limits", &self.limits).finish()
     }
 }
 

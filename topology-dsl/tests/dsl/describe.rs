@@ -340,6 +340,57 @@ fn state_meets_streams() {
 }
 
 #[test]
+fn windows() {
+    const PER_MINUTE: WindowStoreName<String, u64> = WindowStoreName::new("per-minute");
+    let minute = || TimeWindows::of_size_with_no_grace(minutes(1));
+    same_as_kafka_streams("windowed_count", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        orders.windowed_by(minute()).count(()).to_stream().to("counts");
+    });
+    same_as_kafka_streams("windowed_count_named", |builder| {
+        let orders = by_value(&stream(builder, "orders")).group_by_key();
+        orders.windowed_by(minute()).count(PER_MINUTE).to_stream().to("counts");
+    });
+    same_as_kafka_streams("windowed_count_options_unnamed", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        orders.windowed_by(minute()).count(().without_caching()).to_stream().to("counts");
+    });
+    same_as_kafka_streams("windowed_aggregations_of_one_group", |builder| {
+        let orders = stream(builder, "orders").group_by(|_, value| value.clone());
+        let windowed = orders.windowed_by(minute());
+        windowed.count(());
+        windowed.reduce((), |_, new| new);
+        windowed.aggregate((), String::new, |_, _, row| row);
+    });
+    same_as_kafka_streams("sliding_aggregations", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let windowed = orders.windowed_by(SlidingWindows::of_time_difference_with_no_grace(minutes(1)));
+        windowed.count(()).named("count-them");
+        windowed.reduce((), |_, new| new);
+        windowed.aggregate((), String::new, |_, _, row| row);
+    });
+    same_as_kafka_streams("session_aggregations", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let windowed = orders.windowed_by(SessionWindows::of_inactivity_gap_with_no_grace(minutes(1)));
+        windowed.count(());
+        windowed.reduce((), |_, new| new);
+        windowed.aggregate((), String::new, |_, _, row| row, |_, row, _| row);
+    });
+    same_as_kafka_streams("windowed_final_counts", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let counts = orders.windowed_by(minute()).emit_strategy(EmitStrategy::on_window_close()).count(());
+        let counts = counts.to_stream().select_key(|windowed, _| windowed.key.clone());
+        counts.group_by_key().count(()).to_stream().to("counts");
+    });
+    same_as_kafka_streams("views_of_windowed_tables", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let counts = orders.windowed_by(minute()).count(());
+        let counts = counts.filter(|_, count| *count > 1).map_values(|_, count| count);
+        counts.group_by(|windowed, count| (windowed.key.clone(), count)).count(PER_CUSTOMER);
+    });
+}
+
+#[test]
 fn every_golden_text_is_compared() {
     let source = include_str!("describe.rs");
     for program in KAFKA_STREAMS.lines().filter_map(|line| line.strip_prefix("### ")) {

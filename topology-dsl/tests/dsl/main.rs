@@ -3,4 +3,5 @@
 mod describe;
 mod messages;
 mod order_availability;
+mod windows;
 mod wrong_programs;

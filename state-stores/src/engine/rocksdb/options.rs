@@ -5,13 +5,18 @@
 //! and the space used stays close to the data, without the twofold disk space that universal needs while it compacts;
 //! its higher write amplification applies only to what the cache lets through.
 
+use std::ffi::CStr;
 use std::path::Path;
+use std::sync::Arc;
 
+use rocksdb::compaction_filter::{CompactionFilter, Decision};
+use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompactionStyle,
     DBCompressionType, Error, FlushOptions, InfoLogger, LogLevel, Options, ReadOptions,
 };
 
+use crate::expiry::Expiry;
 use crate::key_range::KeyRange;
 use crate::memory::StateMemory;
 
@@ -27,10 +32,8 @@ const MANIFEST_BYTES: usize = 64 << 10;
 const TABLE_CACHE_SHARD_BITS: i32 = 2;
 
 /// Opens the database with these column families, creating what is missing.
-pub(super) fn open(path: &Path, column_families: Vec<String>, store_options: &Options) -> Result<DB, Error> {
-    let descriptors =
-        column_families.into_iter().map(|name| ColumnFamilyDescriptor::new(name, store_options.clone()));
-    DB::open_cf_descriptors(&database_options(path), path, descriptors)
+pub(super) fn open(path: &Path, families: impl Iterator<Item = ColumnFamilyDescriptor>) -> Result<DB, Error> {
+    DB::open_cf_descriptors(&database_options(path), path, families)
 }
 
 /// Writes the memory of these column families to disk, all or nothing.
@@ -74,8 +77,52 @@ fn logger(path: &Path) -> InfoLogger {
     })
 }
 
-/// How the rows of a store are kept.
-pub(super) fn of_stores(memory: &StateMemory) -> Options {
+/// How the rows of a store are kept, and which of them compactions drop.
+pub(super) fn of_store(memory: &StateMemory, expiry: Option<Arc<Expiry>>) -> Options {
+    let mut options = of_stores(memory);
+    if let Some(expiry) = expiry {
+        options.set_periodic_compaction_seconds(seconds_between_compactions(&expiry));
+        options.set_compaction_filter_factory(DropExpired { expiry });
+    }
+    options
+}
+
+/// Files are compacted at least so often: keys that only grow give old files no other occasion.
+fn seconds_between_compactions(expiry: &Expiry) -> u64 {
+    const HOUR: u64 = 60 * 60;
+    (expiry.retention().unsigned_abs() / 1000).clamp(HOUR, 30 * 24 * HOUR)
+}
+
+/// Drops rows that are too old.
+struct DropExpired {
+    expiry: Arc<Expiry>,
+}
+
+const FILTER_NAME: &CStr = c"millstream-expiry";
+
+impl CompactionFilterFactory for DropExpired {
+    type Filter = Self;
+
+    fn create(&mut self, _context: CompactionFilterContext) -> Self {
+        DropExpired { expiry: Arc::clone(&self.expiry) }
+    }
+
+    fn name(&self) -> &CStr {
+        FILTER_NAME
+    }
+}
+
+impl CompactionFilter for DropExpired {
+    fn filter(&mut self, _level: u32, key: &[u8], _row: &[u8]) -> Decision {
+        if self.expiry.has_expired(key) { Decision::Remove } else { Decision::Keep }
+    }
+
+    fn name(&self) -> &CStr {
+        FILTER_NAME
+    }
+}
+
+fn of_stores(memory: &StateMemory) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(memory.block_cache());
     blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);

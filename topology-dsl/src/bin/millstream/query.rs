@@ -34,21 +34,27 @@ pub(crate) struct Query {
 enum Question {
     /// The stores there are
     Stores,
-    /// The row of one key
+    /// The row of one key; of a window or session store, the key's rows
     Get {
         /// Its name in the topology
         store: String,
         /// The key as text; JSON where its type is written as JSON
         key: String,
+        /// The first start of windows, or end of sessions, in milliseconds since 1970
+        #[arg(long)]
+        from: Option<String>,
+        /// The last one, included
+        #[arg(long)]
+        to: Option<String>,
     },
     /// The rows of a range of keys, in the order of their bytes
     Range {
         /// Its name in the topology
         store: String,
-        /// The first key, included
+        /// The first key, included; of a window or session store, the first time
         #[arg(long)]
         from: Option<String>,
-        /// The last key, included
+        /// The last key, included; of a window or session store, the last time
         #[arg(long)]
         to: Option<String>,
         /// Keys that begin with this
@@ -61,7 +67,7 @@ enum Question {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// All rows, however many
+    /// All rows, however many; of a window or session store, the first 10000
     All {
         /// Its name in the topology
         store: String,
@@ -90,8 +96,10 @@ impl Question {
     fn ask(&self, instance: &InstanceArgument) -> Result<Value> {
         match self {
             Question::Stores => instance.get_json("/stores", &[]),
-            Question::Get { store, key } => {
-                instance.get_json(&format!("/stores/{}/{}", encoded(store), encoded(key)), &[])
+            Question::Get { store, key, from, to } => {
+                let times = [("from", from), ("to", to)].into_iter();
+                let times: Vec<_> = times.filter_map(|(name, time)| Some((name, time.clone()?))).collect();
+                instance.get_json(&format!("/stores/{}/{}", encoded(store), encoded(key)), &times)
             }
             Question::Range { store, from, to, prefix, reverse, limit } => {
                 let mut parameters = vec![("limit", limit.to_string())];
@@ -128,9 +136,8 @@ impl Question {
                 }
                 stores.to_string()
             }
-            Question::Get { .. } => rows(std::slice::from_ref(answer)),
-            Question::Range { .. } | Question::All { .. } => {
-                rows(answer["rows"].as_array().map_or(&[], Vec::as_slice))
+            Question::Get { .. } | Question::Range { .. } | Question::All { .. } => {
+                rows(answer["rows"].as_array().map_or(std::slice::from_ref(answer), Vec::as_slice))
             }
         }
     }
@@ -146,11 +153,14 @@ fn all(instance: &InstanceArgument, store: &str) -> Result<Value> {
         let mut answer = instance.get_json(&path, &parameters)?;
         let page = answer["rows"].as_array_mut().map(std::mem::take).unwrap_or_default();
         let known = rows.pop();
-        let is_last = page.len() < 2 && known.is_some() || answer["truncated"] != json!(true);
+        let is_truncated = answer["truncated"] == json!(true);
+        let is_last = page.len() < 2 && known.is_some() || !is_truncated;
         rows.extend(page);
-        if is_last {
+        // Windows are asked for by time, not from a key on.
+        let is_windowed = rows.last().is_some_and(|row| row["key"]["start"].is_number());
+        if is_last || is_windowed {
             answer["rows"] = rows.into();
-            answer["truncated"] = json!(false);
+            answer["truncated"] = json!(is_truncated && !is_last);
             return Ok(answer);
         }
     }

@@ -5,6 +5,7 @@ import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.*;
 import org.apache.kafka.streams.kstream.*;
 import org.apache.kafka.streams.state.*;
+import java.time.Duration;
 import java.util.*;
 import java.util.function.*;
 
@@ -63,5 +64,13 @@ public class Describe {
     show("global_table_left_join_named", b -> { KStream<String,String> s = b.stream("orders"); GlobalKTable<String,String> t = b.globalTable("products", Consumed.as("read-products"), sstore("products-store")); s.leftJoin(t, (k, v) -> v, (o, p) -> o, Named.as("enrich")).to("enriched"); });
     show("global_table_after_changed_keys", b -> { GlobalKTable<String,String> t = b.globalTable("products"); KStream<String,String> s = b.<String,String>stream("orders").selectKey((k, v) -> v).join(t, (k, v) -> v, (o, p) -> o); s.groupByKey().count(store("c")).toStream().to("counts"); });
     show("two_global_tables_between_subtopologies", b -> { b.<String,String>stream("a").to("b"); GlobalKTable<String,String> t = b.globalTable("products"); GlobalKTable<String,String> u = b.globalTable("prices", sstore("p")); KStream<String,String> s = b.<String,String>stream("c"); s.join(t, (k, v) -> v, (o, p) -> o).leftJoin(u, (k, v) -> v, (o, p) -> o).to("d"); });
+    show("windowed_count", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count().toStream().to("counts"));
+    show("windowed_count_named", b -> b.<String,String>stream("orders").selectKey((k, v) -> v).groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("per-minute")).toStream().to("counts"));
+    show("windowed_count_options_unnamed", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>with(null, null).withCachingDisabled()).toStream().to("counts"));
+    show("windowed_aggregations_of_one_group", b -> { TimeWindowedKStream<String,String> w = b.<String,String>stream("orders").groupBy((k, v) -> v).windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))); w.count(); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x); });
+    show("sliding_aggregations", b -> { TimeWindowedKStream<String,String> w = b.<String,String>stream("orders").groupByKey().windowedBy(SlidingWindows.ofTimeDifferenceWithNoGrace(Duration.ofMinutes(1))); w.count(Named.as("count-them")); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x); });
+    show("session_aggregations", b -> { SessionWindowedKStream<String,String> w = b.<String,String>stream("orders").groupByKey().windowedBy(SessionWindows.ofInactivityGapWithNoGrace(Duration.ofMinutes(1))); w.count(); w.reduce((x, y) -> y); w.aggregate(() -> "", (k, v, x) -> x, (k, x, y) -> x); });
+    show("windowed_final_counts", b -> b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).emitStrategy(EmitStrategy.onWindowClose()).count().toStream((k, v) -> k.key()).groupByKey().count().toStream().to("counts"));
+    show("views_of_windowed_tables", b -> { KTable<Windowed<String>, Long> t = b.<String,String>stream("orders").groupByKey().windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1))).count(); t.filter((k, v) -> v > 1).mapValues(v -> v).groupBy((k, v) -> KeyValue.pair(k.key(), v)).count(store("per-customer")); });
   }
 }

@@ -167,7 +167,7 @@ impl RecordSender for SimulatedProducer {
             return Err(Error::new(ErrorKind::Abortable, "the transaction has failed already"));
         }
         let (topic, partitions) = &self.topics[record.topic.0 as usize];
-        let by_key = || partition_for_key(record.key.unwrap_or_default(), *partitions);
+        let by_key = || partition_for_key(record.hashed_key().unwrap_or_default(), *partitions);
         let to = (Arc::clone(topic), record.partition.unwrap_or_else(by_key));
         let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
         let changelog = record.changelog;

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::companion::{Sweep, advance, millis, stream_time};
-use super::{Change, ValueAndTimestamp};
+use super::companion::{Sweep, advance, stream_time};
+use super::{Change, ValueAndTimestamp, millis};
 use crate::dormant::RestoreRow;
 use crate::error::StoreError;
 use crate::format::companion::{split_timed, timed};
@@ -80,7 +80,7 @@ impl Serde<Marker> for MarkerSerde {
 }
 
 /// The companion of a store with a time to live, on the record path.
-pub(super) struct Expiry<V> {
+pub(super) struct Forgetting<V> {
     ttl: TimeToLive,
     companion: Rc<RefCell<CachedRows<Marker>>>,
     sweep: Sweep,
@@ -90,7 +90,7 @@ pub(super) struct Expiry<V> {
     key: RefCell<Vec<u8>>,
 }
 
-impl<V: Clone + 'static> Expiry<V> {
+impl<V: Clone + 'static> Forgetting<V> {
     pub(super) fn new(ttl: TimeToLive, companion: Rc<RefCell<CachedRows<Marker>>>) -> Self {
         Self { ttl, companion, sweep: Sweep::default(), expired: RefCell::default(), key: RefCell::default() }
     }
