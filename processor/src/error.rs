@@ -85,6 +85,13 @@ impl Error {
         Error::new(ErrorKind::Fatal, message)
     }
 
+    /// A topic that is written to and does not exist.
+    pub(crate) fn no_output_topic(name: &str) -> Self {
+        Error::invalid(format!(
+            "output topic {name} does not exist: create it before the application writes to it"
+        ))
+    }
+
     /// Adds the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {

@@ -29,7 +29,7 @@ pub struct FailureReport<'a> {
     pub task: TaskId,
     /// The topology node, where one was reached.
     pub node: Option<&'a str>,
-    /// The input record; none where an output failed that no single input record stands for.
+    /// The input record; none where a punctuation failed, or an output that no single input record stands for.
     pub location: Option<&'a RecordLocation>,
     /// Key bytes of the record that failed: the input's, or the output's at the stage `produce` once it was handed to the producer.
     pub key: Option<&'a [u8]>,

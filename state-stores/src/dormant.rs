@@ -88,6 +88,13 @@ pub(crate) struct DormantCompanion {
     pub(crate) restoring: Option<Restoring>,
 }
 
+impl DormantStore {
+    /// The changelog offset after the newest of its rows, on the disk or not.
+    pub(crate) fn restored_to(&self) -> Option<Offset> {
+        self.restoring.as_ref().map(Restoring::next).or(self.stored_offset)
+    }
+}
+
 impl DormantStores {
     /// Opens the stores of a task. Without a directory, all of them are in memory, for tests.
     ///
@@ -172,8 +179,7 @@ impl DormantStores {
 
     /// The changelog offset to go on from: that of the last batch, else that of the disk; `None` is the start.
     pub fn restored_to(&self, store: StoreIndex) -> Option<Offset> {
-        let store = &self.stores[store.get()];
-        store.restoring.as_ref().map(Restoring::next).or(store.stored_offset)
+        self.stores[store.get()].restored_to()
     }
 
     /// Of a global table: the offset to read on from in a partition of its topic; `None` means from the start.
@@ -201,7 +207,7 @@ impl DormantStores {
         next: Offset,
     ) -> Result<u64, StoreError> {
         let restored = &mut self.stores[store.get()];
-        let begin = |expiry| || Restoring::new(&self.memory, next, expiry);
+        let begin = |expiry| Restoring::new(&self.memory, next, expiry);
         let restoring = restored.restoring.get_or_insert_with(|| begin(restored.expiry.clone()));
         let Some(companion) = &mut restored.companion else {
             let count = restoring.add(rows, next).map_err(|ShortKey(found)| {

@@ -35,7 +35,9 @@ pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{
-    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, ChangeSerde, TimeFirstKey, TimedLayout,
+    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, ChangeSerde, SubscriptionInstruction,
+    SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde, SubscriptionWrapper,
+    SubscriptionWrapperSerde, TimeFirstKey, TimedLayout, ValueHash, append_subscription_prefix,
     changelog_topic, murmur2, partition_for_key, repartition_topic,
 };
 pub use key_range::{Direction, KeyRange};

@@ -21,19 +21,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::engine::{Engine, EngineScan};
-use crate::error::{RowPart, StoreError};
+use crate::error::StoreError;
 use crate::expiry::Expiry;
 use crate::format::{SegmentSerde, row};
 use crate::key_range::{Direction, KeyRange};
-use crate::layer::CommittedRows;
+use crate::layer::{CommittedRows, decode_value};
 use crate::memory::StateMemory;
 use crate::merge::MergedScan;
 use crate::overlay::{MergeableRuns, Overlay, Run, hash_of};
 use crate::position::Position;
 use crate::serde::{HasSerde, SerdeRef};
-use crate::store::{
-    CompanionKind, MarkerSerde, ValueAndTimestamp, VersionedRecord, Versions, decode, stream_time,
-};
+use crate::store::{CompanionKind, MarkerSerde, ValueAndTimestamp, VersionedRecord, Versions, stream_time};
 use crate::types::{StoreIndex, Timestamp};
 
 /// The committed rows of one store, encoded, for queries from any thread.
@@ -224,7 +222,7 @@ impl StoreReader {
         row: &[u8],
     ) -> Result<ValueAndTimestamp<V>, StoreError> {
         let (timestamp, value) = self.split(row)?;
-        Ok(ValueAndTimestamp { value: decode(&self.name, RowPart::Value, serde, value)?, timestamp })
+        Ok(ValueAndTimestamp { value: decode_value(serde, &self.name, value)?, timestamp })
     }
 
     /// The timestamp and the encoded value of a row of this store.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::dormant::RestoreRow;
 use crate::engine::Engine;
-use crate::error::{RowPart, StoreError};
+use crate::error::StoreError;
 use crate::expiry::Expiry;
 use crate::format::{MARK_KEY, row};
-use crate::layer::{ReadRows, WriteRows};
+use crate::layer::{ReadRows, WriteRows, decode_value, encode_value};
 use crate::memory::{StateMemory, TableMemory};
 use crate::overlay::{Overlay, Run, hash_of};
 use crate::serde::SerdeRef;
-use crate::store::{ValueAndTimestamp, decode, encode};
+use crate::store::ValueAndTimestamp;
 use crate::types::{Offset, StoreIndex, Timestamp};
 
 /// What was restored of one store and is not in the engine yet.
@@ -194,7 +194,7 @@ impl<V> RestoredRows<'_, V> {
         let Some(bytes) = bytes else { return Ok(None) };
         let malformed = || StoreError::MalformedRow { store: (*name).to_owned(), found: bytes.len() };
         let (timestamp, value) = row::split(bytes).ok_or_else(malformed)?;
-        Ok(Some(ValueAndTimestamp { value: decode(name, RowPart::Value, &self.serde, value)?, timestamp }))
+        Ok(Some(ValueAndTimestamp { value: decode_value(&self.serde, name, value)?, timestamp }))
     }
 }
 
@@ -215,7 +215,7 @@ impl<V> WriteRows<V> for RestoredRows<'_, V> {
             Some(row) => {
                 self.buffer.clear();
                 row::begin(row.timestamp, &mut self.buffer);
-                encode(self.table.name, RowPart::Value, &self.serde, &row.value, &mut self.buffer)?;
+                encode_value(&self.serde, self.table.name, &row.value, &mut self.buffer)?;
                 Some(self.buffer.as_slice())
             }
             None => None,

@@ -196,11 +196,9 @@ impl TaskStores {
         dormant: DormantStore,
         memory: &Arc<StateMemory>,
     ) -> Option<TaskTable> {
+        let logged_to = dormant.restored_to();
         // Named one by one: whatever a store has besides must not be left behind.
         let DormantStore { engine, stored_offset, restoring, expiry, companion } = dormant;
-        let logged_to = restoring.as_ref().map(Restoring::next).or(stored_offset);
-        // The store's time is that of the records it gets from now on: what was restored may be ahead of them.
-        expiry.iter().for_each(|expiry| expiry.begin());
         let reader_of = |name: &str, table, companion, expiry, restoring: Option<Restoring>| {
             let (engine, memory) = (Arc::clone(&self.engines[engine]), Arc::clone(memory));
             let reader = Arc::new(StoreReader::new(name, table, companion, engine, memory, expiry));
@@ -215,6 +213,8 @@ impl TaskStores {
         });
         let companion_reader = beside.as_ref().map(|beside| Arc::clone(&beside.rows));
         let reader = reader_of(builder.name(), store, beside, expiry.clone(), restoring);
+        // The store's time is that of the records it gets from now on: what was restored may be ahead of them.
+        expiry.iter().for_each(|expiry| expiry.begin());
         let parts_of = |reader: &Arc<StoreReader>| TableParts {
             committed: Arc::clone(reader),
             memory: TableMemory::new(Arc::clone(memory)),

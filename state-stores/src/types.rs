@@ -220,7 +220,8 @@ impl From<StoreIndex> for LogPartition {
 /// ```
 pub struct StoreName<K, V, S = KeyValueKind> {
     name: &'static str,
-    types: PhantomData<fn() -> (K, V, S)>,
+    types: PhantomData<fn() -> (K, V)>,
+    kind: PhantomData<fn() -> S>,
 }
 
 /// The name of a window store.
@@ -244,7 +245,7 @@ pub enum SessionKind {}
 impl<K, V, S> StoreName<K, V, S> {
     /// The store called `name`: letters, digits, `.`, `_` and `-`, as it becomes part of a topic's name.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, types: PhantomData }
+        Self { name, types: PhantomData, kind: PhantomData }
     }
 
     /// The name itself.

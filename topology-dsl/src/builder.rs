@@ -1,12 +1,15 @@
 //! Where a program begins: streams and tables from topics, and the topology at the end.
 
+use std::sync::Arc;
+
+use millstream_processor::api::{Processor, Wiring};
 use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
 use crate::global_table::GlobalKTable;
-use crate::logical::{Operation, OperationKind, SharedGraph};
+use crate::logical::{Operation, OperationKind, Place, SharedGraph, WriteNode};
 use crate::operators::{TableKeeper, stored_rows};
-use crate::options::{Materialized, Source};
+use crate::options::{AddedStore, Materialized, Source};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -50,20 +53,10 @@ impl StreamsBuilder {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn stream<K: RecordField, V: RecordField>(&self, source: impl Into<Source<K, V>>) -> KStream<K, V> {
-        let (topics, consumed) = source.into().into_parts();
-        let read = external(&topics);
-        KStream::declare(
-            &self.graph,
-            Operation {
-                kind: OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>() },
-                parents: Vec::new(),
-                name: None,
-                store: None,
-                write: Box::new(move |place| {
-                    place.topology.add_source(place.name, read.clone(), consumed.clone())
-                }),
-            },
-        )
+        let (topics, write) = read(source.into());
+        let kind = OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>() };
+        let operation = Operation { kind, parents: Vec::new(), name: None, store: None, write };
+        KStream::declare(&self.graph, operation)
     }
 
     /// Reads a topic as a table: each record replaces the row of its key, a null value deletes it. A record with a null key is
@@ -93,25 +86,15 @@ impl StreamsBuilder {
         &self,
         source: impl Into<Source<Option<K>, Option<V>>>,
     ) -> KTable<K, V> {
-        let (topics, consumed) = source.into().into_parts();
-        let read = external(&topics);
-        let kind = OperationKind::TableSource {
-            topics,
-            write_source: Box::new(move |place| {
-                place.topology.add_source(place.name, read.clone(), consumed.clone())
-            }),
+        let (topics, write_source) = read(source.into());
+        let operation = Operation {
+            kind: OperationKind::TableSource { topics, write_source },
+            parents: Vec::new(),
+            name: None,
+            store: Some(Materialized::<K, V>::from(()).into_plan()),
+            write: TableKeeper::<Option<K>, Option<V>>::write(),
         };
-        KTable::declare(
-            &self.graph,
-            Operation {
-                kind,
-                parents: Vec::new(),
-                name: None,
-                store: Some(Materialized::<K, V>::from(()).into_plan()),
-                write: TableKeeper::<Option<K>, Option<V>>::write(),
-            },
-            stored_rows,
-        )
+        KTable::declare(&self.graph, operation, stored_rows)
     }
 
     /// Reads a topic as a global table: every instance keeps all of it, in a store of its own. A stream of any key joins with it
@@ -146,24 +129,124 @@ impl StreamsBuilder {
         source: impl Into<Source<Option<K>, Option<V>>>,
         store: impl Into<Materialized<K, V>>,
     ) -> GlobalKTable<K, V> {
-        let (topics, consumed) = source.into().into_parts();
-        let read = external(&topics);
-        let kind = OperationKind::GlobalTable {
-            topics,
-            write_source: Box::new(move |place| {
-                place.topology.add_source(place.name, read.clone(), consumed.clone())
-            }),
-        };
-        GlobalKTable::declare(
-            &self.graph,
-            Operation {
-                kind,
-                parents: Vec::new(),
-                name: None,
-                store: Some(store.into().into_global_plan()),
-                write: TableKeeper::<Option<K>, Option<V>>::write(),
-            },
-        )
+        let write = TableKeeper::<Option<K>, Option<V>>::write();
+        GlobalKTable::declare(&self.graph, keep_everywhere(source.into(), store.into(), write))
+    }
+
+    /// Adds a store for processors, which are connected with it by its name ([`ConnectedStores`](crate::ConnectedStores)). It is logged, kept on
+    /// disk and caches what it logs, unless its options say otherwise.
+    ///
+    /// ```
+    /// use millstream::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    /// use millstream::{KeyValueStore, ValueAndTimestamp};
+    ///
+    /// const LAST_ORDER: StoreName<String, i64> = StoreName::new("last-order");
+    ///
+    /// /// By how much each order of a sku differs from the one before.
+    /// struct Differences { last: KeyValueStore<String, i64> }
+    ///
+    /// impl Processor for Differences {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         let before = self.last.get(&order.key)?.map_or(0, |row| row.value);
+    ///         self.last.put(&order.key, Some(ValueAndTimestamp::new(order.value, order.timestamp)))?;
+    ///         let difference = order.value - before;
+    ///         context.forward(order.with_value(difference))
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.add_store(LAST_ORDER.in_memory());
+    /// builder
+    ///     .stream::<String, i64>("orders")
+    ///     .process(LAST_ORDER, |wiring| Ok(Differences { last: wiring.store(LAST_ORDER)? }))
+    ///     .to("differences");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input("apples", 10)?;
+    /// orders.pipe_input("apples", 7)?;
+    /// let differences = driver.output_topic::<String, i64>("differences");
+    /// assert_eq!(differences.read_key_values_to_list()?, [("apples".into(), 10), ("apples".into(), -3)]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "addStateStore")]
+    pub fn add_store(&self, store: impl Into<AddedStore>) {
+        self.graph.borrow_mut().add_store(store.into().plan);
+    }
+
+    /// Adds a store that every instance keeps whole, filled from the topic by a processor of the program's own. All others may read it, by
+    /// [`Wiring::global_store`](crate::api::Wiring::global_store), without being connected with it; it is queried by its name.
+    ///
+    /// As a [global table](Self::global_table), it is complete before the application processes its first record. It has no changelog: whenever
+    /// the topic is read again, the processor processes it again, and must make the same rows of it. What it forwards goes nowhere.
+    ///
+    /// ```
+    /// use millstream::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    /// use millstream::{KeyValueStore, ValueAndTimestamp};
+    ///
+    /// const SKU_OF_NAME: StoreName<String, String> = StoreName::new("sku-of-name");
+    ///
+    /// /// Products by their names instead of their skus.
+    /// struct ByName { skus: KeyValueStore<String, String> }
+    ///
+    /// impl Processor for ByName {
+    ///     type KeyIn = String;
+    ///     type ValueIn = String;
+    ///     type KeyOut = ();
+    ///     type ValueOut = ();
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         product: Record<String, String>,
+    ///         _context: &mut ProcessorContext<'_, (), ()>,
+    ///     ) -> Result<(), Failure> {
+    ///         let Record { key: sku, value: name, timestamp, .. } = product;
+    ///         Ok(self.skus.put(&name, Some(ValueAndTimestamp::new(sku, timestamp)))?)
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.add_global_store(SKU_OF_NAME, "products", |wiring| {
+    ///     Ok(ByName { skus: wiring.store(SKU_OF_NAME)? })
+    /// });
+    /// builder.stream::<String, i64>("orders").to("order-archive");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, String>("products").pipe_input("sku-1", "apples")?;
+    /// let row = driver.key_value_store(SKU_OF_NAME)?.get(&"apples".into())?;
+    /// assert_eq!(row.map(|row| row.value), Some("sku-1".into()));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "addGlobalStore")]
+    pub fn add_global_store<K, V, P>(
+        &self,
+        store: impl Into<Materialized<K, V>>,
+        source: impl Into<Source<P::KeyIn, P::ValueIn>>,
+        supplier: impl Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
+    ) where
+        K: HasSerde,
+        V: HasSerde,
+        P: Processor<KeyIn: RecordField, ValueIn: RecordField>,
+    {
+        let supplier = Arc::new(supplier);
+        let write: WriteNode = Box::new(move |place| {
+            let supplier = Arc::clone(&supplier);
+            place.add_processor(move |wiring| supplier(wiring))
+        });
+        self.graph.borrow_mut().declare(keep_everywhere(source.into(), store.into(), write));
     }
 
     /// The program so far, as a topology with all names given.
@@ -186,6 +269,34 @@ impl StreamsBuilder {
     }
 }
 
-fn external(topics: &[String]) -> Vec<TopicName> {
-    topics.iter().cloned().map(TopicName::External).collect()
+/// The topics of a source, and what writes the node that reads them.
+fn read<K: RecordField, V: RecordField>(source: Source<K, V>) -> (Vec<String>, WriteNode) {
+    let (topics, consumed) = source.into_parts();
+    let external: Vec<TopicName> = topics.iter().cloned().map(TopicName::External).collect();
+    let write = move |place: &mut Place<'_>| {
+        place.topology.add_source(place.name, external.clone(), consumed.clone())
+    };
+    (topics, Box::new(write))
+}
+
+/// Keeps in a store of every instance what the node that is written so makes of a topic.
+fn keep_everywhere<KIn, VIn, K, V>(
+    source: Source<KIn, VIn>,
+    store: Materialized<K, V>,
+    write: WriteNode,
+) -> Operation
+where
+    KIn: RecordField,
+    VIn: RecordField,
+    K: HasSerde,
+    V: HasSerde,
+{
+    let (topics, write_source) = read(source);
+    Operation {
+        kind: OperationKind::GlobalTable { topics, write_source },
+        parents: Vec::new(),
+        name: None,
+        store: Some(store.into_global_plan()),
+        write,
+    }
 }

@@ -1,8 +1,8 @@
-//! What a stream can be joined with.
+//! What a stream and what a table can be joined with: the argument tells the kinds of joins apart, so that each has one name.
 
 use millstream_processor::{HasSerde, RecordField};
 
-use crate::operators::{StreamTableJoinKind, TableWithGrace, join_stream_with_table};
+use crate::operators::{TableWithGrace, join_stream_with_table};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -26,12 +26,48 @@ pub trait JoinTarget<K>: sealed::Sealed {
     fn join_stream<V, V2>(
         self,
         stream: &KStream<K, V>,
-        kind: StreamTableJoinKind,
+        kind: StreamJoinKind,
         joiner: impl Fn(V::NonNull, Option<&Self::Value>) -> Option<V2> + Send + Sync + 'static,
     ) -> KStream<K, V2>
     where
         V: RecordField,
         V2: Clone + 'static;
+}
+
+/// What happens to a record of the stream that finds nothing to be joined with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamJoinKind {
+    /// It gives no output.
+    Inner,
+    /// It is joined with `None`.
+    Left,
+}
+
+/// What a table with keys `K` can be joined with, row by row: a `&KTable` with the same keys.
+///
+/// The trait cannot be implemented outside of this crate.
+#[diagnostic::on_unimplemented(
+    message = "a table with keys of type `{K}` cannot be joined with `{Self}`",
+    label = "the key types differ, or this is no table",
+    note = "a join of tables pairs rows with equal keys: give one table the other's keys with `group_by`",
+    note = "to find the other table's row by a key in the value, choose that key first: \
+            `orders.on(|id, order| order.customer.clone()).join(&customers, ..)`",
+    note = "a table is joined by reference: `prices.join(&stock, ..)`"
+)]
+pub trait TableJoinTarget<K>: sealed::Sealed {
+    /// The value of a row on the other side.
+    type Value: Clone + 'static;
+
+    #[doc(hidden)]
+    fn table(&self) -> &KTable<K, Self::Value>;
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> TableJoinTarget<K> for &KTable<K, V> {
+    type Value = V;
+
+    fn table(&self) -> &KTable<K, V> {
+        self
+    }
 }
 
 mod sealed {
@@ -46,7 +82,7 @@ impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for &KTable<K, T> {
     fn join_stream<V, V2>(
         self,
         stream: &KStream<K, V>,
-        kind: StreamTableJoinKind,
+        kind: StreamJoinKind,
         joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
     ) -> KStream<K, V2>
     where
@@ -63,7 +99,7 @@ impl<K: HasSerde, T: Clone + 'static> JoinTarget<Option<K>> for &KTable<K, T> {
     fn join_stream<V, V2>(
         self,
         stream: &KStream<Option<K>, V>,
-        kind: StreamTableJoinKind,
+        kind: StreamJoinKind,
         joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
     ) -> KStream<Option<K>, V2>
     where
@@ -80,7 +116,7 @@ impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for TableWithGrace<'_, K, T>
     fn join_stream<V, V2>(
         self,
         stream: &KStream<K, V>,
-        kind: StreamTableJoinKind,
+        kind: StreamJoinKind,
         joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
     ) -> KStream<K, V2>
     where
@@ -97,7 +133,7 @@ impl<K: HasSerde, T: Clone + 'static> JoinTarget<Option<K>> for TableWithGrace<'
     fn join_stream<V, V2>(
         self,
         stream: &KStream<Option<K>, V>,
-        kind: StreamTableJoinKind,
+        kind: StreamJoinKind,
         joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
     ) -> KStream<Option<K>, V2>
     where

@@ -55,7 +55,8 @@
 //!
 //! # Names
 //! Nodes, stores and topics have the names Kafka Streams gives to the same program. `named(..)` on what an operator
-//! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name.
+//! returns names its node (and, where it writes a repartition topic, the topic); it changes no other name, except that a named
+//! [`process`](KStream::process) or [`process_values`](KStream::process_values) takes no number, so that those below it count from one less.
 
 mod builder;
 mod durations;
@@ -75,12 +76,14 @@ pub use builder::StreamsBuilder;
 pub use durations::{days, hours, millis, minutes, seconds};
 pub use global_table::GlobalKTable;
 pub use grouped::{KGroupedStream, KGroupedTable};
-pub use join::JoinTarget;
+pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
-pub use operators::{AggregateResult, Split, StreamOn, TableWithGrace};
+pub use operators::{
+    AggregateResult, CogroupedKStream, Split, StreamOn, TableOn, TableWithGrace, ValueTransformer,
+};
 pub use options::{
-    BufferConfig, EmitEarly, Materialized, Produced, Repartitioned, Source, StoreOptions, Strict, Suppressed,
-    UntimedKind, WhenFull,
+    AddedStore, BufferConfig, ConnectedStores, EmitEarly, Materialized, Produced, Repartitioned, Source,
+    StoreOptions, Strict, Suppressed, UntimedKind, WhenFull,
 };
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;
@@ -94,5 +97,25 @@ pub struct Readme;
 
 /// The guide's programs must run.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/windows.md")]
-pub struct GuideToWindows;
+pub mod guide {
+    #[doc = include_str!("../../docs/guide/first-topology.md")]
+    pub struct FirstTopology;
+
+    #[doc = include_str!("../../docs/guide/keys-and-partitions.md")]
+    pub struct KeysAndPartitions;
+
+    #[doc = include_str!("../../docs/guide/porting.md")]
+    pub struct Porting;
+
+    #[doc = include_str!("../../docs/guide/processor-api.md")]
+    pub struct ProcessorApi;
+
+    #[doc = include_str!("../../docs/guide/tables.md")]
+    pub struct Tables;
+
+    #[doc = include_str!("../../docs/guide/testing.md")]
+    pub struct Testing;
+
+    #[doc = include_str!("../../docs/guide/windows.md")]
+    pub struct Windows;
+}

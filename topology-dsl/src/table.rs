@@ -52,6 +52,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 
     /// Keeps this table in a store, which can be queried by its name. The last store given counts.
     ///
+    /// What `filter`, `filter_not`, `map_values` and `transform_values` return is not kept in a store without a name: its rows are computed from
+    /// those above when they are looked up, as in Kafka Streams.
+    ///
     /// ```
     /// use millstream::prelude::*;
     ///

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use millstream_processor::RecordField;
 
@@ -39,7 +40,7 @@ pub struct SessionWindowedKStream<K, V> {
 pub(crate) struct WindowOptions<K, V> {
     pub(crate) emit: EmitStrategy,
     /// Where records go that come too late.
-    pub(crate) late: Option<Rc<Produced<K, V>>>,
+    pub(crate) late: Option<Arc<Produced<K, V>>>,
 }
 
 impl<K, V> Default for WindowOptions<K, V> {
@@ -211,7 +212,7 @@ macro_rules! window_options {
             /// ```
             #[must_use]
             pub fn late_records_to(mut self, produced: impl Into<Produced<K, V>>) -> Self {
-                self.options.late = Some(Rc::new(produced.into()));
+                self.options.late = Some(Arc::new(produced.into()));
                 self
             }
         }

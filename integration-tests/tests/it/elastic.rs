@@ -9,12 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use millstream::prelude::*;
 use millstream::{ClientState, ProcessingGuarantee, Streams};
-use millstream_integration_tests::kafka::{NewRecord, ReadRecord, unique_name};
+use millstream_integration_tests::kafka::{NewRecord, unique_name};
 use millstream_integration_tests::wait::await_until;
 use tempfile::TempDir;
 
 use crate::exactly_once::check_each_result_once;
-use crate::in_process::{DEADLINE, Scene, counts_of, recount, running};
+use crate::in_process::{DEADLINE, Scene, counts_of, running};
 use crate::recovery::Worker;
 
 const PROTOCOLS: [&str; 2] = ["classic", "consumer"];
@@ -61,8 +61,7 @@ impl Fleet {
 
     fn join(&mut self, instance_id: Option<&str>) -> Result<()> {
         let state_dir = tempfile::tempdir()?;
-        let mut worker = self.start(&state_dir, instance_id)?;
-        worker.await_running()?;
+        let worker = self.start(&state_dir, instance_id)?.running()?;
         self.members.push(Member { worker, state_dir, instance_id: instance_id.map(str::to_owned) });
         Ok(())
     }
@@ -70,12 +69,7 @@ impl Fleet {
     /// Waits until all have equally many partitions, restored.
     fn await_shared(&mut self) -> Result<()> {
         let share = PARTITIONS / self.members.len();
-        for member in &mut self.members {
-            await_until(DEADLINE, "the partitions to be shared", || {
-                member.worker.partitions().is_ok_and(|open| open == share).then_some(())
-            })?;
-        }
-        Ok(())
+        self.members.iter_mut().try_for_each(|member| member.worker.await_partitions(share))
     }
 
     /// Which member counts which key.
@@ -101,8 +95,7 @@ impl Fleet {
 
     /// Each input record has its one result, and the state is that of a recount.
     fn check(&mut self) -> Result<()> {
-        let input = self.scene.kafka.read_all(&self.scene.input)?;
-        let expected = recount(input.iter().filter_map(ReadRecord::key_text));
+        let expected = self.scene.recount()?;
         let mut counted = BTreeMap::new();
         await_until(DEADLINE, "every record to be counted", || {
             counted.clear();
@@ -245,8 +238,7 @@ fn a_rolling_restart_of_static_members_loses_doubles_and_restores_nothing() -> R
                 let mut member = fleet.members.remove(index);
                 member.worker.stop()?;
                 let stopped_at = Instant::now();
-                member.worker = fleet.start(&member.state_dir, member.instance_id.as_deref())?;
-                member.worker.await_running()?;
+                member.worker = fleet.start(&member.state_dir, member.instance_id.as_deref())?.running()?;
                 println!("{protocol}: back after {:?}", stopped_at.elapsed());
                 let from_the_start: Vec<_> =
                     member.worker.restored().into_iter().filter(|restored| restored.from == 0).collect();
@@ -321,7 +313,7 @@ fn threads_are_added_and_removed_while_the_application_runs() -> Result<()> {
         assert_eq!(app.add_stream_thread()?, Some(thread(1, 0).0), "its place is free");
         await_tasks(&app, &[thread(1, 4)])?;
         scene.await_committed(&[&scene.input])?;
-        let expected = recount(scene.kafka.read_all(&scene.input)?.iter().filter_map(ReadRecord::key_text));
+        let expected = scene.recount()?;
         await_until(DEADLINE, "every record to be counted once", || {
             counts_of(&app).is_ok_and(|counts| counts == expected).then_some(())
         })?;

@@ -122,8 +122,7 @@ fn kills_lose_nothing_double_nothing_and_cost_only_the_tail() -> Result<()> {
     assert_eq!(from_the_start.count(), 0, "the store was kept, only the tail is restored: {restored:?}");
     worker.stop()?;
 
-    let mut again = start()?;
-    again.await_running()?;
+    let mut again = start()?.running()?;
     // The mark that ended the last transaction is the only thing after the checkpoint.
     let restored: i64 = again.restored().iter().map(|restored| restored.records).sum();
     assert_eq!(restored, 0, "after a clean stop nothing is left to restore: {:?}", again.restored());
@@ -134,8 +133,7 @@ fn kills_lose_nothing_double_nothing_and_cost_only_the_tail() -> Result<()> {
 #[test]
 fn a_process_that_slept_through_its_transaction_doubles_nothing() -> Result<()> {
     let scene = Scene::new("exactly-paused", 2)?;
-    let mut worker = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?;
-    worker.await_running()?;
+    let mut worker = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?.running()?;
     under_sales(&scene, || {
         for _ in 0..2 {
             sleep(Duration::from_millis(1_500));
@@ -155,21 +153,18 @@ fn a_process_that_slept_through_its_transaction_doubles_nothing() -> Result<()> 
 #[test]
 fn rebalances_under_load_double_nothing() -> Result<()> {
     let scene = Scene::new("exactly-shared", 4)?;
-    let mut first = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?;
-    first.await_running()?;
+    let mut first = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?.running()?;
     let mut second = under_sales(&scene, || {
         for _ in 0..2 {
             // A state directory each, as on two machines.
             let other_machine = tempfile::tempdir()?;
-            let mut passing = Worker::start_as(&scene, other_machine.path(), 2, "value", EXACTLY_ONCE)?;
-            passing.await_running()?;
+            let mut passing =
+                Worker::start_as(&scene, other_machine.path(), 2, "value", EXACTLY_ONCE)?.running()?;
             sleep(Duration::from_millis(1_300));
             passing.stop()?;
         }
         // Two in one state directory: each has a process id of its own.
-        let mut second = Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?;
-        second.await_running()?;
-        Ok(second)
+        Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?.running()
     })?;
     let expected = recount(values_of(&scene.kafka.read_all(&scene.input)?));
     await_counts(&expected, || {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use millstream_integration_tests::wait::await_until;
 
-use crate::in_process::{DEADLINE, Scene};
+use crate::in_process::Scene;
 use crate::recovery::{Worker, orders};
 
 const OBSERVED: Duration = Duration::from_secs(5);
@@ -20,12 +20,9 @@ fn four_idle_tasks_use_under_two_percent_of_a_core() -> Result<()> {
     }
     let scene = Scene::new("idle", 4)?;
     scene.write(orders(0, 400))?;
-    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    worker.await_running()?;
+    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     scene.await_committed(&[&scene.input])?;
-    await_until(DEADLINE, "all four tasks", || {
-        worker.partitions().is_ok_and(|open| open == 4).then_some(())
-    })?;
+    worker.await_partitions(4)?;
     let process = process_with_argument(&scene.application_id)?;
 
     let (began, used_before) = (Instant::now(), cpu_time(&process)?);

@@ -1,6 +1,7 @@
 //! Applications that run inside the test: topics and names of their own, and what the tests ask of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -38,6 +39,20 @@ impl Scene {
         };
         kafka.create_topic(&scene.input, partitions, &[])?;
         kafka.create_topic(&scene.output, partitions, &[])?;
+        Ok(scene)
+    }
+
+    /// One whose application has counted these records by key, and has ended.
+    pub(crate) fn counted(
+        subject: &str,
+        partitions: usize,
+        records: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let scene = Scene::new(subject, partitions)?;
+        scene.write(records)?;
+        let app = scene.run(scene.count_by_key()?)?;
+        scene.await_committed(&[&scene.input])?;
+        app.close()?;
         Ok(scene)
     }
 
@@ -84,6 +99,11 @@ impl Scene {
         format!("{}-{name}", self.application_id)
     }
 
+    /// Where a task, such as `0_1`, has its state.
+    pub(crate) fn task_directory(&self, task: &str) -> PathBuf {
+        self.state_dir.path().join(&self.application_id).join(task)
+    }
+
     pub(crate) fn write(&self, records: impl IntoIterator<Item = (String, String)>) -> Result<()> {
         let records = records.into_iter().map(|(key, value)| NewRecord::new(key, value));
         self.kafka.produce(&self.input, records)
@@ -109,6 +129,11 @@ impl Scene {
             let of_input = committed.iter().filter(|((topic, _), _)| *topic == self.input);
             (of_input.map(|(_, next)| next).sum::<i64>() >= records).then_some(())
         })
+    }
+
+    /// How often each key is in the input.
+    pub(crate) fn recount(&self) -> Result<BTreeMap<String, u64>> {
+        Ok(recount(self.kafka.read_all(&self.input)?.iter().filter_map(ReadRecord::key_text)))
     }
 
     /// The newest count of each key in the changelog topic, as a restore would find it.

@@ -37,11 +37,7 @@ fn java_counts(
 
 #[test]
 fn kafka_streams_goes_on_where_we_stopped() -> Result<()> {
-    let scene = Scene::new("ours-then-java", 3)?;
-    scene.write(words(100))?;
-    let app = scene.run(scene.count_by_key()?)?;
-    scene.await_committed(&[&scene.input])?;
-    app.close()?;
+    let scene = Scene::counted("ours-then-java", 3, words(100))?;
     let before = scene.kafka.read_all(&scene.output)?;
 
     let mut java = start_java(&scene, JavaCountApp::ByKey)?;

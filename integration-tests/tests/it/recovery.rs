@@ -50,6 +50,12 @@ impl Worker {
         Ok(Worker { program: RunningProgram::start("count-worker", command)? })
     }
 
+    /// The worker, once it runs.
+    pub(crate) fn running(mut self) -> Result<Self> {
+        self.await_running()?;
+        Ok(self)
+    }
+
     pub(crate) fn await_running(&mut self) -> Result<()> {
         self.program.await_line(DEADLINE, "the state running", |line| (line == "state running").then_some(()))
     }
@@ -68,6 +74,12 @@ impl Worker {
         self.program.send_line("coverage")?;
         self.program.await_line(DEADLINE, "its coverage", |line| {
             line.strip_prefix("coverage ")?.split(' ').next()?.parse().ok()
+        })
+    }
+
+    pub(crate) fn await_partitions(&mut self, partitions: usize) -> Result<()> {
+        await_until(DEADLINE, format!("it to have {partitions} partitions"), || {
+            self.partitions().is_ok_and(|open| open == partitions).then_some(())
         })
     }
 
@@ -104,10 +116,6 @@ impl Worker {
 /// `count` records from number `first` on, spread over forty keys.
 pub(crate) fn orders(first: usize, count: usize) -> impl Iterator<Item = (String, String)> {
     (first..first + count).map(|number| (format!("sku-{}", number % 40), number.to_string()))
-}
-
-pub(crate) fn keys_of(records: &[ReadRecord]) -> impl Iterator<Item = String> {
-    records.iter().filter_map(ReadRecord::key_text)
 }
 
 /// What at-least-once promises, to the record: the changelog up to where it was restored, plus every input record whose offset
@@ -155,8 +163,7 @@ pub(crate) fn under_load<T>(scene: &Scene, during: impl FnOnce() -> Result<T>) -
 fn a_kill_costs_the_tail_of_the_changelog_and_no_record() -> Result<()> {
     let scene = Scene::new("killed", 2)?;
     scene.write(orders(0, 5_000))?;
-    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    worker.await_running()?;
+    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     scene.await_committed(&[&scene.input])?;
     // Two commits later the first of them is checkpointed.
     let changelog = scene.internal("counts-changelog");
@@ -185,8 +192,7 @@ fn a_kill_costs_the_tail_of_the_changelog_and_no_record() -> Result<()> {
     })?;
     let committed = scene.kafka.committed_offsets(&scene.application_id)?;
 
-    let mut again = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    again.await_running()?;
+    let mut again = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     let restored = again.restored();
     scene.await_committed(&[&scene.input])?;
     let counts = again.counts()?;
@@ -211,7 +217,7 @@ fn a_kill_costs_the_tail_of_the_changelog_and_no_record() -> Result<()> {
     )?;
     assert_eq!(counts, expected);
     assert_eq!(scene.counts_in_changelog()?, expected, "the changelog is the store");
-    for (key, recounted) in recount(keys_of(&input)) {
+    for (key, recounted) in recount(input.iter().filter_map(ReadRecord::key_text)) {
         assert!(counts[&key] >= recounted, "{key} was counted {} times of {recounted}", counts[&key]);
     }
     again.stop()
@@ -221,25 +227,22 @@ fn a_kill_costs_the_tail_of_the_changelog_and_no_record() -> Result<()> {
 fn a_clean_stop_counts_none_twice_and_restores_nothing() -> Result<()> {
     let scene = Scene::new("stopped", 2)?;
     scene.write(orders(0, 2_000))?;
-    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    worker.await_running()?;
+    let mut worker = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     under_load(&scene, || {
         scene.await_committed_records(3_000)?;
         worker.stop()
     })?;
 
-    let mut again = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    again.await_running()?;
+    let mut again = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     assert_eq!(again.restored(), [], "all of it was in the state directory");
     scene.await_committed(&[&scene.input])?;
-    let recounted = recount(keys_of(&scene.kafka.read_all(&scene.input)?));
+    let recounted = scene.recount()?;
     assert_eq!(again.counts()?, recounted);
     again.stop()?;
 
     fs::remove_dir_all(scene.state_dir.path())?;
     let changelog_ends = scene.kafka.end_offsets(&scene.internal("counts-changelog"))?;
-    let mut without_state = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    without_state.await_running()?;
+    let mut without_state = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     let mut restored = without_state.restored();
     restored.sort_by_key(|restored| restored.partition);
     let whole = changelog_ends.into_iter().map(|(partition, end)| Restored {
@@ -257,12 +260,10 @@ fn a_clean_stop_counts_none_twice_and_restores_nothing() -> Result<()> {
 fn a_second_process_waits_for_the_state_directory() -> Result<()> {
     let scene = Scene::new("locked", 2)?;
     scene.write(orders(0, 200))?;
-    let mut first = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    first.await_running()?;
+    let mut first = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     scene.await_committed(&[&scene.input])?;
     // The group gives each a partition: the first closes its task before the second opens it.
-    let mut second = Worker::start(&scene, scene.state_dir.path(), 2)?;
-    second.await_running()?;
+    let mut second = Worker::start(&scene, scene.state_dir.path(), 2)?.running()?;
     await_until(DEADLINE, "the partitions to be shared", || {
         let shared = (first.partitions().ok()?, second.partitions().ok()?);
         (shared == (1, 1)).then_some(())
@@ -280,10 +281,10 @@ fn a_second_process_waits_for_the_state_directory() -> Result<()> {
 fn a_held_state_directory_is_an_error_after_the_session_timeout() -> Result<()> {
     let scene = written_state("held")?;
     // Held by nobody of the group, so that no rebalance will ever free it.
-    let held = fs::File::open(task_directory(&scene, 0).join(".lock"))?;
+    let held = fs::File::open(scene.task_directory("0_0").join(".lock"))?;
     held.try_lock()?;
     let error = failure_of(scene.app(scene.count_by_key()?, scene.settings()))?;
-    for part in [&*task_directory(&scene, 0).to_string_lossy(), "is in use", "its own `state_dir`"] {
+    for part in [&*scene.task_directory("0_0").to_string_lossy(), "is in use", "its own `state_dir`"] {
         assert!(error.contains(part), "{error}");
     }
     drop(held);
@@ -294,7 +295,7 @@ fn a_held_state_directory_is_an_error_after_the_session_timeout() -> Result<()> 
 #[test]
 fn a_corrupt_state_directory_is_named_with_its_remedy() -> Result<()> {
     let scene = written_state("corrupt")?;
-    let database = task_directory(&scene, 1).join("rocksdb");
+    let database = scene.task_directory("0_1").join("rocksdb");
     fs::write(database.join("CURRENT"), "no manifest")?;
     let error = failure_of(scene.app(scene.count_by_key()?, scene.settings()))?;
     for part in [&*database.to_string_lossy(), "is corrupt", "Remove that directory"] {
@@ -311,7 +312,7 @@ fn a_corrupt_state_directory_is_named_with_its_remedy() -> Result<()> {
 #[test]
 fn a_truncated_table_file_is_named_with_its_remedy() -> Result<()> {
     let scene = written_state("truncated")?;
-    let database = task_directory(&scene, 0).join("rocksdb");
+    let database = scene.task_directory("0_0").join("rocksdb");
     let is_table = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sst");
     let files: Vec<PathBuf> = fs::read_dir(&database)?.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
     let tables: Vec<&PathBuf> = files.iter().filter(|path| is_table(path)).collect();
@@ -381,16 +382,7 @@ fn the_state_of_a_changelog_that_was_made_again_is_rebuilt() -> Result<()> {
 
 /// A cleanly closed application with 400 records counted.
 fn written_state(subject: &str) -> Result<Scene> {
-    let scene = Scene::new(subject, 2)?;
-    scene.write(orders(0, 400))?;
-    let app = scene.run(scene.count_by_key()?)?;
-    scene.await_committed(&[&scene.input])?;
-    app.close()?;
-    Ok(scene)
-}
-
-fn task_directory(scene: &Scene, partition: i32) -> PathBuf {
-    scene.state_dir.path().join(&scene.application_id).join(format!("0_{partition}"))
+    Scene::counted(subject, 2, orders(0, 400))
 }
 
 /// The error that ends an application after it has started.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use millstream::reset::{ApplicationReset, ResetRequest, ResetStep, ResetTarget};
 use millstream::{ClientState, Offset, Timestamp};
 use millstream_integration_tests::kafka::{NewRecord, unique_name};
-use millstream_integration_tests::wait::await_until;
 use serde_json::Value;
 
 use crate::command_line::{Ended, millstream};
@@ -27,7 +27,12 @@ fn counted(subject: &str) -> Result<(Scene, BTreeMap<String, u64>)> {
 }
 
 fn reset(scene: &Scene, more: &[&str]) -> Result<Ended> {
-    let state_dir = scene.state_dir.path().to_string_lossy();
+    reset_on_machine(scene, scene.state_dir.path(), more)
+}
+
+/// Where the application's state is in this directory, if there is any.
+fn reset_on_machine(scene: &Scene, state_dir: &Path, more: &[&str]) -> Result<Ended> {
+    let state_dir = state_dir.to_string_lossy();
     let mut arguments = vec!["reset", "--application-id", &scene.application_id, "--state-dir", &state_dir];
     arguments.extend(["--bootstrap-servers", scene.kafka.bootstrap_servers()]);
     millstream(arguments.iter().chain(more))
@@ -57,7 +62,7 @@ fn an_application_that_was_reset_reads_all_again_and_ends_where_it_was() -> Resu
     }
     let topics = scene.kafka.topics()?;
     assert!(internal.iter().all(|topic| !topics.contains(topic)), "{topics:?}");
-    assert!(!scene.state_dir.path().join(&scene.application_id).join("1_0").exists());
+    assert!(!scene.task_directory("1_0").exists());
 
     let app = scene.run(scene.count_by_value()?)?;
     scene.await_committed(&[&scene.input, &internal[0]])?;
@@ -86,8 +91,7 @@ fn live_members_are_removed_by_force_and_their_instances_end() -> Result<()> {
     scene.write(orders(0, 400).map(|(key, value)| (value, key)))?;
     let topics = [&*scene.input, &*scene.internal("by-value-repartition")].map(str::to_owned);
     let start = || Worker::start_as(&scene, scene.state_dir.path(), 2, "value", &[]);
-    let mut removed = start()?;
-    removed.await_running()?;
+    let mut removed = start()?.running()?;
     scene.await_committed(&topics.each_ref().map(String::as_str))?;
     let before = scene.kafka.committed_offsets(&scene.application_id)?;
 
@@ -111,8 +115,7 @@ fn live_members_are_removed_by_force_and_their_instances_end() -> Result<()> {
     assert_eq!(scene.kafka.committed_offsets(id)?[&(scene.input.clone(), 0)], 0);
     await_refusal(&mut removed, "reset")?;
 
-    let mut again = start()?;
-    again.await_running()?;
+    let mut again = start()?.running()?;
     scene.await_committed(&topics.each_ref().map(String::as_str))?;
     assert_eq!(again.counts()?, recount(orders(0, 400).map(|(key, _)| key)), "counted again, and none twice");
     again.stop()
@@ -122,26 +125,18 @@ fn live_members_are_removed_by_force_and_their_instances_end() -> Result<()> {
 fn an_instance_that_slept_through_a_reset_ends_when_it_wakes() -> Result<()> {
     let scene = Scene::new("slept", 2)?;
     scene.write(orders(0, 400))?;
-    let mut sleeper = Worker::start(&scene, scene.state_dir.path(), 1)?;
-    sleeper.await_running()?;
+    let mut sleeper = Worker::start(&scene, scene.state_dir.path(), 1)?.running()?;
     scene.await_committed(&[&scene.input])?;
     sleeper.program.pause()?;
     let elsewhere = tempfile::tempdir()?;
-    let state_dir = elsewhere.path().to_string_lossy();
-    let servers = scene.kafka.bootstrap_servers();
-    let arguments = ["reset", "--application-id", &scene.application_id, "--bootstrap-servers", servers];
-    millstream([&arguments[..], &["--state-dir", &state_dir, "--force", "--yes"]].concat().iter())?
-        .success()?;
-    let mut awake = Worker::start(&scene, elsewhere.path(), 1)?;
-    awake.await_running()?;
+    reset_on_machine(&scene, elsewhere.path(), &["--force", "--yes"])?.success()?;
+    let mut awake = Worker::start(&scene, elsewhere.path(), 1)?.running()?;
     scene.write(orders(0, 400))?;
     scene.await_committed(&[&scene.input])?;
 
     sleeper.program.resume()?;
     await_refusal(&mut sleeper, "was made anew since this instance started")?;
-    await_until(DEADLINE, "all partitions to be with who is awake", || {
-        awake.partitions().is_ok_and(|partitions| partitions == 2).then_some(())
-    })?;
+    awake.await_partitions(2)?;
     let twice = (0..2).flat_map(|_| orders(0, 400)).map(|(key, _)| key);
     assert_eq!(awake.counts()?, recount(twice));
     awake.stop()
@@ -177,23 +172,11 @@ fn a_changed_program_over_the_same_history() -> Result<()> {
 fn state_on_another_machine_is_noticed_when_it_comes_back() -> Result<()> {
     let (scene, counts) = counted("elsewhere")?;
     let elsewhere = tempfile::tempdir()?;
-    let elsewhere = elsewhere.path().to_string_lossy();
-    let (servers, id) = (scene.kafka.bootstrap_servers(), &*scene.application_id);
-    let there = [
-        "reset",
-        "--application-id",
-        id,
-        "--state-dir",
-        &*elsewhere,
-        "--bootstrap-servers",
-        servers,
-        "--yes",
-    ];
-    millstream(there.iter())?.success()?;
+    reset_on_machine(&scene, elsewhere.path(), &["--yes"])?.success()?;
     // Twice as much as before, so that its changelogs are longer than the state of this machine knows.
     scene.write(orders(0, 800).map(|(key, value)| (value, key)))?;
     let mut settings = scene.settings();
-    settings.state_dir = (*elsewhere).into();
+    settings.state_dir = elsewhere.path().into();
     let app = crate::in_process::running(scene.app(scene.count_by_value()?, settings))?;
     scene.await_committed(&[&scene.input, &scene.internal("by-value-repartition")])?;
     let there = counts_of(&app)?;

@@ -134,8 +134,7 @@ fn an_instance_that_is_started_meanwhile_ends_as_well() -> Result<()> {
 fn a_signal_ends_the_wait_for_those_who_do_not_end() -> Result<()> {
     let scene = Scene::new("shutdown-signal", 2)?;
     let environment = [("SHUTS_DOWN_THE_APPLICATION", "")];
-    let mut worker = Worker::start_as(&scene, scene.state_dir.path(), 1, "key", &environment)?;
-    worker.await_running()?;
+    let mut worker = Worker::start_as(&scene, scene.state_dir.path(), 1, "key", &environment)?.running()?;
     // The last one by name has the last partition.
     let deaf = member(&scene, "classic", "zzz")?;
     await_until(DEADLINE, "both to have a partition", || {

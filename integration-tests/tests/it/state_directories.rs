@@ -53,11 +53,7 @@ fn state_that_nobody_uses_goes_after_the_delay_and_what_runs_stays() -> Result<(
 
 #[test]
 fn an_instance_that_was_away_for_longer_than_the_delay_finds_its_state_again() -> Result<()> {
-    let scene = Scene::new("away", 2)?;
-    scene.write(orders(0, 400))?;
-    let app = scene.run(scene.count_by_key()?)?;
-    scene.await_committed(&[&scene.input])?;
-    app.close()?;
+    let scene = Scene::counted("away", 2, orders(0, 400))?;
     let directory = StateDirectory::new(scene.state_dir.path(), &scene.application_id);
     for owner in directory.list()? {
         for path in ["", ".lock", "rocksdb"].map(|name| directory.of(owner).join(name)) {

@@ -1,14 +1,12 @@
 //! Two instances share the partitions of an application. One is killed or leaves, the other takes over, and no record is lost.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use millstream_integration_tests::kafka::ReadRecord;
 use millstream_integration_tests::wait::await_until;
 use tempfile::TempDir;
 
-use crate::in_process::{DEADLINE, Scene, recount};
+use crate::in_process::{DEADLINE, Scene};
 use crate::recovery::{Worker, orders, under_load};
 
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
@@ -16,24 +14,13 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// Two workers with a state directory each, as on two machines, each with two of four partitions.
 fn two_workers(scene: &Scene) -> Result<([Worker; 2], TempDir)> {
     let other_machine = tempfile::tempdir()?;
-    let mut first = Worker::start(scene, scene.state_dir.path(), 1)?;
-    first.await_running()?;
+    let mut first = Worker::start(scene, scene.state_dir.path(), 1)?.running()?;
     let mut second = Worker::start(scene, other_machine.path(), 1)?;
     await_until(DEADLINE, "the partitions to be shared", || {
         let shared = (first.partitions().ok()?, second.partitions().ok()?);
         (shared == (2, 2)).then_some(())
     })?;
     Ok(([first, second], other_machine))
-}
-
-fn await_all_partitions(worker: &mut Worker) -> Result<()> {
-    await_until(DEADLINE, "the other worker to take over", || {
-        worker.partitions().is_ok_and(|partitions| partitions == 4).then_some(())
-    })
-}
-
-fn recount_of_input(scene: &Scene) -> Result<BTreeMap<String, u64>> {
-    Ok(recount(scene.kafka.read_all(&scene.input)?.iter().filter_map(ReadRecord::key_text)))
 }
 
 #[test]
@@ -54,10 +41,10 @@ fn the_partitions_of_a_killed_instance_are_taken_over_and_no_record_is_lost() ->
             scene.kafka.end_offsets(&scene.internal("counts-changelog"))?,
         ))
     })?;
-    await_all_partitions(&mut survivor)?;
+    survivor.await_partitions(4)?;
     scene.await_committed(&[&scene.input])?;
 
-    let (counts, recounted) = (survivor.counts()?, recount_of_input(&scene)?);
+    let (counts, recounted) = (survivor.counts()?, scene.recount()?);
     assert!(counted_by_survivor.len() < counts.len(), "the survivor had some of the keys, now it has all");
     let mut counted_twice = 0;
     for (key, recounted) in &recounted {
@@ -86,7 +73,7 @@ fn an_instance_that_leaves_hands_over_at_once_and_none_is_counted_twice() -> Res
     let handover = under_load(&scene, || {
         leaver.stop()?;
         let left_at = Instant::now();
-        await_all_partitions(&mut survivor)?;
+        survivor.await_partitions(4)?;
         Ok(left_at.elapsed())
     })?;
     assert!(
@@ -94,6 +81,6 @@ fn an_instance_that_leaves_hands_over_at_once_and_none_is_counted_twice() -> Res
         "it took {handover:?}, so the group waited for the session to end"
     );
     scene.await_committed(&[&scene.input])?;
-    assert_eq!(survivor.counts()?, recount_of_input(&scene)?);
+    assert_eq!(survivor.counts()?, scene.recount()?);
     survivor.stop()
 }

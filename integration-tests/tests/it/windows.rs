@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use millstream_integration_tests::kafka::NewRecord;
@@ -14,6 +14,9 @@ use crate::in_process::{DEADLINE, Scene, count_from};
 
 /// Counts by key and the start of the second, in the order in which they came.
 type Counts = Vec<((String, i64), u64)>;
+
+/// Counts as they must be in the end.
+type Expected = BTreeMap<(String, i64), u64>;
 
 const EXACTLY_ONCE: &[(&str, &str)] = &[
     ("MILLSTREAM_PROCESSING_GUARANTEE", "exactly_once"),
@@ -33,15 +36,21 @@ fn await_running(program: &mut RunningProgram) -> Result<()> {
     program.await_line(DEADLINE, "the state running", |line| (line == "state running").then_some(()))
 }
 
+/// Event times as of today, the first at a full second: a broker deletes old entries of a windowed changelog by their timestamps.
+fn first_time() -> Result<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(now.as_secs())? * 1_000)
+}
+
 /// Record `number` is 20 ms of event time later than the one before, and some are late by up to 200 ms.
-fn record(number: i64) -> (String, i64) {
-    (format!("sku-{}", number % 7), 1_000_000 + 20 * number - 40 * (number % 6))
+fn record(first_time: i64, number: i64) -> (String, i64) {
+    (format!("sku-{}", number % 7), first_time + 20 * number - 40 * (number % 6))
 }
 
 /// What the aggregation makes of so many records: late ones are left out.
-fn expected(records: i64) -> BTreeMap<(String, i64), u64> {
+fn expected(first_time: i64, records: i64) -> Expected {
     let (mut counts, mut stream_time) = (BTreeMap::new(), i64::MIN);
-    for (key, time) in (0..records).map(record) {
+    for (key, time) in (0..records).map(|number| record(first_time, number)) {
         stream_time = stream_time.max(time);
         let start = time / 1_000 * 1_000;
         if start + 1_000 > stream_time {
@@ -67,16 +76,13 @@ fn written(scene: &Scene) -> Result<Counts> {
 }
 
 /// Kills the worker again and again while records come in. Returns the outputs, once all that must come are there.
-fn killed_under_load(
-    subject: &str,
-    environment: &[(&str, &str)],
-) -> Result<(Counts, BTreeMap<(String, i64), u64>)> {
+fn killed_under_load(subject: &str, environment: &[(&str, &str)]) -> Result<(Counts, Expected)> {
     let scene = Scene::new(subject, 1)?;
     let mut worker = start(&scene, environment)?;
     await_running(&mut worker)?;
-    let mut written_records = 0;
+    let (first_time, mut written_records) = (first_time()?, 0);
     let mut write = |records: i64| -> Result<i64> {
-        let new = (written_records..written_records + records).map(record);
+        let new = (written_records..written_records + records).map(|number| record(first_time, number));
         scene.kafka.produce(&scene.input, new.map(|(key, time)| NewRecord::new(key, "order").at(time)))?;
         written_records += records;
         Ok(written_records)
@@ -89,7 +95,7 @@ fn killed_under_load(
         worker.kill()?;
         worker = start(&scene, environment)?;
     }
-    let expected = expected(write(200)?);
+    let expected = expected(first_time, write(200)?);
     let mut seen = Counts::new();
     await_until(3 * DEADLINE, "every closed window to be emitted", || {
         seen = written(&scene).ok()?;

@@ -5,25 +5,34 @@ use std::sync::Arc;
 use millstream_state_stores::{Encoded, Offset, SerdeRef, TaskId, Timestamp};
 use rustc_hash::FxHashMap;
 
-use super::edge::{Failure, Output};
+use super::edge::{Child, Failure};
+use super::processor::NodePlace;
+use super::punctuation::{Interval, Punctuation, PunctuationType, Punctuations, Schedule};
 use super::record::{Headers, Record};
 use crate::error::RecordLocation;
 
 /// What a processor may ask of its task, and how it forwards. `K` and `V` are what it forwards.
 pub struct ProcessorContext<'a, K, V> {
-    output: &'a Output<K, V>,
+    place: &'a NodePlace<K, V>,
     task: &'a mut TaskContext,
 }
 
 impl<'a, K: Clone + 'static, V: Clone + 'static> ProcessorContext<'a, K, V> {
-    pub(crate) fn new(output: &'a Output<K, V>, task: &'a mut TaskContext) -> Self {
-        ProcessorContext { output, task }
+    #[inline]
+    pub(crate) fn new(place: &'a NodePlace<K, V>, task: &'a mut TaskContext) -> Self {
+        ProcessorContext { place, task }
+    }
+
+    /// The same for a shorter time.
+    #[inline]
+    pub(super) fn reborrow(&mut self) -> ProcessorContext<'_, K, V> {
+        ProcessorContext { place: self.place, task: self.task }
     }
 
     /// Hands the record to every child, in declaration order, before it returns.
     #[inline]
     pub fn forward(&mut self, record: Record<K, V>) -> Result<(), Failure> {
-        self.output.forward(record, self.task)
+        self.place.output.forward(record, self.task)
     }
 
     /// Forwards a record that was held back as it came: those below see where it came from, and not the record that released it.
@@ -33,24 +42,127 @@ impl<'a, K: Clone + 'static, V: Clone + 'static> ProcessorContext<'a, K, V> {
         location: Option<RecordLocation>,
     ) -> Result<(), Failure> {
         let releasing = std::mem::replace(&mut self.task.location, location);
-        let forwarded = self.output.forward(record, self.task);
+        let forwarded = self.place.output.forward(record, self.task);
         self.task.location = releasing;
         forwarded
     }
 
-    /// Forwards the change of a table that concerns an older version of its row, not the newest (KIP-914). Whoever may only see the newest
-    /// asks [`TaskContext::is_superseded`].
-    pub fn forward_superseded(&mut self, record: Record<K, V>) -> Result<(), Failure> {
-        let before = std::mem::replace(&mut self.task.is_superseded, true);
-        let forwarded = self.output.forward(record, self.task);
+    /// Forwards the change of a versioned table, and says whether it is of the newest version of its row (KIP-914). Whoever may only see
+    /// the newest asks [`TaskContext::is_superseded`].
+    pub fn forward_version(&mut self, record: Record<K, V>, is_latest: bool) -> Result<(), Failure> {
+        let before = std::mem::replace(&mut self.task.is_superseded, !is_latest);
+        let forwarded = self.place.output.forward(record, self.task);
         self.task.is_superseded = before;
         forwarded
     }
 
-    /// Hands the record to one child, by its position among the children in declaration order.
+    /// Hands the record to one child: one that [`Wiring::child`](super::Wiring::child) found by its name when the task was built, or by its
+    /// position among the children in declaration order.
+    ///
+    /// ```
+    /// use millstream_processor::HasSerde;
+    /// use millstream_processor::api::{Child, Failure, Processor, ProcessorContext, Record};
+    /// use millstream_processor::testing::TopologyTestDriver;
+    /// use millstream_processor::topology::{Consumed, Topology};
+    ///
+    /// /// Sends large orders one way and all others another.
+    /// struct BySize { large: Child, others: Child }
+    ///
+    /// impl Processor for BySize {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         let child = if order.value > 100 { self.large } else { self.others };
+    ///         context.forward_to(child, order)
+    ///     }
+    /// }
+    ///
+    /// let mut topology = Topology::new();
+    /// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+    /// topology.add_processor("by-size", &["orders"], &[], |wiring| {
+    ///     Ok(BySize { large: wiring.child("large")?, others: wiring.child("others")? })
+    /// })?;
+    /// topology.add_sink("large", &["by-size"], "large-orders", String::serde(), i64::serde())?;
+    /// topology.add_sink("others", &["by-size"], "small-orders", String::serde(), i64::serde())?;
+    ///
+    /// let driver = TopologyTestDriver::new(topology)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 500)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("large-orders").len(), 1);
+    /// assert_eq!(driver.output_topic::<String, i64>("small-orders").len(), 0);
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
     #[inline]
-    pub fn forward_to(&mut self, child: usize, record: Record<K, V>) -> Result<(), Failure> {
-        self.output.forward_to(child, record, self.task)
+    pub fn forward_to(&mut self, child: impl Into<Child>, record: Record<K, V>) -> Result<(), Failure> {
+        self.place.output.forward_to(child.into(), record, self.task)
+    }
+
+    /// Asks for calls of [`Processor::punctuate`](super::Processor::punctuate) at this interval, until it is cancelled or the processor is
+    /// closed. The calls come on the task's thread, between records: by stream time right after the record that moved it on, by the wall
+    /// clock as soon as the thread has gone through a burst of records. A task that is paused misses no more than the last of them.
+    ///
+    /// # Errors
+    /// If the interval is shorter than a millisecond, or if the processor keeps a global store: that is a function of its topic alone.
+    pub fn schedule(
+        &mut self,
+        interval: impl Into<Interval>,
+        kind: PunctuationType,
+    ) -> Result<Schedule, Failure> {
+        self.task.schedule(self.place.index, interval.into(), kind)
+    }
+
+    /// Ends a schedule. One that has ended already is left alone.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millstream_processor::api::{
+    ///     Failure, Processor, ProcessorContext, Punctuation, PunctuationType, Record, Schedule,
+    /// };
+    ///
+    /// /// Forwards an order a second after it came, unless another one comes before.
+    /// struct Settled { order: Option<(Record<String, i64>, Schedule)> }
+    ///
+    /// impl Processor for Settled {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         if let Some((_, schedule)) = self.order.take() {
+    ///             context.cancel(schedule);
+    ///         }
+    ///         let schedule = context.schedule(Duration::from_secs(1), PunctuationType::WallClockTime)?;
+    ///         self.order = Some((order, schedule));
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn punctuate(
+    ///         &mut self,
+    ///         punctuation: Punctuation,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         context.cancel(punctuation.schedule);
+    ///         match self.order.take() {
+    ///             Some((order, _)) => context.forward(order),
+    ///             None => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn cancel(&mut self, schedule: Schedule) {
+        self.task.punctuations.cancel(schedule);
     }
 
     /// The task this processor runs in, and what it knows of the current record.
@@ -66,18 +178,25 @@ pub struct TaskContext {
     location: Option<RecordLocation>,
     stream_time: Option<Timestamp>,
     wall_clock: Timestamp,
+    /// Whether the task keeps the global tables.
+    is_global: bool,
+    punctuations: Punctuations,
+    wants_commit: bool,
     dropped: u64,
     is_superseded: bool,
     outputs: OutputBuffer,
 }
 
 impl TaskContext {
-    pub(crate) fn new(task: TaskId) -> Self {
+    pub(crate) fn new(task: TaskId, is_global: bool) -> Self {
         TaskContext {
             task,
             location: None,
             stream_time: None,
             wall_clock: Timestamp::from_millis(0),
+            is_global,
+            punctuations: Punctuations::default(),
+            wants_commit: false,
             dropped: 0,
             is_superseded: false,
             outputs: OutputBuffer::default(),
@@ -89,17 +208,20 @@ impl TaskContext {
         self.task
     }
 
-    /// The input record being processed; none while a commit emits.
+    /// The input record being processed; none in `init`, in a punctuation, and while a commit emits.
+    #[doc(alias = "recordMetadata")]
     pub fn location(&self) -> Option<&RecordLocation> {
         self.location.as_ref()
     }
 
     /// The largest timestamp the task has seen; none before its first record.
+    #[doc(alias = "currentStreamTimeMs")]
     pub fn stream_time(&self) -> Option<Timestamp> {
         self.stream_time
     }
 
     /// Wall-clock time as of the current burst of records.
+    #[doc(alias = "currentSystemTimeMs")]
     pub fn wall_clock(&self) -> Timestamp {
         self.wall_clock
     }
@@ -108,6 +230,58 @@ impl TaskContext {
     /// below a versioned table.
     pub fn is_superseded(&self) -> bool {
         self.is_superseded
+    }
+
+    /// Asks for a commit as soon as the thread has gone through its burst of records, instead of after `commit_interval`.
+    #[doc(alias = "commit")]
+    pub fn request_commit(&mut self) {
+        self.wants_commit = true;
+    }
+
+    pub(crate) fn wants_commit(&self) -> bool {
+        self.wants_commit
+    }
+
+    pub(crate) fn committed(&mut self) {
+        self.wants_commit = false;
+    }
+
+    fn schedule(
+        &mut self,
+        node: usize,
+        interval: Interval,
+        kind: PunctuationType,
+    ) -> Result<Schedule, Failure> {
+        if self.is_global {
+            let message = "a processor that keeps a global store cannot schedule anything: what the store holds must follow from its topic alone";
+            return Err(Failure::process(message.into()));
+        }
+        let now = self.time(kind);
+        self.punctuations.schedule(node, interval, kind, now)
+    }
+
+    fn time(&self, kind: PunctuationType) -> Option<Timestamp> {
+        match kind {
+            PunctuationType::StreamTime => self.stream_time,
+            PunctuationType::WallClockTime => Some(self.wall_clock),
+        }
+    }
+
+    /// When, on this clock, a node is to be punctuated next.
+    pub(crate) fn next_punctuation_at(&self, kind: PunctuationType) -> Option<Timestamp> {
+        self.punctuations.next_at(kind)
+    }
+
+    /// Whether a node is to be punctuated now.
+    #[inline]
+    pub(crate) fn must_punctuate(&self, kind: PunctuationType) -> bool {
+        self.punctuations.next_at(kind).is_some_and(|at| Some(at) <= self.time(kind))
+    }
+
+    /// The punctuation that is due first, with its node; none if none is due.
+    pub(crate) fn next_punctuation(&mut self, kind: PunctuationType) -> Option<(usize, Punctuation)> {
+        let now = self.time(kind)?;
+        self.punctuations.next_due(kind, now)
     }
 
     /// Counts a record that an operator drops by its semantics, such as a null key in an aggregation.
@@ -241,7 +415,8 @@ impl OutputBuffer {
     }
 
     /// [`OutputBuffer::encode`] with a key whose last bytes have no say in its partition.
-    #[inline]
+    // Whoever has partitions chosen calls it, too, so that it would be a call in each sink.
+    #[inline(always)]
     pub(crate) fn encode_partly_hashed<K, V>(
         &mut self,
         topic: TopicIndex,
@@ -328,5 +503,34 @@ impl OutputBuffer {
     pub(crate) fn clear(&mut self) {
         self.arena.clear();
         self.records.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use millstream_state_stores::{HasSerde, TimeWindowedSerde, Window, Windowed};
+
+    use super::*;
+
+    #[test]
+    fn a_windowed_key_says_which_of_its_bytes_choose_the_partition() -> Result<(), Failure> {
+        let at = Timestamp::from_millis;
+        let serde: SerdeRef<Windowed<String>> =
+            Arc::new(TimeWindowedSerde::new(String::serde(), Duration::from_millis(10)));
+        let mut outputs = OutputBuffer::default();
+        let topic = outputs.topic("counts");
+        let record =
+            Record::new(Windowed::new("apples".to_string(), Window::new(at(0), at(10))), 7_i64, at(5));
+        let unhashed = serde.unhashed_key_bytes();
+        outputs.encode_partly_hashed(topic, None, &record, &serde, unhashed, &i64::serde())?;
+        let output = outputs.iter().next().expect("it was just encoded");
+        assert_eq!(
+            output.key.map(|key| &key[..key.len() - output.unhashed_key_bytes]),
+            Some(b"apples".as_slice())
+        );
+        Ok(())
     }
 }

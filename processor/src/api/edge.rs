@@ -9,8 +9,9 @@ use std::sync::Arc;
 use millstream_state_stores::SerdeError;
 
 use super::context::TaskContext;
+use super::punctuation::Punctuation;
 use super::record::Record;
-use crate::error::BoxError;
+use crate::error::{BoxError, Error};
 
 /// What a node offers to its parents.
 pub(crate) trait Input<K, V> {
@@ -19,12 +20,31 @@ pub(crate) trait Input<K, V> {
 
 /// What a task asks of every node, whatever its types.
 pub(crate) trait Lifecycle {
+    /// Called once, before the task's first record.
+    fn init(&mut self, task: &mut TaskContext) -> Result<(), Failure>;
+
+    /// Calls the node because something it scheduled is due.
+    fn punctuate(&mut self, punctuation: Punctuation, task: &mut TaskContext) -> Result<(), Failure>;
+
     /// Emits what the node holds back until a commit.
     fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure>;
+
+    /// Called once, at the end.
+    fn close(&mut self);
 }
 
 /// A node as its parents hold it: shared, because it may have several.
 pub(crate) type SharedInput<K, V> = Rc<RefCell<dyn Input<K, V>>>;
+
+/// One child of a node: by its name, from [`Wiring::child`](super::Wiring::child), or by its position in declaration order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child(usize);
+
+impl From<usize> for Child {
+    fn from(position: usize) -> Self {
+        Child(position)
+    }
+}
 
 /// A node's children. Forwarding to one child moves the record; every further child costs a clone.
 #[derive(Clone)]
@@ -47,15 +67,15 @@ impl<K: Clone + 'static, V: Clone + 'static> Output<K, V> {
         last.borrow_mut().accept(record, task)
     }
 
-    /// Hands the record to one child, by position in declaration order.
+    /// Hands the record to one child; to nobody if there is no such child.
     #[inline]
     pub(crate) fn forward_to(
         &self,
-        child: usize,
+        child: Child,
         record: Record<K, V>,
         task: &mut TaskContext,
     ) -> Result<(), Failure> {
-        match self.children.get(child) {
+        match self.children.get(child.0) {
             Some(child) => child.borrow_mut().accept(record, task),
             None => Ok(()),
         }
@@ -110,9 +130,19 @@ pub(crate) struct FailureParts {
     pub(crate) source: BoxError,
 }
 
+/// The source of a failure that concerns the task.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TaskFailure(pub(crate) Error);
+
 impl Failure {
     pub(crate) fn at_stage(stage: FailureStage, source: impl Into<BoxError>) -> Self {
         Failure(Box::new(FailureParts { stage, node: None, source: source.into() }))
+    }
+
+    /// What no record is to blame for, and so no handler is asked about.
+    pub(crate) fn of_task(error: Error) -> Self {
+        Failure::at_stage(FailureStage::Process, TaskFailure(error))
     }
 
     /// A failure of the stage `process`, from an error that is boxed already.

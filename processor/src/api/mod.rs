@@ -2,15 +2,19 @@
 
 mod context;
 mod edge;
+mod fixed_key;
 mod global;
 mod processor;
+mod punctuation;
 mod record;
 
 pub(crate) use context::OutputMark;
 pub use context::{OutputBuffer, PendingOutput, ProcessorContext, TaskContext, TopicIndex};
-pub(crate) use edge::{ErasedInput, FailureParts, Input, Lifecycle};
-pub use edge::{Failure, FailureStage, Output};
+pub use edge::{Child, Failure, FailureStage, Output};
+pub(crate) use edge::{ErasedInput, FailureParts, Input, Lifecycle, TaskFailure};
+pub use fixed_key::{FixedKey, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord};
 pub(crate) use global::GlobalTables;
+pub(crate) use processor::{NodePlace, ProcessorNode, typed_output};
 pub use processor::{Processor, Wiring};
-pub(crate) use processor::{ProcessorNode, typed_output};
+pub use punctuation::{Interval, Punctuation, PunctuationType, Schedule};
 pub use record::{Header, Headers, Record};

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use millstream_state_stores::{
-    CommittedStore, Custom, CustomStore, KeyValueStore, SessionStore, StoreTypes, TaskId, TaskStores,
-    VersionedStore, WindowStore,
+    CommittedStore, Custom, CustomStore, KeyValueStore, SerdeRef, SessionStore, StoreName, StoreTypes,
+    TaskId, TaskStores, VersionedStore, WindowStore,
 };
 
-use super::context::{ProcessorContext, TaskContext};
-use super::edge::{ErasedInput, Failure, Input, Lifecycle, Output, SharedInput};
+use super::context::{ProcessorContext, TaskContext, TopicIndex};
+use super::edge::{Child, ErasedInput, Failure, Input, Lifecycle, Output, SharedInput};
 use super::global::GlobalTables;
+use super::punctuation::Punctuation;
 use super::record::Record;
 use crate::error::{Error, Result};
+use crate::topology::{PartitionCount, Sink, TaskSink};
 
 /// A step of a topology. One instance per task, used by one thread; so plain fields are its memory, and a store its durable memory.
+///
+/// It is made anew for each task by a supplier, which takes its stores from the [`Wiring`]. Its life is [`init`](Self::init), then records,
+/// punctuations and commits in any order, then [`close`](Self::close). After an aborted transaction the task goes on with another instance.
 ///
 /// ```
 /// use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
@@ -46,12 +51,94 @@ pub trait Processor: 'static {
     /// Value of the records it forwards.
     type ValueOut: Clone + 'static;
 
+    /// Called once, when the task begins to run: its stores are complete, no record has been processed yet. The place to schedule
+    /// punctuations, and to make of a store what is kept in fields.
+    ///
+    /// # Errors
+    /// They end the thread.
+    fn init(
+        &mut self,
+        context: &mut ProcessorContext<'_, Self::KeyOut, Self::ValueOut>,
+    ) -> Result<(), Failure> {
+        let _unused = context;
+        Ok(())
+    }
+
     /// Handles one record. An error goes to the handler of the stage `process`; then the record leaves no trace.
     fn process(
         &mut self,
         record: Record<Self::KeyIn, Self::ValueIn>,
         context: &mut ProcessorContext<'_, Self::KeyOut, Self::ValueOut>,
     ) -> Result<(), Failure>;
+
+    /// Called between records when something is due that was scheduled by [`ProcessorContext::schedule`]. It may do all that
+    /// [`process`](Self::process) may. There is no input record meanwhile; what is forwarded has the time and the headers it is given.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millstream_processor::HasSerde;
+    /// use millstream_processor::api::{Failure, Processor, ProcessorContext, Punctuation, PunctuationType, Record};
+    /// use millstream_processor::testing::TopologyTestDriver;
+    /// use millstream_processor::topology::{Consumed, Topology};
+    ///
+    /// /// Says every minute how many orders there were.
+    /// struct OrdersPerMinute { orders: i64 }
+    ///
+    /// impl Processor for OrdersPerMinute {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn init(&mut self, context: &mut ProcessorContext<'_, String, i64>) -> Result<(), Failure> {
+    ///         context.schedule(Duration::from_secs(60), PunctuationType::WallClockTime)?;
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         _order: Record<String, i64>,
+    ///         _context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         self.orders += 1;
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn punctuate(
+    ///         &mut self,
+    ///         punctuation: Punctuation,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         let orders = std::mem::take(&mut self.orders);
+    ///         context.forward(Record::new("orders".to_string(), orders, punctuation.time))
+    ///     }
+    /// }
+    ///
+    /// let mut topology = Topology::new();
+    /// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+    /// topology.add_processor("count", &["orders"], &[], |_wiring| Ok(OrdersPerMinute { orders: 0 }))?;
+    /// topology.add_sink("counts", &["count"], "orders-per-minute", String::serde(), i64::serde())?;
+    ///
+    /// let driver = TopologyTestDriver::new(topology)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 3)?;
+    /// driver.advance_wall_clock_time(Duration::from_secs(60))?;
+    /// let counts = driver.output_topic::<String, i64>("orders-per-minute");
+    /// assert_eq!(counts.read_key_value()?, Some(("orders".to_string(), 1)));
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// They go to the handler of the stage `process`, without a record; then the call leaves no trace.
+    #[doc(alias = "Punctuator")]
+    fn punctuate(
+        &mut self,
+        punctuation: Punctuation,
+        context: &mut ProcessorContext<'_, Self::KeyOut, Self::ValueOut>,
+    ) -> Result<(), Failure> {
+        let _unused = (punctuation, context);
+        Ok(())
+    }
 
     /// Called before each commit, in topological order: forwards what the processor holds back until then.
     fn prepare_commit(
@@ -61,13 +148,37 @@ pub trait Processor: 'static {
         let _unused = context;
         Ok(())
     }
+
+    /// Called once, when the task ends or before another instance takes over. What the processor owns is closed by itself when it is
+    /// dropped, right after.
+    fn close(&mut self) {}
 }
 
-/// A processor in its place: named, with children.
+/// A processor in its place.
 pub(crate) struct ProcessorNode<P: Processor> {
-    pub(crate) name: Arc<str>,
+    pub(crate) place: NodePlace<P::KeyOut, P::ValueOut>,
     pub(crate) processor: P,
-    pub(crate) output: Output<P::KeyOut, P::ValueOut>,
+}
+
+/// What there is around a processor: its name, its children.
+pub(crate) struct NodePlace<K, V> {
+    pub(crate) name: Arc<str>,
+    /// Its number among the nodes of the topology.
+    pub(crate) index: usize,
+    pub(crate) output: Output<K, V>,
+}
+
+impl<P: Processor> ProcessorNode<P> {
+    /// Lets the processor do something in its place.
+    #[inline]
+    fn run(
+        &mut self,
+        task: &mut TaskContext,
+        act: impl FnOnce(&mut P, &mut ProcessorContext<'_, P::KeyOut, P::ValueOut>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut context = ProcessorContext::new(&self.place, task);
+        act(&mut self.processor, &mut context).map_err(|failure| failure.in_node(&self.place.name))
+    }
 }
 
 impl<P: Processor> Input<P::KeyIn, P::ValueIn> for ProcessorNode<P> {
@@ -77,33 +188,76 @@ impl<P: Processor> Input<P::KeyIn, P::ValueIn> for ProcessorNode<P> {
         record: Record<P::KeyIn, P::ValueIn>,
         task: &mut TaskContext,
     ) -> Result<(), Failure> {
-        self.processor
-            .process(record, &mut ProcessorContext::new(&self.output, task))
-            .map_err(|failure| failure.in_node(&self.name))
+        self.run(task, |processor, context| processor.process(record, context))
     }
 }
 
 impl<P: Processor> Lifecycle for ProcessorNode<P> {
+    fn init(&mut self, task: &mut TaskContext) -> Result<(), Failure> {
+        self.run(task, P::init)
+    }
+
+    fn punctuate(&mut self, punctuation: Punctuation, task: &mut TaskContext) -> Result<(), Failure> {
+        self.run(task, |processor, context| processor.punctuate(punctuation, context))
+    }
+
     fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure> {
-        self.processor
-            .prepare_commit(&mut ProcessorContext::new(&self.output, task))
-            .map_err(|failure| failure.in_node(&self.name))
+        self.run(task, P::prepare_commit)
+    }
+
+    fn close(&mut self) {
+        self.processor.close();
     }
 }
 
-/// What a processor is given when its task is built: its stores, its task.
+/// What a processor is given when its task is built: its stores, its children, its task.
 pub struct Wiring<'a> {
+    pub(crate) application_id: &'a str,
     pub(crate) task: TaskId,
     pub(crate) node: &'a Arc<str>,
+    pub(crate) children: &'a [(&'a Arc<str>, &'a ErasedInput)],
     pub(crate) connected_stores: &'a [String],
     pub(crate) stores: &'a TaskStores,
     pub(crate) globals: &'a GlobalTables,
+    /// The number of an output topic, by its name in Kafka.
+    pub(crate) topic_index: &'a dyn Fn(&str) -> TopicIndex,
+    pub(crate) partition_count: &'a PartitionCount,
 }
 
 impl Wiring<'_> {
+    /// The application.
+    pub fn application_id(&self) -> &str {
+        self.application_id
+    }
+
     /// The task being built.
     pub fn task_id(&self) -> TaskId {
         self.task
+    }
+
+    /// The child of this node with this name, for [`ProcessorContext::forward_to`].
+    ///
+    /// # Errors
+    /// `Invalid` if the node has no such child.
+    pub fn child(&self, name: &str) -> Result<Child> {
+        let position = self.children.iter().position(|(child, _)| ***child == *name);
+        position.map(Child::from).ok_or_else(|| {
+            let names: Vec<&str> = self.children.iter().map(|(child, _)| &***child).collect();
+            let has = if names.is_empty() { "no child".to_string() } else { names.join(", ") };
+            let node = self.node;
+            Error::invalid(format!(
+                "node {node} forwards to its child {name}, but has {has}: name one of its children so"
+            ))
+        })
+    }
+
+    /// The store connected to this node, typed by its name.
+    ///
+    /// # Errors
+    /// As [`key_value_store`](Self::key_value_store).
+    #[doc(alias = "getStateStore")]
+    pub fn store<K: 'static, V: 'static>(&self, store: StoreName<K, V>) -> Result<KeyValueStore<K, V>> {
+        self.key_value_store(store.name())
     }
 
     /// A key-value store connected to this node.
@@ -176,6 +330,52 @@ impl Wiring<'_> {
     /// `Invalid` if there is no such global store, or it holds other types.
     pub fn global_store<K: 'static, V: 'static>(&self, name: &str) -> Result<CommittedStore<K, V>> {
         self.globals.store(name)
+    }
+
+    /// A sink that this processor writes to by itself, beside what it forwards: records it sets aside, say. It is no node of the topology.
+    ///
+    /// ```
+    /// use millstream_processor::HasSerde;
+    /// use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream_processor::testing::TopologyTestDriver;
+    /// use millstream_processor::topology::{Consumed, Sink, TaskSink, Topology};
+    ///
+    /// struct Check { refused: TaskSink<String, i64> }
+    ///
+    /// impl Processor for Check {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         if order.value > 0 { context.forward(order) } else { self.refused.write(&order, context.task()) }
+    ///     }
+    /// }
+    ///
+    /// let mut topology = Topology::new();
+    /// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+    /// topology.add_processor("check", &["orders"], &[], |wiring| {
+    ///     let refused = Sink::topic("refused-orders");
+    ///     Ok(Check { refused: wiring.sink(&refused, String::serde(), i64::serde()) })
+    /// })?;
+    ///
+    /// let driver = TopologyTestDriver::new(topology)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", -3)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("refused-orders").len(), 1);
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    pub fn sink<K, V>(
+        &self,
+        sink: &Sink<K, V>,
+        key_serde: SerdeRef<K>,
+        value_serde: SerdeRef<V>,
+    ) -> TaskSink<K, V> {
+        TaskSink::new(sink, key_serde, value_serde, self)
     }
 }
 

@@ -81,6 +81,24 @@ impl Headers {
         Arc::make_mut(headers).push(Header { name: name.into(), value });
     }
 
+    /// Removes all headers with this name.
+    ///
+    /// ```
+    /// use millstream_processor::api::Headers;
+    ///
+    /// let mut headers = Headers::default();
+    /// headers.push("attempt", Some("1".into()));
+    /// headers.push("attempt", Some("2".into()));
+    /// assert_eq!(headers.last("attempt").flatten().map(|value| &value[..]), Some(&b"2"[..]));
+    /// headers.remove("attempt");
+    /// assert!(headers.is_empty());
+    /// ```
+    pub fn remove(&mut self, name: &str) {
+        if self.iter().any(|header| header.name == name) {
+            *self = self.iter().filter(|header| header.name != name).cloned().collect();
+        }
+    }
+
     /// All headers, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Header> {
         self.0.iter().flat_map(|headers| headers.iter())

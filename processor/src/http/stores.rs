@@ -140,13 +140,10 @@ fn describe(app: &App, name: &str) -> Result<Value, ApiError> {
 }
 
 fn rows(store: &Store, request: &ScanRequest) -> Result<Value, ApiError> {
-    // The position comes first: the rows then reflect at least that.
-    let position = store.view.position()?;
-    let (here, of) = store.view.coverage()?;
-    let scan = match &request.keys {
+    of_all_partitions(store, request.limit, || match &request.keys {
         AskedKeys::Prefix(prefix) => {
             let prefix = store.key_bytes("parameter prefix", prefix)?;
-            store.view.prefix_scan(&prefix, request.direction)?
+            Ok(store.view.prefix_scan(&prefix, request.direction)?)
         }
         AskedKeys::Between { from, to } => {
             let bound = |place, text: &Option<String>| match text {
@@ -154,44 +151,17 @@ fn rows(store: &Store, request: &ScanRequest) -> Result<Value, ApiError> {
                 None => Ok(Bound::Unbounded),
             };
             let range = KeyRange::new(bound("parameter from", from)?, bound("parameter to", to)?);
-            store.view.scan(&range, request.direction)?
+            Ok(store.view.scan(&range, request.direction)?)
         }
-    };
-    let (rows, truncated) = first_rows(store, scan, request.limit)?;
-    Ok(json!({
-        "store": store.view.name(),
-        "rows": rows,
-        "truncated": truncated,
-        "partitions": { "here": here, "of": of },
-        "position": position_to_json(&position),
-    }))
-}
-
-/// The first rows of a scan, and whether there are more.
-fn first_rows(
-    store: &Store,
-    mut scan: impl Iterator<Item = Result<StoreEntry, QueryError>>,
-    limit: usize,
-) -> Result<(Vec<Value>, bool), ApiError> {
-    let rows = scan.by_ref().take(limit).map(|entry| store.entry_to_json(&entry?));
-    let rows = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok((rows, scan.next().transpose()?.is_some()))
+    })
 }
 
 /// The rows of all keys in a span of time.
 fn windows(store: &Store, timed: &TimedView, request: &TimesRequest) -> Result<Value, ApiError> {
-    let position = store.view.position()?;
-    let (here, of) = store.view.coverage()?;
-    let scan = timed.all(request.from, request.to, request.direction)?;
-    let (rows, truncated) =
-        first_rows(store, scan.map(|row| row.map(TimedEntry::into_entry)), request.limit)?;
-    Ok(json!({
-        "store": store.view.name(),
-        "rows": rows,
-        "truncated": truncated,
-        "partitions": { "here": here, "of": of },
-        "position": position_to_json(&position),
-    }))
+    of_all_partitions(store, request.limit, || {
+        let rows = timed.all(request.from, request.to, request.direction)?;
+        Ok(rows.map(|row| row.map(TimedEntry::into_entry)))
+    })
 }
 
 /// The rows of one key in a span of time.
@@ -203,14 +173,41 @@ fn windows_of_key(
 ) -> Result<Value, ApiError> {
     let bytes = store.key_bytes("the key", key)?;
     let position = store.view.position_for_key(&bytes)?;
-    let scan = timed.of_key(&bytes, request.from, request.to, request.direction)?;
-    let (rows, truncated) =
-        first_rows(store, scan.map(|row| row.map(TimedEntry::into_entry)), request.limit)?;
+    let rows = timed.of_key(&bytes, request.from, request.to, request.direction)?;
+    first_rows(store, &position, rows.map(|row| row.map(TimedEntry::into_entry)), request.limit)
+}
+
+/// The first rows of a scan over the partitions that are here, and how many those are.
+fn of_all_partitions<R>(
+    store: &Store,
+    limit: usize,
+    scan: impl FnOnce() -> Result<R, ApiError>,
+) -> Result<Value, ApiError>
+where
+    R: Iterator<Item = Result<StoreEntry, QueryError>>,
+{
+    // The position comes first: the rows then reflect at least that.
+    let position = store.view.position()?;
+    let (here, of) = store.view.coverage()?;
+    let mut json = first_rows(store, &position, scan()?, limit)?;
+    json["partitions"] = json!({ "here": here, "of": of });
+    Ok(json)
+}
+
+/// The first rows of a scan, which reflect at least this position, and whether there are more.
+fn first_rows(
+    store: &Store,
+    position: &Position,
+    mut scan: impl Iterator<Item = Result<StoreEntry, QueryError>>,
+    limit: usize,
+) -> Result<Value, ApiError> {
+    let rows = scan.by_ref().take(limit).map(|entry| store.entry_to_json(&entry?));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
     Ok(json!({
         "store": store.view.name(),
         "rows": rows,
-        "truncated": truncated,
-        "position": position_to_json(&position),
+        "truncated": scan.next().transpose()?.is_some(),
+        "position": position_to_json(position),
     }))
 }
 

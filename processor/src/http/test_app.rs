@@ -12,10 +12,9 @@ use millstream_state_stores::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Failure, Processor, ProcessorContext, Record};
 use crate::clock::ManualClock;
 use crate::config::Settings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::query::StoreStatus;
 use crate::runtime::{
@@ -24,7 +23,8 @@ use crate::runtime::{
 };
 use crate::task::TaskState;
 use crate::testing::no_cluster::NoCluster;
-use crate::topology::{Consumed, SinkTopic, TopicName, Topology};
+use crate::testing::pass_on::PassOn;
+use crate::topology::{Consumed, Topology};
 
 /// An order, written as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,19 +58,18 @@ const VIEWS: [(&str, i64, u64); 5] =
 impl TestApp {
     /// The application in the state `Created`.
     pub(crate) fn created() -> Self {
-        let topology = Arc::new(topology().unwrap());
+        let topology = Arc::new(topology().expect("the topology is right"));
         let settings = Settings { num_stream_threads: 2, ..Settings::new("nowhere:9092") };
-        let movements = TopicName::External("stock-movements".into());
         let shared = Arc::new(Shared::new(SharedParts {
             application_id: "shop".into(),
-            topology: Arc::clone(&topology),
+            topology,
             settings,
             clock: ManualClock::at(Timestamp::from_millis(0)),
             admin: Arc::new(NoCluster),
             plans: Vec::new(),
             background: None,
             topics: ApplicationTopics {
-                partition_counts: BTreeMap::from([(movements, 2)]),
+                partition_counts: BTreeMap::from([("stock-movements".into(), 2)]),
                 ..ApplicationTopics::default()
             },
             restore_listener: None,
@@ -78,9 +77,9 @@ impl TestApp {
             failure_handler: None,
             process_id: ProcessId::unclaimed("process"),
         }));
-        let stores = TASKS.map(|task| open_stores(&shared, task)).into();
-        let metrics = Arc::new(Metrics::new(Arc::clone(&shared)).unwrap());
-        TestApp { shared, metrics, stores }
+        let stores = TASKS.map(|task| open_stores(&shared, task).expect("the rows fit their stores")).into();
+        let metrics = Metrics::new(Arc::clone(&shared)).expect("each metric has a name of its own");
+        TestApp { shared, metrics: Arc::new(metrics), stores }
     }
 
     /// The application with all its threads running.
@@ -141,20 +140,13 @@ impl TestApp {
 
 fn topology() -> Result<Topology> {
     let mut topology = Topology::new();
-    let movements = TopicName::External("stock-movements".into());
-    let consumed = Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde());
-    topology.add_source("movements", vec![movements], consumed)?;
+    topology.add_source("movements", ["stock-movements"], Consumed::with(String::serde(), i64::serde()))?;
     for builder in builders() {
         topology.add_state_store(builder)?;
     }
-    topology.add_processor(
-        "count",
-        &["movements"],
-        &["stock", "orders", "prices", "views-per-minute"],
-        |_| Ok(PassOn),
-    )?;
-    let levels = SinkTopic::<String, i64>::Fixed(TopicName::External("stock-levels".into()));
-    topology.add_sink("levels", &["count"], levels, HasSerde::serde(), HasSerde::serde())?;
+    let stores = ["stock", "orders", "prices", "views-per-minute"];
+    topology.add_processor("count", &["movements"], &stores, |_| Ok(PassOn))?;
+    topology.add_sink("levels", &["count"], "stock-levels", String::serde(), i64::serde())?;
     Ok(topology)
 }
 
@@ -169,47 +161,47 @@ fn builders() -> [Arc<dyn StoreBuilder>; 4] {
 }
 
 /// Fills the stores of a task, commits, and lets queries see them.
-fn open_stores(shared: &Shared, task: TaskId) -> TaskStores {
+fn open_stores(shared: &Shared, task: TaskId) -> Result<TaskStores> {
     let memory = StateMemory::new(16 << 20);
     let options = TaskStoresOptions::default();
-    let mut stores = TaskStores::open(task, "shop", None, memory, options, &builders()).unwrap();
+    let mut stores = TaskStores::open(task, "shop", None, memory, options, &builders())?;
     let at = |millis| Timestamp::from_millis(millis);
-    let stock = stores.key_value::<String, i64>("stock").unwrap();
+    let stock = stores.key_value::<String, i64>("stock")?;
     for (sku, quantity) in STOCK {
         if partition_for_key(sku.as_bytes(), 2) == task.partition {
-            stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(quantity, at(1_700)))).unwrap();
+            stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(quantity, at(1_700))))?;
         }
     }
-    let views = stores.window::<String, u64>("views-per-minute").unwrap();
+    let views = stores.window::<String, u64>("views-per-minute")?;
     for (sku, minute, count) in VIEWS {
         if partition_for_key(sku.as_bytes(), 2) == task.partition {
             let start = at(minute * 60_000);
-            views.put(&sku.to_string(), start, Some(ValueAndTimestamp::new(count, start))).unwrap();
+            views.put(&sku.to_string(), start, Some(ValueAndTimestamp::new(count, start)))?;
         }
     }
-    let orders = stores.versioned::<u64, Order>("orders").unwrap();
+    let orders = stores.versioned::<u64, Order>("orders")?;
     for number in (0..20).filter(|number: &u64| partition_for_key(&number.to_be_bytes(), 2) == task.partition)
     {
         for (quantity, millis) in [(5, 1_000), (1, 1_800)] {
             let order = Order { sku: "apples".into(), quantity };
-            orders.put(&number, Some(order), at(millis)).unwrap();
+            orders.put(&number, Some(order), at(millis))?;
         }
     }
-    stores.prepare_commit().unwrap();
-    stores.drain_changelog(|_| Ok::<(), std::convert::Infallible>(())).unwrap();
+    stores.prepare_commit()?;
+    stores.drain_changelog(|_entry| Ok::<(), Error>(()))?;
     let mut position = Position::new();
     position.set("stock-movements", PartitionId::new(task.partition), Offset::new(42));
-    stores.commit(Arc::new(position)).unwrap();
+    stores.commit(Arc::new(position))?;
 
     let owner = shared.stores.new_owner();
-    let open = |store| StoreStatus::Open(stores.reader(store).unwrap());
+    let open = |store| StoreStatus::Open(stores.reader(store).expect("the task has the store"));
     shared.stores.set(owner, "stock", task, open("stock"));
     shared.stores.set(owner, "views-per-minute", task, open("views-per-minute"));
     if task.partition == 0 {
         shared.stores.set(owner, "orders", task, open("orders"));
     }
     shared.stores.set(owner, "prices", task, StoreStatus::Restoring);
-    stores
+    Ok(stores)
 }
 
 fn thread_snapshot(name: &Arc<str>) -> ThreadSnapshot {
@@ -244,6 +236,7 @@ fn spent(total_millis: u64, longest_millis: u64) -> TimeSpent {
 fn task_snapshot(id: TaskId) -> TaskSnapshot {
     TaskSnapshot {
         processed: 990,
+        punctuations: 12,
         dropped: 3,
         skipped: [4, 5, 6],
         dead_letters: [7, 8, 9],
@@ -269,22 +262,5 @@ fn task_snapshot(id: TaskId) -> TaskSnapshot {
         }],
         engine: Some(EngineSizes { memtable_bytes: 4_096, sst_bytes: 65_536, estimated_keys: 500 }),
         ..TaskSnapshot::created(id, TaskState::Created)
-    }
-}
-
-struct PassOn;
-
-impl Processor for PassOn {
-    type KeyIn = String;
-    type ValueIn = i64;
-    type KeyOut = String;
-    type ValueOut = i64;
-
-    fn process(
-        &mut self,
-        record: Record<String, i64>,
-        context: &mut ProcessorContext<'_, String, i64>,
-    ) -> Result<(), Failure> {
-        context.forward(record)
     }
 }

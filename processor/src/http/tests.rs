@@ -320,11 +320,12 @@ fn the_topology_is_shown_in_four_formats() {
         assert_eq!(answer.headers[header::CONTENT_TYPE], content_type, "{path}");
         assert_eq!(answer.body, body, "{path}");
     }
+    let stores = ["stock", "orders", "prices", "views-per-minute"];
     assert_eq!(
         topology.to_json(),
-        json!({ "subtopologies": [{ "id": 0, "is_global": false, "stores": ["stock", "orders", "prices"], "nodes": [
+        json!({ "subtopologies": [{ "id": 0, "is_global": false, "stores": stores, "nodes": [
             { "name": "movements", "kind": "source", "topics": ["stock-movements"], "children": ["count"] },
-            { "name": "count", "kind": "processor", "stores": ["stock", "orders", "prices"], "children": ["levels"] },
+            { "name": "count", "kind": "processor", "stores": stores, "children": ["levels"] },
             { "name": "levels", "kind": "sink", "topic": "stock-levels", "children": [] },
         ]}]})
     );

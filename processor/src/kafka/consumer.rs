@@ -34,7 +34,7 @@ const FETCHES_PER_FORWARD: u32 = 64;
 
 pub(crate) struct KafkaConsumer {
     // Declared, and so dropped, before the client.
-    queue: OwnQueue,
+    pub(super) queue: OwnQueue,
     pub(super) client: Closing<BaseConsumer<GroupContext>>,
     /// Sees open transactions, to find the end of a changelog; only where a store is restored.
     log: Option<Closing<BaseConsumer>>,
@@ -109,7 +109,7 @@ impl KafkaConsumer {
             .create_with_context(GroupContext::default())
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}"), error))?;
         Ok(KafkaConsumer {
-            queue: OwnQueue::of(&mut client),
+            queue: OwnQueue::of(&mut client)?,
             client: Closing::new(client),
             log: None,
             routes: FxHashMap::default(),
@@ -156,16 +156,17 @@ impl KafkaConsumer {
             return Ok(());
         }
         let sought = self.client.seek_partitions(partition_list(&positions)?, Duration::ZERO);
-        sought.map(drop).map_err(|error| kafka_error("cannot resume what is read", error))
+        sought.map_err(|error| kafka_error("cannot resume what is read", error))?;
+        for PartitionOffset { topic, partition, .. } in positions.iter().filter(|at| is_first(at.offset)) {
+            self.nudge(topic, *partition);
+        }
+        Ok(())
     }
 
-    /// Wakes the client's thread that reads the partition. A seek does that, but not to offset 0, which needs no check: then any question
-    /// to the broker does.
-    fn nudge(&self, (topic, partition): &TopicPartition) {
-        const NUDGE: Duration = Duration::from_millis(50);
-        if let Err(error) = self.client.fetch_watermarks(topic, *partition, NUDGE) {
-            tracing::debug!(%error, topic = %topic, partition, "what is resumed may begin a second late");
-        }
+    /// Wakes the client's thread that reads this partition. To librdkafka (2.12) a seek to offset 0 is nothing to look up, so it tells
+    /// nobody; a request to the leader goes through the thread. For the answer nobody waits.
+    fn nudge(&self, topic: &str, partition: i32) {
+        drop(self.client.fetch_watermarks(topic, partition, Duration::from_millis(1)));
     }
 
     fn known_positions(&self) -> Vec<PartitionOffset> {
@@ -352,15 +353,14 @@ impl Consumer for KafkaConsumer {
             None => self.client.resume(&list),
             // As in `hold_positions` and `wake`.
             Some(next) => {
-                let native = NativeOffset::Offset(next.get());
-                let seek = || self.client.seek(&partition.0, partition.1, native, Duration::ZERO);
-                let resumed = seek().and_then(|()| self.client.resume(&list)).and_then(|()| seek());
-                if next == Offset::new(0) {
-                    self.nudge(partition);
-                }
-                resumed
+                let to = NativeOffset::Offset(next.get());
+                let seek = || self.client.seek(&partition.0, partition.1, to, Duration::ZERO);
+                seek().and_then(|()| self.client.resume(&list)).and_then(|()| seek())
             }
         };
+        if !pause && is_first(self.positions[assigned]) {
+            self.nudge(&partition.0, partition.1);
+        }
         done.map_err(|error| kafka_error(format!("cannot pause or resume topic {}", partition.0), error))
     }
 
@@ -438,6 +438,10 @@ pub(super) fn bounds<C: ConsumerContext>(
 
 pub(super) fn without_offset((topic, partition): &TopicPartition) -> PartitionOffset {
     PartitionOffset { topic: Arc::clone(topic), partition: *partition, offset: None }
+}
+
+fn is_first(position: Option<Offset>) -> bool {
+    position == Some(Offset::new(0))
 }
 
 pub(super) fn partition_list(partitions: &[PartitionOffset]) -> Result<TopicPartitionList> {

@@ -30,7 +30,7 @@ pub struct MemberAssignment {
     pub partitions: Vec<(String, i32)>,
 }
 
-/// The group; none if nobody has heard of it.
+/// The group; none if nobody has heard of it, or nobody is in it: brokers say the one or the other of a group that does not exist.
 ///
 /// # Errors
 /// If nobody answers in time, or the request is refused.
@@ -39,7 +39,8 @@ pub(super) fn ask(
     group: &str,
     timeout: Duration,
 ) -> Result<Option<GroupAssignment>, KafkaError> {
-    described_group::ask(client, group, timeout, read)
+    let found = described_group::ask(client, group, timeout, read)?;
+    Ok(found.filter(|group| !group.members.is_empty()))
 }
 
 fn read(group: Description) -> GroupAssignment {

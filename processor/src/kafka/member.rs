@@ -94,8 +94,10 @@ impl KafkaConsumer {
                     )));
                 }
                 Some(Err(error)) => tracing::debug!(%error, "event of the consumer"),
-                None if self.client.context().events.lock().is_empty() => return Ok(None),
-                None => {}
+                // Nothing, or something that the client has seen to by itself.
+                None if self.queue.client_has_more_to_say()
+                    || !self.client.context().events.lock().is_empty() => {}
+                None => return Ok(None),
             }
         }
     }

@@ -17,6 +17,10 @@ pub(super) struct Request {
     pub(super) queue: *mut rdsys::rd_kafka_queue_t,
 }
 
+/// How long librdkafka keeps a request that waits for a coordinator: the longest it allows. Once it has given one up, and the coordinator
+/// comes back, it uses what it has freed and aborts the process (2.12). So it is we who stop waiting.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
+
 /// An answer, and everything in it.
 pub(super) struct Answer(*mut rdsys::rd_kafka_event_t);
 
@@ -44,16 +48,15 @@ pub(super) fn ask(
     timeout: Duration,
     make: impl FnOnce(&Request),
 ) -> Result<Answer, KafkaError> {
-    let milliseconds = millis(timeout);
     // SAFETY: the client is valid during the call; what is made here is destroyed once. An answer that comes after the queue is gone is
     // dropped by librdkafka.
     let event = unsafe {
         let client = client.native_ptr();
         let queue = rdsys::rd_kafka_queue_new(client);
         let options = rdsys::rd_kafka_AdminOptions_new(client, kind);
-        rdsys::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, std::ptr::null_mut(), 0);
+        rdsys::rd_kafka_AdminOptions_set_request_timeout(options, millis(KEPT_FOR), std::ptr::null_mut(), 0);
         make(&Request { client, options, queue });
-        let event = rdsys::rd_kafka_queue_poll(queue, milliseconds.saturating_mul(2));
+        let event = rdsys::rd_kafka_queue_poll(queue, millis(timeout));
         rdsys::rd_kafka_AdminOptions_destroy(options);
         rdsys::rd_kafka_queue_destroy(queue);
         event

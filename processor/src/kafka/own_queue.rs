@@ -1,8 +1,9 @@
 //! The queue a consumer takes what was fetched from, and the bell that ends a wait for it: records ring it, and so does whatever else the
-//! client has to say. That comes through another queue, and a wait at one of two hears nothing of the other.
+//! client has to say. That comes through another queue, and a wait at one of two would hear nothing of the other.
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const BATCH: usize = 1000;
 /// See the module's description. To be dropped before its client.
 pub(super) struct OwnQueue {
     native: *mut rdsys::rd_kafka_queue_t,
+    /// Through which the client says all but records: what the group decided, errors, lines of its log.
+    of_client: NonNull<rdsys::rd_kafka_queue_t>,
     /// The client has a pointer to it until the queue is dropped.
     bell: Arc<Bell>,
     buffer: Box<[MaybeUninit<*mut rdsys::rd_kafka_message_t>; BATCH]>,
@@ -26,10 +29,16 @@ pub(super) struct OwnQueue {
 
 impl OwnQueue {
     /// A queue of this client, which nothing comes to yet.
-    pub(super) fn of<C: ConsumerContext>(client: &mut BaseConsumer<C>) -> Self {
+    ///
+    /// # Errors
+    /// If the client has no group id, and so no queue of a consumer.
+    pub(super) fn of<C: ConsumerContext>(client: &mut BaseConsumer<C>) -> Result<Self> {
+        // SAFETY: the client is valid. It outlives what it hands out.
+        let of_client = unsafe { rdsys::rd_kafka_queue_get_consumer(client.client().native_ptr()) };
+        let of_client = NonNull::new(of_client).ok_or_else(|| Error::fatal("a consumer needs a group id"))?;
         let bell = Arc::new(Bell::default());
-        let of_group = Arc::clone(&bell);
-        client.set_nonempty_callback(move || of_group.ring());
+        let of_others = Arc::clone(&bell);
+        client.set_nonempty_callback(move || of_others.ring());
         // SAFETY: the client is valid, and outlives the queue. The bell outlives the callback, which is taken back before.
         let native = unsafe {
             let native = rdsys::rd_kafka_queue_new(client.client().native_ptr());
@@ -37,7 +46,8 @@ impl OwnQueue {
             rdsys::rd_kafka_queue_cb_event_enable(native, Some(ring), bell);
             native
         };
-        OwnQueue { native, bell, buffer: Box::new([const { MaybeUninit::uninit() }; BATCH]) }
+        let buffer = Box::new([const { MaybeUninit::uninit() }; BATCH]);
+        Ok(OwnQueue { native, of_client, bell, buffer })
     }
 
     pub(super) fn native(&self) -> *mut rdsys::rd_kafka_queue_t {
@@ -60,7 +70,13 @@ impl OwnQueue {
         Ok(count)
     }
 
-    /// Waits until something has come, to this queue or from the group, since the last wait ended; at most for so long. Something may be what
+    /// Whether the client has said something that was not polled for. While it has, nothing that it adds rings the bell.
+    pub(super) fn client_has_more_to_say(&self) -> bool {
+        // SAFETY: the queue is valid.
+        unsafe { rdsys::rd_kafka_queue_length(self.of_client.as_ptr()) > 0 }
+    }
+
+    /// Waits until records have come, or the client has said something, since the last wait ended; at most for so long. It may be what
     /// was taken already.
     pub(super) fn wait(&self, longest: Duration) {
         self.bell.wait(longest);
@@ -69,10 +85,11 @@ impl OwnQueue {
 
 impl Drop for OwnQueue {
     fn drop(&mut self) {
-        // SAFETY: created by `rd_kafka_queue_new` and destroyed once. The callback runs under the lock that is taken to remove it.
+        // SAFETY: both are valid, and destroyed once. The callback runs under the lock that is taken to remove it.
         unsafe {
             rdsys::rd_kafka_queue_cb_event_enable(self.native, None, std::ptr::null_mut());
             rdsys::rd_kafka_queue_destroy(self.native);
+            rdsys::rd_kafka_queue_destroy(self.of_client.as_ptr());
         }
     }
 }

@@ -134,11 +134,8 @@ impl KafkaProducer {
         }
         let partitions =
             metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
-        let partitions = partitions.filter(|partitions| *partitions > 0).ok_or_else(|| {
-            Error::invalid(format!(
-                "output topic {name} does not exist: create it before the application writes to it"
-            ))
-        })?;
+        let partitions =
+            partitions.filter(|partitions| *partitions > 0).ok_or_else(|| Error::no_output_topic(name))?;
         let native_name = CString::new(name)
             .map_err(|error| Error::invalid(format!("{name:?} is not a topic name")).with_source(error))?;
         // SAFETY: the client is valid, the name is a C string, a null configuration means the defaults.

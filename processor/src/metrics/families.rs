@@ -151,6 +151,12 @@ pub(super) const FAMILIES: &[Family] = &[
         |scrape, series| of_tasks(scrape, series, |task| task.processed),
     ),
     counter(
+        "millstream_task_punctuations_total",
+        TASK,
+        "Calls of what the task's processors scheduled.",
+        |scrape, series| of_tasks(scrape, series, |task| task.punctuations),
+    ),
+    counter(
         "millstream_task_records_dropped_total",
         TASK,
         "Records left out by the rules of an operator or for a negative timestamp.",

@@ -2,11 +2,10 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use millstream_state_stores::{
-    Direction, Encoded, KeyRange, Position, SerdeError, SerdeRef, ValueAndTimestamp,
-};
+use millstream_state_stores::{Direction, KeyRange, Position, SerdeError, SerdeRef, ValueAndTimestamp};
 
 use super::error::QueryError;
+use super::row_serdes::RowSerdes;
 use super::view::{MergedScan, StoreEntry, StoreView};
 
 /// Reads a key-value store of this instance. Sees committed state; cannot delay processing; cheap to clone; any thread may use it.
@@ -15,23 +14,18 @@ use super::view::{MergedScan, StoreEntry, StoreView};
 /// after positive ones, as in Kafka Streams.
 pub struct ReadOnlyKeyValueStore<K, V> {
     view: StoreView,
-    key_serde: SerdeRef<K>,
-    value_serde: SerdeRef<V>,
+    serdes: RowSerdes<K, V>,
 }
 
 impl<K, V> Clone for ReadOnlyKeyValueStore<K, V> {
     fn clone(&self) -> Self {
-        ReadOnlyKeyValueStore {
-            view: self.view.clone(),
-            key_serde: self.key_serde.clone(),
-            value_serde: self.value_serde.clone(),
-        }
+        ReadOnlyKeyValueStore { view: self.view.clone(), serdes: self.serdes.clone() }
     }
 }
 
 impl<K, V> ReadOnlyKeyValueStore<K, V> {
     pub(crate) fn new(view: StoreView, key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
-        ReadOnlyKeyValueStore { view, key_serde, value_serde }
+        ReadOnlyKeyValueStore { view, serdes: RowSerdes { key: key_serde, value: value_serde } }
     }
 
     /// The value of a key.
@@ -47,13 +41,7 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
     /// # Errors
     /// As [`ReadOnlyKeyValueStore::get`].
     pub fn get_with_timestamp(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, QueryError> {
-        match self.view.get(&encode_key(&self.key_serde, key)?)? {
-            Some(entry) => {
-                let value = self.value_serde.decode(&entry.value)?;
-                Ok(Some(ValueAndTimestamp { value, timestamp: entry.timestamp }))
-            }
-            None => Ok(None),
-        }
+        self.serdes.decode_found(self.view.get(&self.serdes.encode_key(key)?)?)
     }
 
     /// The rows with keys in the range, in ascending order.
@@ -109,14 +97,14 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
     }
 
     fn decoding(&self, scan: MergedScan) -> Rows<K, V> {
-        Rows { scan, key_serde: self.key_serde.clone(), value_serde: self.value_serde.clone() }
+        Rows { scan, serdes: self.serdes.clone() }
     }
 
     fn encode_range(&self, keys: &impl RangeBounds<K>) -> Result<KeyRange, SerdeError> {
         let encode = |bound: Bound<&K>| {
             Ok(match bound {
-                Bound::Included(key) => Bound::Included(encode_key(&self.key_serde, key)?),
-                Bound::Excluded(key) => Bound::Excluded(encode_key(&self.key_serde, key)?),
+                Bound::Included(key) => Bound::Included(self.serdes.encode_key(key)?),
+                Bound::Excluded(key) => Bound::Excluded(self.serdes.encode_key(key)?),
                 Bound::Unbounded => Bound::Unbounded,
             })
         };
@@ -124,20 +112,10 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
     }
 }
 
-/// The bytes by which a key is looked up.
-pub(super) fn encode_key<K>(serde: &SerdeRef<K>, key: &K) -> Result<Vec<u8>, SerdeError> {
-    let mut bytes = Vec::new();
-    match serde.encode(key, &mut bytes)? {
-        Encoded::Bytes => Ok(bytes),
-        Encoded::Null => Ok(Vec::new()),
-    }
-}
-
 /// The rows of a query, decoded one by one.
 pub struct Rows<K, V> {
     scan: MergedScan,
-    key_serde: SerdeRef<K>,
-    value_serde: SerdeRef<V>,
+    serdes: RowSerdes<K, V>,
 }
 
 impl<K, V> Iterator for Rows<K, V> {
@@ -146,7 +124,7 @@ impl<K, V> Iterator for Rows<K, V> {
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.scan.next()?;
         Some(entry.and_then(|StoreEntry { key, value, .. }| {
-            Ok((self.key_serde.decode(&key)?, self.value_serde.decode(&value)?))
+            Ok((self.serdes.key.decode(&key)?, self.serdes.value.decode(&value)?))
         }))
     }
 }

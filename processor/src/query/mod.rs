@@ -4,6 +4,7 @@ mod counts;
 mod error;
 mod handle;
 mod registry;
+mod row_serdes;
 mod timed;
 mod versioned;
 mod view;

@@ -4,11 +4,11 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
 use millstream_state_stores::{
-    Direction, Encoded, Position, SerdeError, SerdeRef, TimedLayout, TimedStoreBuilder, Timestamp,
-    ValueAndTimestamp, Window, Windowed,
+    Direction, Position, TimedLayout, TimedStoreBuilder, Timestamp, ValueAndTimestamp, Window, Windowed,
 };
 
 use super::error::QueryError;
+use super::row_serdes::RowSerdes;
 use super::view::{MergedScan, StoreEntry, StoreView};
 
 /// Reads a window store of this instance. Sees committed state; cannot delay processing; cheap to clone; any thread may use it.
@@ -238,20 +238,18 @@ fn in_windows(
 
 struct TypedView<K, V> {
     view: TimedView,
-    key_serde: SerdeRef<K>,
-    value_serde: SerdeRef<V>,
+    serdes: RowSerdes<K, V>,
 }
 
 impl<K, V> TypedView<K, V> {
     fn new<S>(view: TimedView, builder: &TimedStoreBuilder<K, V, S>) -> Self {
-        TypedView { view, key_serde: builder.key_serde().clone(), value_serde: builder.value_serde().clone() }
+        let serdes = RowSerdes { key: builder.key_serde().clone(), value: builder.value_serde().clone() };
+        TypedView { view, serdes }
     }
 
     fn get(&self, key: &K, window: Window) -> Result<Option<ValueAndTimestamp<V>>, QueryError> {
-        let key = self.encode(key)?;
-        let row = self.view.view.get_row(&key, &self.view.layout.row_key(&key, window))?;
-        let Some(StoreEntry { timestamp, value, .. }) = row else { return Ok(None) };
-        Ok(Some(ValueAndTimestamp { value: self.value_serde.decode(&value)?, timestamp }))
+        let key = self.serdes.encode_key(key)?;
+        self.serdes.decode_found(self.view.view.get_row(&key, &self.view.layout.row_key(&key, window))?)
     }
 
     fn of_key(
@@ -261,8 +259,8 @@ impl<K, V> TypedView<K, V> {
         to: Timestamp,
         direction: Direction,
     ) -> Result<impl Iterator<Item = Result<(Window, V), QueryError>> + use<K, V>, QueryError> {
-        let rows = self.view.of_key(&self.encode(key)?, from, to, direction)?;
-        let value_serde = self.value_serde.clone();
+        let rows = self.view.of_key(&self.serdes.encode_key(key)?, from, to, direction)?;
+        let value_serde = self.serdes.value.clone();
         Ok(rows.map(move |row| {
             let TimedEntry { window, entry } = row?;
             Ok((window, value_serde.decode(&entry.value)?))
@@ -276,31 +274,18 @@ impl<K, V> TypedView<K, V> {
         direction: Direction,
     ) -> Result<impl Iterator<Item = Result<(Windowed<K>, V), QueryError>> + use<K, V>, QueryError> {
         let rows = self.view.all(from, to, direction)?;
-        let (layout, key_serde, value_serde) =
-            (self.view.layout, self.key_serde.clone(), self.value_serde.clone());
+        let (layout, serdes) = (self.view.layout, self.serdes.clone());
         Ok(rows.map(move |row| {
             let TimedEntry { window, entry } = row?;
             let (key, _) = layout.split_row(&entry.key).unwrap_or((&[], window));
-            Ok((Windowed::new(key_serde.decode(key)?, window), value_serde.decode(&entry.value)?))
+            Ok((Windowed::new(serdes.key.decode(key)?, window), serdes.value.decode(&entry.value)?))
         }))
-    }
-
-    fn encode(&self, key: &K) -> Result<Vec<u8>, SerdeError> {
-        let mut bytes = Vec::new();
-        match self.key_serde.encode(key, &mut bytes)? {
-            Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Ok(Vec::new()),
-        }
     }
 }
 
 impl<K, V> Clone for TypedView<K, V> {
     fn clone(&self) -> Self {
-        TypedView {
-            view: self.view.clone(),
-            key_serde: self.key_serde.clone(),
-            value_serde: self.value_serde.clone(),
-        }
+        TypedView { view: self.view.clone(), serdes: self.serdes.clone() }
     }
 }
 

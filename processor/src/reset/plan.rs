@@ -17,6 +17,10 @@ const NAMES_IN_AN_ERROR: usize = 10;
 const INTERNAL_SUFFIXES: [&str; 4] =
     ["-changelog", "-repartition", "-subscription-registration-topic", "-subscription-response-topic"];
 
+/// How those of a foreign-key join end that the user gave no name, before a number and `-topic`.
+const UNNAMED_FOREIGN_KEY_JOIN: [&str; 2] =
+    ["-KTABLE-FK-JOIN-SUBSCRIPTION-REGISTRATION", "-KTABLE-FK-JOIN-SUBSCRIPTION-RESPONSE"];
+
 /// What there is to reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResetFacts {
@@ -281,8 +285,18 @@ pub(super) fn is_internal(topic: &str, application_id: &str, groups: &[String]) 
     let belongs_to = |id: &str| topic.strip_prefix(id).is_some_and(|rest| rest.starts_with('-'));
     let is_of_longer = |group: &String| group.len() > application_id.len() && belongs_to(group);
     belongs_to(application_id)
-        && INTERNAL_SUFFIXES.iter().any(|suffix| topic.ends_with(suffix))
+        && (INTERNAL_SUFFIXES.iter().any(|suffix| topic.ends_with(suffix))
+            || is_of_unnamed_foreign_key_join(topic))
         && !groups.iter().any(is_of_longer)
+}
+
+fn is_of_unnamed_foreign_key_join(topic: &str) -> bool {
+    let numbered = topic.strip_suffix("-topic").and_then(|name| name.rsplit_once('-'));
+    numbered.is_some_and(|(name, number)| {
+        !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && UNNAMED_FOREIGN_KEY_JOIN.iter().any(|end| name.ends_with(end))
+    })
 }
 
 /// The partitions whose offsets a request moves.
@@ -457,6 +471,20 @@ mod tests {
             assert!(error.contains(other) && error.contains("it has shop-by-sku-repartition"), "{error}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_topics_of_foreign_key_joins_are_internal_named_or_not() {
+        for (topic, expected) in [
+            ("shop-with-customer-subscription-registration-topic", true),
+            ("shop-with-customer-subscription-response-topic", true),
+            ("shop-KTABLE-FK-JOIN-SUBSCRIPTION-REGISTRATION-0000000006-topic", true),
+            ("shop-KTABLE-FK-JOIN-SUBSCRIPTION-RESPONSE-0000000014-topic", true),
+            ("shop-KTABLE-FK-JOIN-SUBSCRIPTION-RESPONSE-topic", false),
+            ("shop-news-0000000014-topic", false),
+        ] {
+            assert_eq!(is_internal(topic, "shop", &[]), expected, "{topic}");
+        }
     }
 
     #[test]

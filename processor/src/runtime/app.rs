@@ -23,7 +23,7 @@ use super::internal_topics::ensure_internal_topics;
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
 use super::roster::ThreadPlace;
-use super::shared::{ApplicationTopics, Shared, SharedParts, StateListener};
+use super::shared::{ApplicationTopics, GIVE_UP_AFTER, Shared, SharedParts, StateListener};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ClientState;
 use super::state_updater::{self, RestoreListener, RestoreProgress, UpdaterSnapshot};
@@ -40,7 +40,9 @@ use crate::query::{
     StoreView, TimedView,
 };
 use crate::task::TaskPlan;
-use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic, validate_name};
+use crate::topology::{
+    PartitionCount, TopicName, Topology, changelog_topic, dead_letter_topic, validate_name,
+};
 
 /// How soon a signal is noticed, and the end of the threads.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
@@ -133,7 +135,8 @@ impl AppBuilder {
             || prepare_topics(&self.topology, &application_id, &settings, &*admin),
         )?;
         let topology = Arc::new(self.topology);
-        let plans = TaskPlan::all(&topology, &application_id, &settings);
+        let partition_count = partition_count(&admin, &self.clock);
+        let plans = TaskPlan::all(&topology, &application_id, &settings, &partition_count);
         let global = TaskPlan::of_global_tables(&plans, |topic| {
             topics.partition_counts.get(topic).copied().unwrap_or(0)
         });
@@ -190,6 +193,16 @@ fn prepare_topics(
         }
     }
     Ok(ApplicationTopics { partition_counts, changelog_ids })
+}
+
+/// Asks the cluster how many partitions an output topic has.
+fn partition_count(admin: &Arc<dyn ClusterAdmin>, clock: &Arc<dyn Clock>) -> PartitionCount {
+    let (admin, clock) = (Arc::clone(admin), Arc::clone(clock));
+    Arc::new(move |topic| {
+        let ask = || admin.partition_counts(&[topic.to_string()]);
+        let counts = patiently(&*clock, GIVE_UP_AFTER, || false, ask)?;
+        counts.get(topic).copied().ok_or_else(|| Error::no_output_topic(topic))
+    })
 }
 
 /// Who has something on the disk is after a restart who he was before. So is everybody exactly-once, where a transaction may be left open.

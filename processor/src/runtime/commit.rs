@@ -90,8 +90,9 @@ impl CommitClock {
         tasks: &[Task<impl InputMessage>],
     ) -> bool {
         let is_failing = self.failing.is_some();
+        let is_wanted = || tasks.iter().any(Task::wants_commit) || self.holds_too_much(settings, tasks);
         now.saturating_sub(self.last_commit) >= settings.effective_commit_interval()
-            || !is_failing && self.holds_too_much(settings, tasks)
+            || !is_failing && is_wanted()
     }
 
     fn holds_too_much(&self, settings: &Settings, tasks: &[Task<impl InputMessage>]) -> bool {

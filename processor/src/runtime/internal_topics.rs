@@ -142,7 +142,7 @@ mod tests {
     use millstream_state_stores::{HasSerde, WindowStoreBuilder};
 
     use super::*;
-    use crate::api::{Failure, Processor, ProcessorContext, Record};
+    use crate::testing::pass_on::PassOn;
     use crate::topology::Consumed;
 
     fn changelog() -> InternalTopic {
@@ -172,9 +172,7 @@ mod tests {
     #[test]
     fn a_changelog_of_windows_is_cut_off_after_their_retention_and_some_more() -> Result<()> {
         let mut topology = Topology::new();
-        let orders = vec![TopicName::External("orders".into())];
-        let consumed = Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde());
-        topology.add_source("orders", orders.clone(), consumed)?;
+        topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
         let (hour, minute) = (Duration::from_secs(3_600), Duration::from_secs(60));
         let windows = |name: &str| WindowStoreBuilder::new(name, hour, minute, String::serde(), i64::serde());
         topology.add_state_store(Arc::new(windows("windows")))?;
@@ -182,8 +180,8 @@ mod tests {
         let endless =
             WindowStoreBuilder::new("endless", Duration::MAX, minute, String::serde(), i64::serde());
         topology.add_state_store(Arc::new(endless))?;
-        topology.add_processor("keep", &["orders"], &["windows", "kept", "endless"], |_| Ok(Ignore))?;
-        let counts = BTreeMap::from([(orders[0].clone(), 3)]);
+        topology.add_processor("keep", &["orders"], &["windows", "kept", "endless"], |_| Ok(PassOn))?;
+        let counts = BTreeMap::from([("orders".into(), 3)]);
         let topics = topology.internal_topics("shop", &counts, 2 * hour);
         let config = |store: &str, name: &str| {
             let name_of = changelog_topic("shop", store);
@@ -195,22 +193,5 @@ mod tests {
         assert_eq!(config("kept", "retention.ms"), "-1", "what was asked for counts");
         assert_eq!(config("endless", "retention.ms"), i64::MAX.to_string());
         Ok(())
-    }
-
-    struct Ignore;
-
-    impl Processor for Ignore {
-        type KeyIn = String;
-        type ValueIn = i64;
-        type KeyOut = String;
-        type ValueOut = i64;
-
-        fn process(
-            &mut self,
-            _record: Record<String, i64>,
-            _context: &mut ProcessorContext<'_, String, i64>,
-        ) -> std::result::Result<(), Failure> {
-            Ok(())
-        }
     }
 }

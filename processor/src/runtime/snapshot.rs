@@ -113,6 +113,8 @@ pub struct TaskSnapshot {
     pub state: TaskState,
     /// Records that went through the topology.
     pub processed: u64,
+    /// Calls of what its processors scheduled.
+    pub punctuations: u64,
     /// Records dropped by an operator's semantics.
     pub dropped: u64,
     /// Records skipped by a handler, by stage: decode, process, produce.
@@ -159,6 +161,7 @@ impl TaskSnapshot {
             id: task.id(),
             state: task.state(),
             processed: counters.processed,
+            punctuations: counters.punctuations,
             dropped: counters.dropped,
             skipped: counters.skipped,
             dead_letters: counters.dead_letters,
@@ -196,6 +199,7 @@ impl TaskSnapshot {
             id,
             state,
             processed: 0,
+            punctuations: 0,
             dropped: 0,
             skipped: [0; 3],
             dead_letters: [0; 3],

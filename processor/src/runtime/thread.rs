@@ -28,6 +28,10 @@ use crate::task::{BURST, PartitionQueue, Task, TaskSite, TaskState};
 const POLL: Duration = Duration::from_millis(100);
 /// Longest wait for records while stores are restored; bounds how late a complete task begins.
 const RESTORE_POLL: Duration = Duration::from_millis(5);
+/// As [`BURST`], for the first records of a task: a backlog is read from cold stores.
+const FIRST_BURST: usize = BURST / 10;
+/// How many batches of records may be taken beyond one a round after a task began.
+const EXTRA_BATCHES: usize = 32;
 /// How often the thread reports about itself.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -53,6 +57,9 @@ pub(crate) struct StreamThread<C: Clients> {
     state: ThreadState,
     commit_clock: CommitClock,
     last_report: Duration,
+    /// Batches that may still be taken beyond one a round, so that no task waits until the backlog of another is processed: records come
+    /// partition by partition.
+    extra_batches: usize,
     counters: LoopCounters,
 }
 
@@ -94,6 +101,7 @@ impl<C: Clients> StreamThread<C> {
             state: ThreadState::Rebalancing,
             commit_clock: CommitClock::starting_at(now, shared.limits_of_thread()),
             last_report: now,
+            extra_batches: 0,
             counters: LoopCounters::default(),
             shared,
         })
@@ -234,6 +242,7 @@ impl<C: Clients> StreamThread<C> {
         self.restores.insert(id, restored.restores);
         tracing::debug!(thread = %self.place.name(), task = %id, "its stores are here: the task begins");
         self.tasks.push(task);
+        self.extra_batches = EXTRA_BATCHES;
         self.run_task(self.tasks.len() - 1)
     }
 
@@ -263,10 +272,28 @@ impl<C: Clients> StreamThread<C> {
             RESTORE_POLL
         } else {
             POLL.min(self.commit_clock.until_commit(start, &self.shared.settings))
+                .min(self.until_punctuation())
                 .max(Duration::from_millis(1))
         };
+        let mut fetched = self.fetch_batch(wait)?;
+        let begins = |task: &Task<C::Message>| !task.queues().iter().all(PartitionQueue::has_begun);
+        while self.extra_batches > 0 && self.tasks.iter().any(begins) {
+            let more = self.fetch_batch(Duration::ZERO)?;
+            if more == 0 {
+                break;
+            }
+            self.extra_batches -= 1;
+            fetched += more;
+        }
+        self.counters.polls += 1;
+        self.counters.poll_time += clock.monotonic().saturating_sub(start);
+        self.apply_back_pressure()?;
+        Ok(fetched)
+    }
+
+    fn fetch_batch(&mut self, wait: Duration) -> Result<usize> {
         let (tasks, routes) = (&mut self.tasks, &self.routes);
-        let fetched = self.consumer.fetch(wait, |assigned, fetched| {
+        self.consumer.fetch(wait, |assigned, fetched| {
             if let Some(Some((task, input))) = routes.get(assigned) {
                 let queue = tasks[*task].queue_mut(*input);
                 match fetched {
@@ -275,11 +302,17 @@ impl<C: Clients> StreamThread<C> {
                 }
             }
             Ok(())
-        })?;
-        self.counters.polls += 1;
-        self.counters.poll_time += clock.monotonic().saturating_sub(start);
-        self.apply_back_pressure()?;
-        Ok(fetched)
+        })
+    }
+
+    /// How long the loop may wait for records before a punctuation by the wall clock is due. Reads the clock only if there is any.
+    fn until_punctuation(&self) -> Duration {
+        let running = self.tasks.iter().filter(|task| task.state() == TaskState::Running);
+        let Some(next) = running.filter_map(Task::next_wall_clock_punctuation).min() else {
+            return Duration::MAX;
+        };
+        let left = next.as_millis().saturating_sub(self.shared.clock.wall_clock().as_millis());
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
     fn apply_back_pressure(&mut self) -> Result<()> {
@@ -298,9 +331,15 @@ impl<C: Clients> StreamThread<C> {
     fn process(&mut self) -> Result<usize> {
         let clock = &*self.shared.clock;
         let (start, wall_clock) = (clock.monotonic(), clock.wall_clock());
+        let is_running = |task: &Task<C::Message>| task.state() == TaskState::Running;
+        let begins = |task: &Task<C::Message>| {
+            task.counters().processed == 0 && task.queues().iter().any(|queue| !queue.is_empty())
+        };
+        let begins = self.tasks.iter().any(|task| is_running(task) && begins(task));
+        let burst = if begins { FIRST_BURST } else { BURST };
         let mut processed = 0;
-        for task in self.tasks.iter_mut().filter(|task| task.state() == TaskState::Running) {
-            processed += task.process(BURST, wall_clock, start)?;
+        for task in self.tasks.iter_mut().filter(|task| is_running(task)) {
+            processed += task.process(burst, wall_clock, start)?;
             task.deliver(&mut self.producer, start)?;
         }
         self.producer.poll();

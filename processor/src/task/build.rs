@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +13,19 @@ use millstream_state_stores::{
 };
 
 use super::failure::FailureLog;
+use super::nodes::Nodes;
 use super::queue::PartitionQueue;
 use super::state::TaskState;
 use super::{Changelog, InputMessage, Task, TaskCounters};
-use crate::api::{ErasedInput, GlobalTables, Header, Lifecycle, TaskContext, Wiring};
+use crate::api::{ErasedInput, GlobalTables, Header, TaskContext, Wiring};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
 #[cfg(test)]
 use crate::testing::simulation::mutation::{self, Mutation};
-use crate::topology::{NodeKind, Site, Subtopology, TopicName, Topology, changelog_topic, dead_letter_topic};
+use crate::topology::{
+    NodeKind, PartitionCount, Site, Subtopology, TopicName, Topology, changelog_topic, dead_letter_topic,
+};
 
 /// What all tasks of a sub-topology have in common.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ pub(crate) struct TaskPlan {
     /// Whether a commit is one transaction.
     pub(crate) atomic_commits: bool,
     pub(crate) on_checkpoint: CheckpointListener,
+    /// Asked by sinks that choose partitions.
+    pub(crate) partition_count: PartitionCount,
     /// The global tables, which its tasks may read.
     pub(crate) globals: Arc<GlobalTables>,
     /// Set in the plan of the task that keeps the global tables: how many partitions their topics have, all of which it reads.
@@ -53,7 +57,12 @@ pub(crate) struct TaskSite<'a> {
 
 impl TaskPlan {
     /// The plans of an application, by sub-topology id.
-    pub(crate) fn all(topology: &Arc<Topology>, application_id: &Arc<str>, settings: &Settings) -> Vec<Self> {
+    pub(crate) fn all(
+        topology: &Arc<Topology>,
+        application_id: &Arc<str>,
+        settings: &Settings,
+        partition_count: &PartitionCount,
+    ) -> Vec<Self> {
         let dead_letters: Arc<str> = match &settings.dead_letter_topic {
             Some(topic) => topic.as_str().into(),
             None => dead_letter_topic(application_id).into(),
@@ -68,6 +77,7 @@ impl TaskPlan {
             max_idle: settings.max_task_idle,
             atomic_commits: settings.is_exactly_once(),
             on_checkpoint: settings.on_step.for_checkpoints(),
+            partition_count: Arc::clone(partition_count),
             globals: Arc::clone(&globals),
             global_topics: None,
         };
@@ -143,9 +153,11 @@ impl TaskPlan {
     /// `Invalid` if node types do not fit each other or a store is not as declared.
     pub(crate) fn build<M: InputMessage>(&self, site: TaskSite<'_>) -> Result<Task<M>> {
         let TaskSite { id, stores, owns } = site;
-        let mut context = TaskContext::new(id);
+        let mut context = TaskContext::new(id, self.global_topics.is_some());
+        let outputs = RefCell::new(context.outputs());
+        let topic_index = |topic: &str| outputs.borrow_mut().topic(topic);
         let mut inputs: BTreeMap<usize, ErasedInput> = BTreeMap::new();
-        let mut nodes: Vec<Rc<RefCell<dyn Lifecycle>>> = Vec::new();
+        let mut nodes = Nodes::default();
         let mut queues = Vec::new();
         let mut sources = Vec::new();
         for index in self.subtopology.nodes.iter().rev() {
@@ -179,22 +191,25 @@ impl TaskPlan {
             let built = factory.build(
                 &node.name,
                 Site {
-                    application_id: &self.application_id,
+                    index: *index,
                     wiring: Wiring {
+                        application_id: &self.application_id,
                         task: id,
                         node: &node.name,
+                        children: &children,
                         connected_stores,
                         stores: &stores,
                         globals: &self.globals,
+                        topic_index: &topic_index,
+                        partition_count: &self.partition_count,
                     },
-                    children: &children,
-                    outputs: context.outputs(),
                 },
             )?;
             inputs.insert(*index, built.input);
-            nodes.extend(built.lifecycle);
+            if let Some(lifecycle) = built.lifecycle {
+                nodes.add(*index, lifecycle);
+            }
         }
-        nodes.reverse();
         queues.reverse();
         sources.reverse();
         let changelog = |(topic, store): (Option<Arc<str>>, &String)| {
@@ -224,6 +239,8 @@ impl TaskPlan {
             waiting_since: None,
             counters: TaskCounters::default(),
             failure_log: FailureLog::default(),
+            is_initialized: false,
+            acted_by_itself: false,
             needs_commit: false,
             is_prepared: false,
         })
@@ -270,7 +287,8 @@ impl TaskPlan {
     /// As [`TaskPlan::build`].
     pub(crate) fn rebuild<M: InputMessage>(&self, before: Task<M>) -> Result<Task<M>> {
         let counters = before.counters();
-        let Task { id, state, queues, mut stores, changelogs, failure_log, .. } = before;
+        let Task { id, state, queues, nodes, mut stores, changelogs, failure_log, .. } = before;
+        drop(nodes);
         #[cfg(test)]
         let is_left_out = mutation::is_set_in_runtime(Mutation::StoresNotRolledBack);
         #[cfg(not(test))]

@@ -6,26 +6,39 @@ use std::time::Duration;
 use millstream_state_stores::{LogPartition, Offset, PartitionId, StoreIndex, Timestamp};
 
 use super::failure::FailedOutput;
-use super::{Changelog, InputMessage, OutgoingRecord, RecordSender, Task};
-use crate::api::{FailureParts, TopicIndex};
+use super::{Changelog, InputMessage, OutgoingRecord, PartitionQueue, RecordSender, Task};
+use crate::api::{PunctuationType, TopicIndex};
 use crate::error::{Error, ErrorKind, Result};
 
 impl<M: InputMessage> Task<M> {
-    /// Processes up to `limit` records, smallest event time first, and says how many. Fewer means that the task waits for input.
+    /// Processes up to `limit` records, smallest event time first, and says how many. Fewer means that the task waits for input. Between them,
+    /// and at the end, processors are punctuated.
     ///
     /// # Errors
-    /// A record whose handler says `Fail`, or a store that failed. Then the task must not commit.
+    /// A record or punctuation whose handler says `Fail`, or a store that failed. Then the task must not commit.
     pub(crate) fn process(&mut self, limit: usize, wall_clock: Timestamp, now: Duration) -> Result<usize> {
         if self.is_prepared {
             // Its commit is being tried again; what it emitted must not be emitted a second time.
             return Ok(0);
         }
         self.context.set_wall_clock(wall_clock);
-        for done in 0..limit {
-            let Some((input, event_time)) = self.next_input(now)? else { return Ok(done) };
-            self.process_head(input, event_time, now)?;
+        if !self.is_initialized {
+            self.init()?;
         }
-        Ok(limit)
+        let mut done = 0;
+        while done < limit
+            && let Some((input, event_time)) = self.next_input(now)?
+        {
+            self.process_head(input, event_time, now)?;
+            done += 1;
+            if self.context.must_punctuate(PunctuationType::StreamTime) {
+                self.punctuate(PunctuationType::StreamTime, now)?;
+            }
+        }
+        if self.context.must_punctuate(PunctuationType::WallClockTime) {
+            self.punctuate(PunctuationType::WallClockTime, now)?;
+        }
+        Ok(done)
     }
 
     /// The input whose head has the smallest event time, if the task may go on.
@@ -70,11 +83,8 @@ impl<M: InputMessage> Task<M> {
                     self.pass_over(input);
                 }
                 Some(Err(failure)) => {
-                    let nothing_yet = self.context.outputs().mark();
-                    if self.can_take_back {
-                        self.stores.begin_record();
-                    }
-                    self.input_failed(input, failure, nothing_yet, now)?;
+                    let nothing_yet = self.begin_record();
+                    self.failed(Some(input), failure, nothing_yet, now)?;
                     self.pass_over(input);
                 }
             }
@@ -87,15 +97,12 @@ impl<M: InputMessage> Task<M> {
     }
 
     fn process_head(&mut self, input: usize, event_time: Timestamp, now: Duration) -> Result<()> {
-        let mark = self.context.outputs().mark();
-        if self.can_take_back {
-            self.stores.begin_record();
-        }
+        let mark = self.begin_record();
         let queue = &mut self.queues[input];
         match queue.process_head(event_time, &mut self.context) {
             Ok(()) => queue.pop(),
             Err(failure) => {
-                self.input_failed(input, failure, mark, now)?;
+                self.failed(Some(input), failure, mark, now)?;
                 self.queues[input].pop();
             }
         }
@@ -176,8 +183,8 @@ impl<M: InputMessage> Task<M> {
         sent.map_err(|error: Error| error.in_task(self.id))
     }
 
-    /// First half of a commit: rows that have expired are deleted, nodes emit what they hold back, stores hand out their changes; all is then to be delivered. From
-    /// here until [`Task::committed`] the task processes nothing. Called again, it does nothing.
+    /// First half of a commit: rows that have expired are deleted, nodes emit what they hold back, stores hand out their changes; all is
+    /// then to be delivered. From here until [`Task::committed`] the task processes nothing. Called again, it does nothing.
     ///
     /// # Errors
     /// A node that fails on what is emitted, for which no single record could be left out; a store that failed.
@@ -187,26 +194,24 @@ impl<M: InputMessage> Task<M> {
         }
         self.context.leave_record();
         self.stores.drop_expired()?;
-        for node in &self.nodes {
-            node.borrow_mut().prepare_commit(&mut self.context).map_err(|failure| {
-                let FailureParts { node, source, .. } = failure.into_parts();
-                let error = Error::fatal("emitting at a commit failed").with_source(source).in_task(self.id);
-                match node {
-                    Some(node) => error.in_node(node),
-                    None => error,
-                }
-            })?;
-        }
+        self.nodes
+            .prepare_commit(&mut self.context)
+            .map_err(|failure| self.failed_between_records("emitting at a commit failed", failure))?;
         self.stores.prepare_commit()?;
         self.is_prepared = true;
         Ok(())
     }
 
-    /// The input offsets that changed since the last commit: topic, partition, next offset.
+    /// The input offsets that changed since the last commit: topic, partition, next offset. After a punctuation, all of them: only with an
+    /// offset does the group look who commits, and refuse what is of a task's former owner.
     pub(crate) fn offsets_to_commit(&self) -> impl Iterator<Item = (&Arc<str>, i32, Offset)> {
+        let next = |queue: &PartitionQueue<M>| match self.acted_by_itself {
+            true => queue.processed_to().or(queue.resume_at()),
+            false => queue.to_commit(),
+        };
         self.queues
             .iter()
-            .filter_map(|queue| queue.to_commit().map(|next| (queue.topic(), queue.partition(), next)))
+            .filter_map(move |queue| next(queue).map(|next| (queue.topic(), queue.partition(), next)))
     }
 
     /// Second half of a commit, once outputs and changelog are acknowledged and the offsets committed: the new state becomes
@@ -217,12 +222,14 @@ impl<M: InputMessage> Task<M> {
     pub(crate) fn committed(&mut self, sender: &dyn RecordSender) -> Result<()> {
         let position = Arc::new(self.position());
         self.stores.commit(position).map_err(|error| Error::from(error).in_task(self.id))?;
-        self.queues.iter_mut().for_each(super::PartitionQueue::committed);
+        self.queues.iter_mut().for_each(PartitionQueue::committed);
         for changelog in self.changelogs.iter_mut().flatten() {
             if let Some((_, slot)) = changelog.sending {
                 changelog.reflected = sender.acknowledged(slot).or(changelog.reflected);
             }
         }
+        self.context.committed();
+        self.acted_by_itself = false;
         self.needs_commit = false;
         self.is_prepared = false;
         Ok(())

@@ -1,4 +1,4 @@
-//! What happens to a record that fails: taken back, then skipped or dead-lettered, or the task stops.
+//! What happens to a record or punctuation that fails: taken back, then skipped or dead-lettered, or the task stops.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use bytes::Bytes;
 use millstream_state_stores::{StoreError, TaskId, Timestamp};
 use tracing::warn;
 
+use super::queue::PartitionQueue;
 use super::{InputMessage, Task};
-use crate::api::{Failure, FailureParts, FailureStage, Headers, OutputMark, PendingOutput};
+use crate::api::{Failure, FailureParts, FailureStage, Headers, OutputMark, PendingOutput, TaskFailure};
 use crate::error::{BoxError, Error, ErrorKind, RecordLocation, Result};
 use crate::handlers::{FailureReport, Reaction};
 
@@ -45,52 +46,64 @@ struct Remains<'a> {
 }
 
 impl<M: InputMessage> Task<M> {
-    /// Deals with the failure of the head record of an input; afterwards the record can be passed over.
+    /// What a record or punctuation does from here on is taken back if it fails.
+    #[inline]
+    pub(super) fn begin_record(&mut self) -> OutputMark {
+        if self.can_take_back {
+            self.stores.begin_record();
+        }
+        self.context.outputs().mark()
+    }
+
+    /// Deals with the failure of the head record of an input, or, without an input, of a punctuation; afterwards it can be passed over.
     ///
     /// # Errors
-    /// If the handler says so, or if it was the state store that failed.
+    /// If the handler says so, or if no record is to blame: the state store failed, or Kafka did not answer.
     #[cold]
-    pub(super) fn input_failed(
+    pub(super) fn failed(
         &mut self,
-        input: usize,
+        input: Option<usize>,
         failure: Failure,
         mark: OutputMark,
         now: Duration,
     ) -> Result<()> {
         let FailureParts { stage, node, source } = failure.into_parts();
-        let queue = &self.queues[input];
-        let Some(message) = queue.head() else { return Ok(()) };
-        let raw = message.raw();
-        let location = RecordLocation {
+        let queue = input.map(|input| &self.queues[input]);
+        let message = queue.and_then(PartitionQueue::head);
+        let location = queue.zip(message).map(|(queue, message)| RecordLocation {
             topic: Arc::clone(queue.topic()),
             partition: queue.partition(),
-            offset: raw.offset,
-        };
-        let in_place = |mut error: Error| {
-            error = error.in_task(self.id).at(location.clone());
-            match &node {
-                Some(node) => error.in_node(Arc::clone(node)),
-                None => error,
-            }
+            offset: message.offset(),
+        });
+        let in_place = |error: Error| {
+            let error = error.in_task(self.id);
+            let error = location.iter().cloned().fold(error, Error::at);
+            node.iter().cloned().fold(error, Error::in_node)
         };
         let source: BoxError = match source.downcast::<StoreError>() {
             // The record's own key or value does not fit the store; everything else concerns the store.
             Ok(error) if matches!(*error, StoreError::Serde { .. } | StoreError::NullInStore { .. }) => error,
             Ok(error) => return Err(in_place((*error).into())),
-            Err(source) => source,
+            Err(source) => match source.downcast::<TaskFailure>() {
+                Ok(failure) => return Err(in_place(failure.0)),
+                Err(source) => source,
+            },
         };
         self.context.outputs().truncate(mark);
         if self.can_take_back {
             self.stores.undo_record();
         }
-        let cause = Cause { stage, node: node.as_deref(), location: Some(&location), error: &*source };
-        let remains =
-            Remains { key: raw.key, value: raw.value, timestamp: raw.timestamp, headers: message.headers() };
+        let cause = Cause { stage, node: node.as_deref(), location: location.as_ref(), error: &*source };
+        let remains = match message {
+            Some(message) => Remains::of(message),
+            None => Remains::nothing(self.context.wall_clock()),
+        };
         let reaction = self.handlers.of(stage).react(&cause.report(self.id, &remains));
         match reaction {
             Reaction::Fail => {
-                let message =
-                    format!("the record cannot be passed (stage {}) and its handler fails", stage.name());
+                let what =
+                    if message.is_some() { "the record cannot be passed" } else { "a punctuation failed" };
+                let message = format!("{what} (stage {}) and its handler fails", stage.name());
                 return Err(in_place(Error::new(ErrorKind::Record, message).with_source(source)));
             }
             Reaction::Skip => self.counters.skipped[stage as usize] += 1,
@@ -98,15 +111,18 @@ impl<M: InputMessage> Task<M> {
                 self.counters.dead_letters[stage as usize] += 1;
                 let output = dead_letter(&cause, self.id, remains);
                 let topic = self.context.outputs().topic(&self.dead_letter_topic);
-                self.context.outputs().push(&PendingOutput {
-                    topic,
-                    partition: None,
-                    ..output.as_pending(topic)
-                });
+                self.context.outputs().push(&output.as_pending(topic));
             }
         }
         self.failure_log.note(&cause, self.id, reaction, now);
         Ok(())
+    }
+
+    /// A failure that no handler is asked about, because there is no record that could be left out.
+    pub(super) fn failed_between_records(&self, what: &str, failure: Failure) -> Error {
+        let FailureParts { node, source, .. } = failure.into_parts();
+        let error = Error::fatal(what).with_source(source).in_task(self.id);
+        node.into_iter().fold(error, Error::in_node)
     }
 
     /// Refuses to go on if a record of one of this task's changelogs is among the failed: those may never be left out.
@@ -180,6 +196,16 @@ impl Cause<'_> {
 }
 
 impl<'a> Remains<'a> {
+    fn of(message: &'a impl InputMessage) -> Self {
+        let raw = message.raw();
+        Remains { key: raw.key, value: raw.value, timestamp: raw.timestamp, headers: message.headers() }
+    }
+
+    /// Where there is no record, as of a punctuation.
+    fn nothing(timestamp: Timestamp) -> Self {
+        Remains { key: None, value: None, timestamp, headers: Headers::default() }
+    }
+
     fn as_pending(&'a self, topic: crate::api::TopicIndex) -> PendingOutput<'a> {
         PendingOutput {
             topic,

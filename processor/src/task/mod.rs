@@ -5,17 +5,17 @@
 mod build;
 mod execute;
 mod failure;
+mod nodes;
+mod punctuate;
 mod queue;
 mod state;
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{Offset, PartitionId, Position, StoreIndex, TaskId, TaskStores, Timestamp};
 
-use crate::api::{Headers, Lifecycle, TaskContext};
+use crate::api::{Headers, TaskContext};
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
 use crate::topology::RawRecord;
@@ -23,6 +23,7 @@ use crate::topology::RawRecord;
 pub(crate) use build::{TaskPlan, TaskSite};
 pub(crate) use failure::FailedOutput;
 use failure::FailureLog;
+use nodes::Nodes;
 pub(crate) use queue::PartitionQueue;
 pub use state::TaskState;
 
@@ -82,6 +83,7 @@ pub(crate) trait RecordSender {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TaskCounters {
     pub(crate) processed: u64,
+    pub(crate) punctuations: u64,
     pub(crate) dropped: u64,
     pub(crate) skipped: [u64; 3],
     pub(crate) dead_letters: [u64; 3],
@@ -94,7 +96,7 @@ pub(crate) struct Task<M> {
     queues: Vec<PartitionQueue<M>>,
     /// By queue: the global table that is a copy of what it reads, if the task keeps such tables.
     sources: Vec<Option<StoreIndex>>,
-    nodes: Vec<Rc<RefCell<dyn Lifecycle>>>,
+    nodes: Nodes,
     context: TaskContext,
     sender_topics: Vec<SenderTopic>,
     stores: TaskStores,
@@ -107,6 +109,10 @@ pub(crate) struct Task<M> {
     waiting_since: Option<Duration>,
     counters: TaskCounters,
     failure_log: FailureLog,
+    /// Whether its processors have begun.
+    is_initialized: bool,
+    /// Whether something happened since the last commit that no input record led to.
+    acted_by_itself: bool,
     /// Whether anything happened since the last commit.
     needs_commit: bool,
     /// Whether the first half of a commit is done and the second is not.
@@ -193,6 +199,11 @@ impl<M: InputMessage> Task<M> {
 
     pub(crate) fn needs_commit(&self) -> bool {
         self.needs_commit
+    }
+
+    /// Whether a processor asked for a commit since the last one.
+    pub(crate) fn wants_commit(&self) -> bool {
+        self.needs_commit && self.context.wants_commit()
     }
 
     /// The input offsets that the state reflects so far.

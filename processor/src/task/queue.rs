@@ -69,6 +69,11 @@ impl<M: InputMessage> PartitionQueue<M> {
         }
     }
 
+    /// Whether it is known what comes first: a record that waits or was processed, or the end.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.messages.is_empty() || self.end.is_some() || self.processed_to.is_some()
+    }
+
     pub(crate) fn is_caught_up(&self) -> bool {
         self.end.is_some()
     }

@@ -1,6 +1,7 @@
 //! Runs a topology over records that lie ready in memory: what a stream thread does to a record, without Kafka's share.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{Offset, RecordField, Timestamp};
@@ -11,7 +12,7 @@ use crate::api::Headers;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::task::{BURST, ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic};
-use crate::topology::{RawRecord, Topology};
+use crate::topology::{PartitionCount, RawRecord, Topology};
 
 /// Runs a topology over prepared records, to measure what its operators and stores cost per record.
 ///
@@ -20,14 +21,12 @@ use crate::topology::{RawRecord, Topology};
 ///
 /// ```
 /// use millstream_processor::testing::TopologyBench;
-/// use millstream_processor::topology::{Consumed, SinkTopic, Topology, TopicName};
+/// use millstream_processor::topology::{Consumed, Topology};
 /// use millstream_processor::{HasSerde, Timestamp};
 ///
 /// let mut topology = Topology::new();
-/// let orders = vec![TopicName::External("orders".into())];
-/// topology.add_source("orders", orders, Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde()))?;
-/// let copies = SinkTopic::<String, i64>::Fixed(TopicName::External("copies".into()));
-/// topology.add_sink("copies", &["orders"], copies, HasSerde::serde(), HasSerde::serde())?;
+/// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+/// topology.add_sink("copies", &["orders"], "copies", String::serde(), i64::serde())?;
 ///
 /// let mut bench = TopologyBench::new(topology)?;
 /// let orders = (0..5000).map(|order| (format!("sku-{}", order % 10), order, Timestamp::from_millis(order)));
@@ -65,8 +64,9 @@ impl TopologyBench {
     /// # Errors
     /// `Invalid` if the topology is.
     pub fn new(topology: Topology) -> Result<Self> {
+        let one_partition: PartitionCount = Arc::new(|_topic| Ok(1));
         Ok(TopologyBench {
-            tasks: DriverTasks::build(topology, "bench", &Settings::new("none"))?,
+            tasks: DriverTasks::build(topology, "bench", &Settings::new("none"), &one_partition)?,
             delivered: Delivered::default(),
             next_offset: Offset::new(0),
         })
@@ -187,16 +187,13 @@ impl RecordSender for Delivered {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::topology::{Consumed, SinkTopic, TopicName};
+    use crate::topology::Consumed;
     use millstream_state_stores::HasSerde;
 
     fn copies() -> Result<Topology> {
         let mut topology = Topology::new();
-        let orders = vec![TopicName::External("orders".into())];
-        let consumed = Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde());
-        topology.add_source("orders", orders, consumed)?;
-        let copies = SinkTopic::<String, i64>::Fixed(TopicName::External("copies".into()));
-        topology.add_sink("copies", &["orders"], copies, HasSerde::serde(), HasSerde::serde())?;
+        topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+        topology.add_sink("copies", &["orders"], "copies", String::serde(), i64::serde())?;
         Ok(topology)
     }
 

@@ -17,8 +17,8 @@ use crate::api::Headers;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::task::{ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic};
-use crate::topology::{RawRecord, Topology};
+use crate::task::{ChangelogSlot, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task};
+use crate::topology::{PartitionCount, RawRecord, Topology};
 
 /// Runs a topology without Kafka, in controlled time (Kafka Streams' class of the same name).
 ///
@@ -27,14 +27,12 @@ use crate::topology::{RawRecord, Topology};
 ///
 /// ```
 /// use millstream_processor::testing::TopologyTestDriver;
-/// use millstream_processor::topology::{Consumed, SinkTopic, Topology, TopicName};
+/// use millstream_processor::topology::{Consumed, Topology};
 /// use millstream_processor::HasSerde;
 ///
 /// let mut topology = Topology::new();
-/// let orders = vec![TopicName::External("orders".into())];
-/// topology.add_source("orders", orders, Consumed::<String, i64>::with(HasSerde::serde(), HasSerde::serde()))?;
-/// let copies = SinkTopic::<String, i64>::Fixed(TopicName::External("copies".into()));
-/// topology.add_sink("copies", &["orders"], copies, HasSerde::serde(), HasSerde::serde())?;
+/// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+/// topology.add_sink("copies", &["orders"], "copies", String::serde(), i64::serde())?;
 ///
 /// let driver = TopologyTestDriver::new(topology)?;
 /// driver.input_topic::<String, i64>("orders").pipe_input("apples".to_string(), 3)?;
@@ -53,6 +51,7 @@ pub struct TopologyTestDriverBuilder {
     settings: Settings,
     start: Timestamp,
     commits_each_record: bool,
+    partitions: BTreeMap<String, i32>,
 }
 
 impl TopologyTestDriverBuilder {
@@ -84,19 +83,32 @@ impl TopologyTestDriverBuilder {
         self
     }
 
-    /// Builds the tasks.
+    /// How many partitions of an output topic a partitioner is told of; 1 unless set. What it chooses is checked, and written to one
+    /// queue all the same.
+    #[must_use]
+    pub fn partitions(mut self, topic: &str, partitions: i32) -> Self {
+        self.partitions.insert(topic.to_string(), partitions);
+        self
+    }
+
+    /// Builds the tasks and begins their processors.
     ///
     /// # Errors
-    /// `Invalid` if the topology is.
+    /// `Invalid` if the topology is; whatever a processor fails with.
     pub fn build(self) -> Result<TopologyTestDriver> {
-        let tasks = DriverTasks::build(self.topology, &self.application_id, &self.settings)?;
-        let core = Core {
+        let partitions = self.partitions;
+        let partition_count: PartitionCount =
+            Arc::new(move |topic| Ok(partitions.get(topic).copied().unwrap_or(1)));
+        let tasks =
+            DriverTasks::build(self.topology, &self.application_id, &self.settings, &partition_count)?;
+        let mut core = Core {
             tasks,
             produced: Produced::default(),
             next_offsets: BTreeMap::new(),
             clock: ManualClock::at(self.start),
             commits_each_record: self.commits_each_record,
         };
+        core.settle()?;
         Ok(TopologyTestDriver { core: Rc::new(RefCell::new(core)) })
     }
 }
@@ -118,6 +130,7 @@ impl TopologyTestDriver {
             settings: Settings::new("none"),
             start: Timestamp::from_millis(0),
             commits_each_record: true,
+            partitions: BTreeMap::new(),
         }
     }
 
@@ -206,9 +219,15 @@ impl TopologyTestDriver {
         Ok(open(task.stores())?)
     }
 
-    /// Moves wall-clock time forward.
-    pub fn advance_wall_clock(&self, by: Duration) {
-        self.core.borrow().clock.advance(by);
+    /// Moves wall-clock time forward, and punctuates what is due then: once, however many intervals have passed.
+    ///
+    /// # Errors
+    /// Whatever processing fails with.
+    #[doc(alias = "advanceWallClockTime")]
+    pub fn advance_wall_clock_time(&self, by: Duration) -> Result<()> {
+        let mut core = self.core.borrow_mut();
+        core.clock.advance(by);
+        core.settle()
     }
 
     /// Commits all tasks: caches emit, and what they emit goes through.
@@ -287,8 +306,14 @@ impl Core {
 
     pub(super) fn pipe(&mut self, topic: &str, message: OwnedMessage) -> Result<()> {
         self.enqueue(topic, message)?;
+        self.settle()
+    }
+
+    /// Does all there is to do, and commits unless that is left to the test and no processor asks for it.
+    fn settle(&mut self) -> Result<()> {
         self.run()?;
-        if self.commits_each_record { self.commit() } else { Ok(()) }
+        let is_wanted = self.commits_each_record || self.tasks.all.iter().any(Task::wants_commit);
+        if is_wanted { self.commit() } else { Ok(()) }
     }
 
     fn enqueue(&mut self, topic: &str, mut message: OwnedMessage) -> Result<()> {

@@ -6,6 +6,8 @@ mod driver;
 #[cfg(test)]
 pub(crate) mod no_cluster;
 #[cfg(test)]
+pub(crate) mod pass_on;
+#[cfg(test)]
 pub(crate) mod simulation;
 mod tasks;
 mod topics;

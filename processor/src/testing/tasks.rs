@@ -9,7 +9,7 @@ use millstream_state_stores::{StateMemory, TaskId};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::task::{InputMessage, RecordSender, Task, TaskPlan, TaskSite, TaskState};
-use crate::topology::Topology;
+use crate::topology::{PartitionCount, Topology};
 
 /// Tasks that run, and who reads what.
 pub(super) struct DriverTasks<M> {
@@ -21,18 +21,23 @@ pub(super) struct DriverTasks<M> {
 }
 
 impl<M: InputMessage> DriverTasks<M> {
-    /// Builds the tasks. Topics have one partition.
+    /// Builds the tasks. Topics that are read have one partition; `partition_count` tells partitioners of those that are written.
     ///
     /// # Errors
     /// `Invalid` if the topology is.
-    pub(super) fn build(topology: Topology, application_id: &str, settings: &Settings) -> Result<Self> {
+    pub(super) fn build(
+        topology: Topology,
+        application_id: &str,
+        settings: &Settings,
+        partition_count: &PartitionCount,
+    ) -> Result<Self> {
         topology.validate()?;
         let application_id: Arc<str> = application_id.into();
         let topology = Arc::new(topology);
         let memory = StateMemory::new(settings.state_memory);
         let mut tasks = Vec::new();
         let mut readers = BTreeMap::new();
-        let plans = TaskPlan::all(&topology, &application_id, settings);
+        let plans = TaskPlan::all(&topology, &application_id, settings, partition_count);
         // First, because the others read what it keeps.
         let global = TaskPlan::of_global_tables(&plans, |_| 1);
         let others = plans.iter().filter(|plan| !plan.subtopology.is_global);

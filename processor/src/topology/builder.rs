@@ -7,7 +7,7 @@ use millstream_state_stores::{SerdeRef, StoreBuilder};
 use super::factory::{ProcessorFactory, SinkFactory};
 use super::graph::{NodeKind, NodeSpec, RecordType, RepartitionTopic, StoreSpec, TopicName, Topology};
 use super::naming::validate_name;
-use super::sink::SinkTopic;
+use super::sink::{Sink, SinkTopic};
 use super::source::Consumed;
 use crate::api::{Processor, Wiring};
 use crate::error::{Error, Result};
@@ -25,13 +25,14 @@ impl Topology {
     pub fn add_source<K, V>(
         &mut self,
         name: &str,
-        topics: Vec<TopicName>,
+        topics: impl IntoIterator<Item = impl Into<TopicName>>,
         consumed: Consumed<K, V>,
     ) -> Result<()>
     where
         K: Clone + 'static,
         V: Clone + 'static,
     {
+        let topics: Vec<TopicName> = topics.into_iter().map(Into::into).collect();
         if topics.is_empty() {
             return Err(Error::invalid(format!("source {name} reads no topic")));
         }
@@ -68,13 +69,7 @@ impl Topology {
         P: Processor,
         F: Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
     {
-        for store in stores {
-            if self.store(store).is_none() {
-                return Err(Error::invalid(format!(
-                    "processor {name} names store {store}, which the topology does not have: add the store first"
-                )));
-            }
-        }
+        self.check_stores(name, stores)?;
         let kind = NodeKind::Processor {
             stores: stores.iter().map(ToString::to_string).collect(),
             factory: Arc::new(ProcessorFactory { supplier }),
@@ -83,7 +78,57 @@ impl Topology {
         self.add_node(name, kind, parents, Some(accepts), Some(RecordType::of::<P::KeyOut, P::ValueOut>()))
     }
 
-    /// Adds a sink below its parents.
+    /// Connects a processor with more stores than it was added with (Kafka Streams' `connectProcessorAndStateStores`).
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown processor or store.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+    /// # use millstream_processor::topology::{Consumed, Topology};
+    /// # use millstream_processor::{HasSerde, KeyValueStoreBuilder};
+    /// # struct PassOn;
+    /// # impl Processor for PassOn {
+    /// #     type KeyIn = String;
+    /// #     type ValueIn = i64;
+    /// #     type KeyOut = String;
+    /// #     type ValueOut = i64;
+    /// #     fn process(
+    /// #         &mut self,
+    /// #         order: Record<String, i64>,
+    /// #         context: &mut ProcessorContext<'_, String, i64>,
+    /// #     ) -> Result<(), Failure> {
+    /// #         context.forward(order)
+    /// #     }
+    /// # }
+    /// let mut topology = Topology::new();
+    /// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+    /// topology.add_processor("check", &["orders"], &[], |_wiring| Ok(PassOn))?;
+    /// let stock = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+    /// topology.add_state_store(Arc::new(stock))?;
+    /// topology.connect("check", &["stock"])?;
+    /// assert!(topology.describe().contains("Processor: check (stores: [stock])"));
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    #[doc(alias = "connectProcessorAndStateStores")]
+    pub fn connect(&mut self, processor: &str, stores: &[&str]) -> Result<()> {
+        self.check_stores(processor, stores)?;
+        let index = self.node_index(processor);
+        let Some(NodeKind::Processor { stores: connected, .. }) =
+            index.map(|index| &mut self.nodes[index].kind)
+        else {
+            return Err(Error::invalid(format!(
+                "{processor} is to be connected to a store, but is no processor of the topology: add it first"
+            )));
+        };
+        let new = stores.iter().filter(|store| !connected.iter().any(|other| other == *store));
+        let new: Vec<String> = new.map(ToString::to_string).collect();
+        connected.extend(new);
+        Ok(())
+    }
+
+    /// Adds a sink below its parents: to a topic of this name, or as a [`Sink`] says.
     ///
     /// # Errors
     /// `Invalid` for a bad or taken name, an unknown parent, or a parent that sends another type.
@@ -91,7 +136,7 @@ impl Topology {
         &mut self,
         name: &str,
         parents: &[&str],
-        topic: SinkTopic<K, V>,
+        sink: impl Into<Sink<K, V>>,
         key_serde: SerdeRef<K>,
         value_serde: SerdeRef<V>,
     ) -> Result<()>
@@ -99,22 +144,25 @@ impl Topology {
         K: Clone + 'static,
         V: Clone + 'static,
     {
-        let fixed = match &topic {
+        let sink = sink.into();
+        let topic = match &sink.topic {
             SinkTopic::Fixed(topic) => Some(topic.clone()),
             SinkTopic::PerRecord(_) => None,
         };
-        let kind =
-            NodeKind::Sink { topic: fixed, factory: Arc::new(SinkFactory { topic, key_serde, value_serde }) };
+        let kind = NodeKind::Sink { topic, factory: Arc::new(SinkFactory { sink, key_serde, value_serde }) };
         self.add_node(name, kind, parents, Some(RecordType::of::<K, V>()), None)
     }
 
-    /// Adds a state store. Processors that name it share it within their task.
+    /// Adds a state store. Processors that name it share it within their task. The same builder may be added by everybody who brings it.
     ///
     /// # Errors
-    /// `Invalid` for a bad or taken name.
+    /// `Invalid` for a bad name, or one that another store has.
     pub fn add_state_store(&mut self, builder: Arc<dyn StoreBuilder>) -> Result<()> {
         validate_name("store", builder.name())?;
-        if self.store(builder.name()).is_some() {
+        if let Some(added) = self.store(builder.name()) {
+            if Arc::ptr_eq(added, &builder) {
+                return Ok(());
+            }
             return Err(Error::invalid(format!(
                 "there are two stores named {}: give one another name",
                 builder.name()
@@ -181,6 +229,15 @@ impl Topology {
         Ok(())
     }
 
+    fn check_stores(&self, processor: &str, stores: &[&str]) -> Result<()> {
+        match stores.iter().find(|store| self.store(store).is_none()) {
+            None => Ok(()),
+            Some(store) => Err(Error::invalid(format!(
+                "processor {processor} names store {store}, which the topology does not have: add the store first"
+            ))),
+        }
+    }
+
     fn add_node(
         &mut self,
         name: &str,
@@ -199,6 +256,11 @@ impl Topology {
         let index = self.nodes.len();
         let mut parent_indexes = Vec::with_capacity(parents.len());
         for parent_name in parents {
+            if *parent_name == name {
+                return Err(Error::invalid(format!(
+                    "node {name} is its own parent: records go down only, so write to a topic and read it again"
+                )));
+            }
             let parent = self.node_index(parent_name).ok_or_else(|| {
                 Error::invalid(format!(
                     "node {name} names parent {parent_name}, which the topology does not have: add parents first"
@@ -234,3 +296,6 @@ impl Topology {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

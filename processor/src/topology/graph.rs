@@ -11,7 +11,59 @@ use super::source::SourceFactory;
 
 /// A program as a graph of sources, processors, sinks and stores.
 ///
-/// Usually made by the DSL's `StreamsBuilder`; by hand with the `add_*` methods.
+/// Usually made by the DSL's `StreamsBuilder`; by hand with the `add_*` methods. Each of them refuses what is wrong with what it adds, and
+/// [`validate`](Topology::validate) what is wrong with the whole. Parents come before children, so that there can be no cycle.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+/// use millstream_processor::testing::TopologyTestDriver;
+/// use millstream_processor::topology::{Consumed, Topology};
+/// use millstream_processor::{HasSerde, KeyValueStore, KeyValueStoreBuilder, StoreName, ValueAndTimestamp};
+///
+/// const LARGEST: StoreName<String, i64> = StoreName::new("largest-order");
+///
+/// /// Passes orders that are larger than all before of their sku.
+/// struct Records { largest: KeyValueStore<String, i64> }
+///
+/// impl Processor for Records {
+///     type KeyIn = String;
+///     type ValueIn = i64;
+///     type KeyOut = String;
+///     type ValueOut = i64;
+///
+///     fn process(
+///         &mut self,
+///         order: Record<String, i64>,
+///         context: &mut ProcessorContext<'_, String, i64>,
+///     ) -> Result<(), Failure> {
+///         if self.largest.read(&order.key, |row| row.is_some_and(|row| row.value >= order.value))? {
+///             return Ok(());
+///         }
+///         self.largest.put(&order.key, Some(ValueAndTimestamp::new(order.value, order.timestamp)))?;
+///         context.forward(order)
+///     }
+/// }
+///
+/// let mut topology = Topology::new();
+/// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+/// let largest = KeyValueStoreBuilder::new(LARGEST.name(), String::serde(), i64::serde());
+/// topology.add_state_store(Arc::new(largest))?;
+/// topology.add_processor("records", &["orders"], &[LARGEST.name()], |wiring| {
+///     Ok(Records { largest: wiring.store(LARGEST)? })
+/// })?;
+/// topology.add_sink("to-records", &["records"], "record-orders", String::serde(), i64::serde())?;
+/// topology.validate()?;
+///
+/// let driver = TopologyTestDriver::new(topology)?;
+/// let orders = driver.input_topic::<String, i64>("orders");
+/// for quantity in [5, 3, 8] {
+///     orders.pipe_input("apples", quantity)?;
+/// }
+/// assert_eq!(driver.output_topic::<String, i64>("record-orders").len(), 2);
+/// # Ok::<(), millstream_processor::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Topology {
     pub(crate) nodes: Vec<NodeSpec>,
@@ -45,6 +97,18 @@ impl TopicName {
             TopicName::External(name) => name.clone(),
             TopicName::Internal(name) => internal_topic(application_id, name),
         }
+    }
+}
+
+impl From<&str> for TopicName {
+    fn from(name: &str) -> Self {
+        TopicName::External(name.to_string())
+    }
+}
+
+impl From<String> for TopicName {
+    fn from(name: String) -> Self {
+        TopicName::External(name)
     }
 }
 

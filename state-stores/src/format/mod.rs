@@ -8,15 +8,24 @@ pub(crate) mod row;
 
 mod buffered;
 mod change;
+mod murmur3;
 mod partition;
 mod segment;
+mod subscription;
+mod subscription_response;
 mod timed;
 mod topics;
+mod value_hash;
 
 pub use buffered::{BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, TimeFirstKey};
 pub use change::ChangeSerde;
 pub use partition::{murmur2, partition_for_key};
 pub(crate) use segment::SegmentSerde;
+pub use subscription::{
+    SubscriptionInstruction, SubscriptionWrapper, SubscriptionWrapperSerde, append_subscription_prefix,
+};
+pub use subscription_response::{SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde};
 pub use timed::TimedLayout;
 pub(crate) use timed::{MARK_KEY, RowId, TimedKeys};
 pub use topics::{changelog_topic, repartition_topic};
+pub use value_hash::ValueHash;

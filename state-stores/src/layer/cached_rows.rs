@@ -7,6 +7,9 @@
 //!            overlay ──checkpoint──> engine
 //! ```
 
+mod commit;
+mod scans;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,59 +17,17 @@ use std::sync::Arc;
 use super::beside::Beside;
 use super::changelog::ChangelogBuffer;
 use super::table::{ChangedRow, Slot, Table, TableRow};
-use super::{ChangelogEntry, TaskContext};
-use crate::error::{RowPart, StoreError};
-use crate::format::{TimedKeys, row};
-use crate::key_range::{Direction, KeyRange};
+use super::values::{ValueEncoder, decode_value};
+use super::{ChangelogEntry, ManagedStore, StoreIdentity, StoreStats, TaskContext, Uncommitted};
+use crate::error::StoreError;
+use crate::format::row;
 use crate::memory::TableMemory;
-use crate::merge::MergedScan;
-use crate::overlay::{RowPlace, Run, hash_of};
+use crate::overlay::{Run, hash_of};
 use crate::position::Position;
 use crate::reader::StoreReader;
 use crate::serde::SerdeRef;
-use crate::store::{Change, ReadEntry, ValueAndTimestamp, decode, encode};
-use crate::types::{StoreIndex, Timestamp};
-
-/// What a store is called and how it behaves.
-pub(crate) struct StoreIdentity {
-    pub(crate) store: StoreIndex,
-    pub(crate) name: String,
-    /// Changes go to a changelog topic.
-    pub(crate) is_logged: bool,
-    /// Changes are logged and emitted at commit, the newest per key.
-    pub(crate) is_cached: bool,
-    /// How many bytes of a key come before what the changelog has of it.
-    pub(crate) unlogged_key_bytes: usize,
-}
-
-/// Counters and sizes of one store, for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreStats {
-    /// The store.
-    pub store: String,
-    /// Reads and updates that found their row in the table, since the task was opened.
-    pub cache_hits: u64,
-    /// Reads and updates that had to look further.
-    pub cache_misses: u64,
-    /// Rows in the table.
-    pub cached_entries: usize,
-    /// Estimated bytes of the table.
-    pub cached_bytes: usize,
-    /// Rows changed since the last commit.
-    pub uncommitted_entries: usize,
-    /// Rows committed since the last checkpoint.
-    pub overlay_entries: usize,
-    /// Estimated bytes of those rows.
-    pub overlay_bytes: usize,
-}
-
-/// Rows that changed since the last commit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Uncommitted {
-    pub(crate) rows: usize,
-    /// Estimated: of the rows, which cannot be evicted, of the values they replaced, and of what committing them takes.
-    pub(crate) bytes: usize,
-}
+use crate::store::Change;
+use crate::types::Timestamp;
 
 /// Which parts of a change the caller of an update will look at; the others are not cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,24 +35,6 @@ pub(crate) enum ChangeParts {
     None,
     New,
     Both,
-}
-
-/// What a task does with each of its stores, whatever their types.
-pub(crate) trait ManagedStore {
-    /// Reverts the current record's changes.
-    fn undo_record(&self);
-    /// Encodes what changed; logs it, if that was not done per update.
-    fn prepare_commit(&self) -> Result<(), StoreError>;
-    /// What changed since the last commit.
-    fn uncommitted(&self) -> Uncommitted;
-    /// Whether every change is encoded.
-    fn is_prepared(&self) -> bool;
-    /// Publishes what changed, and the position it reflects.
-    fn commit(&self, position: &Arc<Position>);
-    /// Brings the committed rows back.
-    fn roll_back(&self);
-    /// Counters and sizes.
-    fn stats(&self) -> StoreStats;
 }
 
 /// The rows of one store, by encoded key.
@@ -133,8 +76,6 @@ enum UndoStep<V> {
 
 /// How many rows the clock looks at for each row that is added. Enough to keep up, few enough for the record path.
 const EVICTION_STEPS: usize = 8;
-/// How many it looks at between two looks at the budget, when a commit has made rows evictable.
-const EVICTION_STRIDE: usize = 256;
 
 impl<V: Clone> CachedRows<V> {
     pub(crate) fn new(
@@ -228,112 +169,9 @@ impl<V: Clone> CachedRows<V> {
         Ok(emits_now.then_some((Change { old, new }, changed_at)))
     }
 
-    /// The current rows of a range with their encoded keys; later changes are not seen.
-    pub(crate) fn scan(
-        &self,
-        range: KeyRange,
-        direction: Direction,
-    ) -> Result<impl Iterator<Item = ReadEntry<Vec<u8>, V>> + use<V>, StoreError>
-    where
-        V: 'static,
-    {
-        self.check_usable()?;
-        let mut changed: Vec<(Vec<u8>, TableRow<V>)> = self
-            .table
-            .changes()
-            .iter()
-            .filter(|change| range.contains(self.table.key(change.slot)))
-            .map(|change| (self.table.key(change.slot).to_vec(), self.table.row(change.slot).clone()))
-            .collect();
-        changed.sort_by(|(one, _), (other, _)| direction.order(one, other));
-        let (serde, name) = (Arc::clone(&self.value_serde), self.identity.name.clone());
-        let committed = self.committed.scan(range, direction)?.map(move |entry| {
-            let (key, timestamp, value) = entry?;
-            let value = decode(&name, RowPart::Value, &serde, &value)?;
-            Ok((key, ValueAndTimestamp { value, timestamp }))
-        });
-        Ok(MergedScan::new(changed.into_iter(), committed, direction))
-    }
-
     /// Changes whenever rows were taken back: what was made of them is to be made anew.
     pub(crate) fn reverts(&self) -> u64 {
         self.reverts
-    }
-
-    /// The changes since the last commit, the newest per key, in the order the keys were first changed: key, change, time.
-    pub(crate) fn emissions(&self) -> impl Iterator<Item = (&[u8], Change<V>, Timestamp)> {
-        self.table.changes().iter().filter_map(|change| {
-            let row = self.table.row(change.slot);
-            if row.is_none() && change.base.is_none() {
-                return None;
-            }
-            let value_of = |row: &TableRow<V>| row.as_ref().map(|row| row.value.clone());
-            let emission = Change { old: value_of(&change.base), new: value_of(row) };
-            Some((self.table.key(change.slot), emission, change.at))
-        })
-    }
-
-    /// The keys of the rows that changed since the last commit, in the order in which they did first.
-    pub(super) fn changed_keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.table.changes().iter().map(|change| self.table.key(change.slot))
-    }
-
-    /// The keys of committed rows in a range, in order. Unchanged rows that the table does not have are brought into it.
-    pub(super) fn load_range(
-        &mut self,
-        range: KeyRange,
-        is_wanted: impl Fn(&[u8]) -> bool,
-        mut found: impl FnMut(&[u8]),
-    ) -> Result<(), StoreError> {
-        for entry in self.committed.scan(range, Direction::Forward)? {
-            let (key, timestamp, value) = entry?;
-            if !is_wanted(&key) {
-                continue;
-            }
-            found(&key);
-            let hash = hash_of(&key);
-            if self.table.find(hash, &key).is_none() {
-                let row = Some(ValueAndTimestamp { value: self.decode(&value)?, timestamp });
-                self.insert(hash, &key, row, row::TIMESTAMP_BYTES + value.len());
-            }
-        }
-        Ok(())
-    }
-
-    /// The keys by which rows of these times are found, in order: those of committed rows, and of rows that changed since.
-    pub(super) fn scan_index(
-        &self,
-        keys: TimedKeys,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<impl Iterator<Item = Result<Vec<u8>, StoreError>> + use<V>, StoreError> {
-        self.check_usable()?;
-        let range = TimedKeys::index_range(from, to);
-        let mut changed: Vec<(Vec<u8>, Option<()>)> = Vec::new();
-        let mut index = Vec::new();
-        for change in self.table.changes() {
-            keys.index(self.table.key(change.slot), &mut index);
-            if range.contains(&index) {
-                changed.push((index.clone(), self.table.row(change.slot).as_ref().map(|_| ())));
-            }
-        }
-        changed.sort_unstable();
-        let committed = self.committed.scan(range, Direction::Forward)?;
-        let committed = committed.map(|entry| entry.map(|(key, ..)| (key, ())));
-        let merged = MergedScan::new(changed.into_iter(), committed, Direction::Forward);
-        Ok(merged.map(|entry| entry.map(|(key, ())| key)))
-    }
-
-    /// The mark that is committed; to be read before one is set.
-    pub(super) fn read_mark(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        self.beside.as_mut().map_or(Ok(None), |beside| beside.read_mark(&self.committed))
-    }
-
-    /// Sets the mark, which is committed with the rows.
-    pub(super) fn set_mark(&mut self, mark: Timestamp) {
-        if let Some(beside) = &mut self.beside {
-            beside.set_mark(mark);
-        }
     }
 
     /// Says how many bytes the store holds beside its table, and whether it should give some back.
@@ -384,7 +222,7 @@ impl<V: Clone> CachedRows<V> {
     }
 
     fn decode(&self, value: &[u8]) -> Result<V, StoreError> {
-        decode(&self.identity.name, RowPart::Value, &self.value_serde, value)
+        decode_value(&self.value_serde, &self.identity.name, value)
     }
 
     /// Notes what the row of `slot` is before it changes. Returns whether it was unchanged since the last commit.
@@ -499,10 +337,6 @@ impl<V: Clone> CachedRows<V> {
         self.table.uncommitted()
     }
 
-    pub(super) fn is_prepared(&self) -> bool {
-        self.table.changes().iter().all(|change| change.encoded.is_some())
-    }
-
     pub(super) fn stats(&self) -> StoreStats {
         let (overlay_entries, overlay_bytes) = self.committed.uncheckpointed();
         StoreStats {
@@ -515,106 +349,6 @@ impl<V: Clone> CachedRows<V> {
             overlay_entries,
             overlay_bytes,
         }
-    }
-
-    pub(super) fn prepare_commit(&mut self) -> Result<(), StoreError> {
-        self.check_usable()?;
-        let logs_now = self.identity.is_cached && self.identity.is_logged;
-        let (store, unlogged) = (self.identity.store, self.identity.unlogged_key_bytes);
-        if let Some(beside) = &mut self.beside
-            && self.identity.is_logged
-        {
-            beside.log(store, &self.context);
-        }
-        let mut changelog = self.context.changelog.borrow_mut();
-        let mut encoder = ValueEncoder::new(&self.identity, &self.value_serde, &mut self.typical_value_bytes);
-        for (change, key, row) in self.table.changes_and_rows() {
-            if change.encoded.is_some() {
-                continue;
-            }
-            let encoded = RowPlace::append(&mut self.prepared, key, |bytes| {
-                let Some(row) = row else { return Ok(false) };
-                row::begin(row.timestamp, bytes);
-                encoder.append(&row.value, bytes)?;
-                Ok::<_, StoreError>(true)
-            })?;
-            if logs_now && change.is_news(encoded) {
-                let value = encoded.row(&self.prepared).and_then(row::split).map(|(_, value)| value);
-                let key = &key[unlogged..];
-                changelog.append(ChangelogEntry { store, key, value, timestamp: change.at });
-            }
-            change.encoded = Some(encoded);
-        }
-        Ok(())
-    }
-
-    pub(super) fn commit(&mut self, position: &Arc<Position>) {
-        let beside = match &mut self.beside {
-            Some(beside) => {
-                let rows = beside.prepare(&mut self.table, &mut self.prepared);
-                beside.commit();
-                rows
-            }
-            None => Vec::new(),
-        };
-        let rows = self.table.take_changes().filter_map(|(hash, change)| {
-            let encoded = change.encoded.filter(|encoded| change.is_news(*encoded))?;
-            Some((hash, encoded))
-        });
-        let run = Run::of_rows(std::mem::take(&mut self.prepared), rows.chain(beside));
-        self.committed.publish(run, position);
-        self.undo.clear();
-        self.shrink();
-    }
-
-    /// Evicts until the table is within its budget again. The first turn of the clock forgets what was read, the second need
-    /// not spare it.
-    fn shrink(&mut self) {
-        let mut steps = 2 * self.table.slots();
-        while steps > 0 && self.must_shrink() {
-            let some = steps.min(EVICTION_STRIDE);
-            self.table.evict(some);
-            steps -= some;
-        }
-        self.table.give_room_back();
-    }
-
-    pub(super) fn roll_back(&mut self) {
-        self.reverts += 1;
-        self.table.roll_back();
-        self.prepared.clear();
-        self.undo.clear();
-        self.is_poisoned = false;
-        if let Some(beside) = &mut self.beside {
-            beside.roll_back();
-        }
-    }
-}
-
-/// Encodes values of one store, and keeps track of how long they are.
-struct ValueEncoder<'store, V> {
-    identity: &'store StoreIdentity,
-    serde: &'store SerdeRef<V>,
-    typical_value_bytes: &'store mut usize,
-}
-
-impl<'store, V> ValueEncoder<'store, V> {
-    fn new(
-        identity: &'store StoreIdentity,
-        serde: &'store SerdeRef<V>,
-        typical_value_bytes: &'store mut usize,
-    ) -> Self {
-        Self { identity, serde, typical_value_bytes }
-    }
-
-    /// Appends the bytes of `value` to `out`.
-    fn append(&mut self, value: &V, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        let start = out.len();
-        encode(&self.identity.name, RowPart::Value, self.serde, value, out)?;
-        // A moving average over about eight values.
-        let typical = *self.typical_value_bytes;
-        *self.typical_value_bytes = (typical * 7 + out.len() - start) / 8;
-        Ok(())
     }
 }
 

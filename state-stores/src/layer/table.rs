@@ -9,6 +9,8 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::Uncommitted;
+use super::ordered_changes::OrderedChanges;
+use crate::key_range::KeyRange;
 use crate::overlay::RowPlace;
 use crate::store::ValueAndTimestamp;
 use crate::types::Timestamp;
@@ -26,6 +28,7 @@ pub(super) struct Table<V> {
     entries: Vec<Entry<V>>,
     vacant: Vec<Slot>,
     changes: Vec<ChangedRow<V>>,
+    ordered: OrderedChanges,
     /// Where the hand of the clock stands.
     hand: usize,
     row_bytes: usize,
@@ -74,6 +77,7 @@ impl<V> Table<V> {
             entries: Vec::new(),
             vacant: Vec::new(),
             changes: Vec::new(),
+            ordered: OrderedChanges::default(),
             hand: 0,
             row_bytes: 0,
             changed: Uncommitted::default(),
@@ -160,6 +164,9 @@ impl<V> Table<V> {
         self.changed.bytes -= change.bytes + entry.bytes as usize;
         self.change_bytes -= change.bytes;
         entry.change = None;
+        if self.ordered.len() > self.changes.len() {
+            self.ordered.remove(&entry.key);
+        }
         Some(change)
     }
 
@@ -168,7 +175,22 @@ impl<V> Table<V> {
         &self.changes
     }
 
-    /// The same, with the rows themselves.
+    /// The keys of a range whose rows changed since the last commit, in order, with the rows.
+    pub(super) fn changes_in(
+        &mut self,
+        range: &KeyRange,
+    ) -> impl DoubleEndedIterator<Item = (&[u8], &TableRow<V>)> {
+        for change in &self.changes[self.ordered.len()..] {
+            self.ordered.add(&self.entries[change.slot.0 as usize].key, change.slot);
+        }
+        let entries = &self.entries;
+        self.ordered.range(range).map(move |slot| {
+            let entry = &entries[slot.0 as usize];
+            (&*entry.key, &entry.row)
+        })
+    }
+
+    /// The changes with the keys and the rows themselves.
     pub(super) fn changes_and_rows(
         &mut self,
     ) -> impl Iterator<Item = (&mut ChangedRow<V>, &[u8], &TableRow<V>)> {
@@ -183,6 +205,7 @@ impl<V> Table<V> {
     pub(super) fn take_changes(&mut self) -> impl Iterator<Item = (u64, ChangedRow<V>)> {
         self.changed = Uncommitted::default();
         self.change_bytes = 0;
+        self.ordered.clear();
         let entries = &mut self.entries;
         self.changes.drain(..).map(move |change| {
             let entry = &mut entries[change.slot.0 as usize];
@@ -237,7 +260,7 @@ impl<V> Table<V> {
     /// Estimated bytes of the rows in the table and of their changes, with the room that earlier changes left.
     pub(super) fn bytes(&self) -> usize {
         let spare = self.changes.capacity() - self.changes.len();
-        self.row_bytes + self.change_bytes + spare * size_of::<ChangedRow<V>>()
+        self.row_bytes + self.change_bytes + spare * size_of::<ChangedRow<V>>() + self.ordered.bytes()
     }
 
     /// The changed rows.
@@ -285,6 +308,8 @@ fn push_within_a_quarter<T>(items: &mut Vec<T>, item: T) {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Bound;
+
     use super::*;
     use crate::overlay::hash_of;
 
@@ -331,6 +356,31 @@ mod tests {
         }
         insert(&mut table, 7);
         assert_eq!(find(&mut table, 7), Some(7));
+    }
+
+    #[test]
+    fn changes_are_found_in_order_also_after_some_were_taken_back_or_committed() {
+        let mut table = Table::new();
+        let slots: Vec<Slot> = (0..10).map(|number| insert(&mut table, number)).collect();
+        let unchanged = table.bytes();
+        let change = |slot| ChangedRow { slot, base: None, at: at(), encoded: None, bytes: 50 };
+        let changed = |table: &mut Table<u64>, from: u64, to: u64| -> Vec<u64> {
+            let bound = |number: u64| number.to_be_bytes().to_vec();
+            let range = KeyRange::new(Bound::Included(bound(from)), Bound::Excluded(bound(to)));
+            table.changes_in(&range).filter_map(|(_, row)| row.as_ref().map(|row| row.value)).collect()
+        };
+        [7, 3].into_iter().for_each(|number| table.push_change(change(slots[number])));
+        assert_eq!(changed(&mut table, 0, 10), [3, 7]);
+        [5, 9, 4].into_iter().for_each(|number| table.push_change(change(slots[number])));
+        table.pop_change();
+        assert_eq!(changed(&mut table, 3, 9), [3, 5, 7]);
+        assert_eq!(changed(&mut table, 9, 3), [0; 0]);
+        table.pop_change();
+        table.push_change(change(slots[1]));
+        assert_eq!(changed(&mut table, 0, 10), [1, 3, 5, 7]);
+        assert_eq!(table.take_changes().count(), 4);
+        assert_eq!(changed(&mut table, 0, 10), [0; 0]);
+        assert_eq!(table.bytes(), unchanged + spare_bytes(&table));
     }
 
     #[test]

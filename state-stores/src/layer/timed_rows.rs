@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
-use super::cached_rows::{CachedRows, ChangeParts, ManagedStore, StoreStats, Uncommitted};
+use super::cached_rows::{CachedRows, ChangeParts};
 use super::known_rows::KnownRows;
 use super::table::TableRow;
+use super::{ManagedStore, StoreStats, Uncommitted};
 use crate::error::StoreError;
 use crate::expiry::Expiry;
 use crate::format::{RowId, TimedKeys};
@@ -181,7 +182,7 @@ impl<V: Clone> TimedRows<V> {
 
     /// The rows in a range of keys that are kept; later changes are not seen.
     pub(crate) fn scan(
-        &self,
+        &mut self,
         range: KeyRange,
         direction: Direction,
     ) -> Result<impl Iterator<Item = ReadEntry<Vec<u8>, V>> + use<V>, StoreError>

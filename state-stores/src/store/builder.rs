@@ -1,6 +1,6 @@
 //! What a topology says about a store: its name, serdes and options. A task builds the store from it.
 
-use std::any::{Any, type_name};
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::companion::{Companion, CompanionKind, Expiring};
 use super::custom::{Custom, CustomStore};
+use super::options::{StoreKind, StoreOptions, store_options};
 use super::ttl::{Forgetting, MarkerSerde, TimeToLive};
 use super::versioned::{VersionedDefinition, VersionedStore};
 use super::versions::HistoryLimits;
 use super::{CommittedStore, KeyValueStore};
 use crate::expiry::Expiry;
 use crate::format::{SegmentSerde, TimedLayout};
-use crate::layer::{CachedRows, ManagedStore, StoreIdentity, TaskContext};
+use crate::layer::{Beside, CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
 use crate::serde::{SerdeError, SerdeRef};
@@ -127,6 +128,31 @@ pub(crate) struct TableParts {
     pub(crate) memory: TableMemory,
 }
 
+impl TableParts {
+    pub(super) fn rows<V: Clone>(
+        self,
+        identity: StoreIdentity,
+        values: SerdeRef<V>,
+        context: &Rc<TaskContext>,
+        beside: Option<Beside>,
+    ) -> CachedRows<V> {
+        CachedRows::new(identity, values, Rc::clone(context), self.committed, self.memory, beside)
+    }
+
+    /// The table of a companion: nobody is told of its changes.
+    fn companion_rows<V: Clone>(
+        self,
+        store: StoreIndex,
+        values: SerdeRef<V>,
+        context: &Rc<TaskContext>,
+    ) -> Rc<RefCell<CachedRows<V>>> {
+        let name = self.committed.name().to_owned();
+        let identity =
+            StoreIdentity { store, name, is_logged: false, is_cached: true, unlogged_key_bytes: 0 };
+        Rc::new(RefCell::new(self.rows(identity, values, context, None)))
+    }
+}
+
 /// A store that was built for a task; only this crate looks inside.
 pub struct BuiltStore {
     pub(crate) rows: Rc<dyn ManagedStore>,
@@ -148,19 +174,12 @@ pub struct BuiltStore {
 /// assert!(stock.is_logged() && stock.is_persistent() && !stock.is_cached());
 /// ```
 pub struct KeyValueStoreBuilder<K, V> {
-    name: String,
-    key_serde: SerdeRef<K>,
-    value_serde: SerdeRef<V>,
-    is_cached: bool,
-    is_logged: bool,
-    is_persistent: bool,
-    changelog_config: BTreeMap<String, String>,
-    changelog_header: Option<(&'static str, &'static [u8])>,
-    kind: StoreKind<K, V>,
+    options: StoreOptions<K, V>,
+    rules: Rules<K, V>,
 }
 
 /// What becomes of the rows of a store.
-enum StoreKind<K, V> {
+enum Rules<K, V> {
     KeyValue,
     Forgetful(TimeToLive),
     Versioned(HistoryLimits),
@@ -173,66 +192,15 @@ type Wrap<K, V> = fn(KeyValueStore<K, V>) -> Box<dyn Any>;
 impl<K, V> KeyValueStoreBuilder<K, V> {
     /// A store on disk, logged and cached.
     pub fn new(name: impl Into<String>, key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
-        Self {
-            name: name.into(),
-            key_serde,
-            value_serde,
-            is_cached: true,
-            is_logged: true,
-            is_persistent: true,
-            changelog_config: BTreeMap::new(),
-            changelog_header: None,
-            kind: StoreKind::KeyValue,
-        }
+        Self { options: StoreOptions::new(name, key_serde, value_serde), rules: Rules::KeyValue }
     }
 
-    /// The serde of the keys.
-    pub fn key_serde(&self) -> &SerdeRef<K> {
-        &self.key_serde
-    }
-
-    /// The serde of the values.
-    pub fn value_serde(&self) -> &SerdeRef<V> {
-        &self.value_serde
-    }
-
-    /// The committed rows of a store that was built from this, for a thread other than that which writes them.
-    pub fn committed(&self, reader: Arc<StoreReader>) -> CommittedStore<K, V> {
-        CommittedStore::new(reader, Arc::clone(&self.key_serde), Arc::clone(&self.value_serde))
-    }
-
-    /// Whether changes are logged and emitted at commit, the newest per key (the default), or one by one.
-    #[must_use]
-    pub fn with_caching(mut self, is_cached: bool) -> Self {
-        self.is_cached = is_cached;
-        self
-    }
-
-    /// Whether changes go to a changelog topic (the default). Without one, the rows are gone when the disk is.
-    #[must_use]
-    pub fn with_logging(mut self, is_logged: bool) -> Self {
-        self.is_logged = is_logged;
-        self
-    }
-
-    /// Keeps the rows in memory only, to be rebuilt from the changelog at every start.
-    #[must_use]
-    pub fn in_memory(mut self) -> Self {
-        self.is_persistent = false;
-        self
-    }
-
-    /// A setting for the changelog topic, such as `segment.bytes`.
-    #[must_use]
-    pub fn with_changelog_config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.changelog_config.insert(name.into(), value.into());
-        self
-    }
+    store_options!();
 
     /// A header that each record of the changelog has: for layouts that others tell apart by it.
     #[must_use]
     pub fn with_changelog_header(mut self, name: &'static str, value: &'static [u8]) -> Self {
-        self.changelog_header = Some((name, value));
+        self.options.changelog_header = Some((name, value));
         self
     }
 
@@ -260,7 +228,7 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
     /// ```
     #[must_use]
     pub fn with_ttl(mut self, ttl: Duration) -> Self {
-        self.kind = StoreKind::Forgetful(TimeToLive::new(ttl));
+        self.rules = Rules::Forgetful(TimeToLive::new(ttl));
         self
     }
 
@@ -271,9 +239,9 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
     pub fn versioned(mut self, history_retention: Duration) -> Self {
         const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let lag = history_retention.saturating_add(A_DAY).as_millis().to_string();
-        self.changelog_config.entry("min.compaction.lag.ms".into()).or_insert(lag);
-        self.kind = StoreKind::Versioned(HistoryLimits::new(history_retention));
-        self.is_cached = false;
+        self.options.changelog_config.entry("min.compaction.lag.ms".into()).or_insert(lag);
+        self.rules = Rules::Versioned(HistoryLimits::new(history_retention));
+        self.options.is_cached = false;
         self
     }
 
@@ -284,114 +252,83 @@ impl<K, V> KeyValueStoreBuilder<K, V> {
         K: Clone + 'static,
         V: Clone + 'static,
     {
-        self.kind = StoreKind::Custom { kind: S::KIND, wrap: |rows| Box::new(Custom::<S>::new(rows)) };
+        self.rules = Rules::Custom { kind: S::KIND, wrap: |rows| Box::new(Custom::<S>::new(rows)) };
         self
     }
 
-    fn identity(&self, store: StoreIndex) -> StoreIdentity {
-        let (name, is_logged, is_cached) = (self.name.clone(), self.is_logged, self.is_cached);
-        StoreIdentity { store, name, is_logged, is_cached, unlogged_key_bytes: 0 }
+    /// The committed rows of a store that was built from this, for a thread other than that which writes them.
+    pub fn committed(&self, reader: Arc<StoreReader>) -> CommittedStore<K, V> {
+        CommittedStore::new(reader, Arc::clone(self.key_serde()), Arc::clone(self.value_serde()))
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuilder<K, V> {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
+impl<K: Clone + 'static, V: Clone + 'static> StoreKind for KeyValueStoreBuilder<K, V> {
+    type Key = K;
+    type Value = V;
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn is_logged(&self) -> bool {
-        self.is_logged
-    }
-
-    fn is_cached(&self) -> bool {
-        self.is_cached
-    }
-
-    fn is_persistent(&self) -> bool {
-        self.is_persistent
-    }
-
-    fn changelog_config(&self) -> &BTreeMap<String, String> {
-        &self.changelog_config
-    }
-
-    fn changelog_header(&self) -> Option<(&'static str, &'static [u8])> {
-        self.changelog_header
-    }
-
-    fn companion(&self) -> Option<Companion> {
-        match self.kind {
-            StoreKind::Forgetful(ttl) => Some(Companion(CompanionKind::Expiry(ttl))),
-            StoreKind::Versioned(limits) => Some(Companion(CompanionKind::History(limits))),
-            StoreKind::KeyValue | StoreKind::Custom { .. } => None,
+    fn kind(&self) -> &'static str {
+        match self.rules {
+            Rules::KeyValue | Rules::Forgetful(_) => "key-value",
+            Rules::Versioned(_) => VERSIONED,
+            Rules::Custom { kind, .. } => kind,
         }
     }
 
-    fn types(&self) -> StoreTypes {
-        let kind = match self.kind {
-            StoreKind::KeyValue | StoreKind::Forgetful(_) => "key-value",
-            StoreKind::Versioned(_) => VERSIONED,
-            StoreKind::Custom { kind, .. } => kind,
-        };
-        StoreTypes { kind, key: type_name::<K>(), value: type_name::<V>() }
+    fn options(&self) -> &StoreOptions<K, V> {
+        &self.options
     }
 
-    fn key_from_text(&self, text: &str) -> Result<Vec<u8>, SerdeError> {
-        let mut bytes = Vec::new();
-        self.key_serde.key_from_text(text, &mut bytes)?;
-        Ok(bytes)
+    fn timed(&self) -> Option<TimedLayout> {
+        None
     }
 
-    fn key_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        self.key_serde.to_json(bytes)
+    fn companion(&self) -> Option<Companion> {
+        match self.rules {
+            Rules::Forgetful(ttl) => Some(Companion(CompanionKind::Expiry(ttl))),
+            Rules::Versioned(limits) => Some(Companion(CompanionKind::History(limits))),
+            Rules::KeyValue | Rules::Custom { .. } => None,
+        }
     }
 
-    fn value_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        self.value_serde.to_json(bytes)
+    fn key_to_json(&self, row_key: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        self.options.key_serde.to_json(row_key)
     }
 
     fn build(&self, parts: StoreParts) -> BuiltStore {
         let StoreParts { store, context, table, companion, .. } = parts;
-        let name = self.name.as_str();
-        let key_serde = || Arc::clone(&self.key_serde);
-        let table_of = |identity| table.rows(identity, Arc::clone(&self.value_serde), &context);
-        match (&self.kind, companion) {
-            (StoreKind::Forgetful(ttl), Some(parts)) => {
+        let values = || Arc::clone(&self.options.value_serde);
+        let table_of = |identity| Rc::new(RefCell::new(table.rows(identity, values(), &context, None)));
+        let key_value = |rows, forgetting| {
+            KeyValueStore::new(self.options.keys(), self.options.is_cached, rows, forgetting)
+        };
+        match (&self.rules, companion) {
+            (Rules::Forgetful(ttl), Some(parts)) => {
                 let times = parts.companion_rows(store, Arc::new(MarkerSerde), &context);
-                let rows = table_of(self.identity(store));
-                let forgetting = Forgetting::new(*ttl, Rc::clone(&times));
-                let handle =
-                    KeyValueStore::new(name, self.is_cached, key_serde(), Rc::clone(&rows), Some(forgetting));
+                let rows = table_of(self.options.identity(store));
+                let handle = key_value(Rc::clone(&rows), Some(Forgetting::new(*ttl, Rc::clone(&times))));
                 let companion = Some((times as Rc<dyn ManagedStore>, handle.expiring()));
                 BuiltStore { rows, handle: Box::new(handle), companion }
             }
-            (StoreKind::Versioned(limits), Some(parts)) => {
-                let values = Arc::clone(&self.value_serde);
-                let history_serde = Arc::new(SegmentSerde::new(Arc::clone(&values)));
-                let history = parts.companion_rows(store, history_serde, &context);
+            (Rules::Versioned(limits), Some(parts)) => {
+                let history = parts.companion_rows(store, Arc::new(SegmentSerde::new(values())), &context);
                 // The changelog has versions, not rows.
-                let latest = table_of(StoreIdentity { is_logged: false, ..self.identity(store) });
+                let rows = table_of(StoreIdentity { is_logged: false, ..self.options.identity(store) });
                 let definition = VersionedDefinition {
-                    name: self.name.clone(),
-                    is_logged: self.is_logged,
+                    keys: self.options.keys(),
+                    is_logged: self.options.is_logged,
                     limits: *limits,
-                    key_serde: key_serde(),
-                    value_serde: values,
+                    value_serde: values(),
                 };
-                let (context, rows) = (Rc::clone(&context), Rc::clone(&latest));
-                let handle = VersionedStore::new(definition, store, context, latest, Rc::clone(&history));
+                let (latest, versions) = (Rc::clone(&rows), Rc::clone(&history));
+                let handle = VersionedStore::new(definition, store, Rc::clone(&context), latest, versions);
                 let companion = Some((history as Rc<dyn ManagedStore>, handle.expiring()));
                 BuiltStore { rows, handle: Box::new(handle), companion }
             }
-            (kind, _) => {
-                let rows = table_of(self.identity(store));
-                let handle = KeyValueStore::new(name, self.is_cached, key_serde(), Rc::clone(&rows), None);
-                let handle = match kind {
-                    StoreKind::Custom { wrap, .. } => wrap(handle),
+            (rules, _) => {
+                let rows = table_of(self.options.identity(store));
+                let handle = key_value(Rc::clone(&rows), None);
+                let handle = match rules {
+                    Rules::Custom { wrap, .. } => wrap(handle),
                     _ => Box::new(handle),
                 };
                 BuiltStore { rows, handle, companion: None }
@@ -400,39 +337,9 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreBuilder for KeyValueStoreBuild
     }
 }
 
-impl TableParts {
-    /// The table of a companion: nobody is told of its changes.
-    fn companion_rows<V: Clone>(
-        self,
-        store: StoreIndex,
-        values: SerdeRef<V>,
-        context: &Rc<TaskContext>,
-    ) -> Rc<RefCell<CachedRows<V>>> {
-        let name = self.committed.name().to_owned();
-        let identity =
-            StoreIdentity { store, name, is_logged: false, is_cached: true, unlogged_key_bytes: 0 };
-        self.rows(identity, values, context)
-    }
-
-    fn rows<V: Clone>(
-        self,
-        identity: StoreIdentity,
-        values: SerdeRef<V>,
-        context: &Rc<TaskContext>,
-    ) -> Rc<RefCell<CachedRows<V>>> {
-        let rows = CachedRows::new(identity, values, Rc::clone(context), self.committed, self.memory, None);
-        Rc::new(RefCell::new(rows))
-    }
-}
-
 impl<K, V> fmt::Debug for KeyValueStoreBuilder<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("KeyValueStoreBuilder")
-            .field("name", &self.name)
-            .field("is_cached", &self.is_cached)
-            .field("is_logged", &self.is_logged)
-            .field("is_persistent", &self.is_persistent)
-            .finish_non_exhaustive()
+        let mut out = formatter.debug_struct("KeyValueStoreBuilder");
+        self.options.debug_flags(out.field("name", &self.options.name)).finish_non_exhaustive()
     }
 }

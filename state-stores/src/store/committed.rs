@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ValueAndTimestamp, encode};
-use crate::error::{RowPart, StoreError};
+use super::ValueAndTimestamp;
+use super::keys::StoreKeys;
+use crate::error::StoreError;
 use crate::reader::StoreReader;
 use crate::serde::SerdeRef;
 
@@ -34,7 +35,7 @@ use crate::serde::SerdeRef;
 /// ```
 pub struct CommittedStore<K, V> {
     reader: Arc<StoreReader>,
-    key_serde: SerdeRef<K>,
+    keys: StoreKeys<K>,
     value_serde: SerdeRef<V>,
     buffers: RefCell<Buffers>,
 }
@@ -48,7 +49,8 @@ struct Buffers {
 
 impl<K, V> CommittedStore<K, V> {
     pub(super) fn new(reader: Arc<StoreReader>, key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
-        Self { reader, key_serde, value_serde, buffers: RefCell::default() }
+        let keys = StoreKeys::new(reader.name(), key_serde);
+        Self { reader, keys, value_serde, buffers: RefCell::default() }
     }
 
     /// The value of a key.
@@ -59,7 +61,7 @@ impl<K, V> CommittedStore<K, V> {
     pub fn get(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
         let Buffers { key: bytes, row } = &mut *self.buffers.borrow_mut();
         bytes.clear();
-        encode(self.reader.name(), RowPart::Key, &self.key_serde, key, bytes)?;
+        self.keys.append(key, bytes)?;
         match self.reader.read_live_row(bytes, row)? {
             true => Ok(Some(self.reader.decode(&self.value_serde, row)?)),
             false => Ok(None),

@@ -107,7 +107,7 @@ impl Sweep {
         }
         let most = Self::LEAST + 2 * self.added.take();
         let from = done_to.unwrap_or(Timestamp::from_millis(0));
-        let rows = rows.borrow().scan(between(from, until), Direction::Forward)?;
+        let rows = rows.borrow_mut().scan(between(from, until), Direction::Forward)?;
         let due: Vec<Vec<u8>> = rows.take(most).map(|row| Ok(row?.0)).collect::<Result<_, StoreError>>()?;
         if due.len() < most {
             self.done_to.set(Some(until));

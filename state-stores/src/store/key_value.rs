@@ -6,12 +6,12 @@ use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
 use super::companion::Expiring;
+use super::keys::StoreKeys;
 use super::ttl::{Forgetting, is_alive};
-use super::{Change, Emission, ReadEntry, ValueAndTimestamp, decode, encode};
-use crate::error::{RowPart, StoreError};
+use super::{Change, Emission, ReadEntry, ValueAndTimestamp};
+use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
 use crate::layer::{CachedRows, ChangeParts};
-use crate::serde::SerdeRef;
 use crate::types::Timestamp;
 
 /// A store of one task, on its thread. Cloning the handle is cheap and leads to the same store.
@@ -46,9 +46,8 @@ pub struct KeyValueStore<K, V> {
 }
 
 struct Inner<K, V> {
-    name: String,
+    keys: StoreKeys<K>,
     is_cached: bool,
-    key_serde: SerdeRef<K>,
     /// Reused for encoded keys.
     key: RefCell<Vec<u8>>,
     rows: Rc<RefCell<CachedRows<V>>>,
@@ -63,14 +62,12 @@ pub struct KeyValueIterator<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     pub(super) fn new(
-        name: &str,
+        keys: StoreKeys<K>,
         is_cached: bool,
-        key_serde: SerdeRef<K>,
         rows: Rc<RefCell<CachedRows<V>>>,
         forgetting: Option<Forgetting<V>>,
     ) -> Self {
-        let key = RefCell::new(Vec::new());
-        Self { inner: Rc::new(Inner { name: name.to_owned(), is_cached, key_serde, key, rows, forgetting }) }
+        Self { inner: Rc::new(Inner { keys, is_cached, key: RefCell::default(), rows, forgetting }) }
     }
 
     /// What the task does about rows that expire.
@@ -80,7 +77,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
 
     /// The name of the store.
     pub fn name(&self) -> &str {
-        &self.inner.name
+        self.inner.keys.store()
     }
 
     /// Whether changes are emitted at commit, by [`emissions`](Self::emissions), instead of by
@@ -182,16 +179,45 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// ```
     #[track_caller]
     pub fn range(&self, range: impl RangeBounds<K>) -> Result<KeyValueIterator<K, V>, StoreError> {
-        let range =
-            KeyRange::new(self.encode_bound(range.start_bound())?, self.encode_bound(range.end_bound())?);
+        let (start, end) = (self.encode_bound(range.start_bound())?, self.encode_bound(range.end_bound())?);
+        self.scan(KeyRange::new(start, end))
+    }
+
+    /// The rows whose keys begin with `prefix`, as bytes; see [`range`](Self::range).
+    ///
+    /// # Errors
+    /// As [`range`](Self::range).
+    ///
+    /// ```
+    /// # use millstream_state_stores::*;
+    /// # use std::sync::Arc;
+    /// # let builder = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+    /// # let stores = TaskStores::open(TaskId { subtopology: 0, partition: 0 }, "shop", None,
+    /// #     StateMemory::new(16 << 20), TaskStoresOptions::default(), &[Arc::new(builder)])?;
+    /// let stock = stores.key_value::<String, i64>("stock")?;
+    /// for (sku, on_hand) in [("fruit-pears", 5), ("nuts-almonds", 3)] {
+    ///     stock.put(&sku.to_string(), Some(ValueAndTimestamp::new(on_hand, Timestamp::from_millis(0))))?;
+    /// }
+    /// let fruit: Result<Vec<_>, _> = stock.prefix_scan(b"fruit-")?.map(|row| row.map(|(sku, _)| sku)).collect();
+    /// assert_eq!(fruit?, ["fruit-pears"]);
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    #[doc(alias = "prefixScan")]
+    #[track_caller]
+    pub fn prefix_scan(&self, prefix: &[u8]) -> Result<KeyValueIterator<K, V>, StoreError> {
+        self.scan(KeyRange::prefix(prefix))
+    }
+
+    #[track_caller]
+    fn scan(&self, range: KeyRange) -> Result<KeyValueIterator<K, V>, StoreError> {
         let horizon = self.inner.horizon()?;
-        let entries = self.inner.rows.borrow().scan(range, Direction::Forward)?;
+        let entries = self.inner.rows.borrow_mut().scan(range, Direction::Forward)?;
         let inner = Rc::clone(&self.inner);
         let has_expired = move |row: &ValueAndTimestamp<V>| !is_alive(row, horizon);
         let entries = entries.filter(move |entry| !matches!(entry, Ok((_, row)) if has_expired(row)));
         let entries = entries.map(move |entry| {
             let (key, row) = entry?;
-            Ok((inner.decode_key(&key)?, row))
+            Ok((inner.keys.decode(&key)?, row))
         });
         Ok(KeyValueIterator { entries: Box::new(entries) })
     }
@@ -216,7 +242,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let rows = self.inner.rows.borrow();
         rows.emissions()
             .map(|(key, change, timestamp)| {
-                Ok(Emission { key: self.inner.decode_key(key)?, change, timestamp })
+                Ok(Emission { key: self.inner.keys.decode(key)?, change, timestamp })
             })
             .collect()
     }
@@ -231,7 +257,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let Some(forgetting) = &self.inner.forgetting else { return Ok(Vec::new()) };
         let emission = |(key, old, timestamp): (Vec<u8>, V, Timestamp)| {
             let change = Change { old: Some(old), new: None };
-            Ok(Emission { key: self.inner.decode_key(&key)?, change, timestamp })
+            Ok(Emission { key: self.inner.keys.decode(&key)?, change, timestamp })
         };
         forgetting.take_expired().into_iter().map(emission).collect()
     }
@@ -257,13 +283,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// Replaces `out` by the bytes of `key`.
     fn encode_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
         out.clear();
-        encode(&self.inner.name, RowPart::Key, &self.inner.key_serde, key, out)
-    }
-}
-
-impl<K, V> Inner<K, V> {
-    fn decode_key(&self, key: &[u8]) -> Result<K, StoreError> {
-        decode(&self.name, RowPart::Key, &self.key_serde, key)
+        self.inner.keys.append(key, out)
     }
 }
 
@@ -313,7 +333,10 @@ impl<K, V> Clone for KeyValueStore<K, V> {
 
 impl<K, V> fmt::Debug for KeyValueStore<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("KeyValueStore").field("name", &self.inner.name).finish_non_exhaustive()
+        formatter
+            .debug_struct("KeyValueStore")
+            .field("name", &self.inner.keys.store())
+            .finish_non_exhaustive()
     }
 }
 

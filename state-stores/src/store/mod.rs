@@ -4,8 +4,9 @@ mod builder;
 mod committed;
 mod companion;
 mod custom;
-mod encode;
 mod key_value;
+mod keys;
+mod options;
 mod segment;
 mod session;
 mod timed;
@@ -24,15 +25,15 @@ pub use committed::CommittedStore;
 pub use companion::Companion;
 pub(crate) use companion::{CompanionKind, Expiring, stream_time};
 pub use custom::{Custom, CustomStore};
-pub(crate) use encode::{decode, encode};
 pub use key_value::{KeyValueIterator, KeyValueStore};
 pub(crate) use segment::{Segment, Version};
 pub use session::SessionStore;
+pub use timed::WindowedEntry;
 pub use timed_builder::{SessionStoreBuilder, TimedKind, TimedStoreBuilder, WindowStoreBuilder};
 pub(crate) use ttl::MarkerSerde;
 pub use versioned::{VersionedPut, VersionedRecord, VersionedStore};
 pub(crate) use versions::Versions;
-pub use window::{WindowStore, WindowedEntry};
+pub use window::WindowStore;
 
 /// Milliseconds of a span of time.
 fn millis(span: std::time::Duration) -> i64 {

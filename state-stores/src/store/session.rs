@@ -3,11 +3,10 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use super::timed::TimedStore;
-use super::window::WindowedEntry;
+use super::timed::{TimedStore, WindowedEntry};
 use super::{Change, Emission, ValueAndTimestamp};
 use crate::error::StoreError;
-use crate::format::{RowId, TimedLayout};
+use crate::format::RowId;
 use crate::key_range::Direction;
 use crate::types::Timestamp;
 use crate::window::{Window, Windowed};
@@ -42,12 +41,11 @@ use crate::window::{Window, Windowed};
 /// ```
 pub struct SessionStore<K, V> {
     rows: TimedStore<K, V>,
-    layout: TimedLayout,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> SessionStore<K, V> {
-    pub(super) fn new(rows: TimedStore<K, V>, layout: TimedLayout) -> Self {
-        Self { rows, layout }
+    pub(super) fn new(rows: TimedStore<K, V>) -> Self {
+        Self { rows }
     }
 
     /// The name of the store.
@@ -162,7 +160,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionStore<K, V> {
         direction: Direction,
         mut show: impl FnMut(Window, &ValueAndTimestamp<V>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let keys = self.layout.keys;
+        let keys = self.rows.layout().keys;
         let earliest_end = earliest_end.max(Timestamp::from_millis(0));
         let ids = keys.first_of(earliest_end)..=keys.last_of(Timestamp::from_millis(i64::MAX));
         self.rows.visit(key, ids, direction, |id, row| {
@@ -191,8 +189,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionStore<K, V> {
     /// As [`fetch_session`](Self::fetch_session); each row can fail on its own.
     #[track_caller]
     pub fn all(&self) -> Result<impl Iterator<Item = WindowedEntry<K, V>> + use<K, V>, StoreError> {
-        let rows = self.rows.all(Direction::Forward)?;
-        Ok(rows.map(|entry| entry.map(|(key, id, row)| (Windowed::new(key, id.session()), row))))
+        self.rows.all(Direction::Forward)
     }
 
     /// Of a store whose rows can be found by time: the sessions that end between two times, both included, kept ones and others, in the
@@ -206,8 +203,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionStore<K, V> {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<impl Iterator<Item = WindowedEntry<K, V>> + use<K, V>, StoreError> {
-        let rows = self.rows.between(from, to)?;
-        Ok(rows.map(|entry| entry.map(|(key, id, row)| (Windowed::new(key, id.session()), row))))
+        self.rows.between(from, to)
     }
 
     /// What changed since the last commit, as [`KeyValueStore::emissions`](crate::KeyValueStore::emissions) gives it.
@@ -216,7 +212,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionStore<K, V> {
     /// When a key cannot be decoded.
     #[track_caller]
     pub fn emissions(&self) -> Result<Vec<Emission<Windowed<K>, V>>, StoreError> {
-        self.rows.emissions(|key, id| Windowed::new(key, id.session()))
+        self.rows.emissions()
     }
 
     /// Up to which time closed sessions were emitted, as of the last commit: what [`set_emitted_to`](Self::set_emitted_to) said before.
@@ -235,7 +231,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SessionStore<K, V> {
 
 impl<K, V> Clone for SessionStore<K, V> {
     fn clone(&self) -> Self {
-        Self { rows: self.rows.clone(), layout: self.layout }
+        Self { rows: self.rows.clone() }
     }
 }
 

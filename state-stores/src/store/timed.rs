@@ -4,13 +4,14 @@ use std::cell::{RefCell, RefMut};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::rc::Rc;
 
+use super::keys::StoreKeys;
 use super::{Change, Emission, ValueAndTimestamp};
-use crate::error::{RowPart, StoreError};
-use crate::format::{RowId, TimedKeys};
-use crate::key_range::{Direction, KeyRange};
+use crate::error::StoreError;
+use crate::format::{RowId, TimedKeys, TimedLayout};
+use crate::key_range::Direction;
 use crate::layer::{ChangeParts, TimedRows};
-use crate::serde::{Encoded, SerdeRef};
 use crate::types::Timestamp;
+use crate::window::Windowed;
 
 /// A store whose rows belong to a key and a time. Cloning the handle is cheap and leads to the same store.
 pub(super) struct TimedStore<K, V> {
@@ -18,37 +19,38 @@ pub(super) struct TimedStore<K, V> {
 }
 
 struct Inner<K, V> {
-    name: String,
+    keys: StoreKeys<K>,
     is_cached: bool,
-    keys: TimedKeys,
-    key_serde: SerdeRef<K>,
+    layout: TimedLayout,
     /// Reused for encoded keys.
     key: RefCell<Vec<u8>>,
     rows: Rc<RefCell<TimedRows<V>>>,
 }
 
-/// A row with its key and id, or why it could not be read.
-pub(super) type TimedEntry<K, V> = Result<(K, RowId, ValueAndTimestamp<V>), StoreError>;
+/// A row with its key and window, or why it could not be read.
+pub type WindowedEntry<K, V> = Result<(Windowed<K>, ValueAndTimestamp<V>), StoreError>;
 
 impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
     pub(super) fn new(
-        name: &str,
+        keys: StoreKeys<K>,
         is_cached: bool,
-        keys: TimedKeys,
-        key_serde: SerdeRef<K>,
+        layout: TimedLayout,
         rows: Rc<RefCell<TimedRows<V>>>,
     ) -> Self {
-        let name = name.to_owned();
-        let inner = Inner { name, is_cached, keys, key_serde, key: RefCell::default(), rows };
-        Self { inner: Rc::new(inner) }
+        Self { inner: Rc::new(Inner { keys, is_cached, layout, key: RefCell::default(), rows }) }
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.inner.name
+        self.inner.keys.store()
     }
 
     pub(super) fn is_cached(&self) -> bool {
         self.inner.is_cached
+    }
+
+    #[inline]
+    pub(super) fn layout(&self) -> TimedLayout {
+        self.inner.layout
     }
 
     pub(super) fn is_kept(&self, time: Timestamp) -> bool {
@@ -114,7 +116,7 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
         let mut rows = self.inner.rows.borrow_mut();
         let mut bytes = self.inner.key.borrow_mut();
         bytes.clear();
-        self.encode_key(key, &mut bytes)?;
+        self.inner.keys.append(key, &mut bytes)?;
         rows.visit(&bytes, ids, direction, show)
     }
 
@@ -139,21 +141,12 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
     pub(super) fn all(
         &self,
         direction: Direction,
-    ) -> Result<impl Iterator<Item = TimedEntry<K, V>> + use<K, V>, StoreError> {
-        self.scan(TimedKeys::all_rows(), direction)
-    }
-
-    fn scan(
-        &self,
-        range: KeyRange,
-        direction: Direction,
-    ) -> Result<impl Iterator<Item = TimedEntry<K, V>> + use<K, V>, StoreError> {
-        let entries = self.inner.rows.borrow().scan(range, direction)?;
+    ) -> Result<impl Iterator<Item = WindowedEntry<K, V>> + use<K, V>, StoreError> {
+        let entries = self.inner.rows.borrow_mut().scan(TimedKeys::all_rows(), direction)?;
         let inner = Rc::clone(&self.inner);
         Ok(entries.map(move |entry| {
             let (row_key, row) = entry?;
-            let (key, id) = inner.decode_row(&row_key)?;
-            Ok((key, id, row))
+            Ok((inner.windowed(&row_key)?, row))
         }))
     }
 
@@ -163,30 +156,25 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
         &self,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<impl Iterator<Item = TimedEntry<K, V>> + use<K, V>, StoreError> {
+    ) -> Result<impl Iterator<Item = WindowedEntry<K, V>> + use<K, V>, StoreError> {
         let found = self.inner.rows.borrow().between(from, to)?;
         let inner = Rc::clone(&self.inner);
         Ok(found.filter_map(move |row_key| {
             let read = || {
                 let row_key = row_key?;
                 let Some(row) = inner.rows.borrow_mut().read_any(&row_key)?.clone() else { return Ok(None) };
-                let (key, id) = inner.decode_row(&row_key)?;
-                Ok(Some((key, id, row)))
+                Ok(Some((inner.windowed(&row_key)?, row)))
             };
             read().transpose()
         }))
     }
 
     #[track_caller]
-    pub(super) fn emissions<T>(
-        &self,
-        windowed: impl Fn(K, RowId) -> T,
-    ) -> Result<Vec<Emission<T, V>>, StoreError> {
+    pub(super) fn emissions(&self) -> Result<Vec<Emission<Windowed<K>, V>>, StoreError> {
         let rows = self.inner.rows.borrow();
         rows.emissions()
             .map(|(row_key, change, timestamp)| {
-                let (key, id) = self.inner.decode_row(row_key)?;
-                Ok(Emission { key: windowed(key, id), change, timestamp })
+                Ok(Emission { key: self.inner.windowed(row_key)?, change, timestamp })
             })
             .collect()
     }
@@ -204,33 +192,20 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
     fn row_key(&self, key: &K, id: RowId) -> Result<RefMut<'_, Vec<u8>>, StoreError> {
         let mut row = self.inner.key.borrow_mut();
         TimedKeys::begin_row(&mut row);
-        self.encode_key(key, &mut row)?;
-        self.inner.keys.end_row(id, &mut row);
+        self.inner.keys.append(key, &mut row)?;
+        self.inner.layout.keys.end_row(id, &mut row);
         Ok(row)
-    }
-
-    /// Appends the bytes of `key`.
-    fn encode_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        let (store, part) = (|| self.inner.name.clone(), RowPart::Key);
-        match self.inner.key_serde.encode(key, out) {
-            Ok(Encoded::Bytes) => Ok(()),
-            Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part }),
-            Err(source) => Err(StoreError::Serde { store: store(), part, source }),
-        }
     }
 }
 
 impl<K, V> Inner<K, V> {
-    fn decode_row(&self, row_key: &[u8]) -> Result<(K, RowId), StoreError> {
-        let Some((key, id)) = self.keys.split_row(row_key) else {
-            return Err(StoreError::MalformedKey { store: self.name.clone(), found: row_key.len() });
+    /// The key and the window of a row.
+    fn windowed(&self, row_key: &[u8]) -> Result<Windowed<K>, StoreError> {
+        let Some((key, window)) = self.layout.split_row(row_key) else {
+            let store = self.keys.store().to_owned();
+            return Err(StoreError::MalformedKey { store, found: row_key.len() });
         };
-        let key = self.key_serde.decode(key).map_err(|source| StoreError::Serde {
-            store: self.name.clone(),
-            part: RowPart::Key,
-            source,
-        })?;
-        Ok((key, id))
+        Ok(Windowed::new(self.keys.decode(key)?, window))
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::any::{Any, type_name};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::options::{StoreKind, StoreOptions, store_options};
 use super::timed::TimedStore;
-use super::{BuiltStore, SessionStore, StoreBuilder, StoreParts, StoreTypes, WindowStore, millis};
+use super::{BuiltStore, SessionStore, StoreParts, WindowStore, millis};
 use crate::expiry::Expiry;
 use crate::format::{TimedKeys, TimedLayout};
-use crate::layer::{Beside, CachedRows, StoreIdentity, TimedRows};
+use crate::layer::{Beside, TimedRows};
 use crate::serde::{SerdeError, SerdeRef, windowed_json};
 use crate::types::{SessionKind, WindowKind};
 
@@ -44,15 +44,9 @@ pub type SessionStoreBuilder<K, V> = TimedStoreBuilder<K, V, SessionKind>;
 
 /// Describes a store whose rows belong to a key and a time, and are kept for a while.
 pub struct TimedStoreBuilder<K, V, S> {
-    name: String,
+    options: StoreOptions<K, V>,
     layout: TimedLayout,
-    key_serde: SerdeRef<K>,
-    value_serde: SerdeRef<V>,
-    is_cached: bool,
-    is_logged: bool,
-    is_persistent: bool,
     retains_duplicates: bool,
-    changelog_config: BTreeMap<String, String>,
     kind: PhantomData<fn() -> S>,
 }
 
@@ -109,18 +103,8 @@ impl<K, V, S> TimedStoreBuilder<K, V, S> {
         key_serde: SerdeRef<K>,
         value_serde: SerdeRef<V>,
     ) -> Self {
-        Self {
-            name: name.into(),
-            layout,
-            key_serde,
-            value_serde,
-            is_cached: true,
-            is_logged: true,
-            is_persistent: true,
-            retains_duplicates: false,
-            changelog_config: BTreeMap::new(),
-            kind: PhantomData,
-        }
+        let options = StoreOptions::new(name, key_serde, value_serde);
+        Self { options, layout, retains_duplicates: false, kind: PhantomData }
     }
 
     /// How keys carry time and how long rows are kept.
@@ -128,48 +112,12 @@ impl<K, V, S> TimedStoreBuilder<K, V, S> {
         self.layout
     }
 
-    /// The serde of the keys.
-    pub fn key_serde(&self) -> &SerdeRef<K> {
-        &self.key_serde
-    }
-
-    /// The serde of the values.
-    pub fn value_serde(&self) -> &SerdeRef<V> {
-        &self.value_serde
-    }
+    store_options!();
 
     /// Lets rows be found by time, whatever their keys: each row is noted twice.
     #[must_use]
     pub fn found_by_time(mut self) -> Self {
         self.layout.is_indexed = true;
-        self
-    }
-
-    /// Whether changes are logged and emitted at commit, the newest per row (the default), or one by one.
-    #[must_use]
-    pub fn with_caching(mut self, is_cached: bool) -> Self {
-        self.is_cached = is_cached;
-        self
-    }
-
-    /// Whether changes go to a changelog topic (the default). Without one, the rows are gone when the disk is.
-    #[must_use]
-    pub fn with_logging(mut self, is_logged: bool) -> Self {
-        self.is_logged = is_logged;
-        self
-    }
-
-    /// Keeps the rows in memory only, to be rebuilt from the changelog at every start.
-    #[must_use]
-    pub fn in_memory(mut self) -> Self {
-        self.is_persistent = false;
-        self
-    }
-
-    /// A setting for the changelog topic, such as `segment.bytes`.
-    #[must_use]
-    pub fn with_changelog_config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.changelog_config.insert(name.into(), value.into());
         self
     }
 }
@@ -196,87 +144,45 @@ mod sealed {
     impl Sealed for SessionKind {}
 }
 
-impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreBuilder for TimedStoreBuilder<K, V, S> {
-    fn as_any(&self) -> &dyn Any {
-        self
+impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedStoreBuilder<K, V, S> {
+    type Key = K;
+    type Value = V;
+
+    fn kind(&self) -> &'static str {
+        S::NAME
     }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn is_logged(&self) -> bool {
-        self.is_logged
-    }
-
-    fn is_cached(&self) -> bool {
-        self.is_cached
-    }
-
-    fn is_persistent(&self) -> bool {
-        self.is_persistent
-    }
-
-    fn changelog_config(&self) -> &BTreeMap<String, String> {
-        &self.changelog_config
-    }
-
-    fn types(&self) -> StoreTypes {
-        StoreTypes { kind: S::NAME, key: type_name::<K>(), value: type_name::<V>() }
+    fn options(&self) -> &StoreOptions<K, V> {
+        &self.options
     }
 
     fn timed(&self) -> Option<TimedLayout> {
         Some(self.layout)
     }
 
-    /// The bytes of the key alone, without a window.
-    fn key_from_text(&self, text: &str) -> Result<Vec<u8>, SerdeError> {
-        let mut bytes = Vec::new();
-        self.key_serde.key_from_text(text, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// The key of a row with its window.
-    fn key_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        let Some((key, window)) = self.layout.split_row(bytes) else {
-            let reason = format!("{} bytes are no key and window", bytes.len());
+    /// The key with its window.
+    fn key_to_json(&self, row_key: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        let Some((key, window)) = self.layout.split_row(row_key) else {
+            let reason = format!("{} bytes are no key and window", row_key.len());
             return Err(SerdeError::InvalidValue { type_name: type_name::<K>(), reason });
         };
-        Ok(windowed_json(self.key_serde.to_json(key)?, window.start, window.end))
-    }
-
-    fn value_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        self.value_serde.to_json(bytes)
+        Ok(windowed_json(self.options.key_serde.to_json(key)?, window.start, window.end))
     }
 
     fn build(&self, parts: StoreParts) -> BuiltStore {
-        let identity = StoreIdentity {
-            store: parts.store,
-            name: self.name.clone(),
-            is_logged: self.is_logged,
-            is_cached: self.is_cached,
-            unlogged_key_bytes: 1,
-        };
         // Whoever opens a store gives it the stream time of its own kind of rows.
-        let expiry = parts.expiry.unwrap_or_else(|| Arc::new(Expiry::new(self.layout)));
-        let rows = CachedRows::new(
-            identity,
-            Arc::clone(&self.value_serde),
-            parts.context,
-            parts.table.committed,
-            parts.table.memory,
-            self.layout.is_indexed.then(|| Beside::new(Arc::clone(&expiry))),
-        );
-        let rows = Rc::new(RefCell::new(TimedRows::new(rows, expiry)));
-        let key_serde = Arc::clone(&self.key_serde);
-        let typed =
-            TimedStore::new(&self.name, self.is_cached, self.layout.keys, key_serde, Rc::clone(&rows));
+        let expiry = parts.expiry.clone().unwrap_or_else(|| Arc::new(Expiry::new(self.layout)));
         // Numbers go on where the changelog ends, which has a record of each row: so none is given twice.
         let last_number = parts.logged_to.map_or(0, |next| (next.get() & i64::from(i32::MAX)) as u32);
         let numbers = self.retains_duplicates.then_some(last_number);
+        let beside = self.layout.is_indexed.then(|| Beside::new(Arc::clone(&expiry)));
+        let rows = TimedRows::new(self.options.rows(parts, 1, beside), expiry);
+        let rows = Rc::new(RefCell::new(rows));
+        let typed =
+            TimedStore::new(self.options.keys(), self.options.is_cached, self.layout, Rc::clone(&rows));
         let handle: Box<dyn Any> = match self.layout.keys {
-            TimedKeys::Window => Box::new(WindowStore::new(typed, self.layout, numbers)),
-            TimedKeys::Session => Box::new(SessionStore::new(typed, self.layout)),
+            TimedKeys::Window => Box::new(WindowStore::new(typed, numbers)),
+            TimedKeys::Session => Box::new(SessionStore::new(typed)),
         };
         BuiltStore { rows, handle, companion: None }
     }
@@ -284,13 +190,8 @@ impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreBuilder for Time
 
 impl<K, V, S> fmt::Debug for TimedStoreBuilder<K, V, S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TimedStoreBuilder")
-            .field("name", &self.name)
-            .field("layout", &self.layout)
-            .field("is_cached", &self.is_cached)
-            .field("is_logged", &self.is_logged)
-            .field("is_persistent", &self.is_persistent)
-            .finish_non_exhaustive()
+        let mut out = formatter.debug_struct("TimedStoreBuilder");
+        out.field("name", &self.options.name).field("layout", &self.layout);
+        self.options.debug_flags(&mut out).finish_non_exhaustive()
     }
 }

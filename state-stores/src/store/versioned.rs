@@ -5,12 +5,12 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::companion::{Expiring, Sweep, stream_time};
-use super::encode;
+use super::keys::StoreKeys;
 use super::segment::Segment;
 use super::versions::{HistoryLimits, Versions};
-use crate::error::{RowPart, StoreError};
+use crate::error::StoreError;
 use crate::format::companion::{split_timed, untimed};
-use crate::layer::{CachedRows, ChangelogEntry, ReadRows, TaskContext, WriteRows};
+use crate::layer::{CachedRows, ChangelogEntry, ReadRows, TaskContext, WriteRows, encode_value};
 use crate::serde::SerdeRef;
 use crate::types::{StoreIndex, Timestamp};
 
@@ -84,10 +84,9 @@ struct Inner<K, V> {
 
 /// What a store is called and how it behaves.
 pub(super) struct VersionedDefinition<K, V> {
-    pub(super) name: String,
+    pub(super) keys: StoreKeys<K>,
     pub(super) is_logged: bool,
     pub(super) limits: HistoryLimits,
-    pub(super) key_serde: SerdeRef<K>,
     pub(super) value_serde: SerdeRef<V>,
 }
 
@@ -117,7 +116,7 @@ impl<K: Clone + 'static, V: Clone + 'static> VersionedStore<K, V> {
 
     /// The name of the store.
     pub fn name(&self) -> &str {
-        &self.inner.definition.name
+        self.inner.definition.keys.store()
     }
 
     /// Puts a version that is valid from `at`, in the place of one that began at the same time; `None` says that the key is deleted from
@@ -126,13 +125,13 @@ impl<K: Clone + 'static, V: Clone + 'static> VersionedStore<K, V> {
     /// # Errors
     /// When the key or a value cannot be converted, or the engine fails.
     pub fn put(&self, key: &K, value: Option<V>, at: Timestamp) -> Result<VersionedPut, StoreError> {
-        let VersionedDefinition { name, is_logged, limits, value_serde, .. } = &self.inner.definition;
+        let VersionedDefinition { keys, is_logged, limits, value_serde } = &self.inner.definition;
         let Buffers { key: encoded_key, value: encoded_value } = &mut *self.inner.buffers.borrow_mut();
         self.inner.encode_key(key, encoded_key)?;
         encoded_value.clear();
         if let Some(value) = value.as_ref().filter(|_| *is_logged) {
             // Before anything changes.
-            encode(name, RowPart::Value, value_serde, value, encoded_value)?;
+            encode_value(value_serde, keys.store(), value, encoded_value)?;
         }
         let is_deletion = value.is_none();
         let put = self.inner.versions(|mut versions| versions.put(encoded_key, value, at))?;
@@ -192,7 +191,7 @@ impl<K, V: Clone> Inner<K, V> {
     /// Replaces `out` by the bytes of `key`.
     fn encode_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
         out.clear();
-        encode(&self.definition.name, RowPart::Key, &self.definition.key_serde, key, out)
+        self.definition.keys.append(key, out)
     }
 }
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::ops::{Bound, ControlFlow, RangeBounds, RangeInclusive};
 use std::rc::Rc;
 
-use super::timed::TimedStore;
+use super::timed::{TimedStore, WindowedEntry};
 use super::{Change, Emission, ValueAndTimestamp};
 use crate::error::StoreError;
-use crate::format::{RowId, TimedLayout};
+use crate::format::RowId;
 use crate::key_range::Direction;
 use crate::types::Timestamp;
 use crate::window::Windowed;
@@ -46,14 +46,13 @@ use crate::window::Windowed;
 /// ```
 pub struct WindowStore<K, V> {
     rows: TimedStore<K, V>,
-    layout: TimedLayout,
     /// The number of the last row, if each row that is put is one of its own.
     numbers: Option<Rc<Cell<u32>>>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
-    pub(super) fn new(rows: TimedStore<K, V>, layout: TimedLayout, numbers: Option<u32>) -> Self {
-        Self { rows, layout, numbers: numbers.map(|last| Rc::new(Cell::new(last))) }
+    pub(super) fn new(rows: TimedStore<K, V>, numbers: Option<u32>) -> Self {
+        Self { rows, numbers: numbers.map(|last| Rc::new(Cell::new(last))) }
     }
 
     /// The name of the store.
@@ -181,12 +180,10 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
         starts: R,
         direction: Direction,
     ) -> Result<impl Iterator<Item = WindowedEntry<K, V>> + use<K, V, R>, StoreError> {
-        let (layout, ids) = (self.layout, self.ids(&starts));
+        let starts = times(&starts);
+        let is_wanted = move |start| starts.as_ref().is_some_and(|starts| starts.contains(&start));
         let rows = self.rows.all(direction)?;
-        Ok(rows.filter_map(move |entry| match entry {
-            Ok((_, id, _)) if !ids.as_ref().is_some_and(|ids| ids.contains(&id)) => None,
-            entry => Some(entry.map(|(key, id, row)| (Windowed::new(key, layout.window(id)), row))),
-        }))
+        Ok(rows.filter(move |entry| entry.as_ref().map_or(true, |(key, _)| is_wanted(key.window.start))))
     }
 
     /// All rows, as [`fetch_all`](Self::fetch_all) gives them.
@@ -209,8 +206,7 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<impl Iterator<Item = WindowedEntry<K, V>> + use<K, V>, StoreError> {
-        let (layout, rows) = (self.layout, self.rows.between(from, to)?);
-        Ok(rows.map(move |entry| entry.map(|(key, id, row)| (Windowed::new(key, layout.window(id)), row))))
+        self.rows.between(from, to)
     }
 
     /// What changed since the last commit, as [`KeyValueStore::emissions`](crate::KeyValueStore::emissions) gives it.
@@ -219,7 +215,7 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
     /// When a key cannot be decoded.
     #[track_caller]
     pub fn emissions(&self) -> Result<Vec<Emission<Windowed<K>, V>>, StoreError> {
-        self.rows.emissions(|key, id| Windowed::new(key, self.layout.window(id)))
+        self.rows.emissions()
     }
 
     /// Up to which time closed windows were emitted, as of the last commit: what [`set_emitted_to`](Self::set_emitted_to) said before.
@@ -238,16 +234,13 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
     /// The rows of windows that begin in this span.
     fn ids(&self, starts: &impl RangeBounds<Timestamp>) -> Option<RangeInclusive<RowId>> {
         let times = times(starts)?;
-        let keys = self.layout.keys;
+        let keys = self.rows.layout().keys;
         Some(keys.first_of(*times.start())..=keys.last_of(*times.end()))
     }
 }
 
-/// A row with its key and window, or why it could not be read.
-pub type WindowedEntry<K, V> = Result<(Windowed<K>, ValueAndTimestamp<V>), StoreError>;
-
 /// The first and the last point in time in a span, from 1970 on; none if it has none.
-pub(super) fn times(span: &impl RangeBounds<Timestamp>) -> Option<RangeInclusive<Timestamp>> {
+fn times(span: &impl RangeBounds<Timestamp>) -> Option<RangeInclusive<Timestamp>> {
     let first = match span.start_bound() {
         Bound::Included(time) => time.as_millis(),
         Bound::Excluded(time) => time.as_millis().checked_add(1)?,
@@ -264,7 +257,7 @@ pub(super) fn times(span: &impl RangeBounds<Timestamp>) -> Option<RangeInclusive
 
 impl<K, V> Clone for WindowStore<K, V> {
     fn clone(&self) -> Self {
-        Self { rows: self.rows.clone(), layout: self.layout, numbers: self.numbers.clone() }
+        Self { rows: self.rows.clone(), numbers: self.numbers.clone() }
     }
 }
 

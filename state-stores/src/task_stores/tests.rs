@@ -1,12 +1,14 @@
 //! Tests of the stores of a task: the protocol of a commit, the errors of opening, and what readers see meanwhile.
 
 mod checkpoints;
+mod copies;
 mod custom;
 mod expiry;
 mod model;
 mod opening;
 mod readers;
 mod restoring;
+mod steps;
 mod timed;
 mod timed_model;
 mod versioned;

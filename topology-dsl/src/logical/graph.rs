@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use millstream_processor::{Result, SerdeRef};
+use millstream_processor::{Error, Result, SerdeRef, Topology};
 
+use super::foreign_key_join::ForeignKeyJoinNodes;
 use super::repartition::RepartitionEdges;
+use super::table_join::TableJoinKind;
 use super::write::Place;
 use crate::options::StorePlan;
 
@@ -26,6 +28,8 @@ pub(crate) struct Graph {
     key_serdes: BTreeMap<OperationId, Box<dyn Any>>,
     /// Of windowed aggregations: how long after its end a window may still change.
     window_graces: BTreeMap<OperationId, Duration>,
+    /// Stores that no table keeps.
+    added_stores: Vec<StorePlan>,
 }
 
 /// An operator, by declaration order.
@@ -79,6 +83,8 @@ pub(crate) enum OperationKind {
     GlobalTable { topics: Vec<String>, write_source: WriteNode },
     /// One node without state.
     Step { prefix: &'static str, key: KeyEffect },
+    /// A processor of the user's, with the names of its stores.
+    Process { prefix: &'static str, key: KeyEffect, stores: Vec<String> },
     /// One way out of a split; the default branch has the number 0, the others count from 1.
     Branch { number: usize },
     /// The records of several streams as one.
@@ -94,10 +100,14 @@ pub(crate) enum OperationKind {
         grouping: GroupingId,
         topic: Box<dyn RepartitionEdges>,
     },
+    /// Aggregates several grouped streams into one table; each of them is the parent of the same number.
+    Cogroup { inputs: Vec<CogroupedInput> },
     /// A table computed row by row from another one.
     TableView { prefix: &'static str, is_filter: bool },
     /// Holds a table's changes back, in a store.
     Suppress,
+    /// The same, by a transformer that looks things up in these stores.
+    TableTransform { stores: Vec<String> },
     /// Gives a table's changes new keys.
     TableGrouping,
     /// Aggregates a grouped table.
@@ -111,6 +121,37 @@ pub(crate) enum OperationKind {
         has_grace: bool,
         topic: Box<dyn RepartitionEdges>,
     },
+    /// Joins two tables by equal keys: a node for the changes of each side, then the operator's own.
+    TableJoin { kind: TableJoinKind, write_sides: [WriteNode; 2] },
+    /// Joins a table (the first parent) with another (the second) by a key in the first one's rows.
+    ForeignKeyJoin { nodes: Box<dyn ForeignKeyJoinNodes> },
+}
+
+/// One of the grouped streams that are aggregated together.
+pub(crate) struct CogroupedInput {
+    pub(crate) grouping: GroupingId,
+    pub(crate) topic: Box<dyn RepartitionEdges>,
+    pub(crate) write: WriteNode,
+}
+
+impl OperationKind {
+    /// Whether it is a table whose rows can be computed from those of its parents, so that it keeps a store only if it was given one.
+    pub(crate) fn is_computed_table(&self) -> bool {
+        matches!(
+            self,
+            OperationKind::TableView { .. }
+                | OperationKind::TableTransform { .. }
+                | OperationKind::TableJoin { .. }
+        )
+    }
+
+    /// The stores that the user connected it with.
+    pub(crate) fn connected_stores(&self) -> &[String] {
+        match self {
+            OperationKind::Process { stores, .. } | OperationKind::TableTransform { stores } => stores,
+            _ => &[],
+        }
+    }
 }
 
 /// What belongs to a grouping rather than to one aggregation of it.
@@ -130,6 +171,23 @@ impl Graph {
     pub(crate) fn group(&mut self, grouping: Grouping) -> GroupingId {
         self.groupings.push(grouping);
         GroupingId(self.groupings.len() - 1)
+    }
+
+    /// Adds a store that no table keeps.
+    pub(crate) fn add_store(&mut self, store: StorePlan) {
+        self.added_stores.push(store);
+    }
+
+    pub(crate) fn write_added_stores(&self, topology: &mut Topology) -> Result<()> {
+        self.added_stores.iter().try_for_each(|store| {
+            let name = store.name.as_deref().ok_or_else(|| {
+                Error::invalid(
+                    "a store is added without a name: add it by its `StoreName`, so that processors find it",
+                )
+            })?;
+            store.check()?;
+            topology.add_state_store((store.build)(name))
+        })
     }
 
     pub(crate) fn operation(&self, id: OperationId) -> &Operation {
@@ -152,7 +210,9 @@ impl Graph {
         }
         let operation = self.operation(id);
         match operation.kind {
-            OperationKind::Step { key: KeyEffect::Changed, .. } | OperationKind::TableGrouping => None,
+            OperationKind::Step { key: KeyEffect::Changed, .. }
+            | OperationKind::Process { key: KeyEffect::Changed, .. }
+            | OperationKind::TableGrouping => None,
             _ => self.key_serde(*operation.parents.first()?),
         }
     }

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use millstream_processor::{Error, Result};
 
-use super::graph::{Graph, GroupingId, KeyEffect, Operation, OperationId, OperationKind};
+use super::foreign_key_join::ForeignKeyJoinPart;
+use super::graph::{CogroupedInput, Graph, GroupingId, KeyEffect, Operation, OperationId, OperationKind};
 use super::names::{Names, RepartitionNames};
 
 /// A node to be written, or the three nodes around a repartition topic.
@@ -16,6 +17,8 @@ pub(crate) struct PlannedNode {
     pub(crate) name: String,
     pub(crate) parents: Vec<usize>,
     pub(crate) kind: PlannedKind,
+    /// Which of its operator's inputs it belongs to, where these have nodes of their own.
+    pub(crate) input: usize,
     /// Nodes are written in this order, parents first.
     pub(crate) priority: usize,
     /// Whether a left join below accepts null keys, so that they must not be filtered out.
@@ -25,6 +28,8 @@ pub(crate) struct PlannedNode {
 pub(crate) enum PlannedKind {
     /// An operator's own node.
     Node(OperationId),
+    /// The node that aggregates one input of several.
+    CogroupedInput(OperationId),
     /// A table's source, and the node that keeps the table.
     TableSource { operation: OperationId, source: String },
     /// Filter, sink and source around a topic; the operator knows its types. Tables need no filter.
@@ -35,6 +40,10 @@ pub(crate) enum PlannedKind {
         filter: Option<String>,
         sink: String,
     },
+    /// The nodes for the changes of either side, and the one in which they meet.
+    TableJoin { operation: OperationId, sides: [String; 2] },
+    /// The nodes of one part of a foreign-key join.
+    ForeignKeyJoin { operation: OperationId, part: ForeignKeyJoinPart },
 }
 
 /// What was decided for one operator.
@@ -46,13 +55,13 @@ pub(crate) struct OperationPlan {
     pub(crate) store: Option<String>,
     pub(crate) is_materialized: bool,
     pub(crate) sends_old_values: bool,
-    /// Whether the changes of the table it reads may be of older versions of their rows (KIP-914).
-    pub(crate) reads_versions: bool,
-    needs_repartition: bool,
+    /// Whether its changes may be of older versions of their rows (KIP-914).
+    pub(crate) is_versioned: bool,
+    pub(super) needs_repartition: bool,
     /// The planned nodes through which its records come into the sub-topology.
-    sources: BTreeSet<usize>,
+    pub(super) sources: BTreeSet<usize>,
     /// The repartition topic made for a join of this stream; the next join uses it again.
-    join_repartition: Option<usize>,
+    pub(super) join_repartition: Option<usize>,
 }
 
 /// All decisions.
@@ -90,6 +99,11 @@ impl Plan {
         &self.operations[id.index()]
     }
 
+    /// The name of the node that sends an operator's records.
+    pub(crate) fn node_name(&self, id: OperationId) -> &str {
+        &self.nodes[self.operation(id).node].name
+    }
+
     /// A left join emits records without a key too, so no repartition topic above it may leave them out (KIP-962).
     fn keep_null_keys_above_left_joins(&mut self, graph: &Graph) {
         let accepting = graph.ids().filter(|id| {
@@ -112,7 +126,7 @@ impl Plan {
 pub(super) struct Planner<'g> {
     pub(super) graph: &'g Graph,
     pub(super) plan: Plan,
-    names: Names,
+    pub(super) names: Names,
     next_priority: usize,
     /// The repartition topic of a grouping that has a name; all its aggregations share it.
     grouping_repartitions: Vec<Option<usize>>,
@@ -141,11 +155,12 @@ impl Planner<'_> {
             }
             OperationKind::Step { prefix, key } => {
                 let name = self.names.given_or_node(name, prefix);
-                let below = self.below(id, operation.parents[0], name);
-                OperationPlan {
-                    needs_repartition: below.needs_repartition || *key == KeyEffect::Changed,
-                    ..below
-                }
+                self.step(id, operation, name, *key)
+            }
+            OperationKind::Process { prefix, key, .. } => {
+                // The one operator whose given name does not use up a number.
+                let name = name.map_or_else(|| self.names.node(prefix), str::to_string);
+                self.step(id, operation, name, *key)
             }
             OperationKind::Branch { number } => {
                 self.names.skip();
@@ -171,6 +186,7 @@ impl Planner<'_> {
                 }
                 self.stream_aggregate(id, operation, prefix, *grouping)
             }
+            OperationKind::Cogroup { inputs } => self.cogroup(id, operation, inputs),
             OperationKind::TableView { prefix, .. } => {
                 let store = operation.store.as_ref();
                 if store.is_some_and(|store| store.name.is_none()) {
@@ -186,7 +202,7 @@ impl Planner<'_> {
             }
             OperationKind::Suppress => {
                 let table = operation.parents[0];
-                if self.is_versioned(table) {
+                if self.plan.operation(table).is_versioned {
                     return Err(Error::invalid(
                         "`suppress` of a versioned table, or of one computed from it: an older version would overtake a newer one, so \
                          leave `versioned` out, or suppress a table that is aggregated from it",
@@ -200,6 +216,15 @@ impl Planner<'_> {
                 };
                 OperationPlan { is_materialized: true, store: Some(store), ..self.below(id, table, node) }
             }
+            OperationKind::TableTransform { .. } => {
+                let name = self.names.given_or_node(name, "KTABLE-TRANSFORMVALUES-");
+                let store = operation.store.as_ref().and_then(|store| store.name.clone());
+                OperationPlan {
+                    is_materialized: store.is_some(),
+                    store,
+                    ..self.below(id, operation.parents[0], name)
+                }
+            }
             OperationKind::TableGrouping => {
                 let name = self.names.given_or_node(name, "KTABLE-SELECT-");
                 self.below(id, operation.parents[0], name)
@@ -208,7 +233,7 @@ impl Planner<'_> {
                 self.table_aggregate(id, operation, prefix, *grouping)
             }
             OperationKind::StreamTableJoin { prefix, has_grace, .. } => {
-                if *has_grace && !self.is_versioned(operation.parents[1]) {
+                if *has_grace && !self.plan.operation(operation.parents[1]).is_versioned {
                     return Err(Error::invalid(
                         "a table that is joined `with_grace` keeps no versions, so that there is nothing to wait for: give it a \
                          versioned store (`.materialized(STORE.versioned(..))`)",
@@ -216,6 +241,8 @@ impl Planner<'_> {
                 }
                 self.stream_table_join(id, operation, prefix)
             }
+            OperationKind::TableJoin { .. } => self.table_join(id, operation),
+            OperationKind::ForeignKeyJoin { .. } => self.foreign_key_join(id, operation),
         })
     }
 
@@ -308,22 +335,66 @@ impl Planner<'_> {
     ) -> OperationPlan {
         let (store, _) = self.store_name(operation, prefix);
         let name = self.names.given_or_node(operation.name.as_deref(), prefix);
-        let stream = self.plan.operation(operation.parents[0]).clone();
-        let (parent, sources) = if stream.needs_repartition {
-            let given = self.graph.groupings[grouping.index()].name.as_deref();
-            let names = self.names.repartition(given.unwrap_or(&store));
-            let shared = self.grouping_repartitions[grouping.index()].filter(|_| given.is_some());
-            let node = match shared {
-                Some(node) => self.declared_again(node),
-                None => self.repartition_node(id, stream.node, names, None),
-            };
-            self.grouping_repartitions[grouping.index()] = Some(node);
-            (node, BTreeSet::from([node]))
-        } else {
-            (stream.node, stream.sources)
-        };
+        let (parent, sources) = self.grouped_input(id, 0, grouping, &store);
         let node = self.node(name, vec![parent], PlannedKind::Node(id));
         OperationPlan { node, store: Some(store), is_materialized: true, sources, ..OperationPlan::default() }
+    }
+
+    /// A node for each grouped stream, all of which change rows of the same store, and one in which their changes meet.
+    fn cogroup(
+        &mut self,
+        id: OperationId,
+        operation: &Operation,
+        inputs: &[CogroupedInput],
+    ) -> OperationPlan {
+        let prefix = "COGROUPKSTREAM-AGGREGATE-";
+        let name = operation.name.as_deref();
+        let (store, _) = self.store_name(operation, prefix);
+        let grouped: Vec<(usize, BTreeSet<usize>)> = inputs
+            .iter()
+            .enumerate()
+            .map(|(input, CogroupedInput { grouping, .. })| self.grouped_input(id, input, *grouping, &store))
+            .collect();
+        let sources: BTreeSet<usize> =
+            grouped.iter().flat_map(|(_, sources)| sources.iter().copied()).collect();
+        self.plan.copartitioned.push(sources.clone());
+        let mut aggregates = Vec::with_capacity(grouped.len());
+        for (input, (parent, _)) in grouped.into_iter().enumerate() {
+            let name = self.names.suffixed_or_node(name, &format!("-cogroup-agg-{input}"), prefix);
+            let node = self.node(name, vec![parent], PlannedKind::CogroupedInput(id));
+            self.plan.nodes[node].input = input;
+            aggregates.push(node);
+        }
+        let name = self.names.suffixed_or_node(name, "-cogroup-merge", "COGROUPKSTREAM-MERGE-");
+        let node = self.node(name, aggregates, PlannedKind::Node(id));
+        OperationPlan { node, store: Some(store), is_materialized: true, sources, ..OperationPlan::default() }
+    }
+
+    /// The node through which a grouped stream comes to its aggregation, by a repartition topic where its keys changed.
+    fn grouped_input(
+        &mut self,
+        id: OperationId,
+        input: usize,
+        grouping: GroupingId,
+        store: &str,
+    ) -> (usize, BTreeSet<usize>) {
+        let stream = self.plan.operation(self.graph.operation(id).parents[input]).clone();
+        if !stream.needs_repartition {
+            return (stream.node, stream.sources);
+        }
+        let given = self.graph.groupings[grouping.index()].name.as_deref();
+        let names = self.names.repartition(given.unwrap_or(store));
+        let shared = self.grouping_repartitions[grouping.index()].filter(|_| given.is_some());
+        let node = match shared {
+            Some(node) => self.declared_again(node),
+            None => {
+                let node = self.repartition_node(id, stream.node, names, None);
+                self.plan.nodes[node].input = input;
+                node
+            }
+        };
+        self.grouping_repartitions[grouping.index()] = Some(node);
+        (node, BTreeSet::from([node]))
     }
 
     fn table_aggregate(
@@ -380,6 +451,18 @@ impl Planner<'_> {
         OperationPlan { node, is_materialized: store.is_some(), store, sources, ..OperationPlan::default() }
     }
 
+    /// One node below one parent, which may change its keys.
+    fn step(
+        &mut self,
+        id: OperationId,
+        operation: &Operation,
+        name: String,
+        key: KeyEffect,
+    ) -> OperationPlan {
+        let below = self.below(id, operation.parents[0], name);
+        OperationPlan { needs_repartition: below.needs_repartition || key == KeyEffect::Changed, ..below }
+    }
+
     /// One node below one parent, with keys and sources of the parent.
     fn below(&mut self, id: OperationId, parent: OperationId, name: String) -> OperationPlan {
         let parent = self.plan.operation(parent);
@@ -389,7 +472,7 @@ impl Planner<'_> {
     }
 
     /// The store's name, and whether it is kept whoever needs it: the user gave the name, or wants versions.
-    fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
+    pub(super) fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
         match operation.store.as_ref().and_then(|store| store.name.clone()) {
             Some(given) => (given, true),
             None => {
@@ -410,9 +493,9 @@ impl Planner<'_> {
         self.node(source, vec![parent], kind)
     }
 
-    fn node(&mut self, name: String, parents: Vec<usize>, kind: PlannedKind) -> usize {
+    pub(super) fn node(&mut self, name: String, parents: Vec<usize>, kind: PlannedKind) -> usize {
         let priority = self.take_priority();
-        self.plan.nodes.push(PlannedNode { name, parents, kind, priority, keeps_null_keys: false });
+        self.plan.nodes.push(PlannedNode { name, parents, kind, input: 0, priority, keeps_null_keys: false });
         self.plan.nodes.len() - 1
     }
 

@@ -7,53 +7,50 @@ use super::graph::{OperationId, OperationKind};
 use super::plan::Planner;
 
 impl Planner<'_> {
-    /// Refuses what a store cannot be.
+    /// Refuses what the store of a table cannot be.
     ///
     /// # Errors
     /// `Invalid`, with the remedy.
     pub(super) fn check_store(&self, id: OperationId) -> Result<()> {
         let operation = self.graph.operation(id);
         let Some(store) = &operation.store else { return Ok(()) };
-        let name = store.name.as_deref().unwrap_or("without a name");
-        let is_global = matches!(operation.kind, OperationKind::GlobalTable { .. });
-        let is_view = matches!(operation.kind, OperationKind::TableView { .. });
-        match (store.is_versioned, store.has_ttl) {
-            (true, true) => Err(Error::invalid(format!(
-                "store {name} is versioned and has a time to live: a versioned store forgets by its history \
-                 retention, so leave `with_ttl` out"
-            ))),
-            (true, false) if is_global => Err(Error::invalid(format!(
-                "the global table with store {name} is versioned, which no global table can be: leave \
-                 `versioned` out, or read the topic as a table"
-            ))),
-            _ if matches!(operation.kind, OperationKind::Suppress) && store.name.is_some() => {
+        store.check()?;
+        match (&operation.kind, store.name.as_deref()) {
+            (OperationKind::GlobalTable { .. }, name) if store.is_versioned => {
+                let name = name.unwrap_or("without a name");
                 Err(Error::invalid(format!(
-                    "store {name} was given to a `suppress`, which keeps what it holds back in a buffer of its own: \
-                     `materialized` the table above it, or one below"
+                    "the global table with store {name} is versioned, which no global table can be: leave `versioned` out, or read \
+                     the topic as a table"
                 )))
             }
-            (true, false) if is_view && store.name.is_none() => Err(Error::invalid(
-                "the versioned store of a `filter` or `map_values` has no name: give it one with a `StoreName`",
-            )),
+            (OperationKind::Suppress, Some(name)) => Err(Error::invalid(format!(
+                "store {name} was given to a `suppress`, which keeps what it holds back in a buffer of its own: `materialized` the \
+                 table above it, or one below"
+            ))),
+            (OperationKind::TableView { .. } | OperationKind::TableTransform { .. }, None)
+                if store.is_versioned =>
+            {
+                Err(Error::invalid(
+                    "the versioned store of a table that is computed row by row has no name: give it one with a `StoreName`",
+                ))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Notes whether what an operator reads is a versioned table, or computed from one.
+    /// Notes whether the changes of a table may be of older versions of their rows: whether its store is versioned, or, if it has none,
+    /// the table that it is computed from row by row.
     pub(super) fn note_versions(&mut self, id: OperationId) {
-        let reads_versions = self.graph.operation(id).parents.iter().any(|parent| self.is_versioned(*parent));
-        self.plan.operations[id.index()].reads_versions = reads_versions;
-    }
-
-    /// Whether the changes of a table may be of older versions of their rows.
-    pub(super) fn is_versioned(&self, table: OperationId) -> bool {
-        let operation = self.graph.operation(table);
-        match operation.kind {
-            OperationKind::TableView { .. } if !self.plan.operation(table).is_materialized => {
-                self.is_versioned(operation.parents[0])
+        let operation = self.graph.operation(id);
+        let is_versioned = match operation.kind {
+            OperationKind::TableView { .. } | OperationKind::TableTransform { .. }
+                if !self.plan.operation(id).is_materialized =>
+            {
+                self.plan.operation(operation.parents[0]).is_versioned
             }
             _ => operation.store.as_ref().is_some_and(|store| store.is_versioned),
-        }
+        };
+        self.plan.operations[id.index()].is_versioned = is_versioned;
     }
 
     /// What an operator asks of the tables it reads.
@@ -70,24 +67,37 @@ impl Planner<'_> {
                 let has_old_values = self.request_old_values(operation.parents[0], false);
                 self.plan.operations[id.index()].sends_old_values = has_old_values;
             }
+            OperationKind::TableJoin { kind, .. } => {
+                // An inner join has no row to delete where the other side has none; the others tell by the old value.
+                for (table, stands_alone) in operation.parents.iter().zip(kind.sides_that_stand_alone()) {
+                    if stands_alone {
+                        self.request_old_values(*table, true);
+                    }
+                }
+                operation.parents.iter().for_each(|table| self.request_lookups(*table));
+            }
+            OperationKind::ForeignKeyJoin { .. } => {
+                for table in &operation.parents {
+                    self.request_old_values(*table, true);
+                    self.request_lookups(*table);
+                }
+            }
             _ => {}
         }
     }
 
-    /// Makes sure that rows of the table can be looked up: in its own store, or computed from that of a table above.
+    /// Makes sure that rows of the table can be looked up: in its own store, or computed from those of the tables above.
     fn request_lookups(&mut self, table: OperationId) {
-        let owner = self.store_owner(table);
-        self.plan.operations[owner.index()].is_materialized = true;
-    }
-
-    fn store_owner(&self, table: OperationId) -> OperationId {
         let operation = self.graph.operation(table);
-        match operation.kind {
-            OperationKind::TableView { .. } if !self.plan.operation(table).is_materialized => {
-                self.store_owner(operation.parents[0])
-            }
-            OperationKind::Suppress => self.store_owner(operation.parents[0]),
-            _ => table,
+        let is_whole = match operation.kind {
+            // Those of its rows that wait, for which it always has a store.
+            OperationKind::Suppress => false,
+            _ => !operation.kind.is_computed_table() || self.plan.operation(table).is_materialized,
+        };
+        if is_whole {
+            self.plan.operations[table.index()].is_materialized = true;
+        } else {
+            operation.parents.iter().for_each(|parent| self.request_lookups(*parent));
         }
     }
 
@@ -95,17 +105,22 @@ impl Planner<'_> {
     fn request_old_values(&mut self, table: OperationId, force: bool) -> bool {
         let operation = self.graph.operation(table);
         let is_materialized = self.plan.operation(table).is_materialized;
-        let sends = match operation.kind {
-            _ if self.plan.operation(table).sends_old_values => true,
-            OperationKind::TableView { .. } if !is_materialized => {
-                self.request_old_values(operation.parents[0], force)
-            }
-            _ => is_materialized || force,
+        let sends = if self.plan.operation(table).sends_old_values {
+            true
+        } else if let OperationKind::TableJoin { .. } = operation.kind {
+            operation.parents.iter().for_each(|parent| {
+                self.request_old_values(*parent, true);
+            });
+            true
+        } else if operation.kind.is_computed_table() && !is_materialized {
+            self.request_old_values(operation.parents[0], force)
+        } else {
+            is_materialized || force
         };
         if sends {
             let plan = &mut self.plan.operations[table.index()];
             plan.sends_old_values = true;
-            plan.is_materialized |= !matches!(operation.kind, OperationKind::TableView { .. });
+            plan.is_materialized |= !operation.kind.is_computed_table();
         }
         sends
     }

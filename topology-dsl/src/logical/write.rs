@@ -8,7 +8,7 @@ use millstream_processor::topology::RepartitionTopic;
 use millstream_processor::{Error, Result, Topology};
 
 use super::graph::{Graph, OperationId, OperationKind};
-use super::plan::{OperationPlan, Plan, PlannedKind};
+use super::plan::{Plan, PlannedKind};
 use super::repartition::RepartitionEdges;
 
 /// Where an operator's node goes, and what was decided about it.
@@ -16,8 +16,10 @@ pub(crate) struct Place<'a> {
     pub(crate) topology: &'a mut Topology,
     pub(crate) name: &'a str,
     pub(crate) parents: Vec<&'a str>,
-    /// The stores the node works with: a table's own, a join's other side.
+    /// The stores the node works with: a table's own, those of a join's other side, those of a processor.
     pub(crate) stores: Vec<&'a str>,
+    /// The table's own store, if it keeps one.
+    pub(crate) own_store: Option<&'a str>,
     /// Whether a table must send the old value with each change.
     pub(crate) sends_old_values: bool,
     /// Whether the changes of the table it reads may be of older versions of their rows.
@@ -35,7 +37,7 @@ impl Place<'_> {
 
     /// The name of the table's own store, if it keeps one.
     pub(crate) fn own_store(&self) -> Option<String> {
-        self.stores.first().map(ToString::to_string)
+        self.own_store.map(str::to_string)
     }
 
     /// The name of the store of a table that always keeps one.
@@ -53,6 +55,7 @@ impl Graph {
     pub(crate) fn build(&self) -> Result<Topology> {
         let plan = Plan::of(self)?;
         let mut topology = Topology::new();
+        self.write_added_stores(&mut topology)?;
         for node in plan.in_writing_order() {
             self.write_node(&plan, node, &mut topology)?;
         }
@@ -70,16 +73,19 @@ impl Graph {
             node.parents.iter().map(|parent| plan.nodes[*parent].name.as_str()).collect();
         match &node.kind {
             PlannedKind::Node(id) => self.write_operation(plan, *id, topology, &node.name, parents),
+            PlannedKind::CogroupedInput(id) => {
+                self.write_cogrouped_input(plan, *id, node.input, topology, &node.name, parents)
+            }
             PlannedKind::TableSource { operation, source } => {
                 if let OperationKind::TableSource { write_source, .. }
                 | OperationKind::GlobalTable { write_source, .. } = &self.operation(*operation).kind
                 {
-                    write_source(&mut place(topology, source, plan))?;
+                    write_source(&mut place(topology, source, Vec::new(), plan))?;
                 }
                 self.write_operation(plan, *operation, topology, &node.name, vec![source])
             }
             PlannedKind::Repartition { operation, topic, partitions, filter, sink } => {
-                let edges = self.repartition_edges(*operation)?;
+                let edges = self.repartition_edges(*operation, node.input)?;
                 topology.add_repartition_topic(RepartitionTopic {
                     name: topic.clone(),
                     partitions: *partitions,
@@ -93,10 +99,16 @@ impl Graph {
                 }
                 edges.write_source(topology, &node.name, topic)
             }
+            PlannedKind::TableJoin { operation, sides } => {
+                self.write_table_join(plan, *operation, topology, &node.name, sides)
+            }
+            PlannedKind::ForeignKeyJoin { operation, part } => {
+                self.write_foreign_key_join(plan, *operation, topology, &node.name, parents, part)
+            }
         }
     }
 
-    fn write_operation(
+    pub(super) fn write_operation(
         &self,
         plan: &Plan,
         id: OperationId,
@@ -105,45 +117,89 @@ impl Graph {
         parents: Vec<&str>,
     ) -> Result<()> {
         let operation = self.operation(id);
-        let planned = plan.operation(id);
-        let mut stores = Vec::new();
-        if let (true, Some(store), Some(name)) = (planned.is_materialized, &operation.store, &planned.store) {
-            let builder = (store.build)(name);
-            match operation.kind {
-                OperationKind::GlobalTable { .. } => topology.add_global_store(builder)?,
-                _ => topology.add_state_store(builder)?,
-            }
-            stores.push(name.as_str());
-        }
+        let own_store = match operation.kind {
+            // Its inputs have it.
+            OperationKind::Cogroup { .. } => None,
+            _ => self.add_own_store(plan, id, topology)?,
+        };
+        let mut stores: Vec<&str> = own_store.into_iter().collect();
         if let OperationKind::StreamTableJoin { .. } = operation.kind {
             stores.extend(self.stores_for_lookups(plan, operation.parents[1]));
         }
-        let OperationPlan { sends_old_values, reads_versions, .. } = *planned;
+        stores.extend(operation.kind.connected_stores().iter().map(String::as_str));
+        let sends_old_values = plan.operation(id).sends_old_values;
+        let reads_versions = operation.parents.iter().any(|parent| plan.operation(*parent).is_versioned);
         (operation.write)(&mut Place {
-            topology,
-            name,
-            parents,
             stores,
+            own_store,
             sends_old_values,
             reads_versions,
-            plan,
+            ..place(topology, name, parents, plan)
         })
     }
 
-    /// The stores in which a table's rows are found: its own, or that of the table it is computed from; of a table that is held back, both.
-    fn stores_for_lookups<'p>(&self, plan: &'p Plan, table: OperationId) -> Vec<&'p str> {
-        let (mut stores, mut next) = (Vec::new(), Some(table));
-        while let Some(table) = next {
-            let (operation, planned) = (self.operation(table), plan.operation(table));
-            let is_whole = planned.is_materialized && !matches!(operation.kind, OperationKind::Suppress);
-            stores.extend(planned.store.as_deref().filter(|_| planned.is_materialized));
-            next = operation.parents.first().copied().filter(|_| !is_whole);
+    fn write_cogrouped_input(
+        &self,
+        plan: &Plan,
+        id: OperationId,
+        input: usize,
+        topology: &mut Topology,
+        name: &str,
+        parents: Vec<&str>,
+    ) -> Result<()> {
+        let OperationKind::Cogroup { inputs } = &self.operation(id).kind else { return Ok(()) };
+        if input == 0 {
+            self.add_own_store(plan, id, topology)?;
+        }
+        let planned = plan.operation(id);
+        let (own_store, sends_old_values) = (planned.store.as_deref(), planned.sends_old_values);
+        let stores = own_store.into_iter().collect();
+        let place = place(topology, name, parents, plan);
+        (inputs[input].write)(&mut Place { stores, own_store, sends_old_values, ..place })
+    }
+
+    /// Adds the store that a table keeps, if it keeps one, and returns its name.
+    fn add_own_store<'p>(
+        &self,
+        plan: &'p Plan,
+        id: OperationId,
+        topology: &mut Topology,
+    ) -> Result<Option<&'p str>> {
+        let (operation, planned) = (self.operation(id), plan.operation(id));
+        let (true, Some(store), Some(name)) = (planned.is_materialized, &operation.store, &planned.store)
+        else {
+            return Ok(None);
+        };
+        let builder = (store.build)(name);
+        match operation.kind {
+            OperationKind::GlobalTable { .. } => topology.add_global_store(builder)?,
+            _ => topology.add_state_store(builder)?,
+        }
+        Ok(Some(name))
+    }
+
+    /// The stores in which a table's rows are found: its own, or those of the tables it is computed from, and those that this takes; of a
+    /// table that is held back, both.
+    pub(super) fn stores_for_lookups<'p>(&'p self, plan: &'p Plan, table: OperationId) -> Vec<&'p str> {
+        let (operation, planned) = (self.operation(table), plan.operation(table));
+        let own = planned.store.as_deref().filter(|_| planned.is_materialized);
+        let mut stores: Vec<&str> = own.into_iter().collect();
+        if own.is_some() && !matches!(operation.kind, OperationKind::Suppress) {
+            return stores;
+        }
+        let of_parents = operation.parents.iter().flat_map(|parent| self.stores_for_lookups(plan, *parent));
+        let taken_to_compute = operation.kind.connected_stores().iter().map(String::as_str);
+        for store in of_parents.chain(taken_to_compute) {
+            if !stores.contains(&store) {
+                stores.push(store);
+            }
         }
         stores
     }
 
-    fn repartition_edges(&self, id: OperationId) -> Result<&dyn RepartitionEdges> {
+    fn repartition_edges(&self, id: OperationId, input: usize) -> Result<&dyn RepartitionEdges> {
         match &self.operation(id).kind {
+            OperationKind::Cogroup { inputs } => Ok(&*inputs[input].topic),
             OperationKind::Repartition { topic, .. }
             | OperationKind::ToTable { topic }
             | OperationKind::StreamAggregate { topic, .. }
@@ -154,9 +210,23 @@ impl Graph {
     }
 }
 
-fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
-    let (parents, stores) = (Vec::new(), Vec::new());
-    Place { topology, name, parents, stores, sends_old_values: false, reads_versions: false, plan }
+/// A place without stores.
+pub(super) fn place<'a>(
+    topology: &'a mut Topology,
+    name: &'a str,
+    parents: Vec<&'a str>,
+    plan: &'a Plan,
+) -> Place<'a> {
+    Place {
+        topology,
+        name,
+        parents,
+        stores: Vec::new(),
+        own_store: None,
+        sends_old_values: false,
+        reads_versions: false,
+        plan,
+    }
 }
 
 impl Plan {

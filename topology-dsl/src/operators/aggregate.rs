@@ -85,17 +85,25 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K::NonNull, A> {
-        self.declare_aggregation(Aggregation::Aggregate, store.into(), move |key, value, current| {
-            let current = current.unwrap_or_else(&initializer);
-            let row = aggregator(key, value, current).map_err(|error| Failure::process(error.into()))?;
-            Ok(row.into_row())
-        })
+        self.declare_aggregation(Aggregation::Aggregate, store.into(), aggregating(initializer, aggregator))
+    }
+}
+
+/// A row's new value: made of the one it has, or of what an initializer makes.
+pub(super) fn aggregating<K, V, A: HasSerde, R: AggregateResult<A>, E: Into<BoxError>>(
+    initializer: impl Fn() -> A + Send + Sync + 'static,
+    aggregator: impl Fn(&K, V, A) -> Result<R, E> + Send + Sync + 'static,
+) -> impl Fn(&K, V, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static {
+    move |key, value, current| {
+        let current = current.unwrap_or_else(&initializer);
+        let row = aggregator(key, value, current).map_err(|error| Failure::process(error.into()))?;
+        Ok(row.into_row())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::operators::test_support::{at, driver, pipe_all, text, written_at};
+    use crate::operators::test_support::{driver, pipe_all, pipe_at, text, written_at};
     use crate::{StoreName, StoreOptions};
 
     const STOCK: StoreName<String, i64> = StoreName::new("stock");
@@ -116,7 +124,7 @@ mod tests {
         });
         let moves = driver.input_topic::<String, i64>("moves");
         for (moved, millis) in [(-40, 70), (-60, 50), (1, 60)] {
-            moves.pipe_input_at("apples", moved, at(millis)).expect("the record is processed");
+            pipe_at(&moves, "apples", moved, millis);
         }
         let expected =
             [(text("apples"), Some(60), 70), (text("apples"), None, 70), (text("apples"), Some(101), 60)];

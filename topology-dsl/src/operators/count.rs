@@ -1,6 +1,7 @@
 //! `count` of a grouped stream.
 
 use millstream_processor::RecordField;
+use millstream_processor::api::Failure;
 
 use super::stream_aggregation::Aggregation;
 use crate::grouped::KGroupedStream;
@@ -30,8 +31,11 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn count(&self, store: impl Into<Materialized<K::NonNull, u64>>) -> KTable<K::NonNull, u64> {
-        self.declare_aggregation(Aggregation::Count, store.into(), |_key, _value, count| {
-            Ok(Some(count.unwrap_or(0) + 1))
-        })
+        self.declare_aggregation(Aggregation::Count, store.into(), counting)
     }
+}
+
+/// One more than the count so far, whatever the value is.
+pub(super) fn counting<K, V>(_key: &K, _value: V, count: Option<u64>) -> Result<Option<u64>, Failure> {
+    Ok(Some(count.unwrap_or(0) + 1))
 }

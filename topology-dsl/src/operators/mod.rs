@@ -1,6 +1,7 @@
 //! The operators, one file each: the method, what it does to a record, and its tests on the test driver.
 
 mod aggregate;
+mod cogroup;
 mod count;
 mod filter;
 mod flat_map;
@@ -11,7 +12,10 @@ mod late_records;
 mod map;
 mod map_values;
 mod merge;
+mod newest_only;
 mod peek;
+mod process;
+mod process_values;
 mod record_buffer;
 mod reduce;
 mod repartition;
@@ -29,11 +33,14 @@ mod table_aggregate;
 mod table_aggregation;
 mod table_count;
 mod table_filter;
+mod table_foreign_key_join;
 mod table_group_by;
+mod table_join;
 mod table_keeper;
 mod table_map_values;
 mod table_reduce;
 mod table_store;
+mod table_transform_values;
 mod table_view;
 #[cfg(test)]
 mod test_support;
@@ -45,12 +52,16 @@ mod window_aggregate;
 mod window_count;
 mod window_reduce;
 mod window_table;
+mod windowed_aggregation;
+mod windowed_store;
 
 pub use aggregate::AggregateResult;
+pub use cogroup::CogroupedKStream;
 pub(crate) use rows::{RowLookup, stored_rows};
 pub use split::Split;
 pub use stream_global_join::StreamOn;
-pub(crate) use stream_table_join::StreamTableJoinKind;
 pub(crate) use stream_table_join::join_stream_with_table;
 pub use stream_table_join_grace::TableWithGrace;
+pub use table_foreign_key_join::TableOn;
 pub(crate) use table_keeper::TableKeeper;
+pub use table_transform_values::ValueTransformer;

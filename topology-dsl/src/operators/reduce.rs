@@ -1,6 +1,7 @@
 //! `reduce` of a grouped stream.
 
 use millstream_processor::RecordField;
+use millstream_processor::api::Failure;
 
 use super::stream_aggregation::Aggregation;
 use crate::grouped::KGroupedStream;
@@ -33,11 +34,18 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         store: impl Into<Materialized<K::NonNull, V::NonNull>>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<K::NonNull, V::NonNull> {
-        self.declare_aggregation(Aggregation::Reduce, store.into(), move |_key, value, current| {
-            Ok(Some(match current {
-                Some(current) => reducer(current, value),
-                None => value,
-            }))
+        self.declare_aggregation(Aggregation::Reduce, store.into(), reducing::<_, V::NonNull>(reducer))
+    }
+}
+
+/// A row's new value: made of the one it has, or the first one as it is. A null changes nothing.
+pub(super) fn reducing<K, V: RecordField>(
+    reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
+) -> impl Fn(&K, V, Option<V::NonNull>) -> Result<Option<V::NonNull>, Failure> + Send + Sync + 'static {
+    move |_key, value, current| {
+        Ok(match (current, value.into_non_null()) {
+            (Some(current), Some(value)) => Some(reducer(current, value)),
+            (current, value) => current.or(value),
         })
     }
 }

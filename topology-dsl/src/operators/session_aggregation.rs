@@ -3,21 +3,19 @@
 
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use millstream_processor::api::{Failure, Headers, Processor, ProcessorContext, Record, Wiring};
+use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{
-    Change, Direction, HasSerde, RecordField, Result, SerdeRef, SessionKind, SessionStore,
-    SessionWindowedSerde, Timestamp, ValueAndTimestamp, Window, Windowed,
+    Change, Direction, HasSerde, RecordField, SessionKind, SessionStore, SessionWindowedSerde, Timestamp,
+    Window, Windowed,
 };
 
 use super::late_records::LateRecords;
-use super::rows::session_rows;
 use super::stream_aggregation::Aggregation;
-use super::window_table::Closing;
+use super::window_table::WindowTable;
+use super::windowed_aggregation::WindowedAggregation;
 use crate::durations::millis;
-use crate::logical::{Operation, OperationKind, TypedTopic};
 use crate::options::{Materialized, WindowsToStore};
 use crate::table::KTable;
 use crate::windowed::SessionWindowedKStream;
@@ -39,47 +37,31 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
         F: Fn(&K::NonNull, V, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
         M: Fn(&K::NonNull, Option<A>, A) -> Result<A, Failure> + Send + Sync + 'static,
     {
-        let (windows, emit) = (self.windows, self.options.emit);
         let (change, merge) = (Arc::new(change), Arc::new(merge));
-        let late = LateRecords::to(self.options.late.as_deref());
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
-        let key_serde: SerdeRef<_> = Arc::new(SessionWindowedSerde::new(store.key_serde()));
         let drops_null_values = aggregation == Aggregation::Reduce;
-        let table = KTable::declare(
-            &self.grouped.graph,
-            Operation {
-                kind: OperationKind::StreamAggregate {
-                    prefix: aggregation.prefix(),
-                    is_count: aggregation == Aggregation::Count,
-                    grouping: self.grouped.grouping,
-                    topic: TypedTopic::<K, V>::of_types(),
-                },
-                parents: vec![self.grouped.stream],
-                name: None,
-                store: Some(store.into_session_plan(windows.to_store(emit))),
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
-                    let (change, merge, late) = (Arc::clone(&change), Arc::clone(&merge), late.clone());
-                    place.add_processor(move |wiring| {
-                        Ok(SessionAggregation::<K, V, A, F, M> {
-                            table: SessionTable::open(wiring, &store, sends_old_values, windows, emit)?,
-                            gap: to_millis(windows.inactivity_gap()),
-                            drops_null_values,
-                            found: Vec::new(),
-                            late: late.clone(),
-                            change: Arc::clone(&change),
-                            merge: Arc::clone(&merge),
-                            types: PhantomData,
-                        })
-                    })
-                }),
-            },
-            session_rows,
-        );
-        let graph = Rc::clone(&self.grouped.graph);
-        graph.borrow_mut().set_key_serde(table.id, key_serde);
-        graph.borrow_mut().set_window_grace(table.id, self.windows.grace() + self.windows.inactivity_gap());
-        table
+        let gap = to_millis(self.windows.inactivity_gap());
+        let declared = WindowedAggregation {
+            aggregation,
+            key_serde: Arc::new(SessionWindowedSerde::new(store.key_serde())),
+            store: store.into_session_plan(self.windows.to_store(self.options.emit)),
+            grace: self.windows.grace().saturating_add(self.windows.inactivity_gap()),
+            // A session is closed when stream time is further from its end than another record may be.
+            delay: gap.saturating_add(to_millis(self.windows.grace())).saturating_add(1),
+            to_end: 0,
+        };
+        self.grouped.declare_windowed_aggregation(&self.options, declared, move |table, late| {
+            SessionAggregation::<K, V, A, F, M> {
+                table,
+                gap,
+                drops_null_values,
+                found: Vec::new(),
+                late,
+                change: Arc::clone(&change),
+                merge: Arc::clone(&merge),
+                types: PhantomData,
+            }
+        })
     }
 }
 
@@ -92,88 +74,8 @@ impl SessionWindows {
     }
 }
 
-/// The store of a table of sessions together with the rule when its changes go downstream.
-struct SessionTable<K, V> {
-    store: SessionStore<K, V>,
-    closing: Closing,
-    sends_old_values: bool,
-}
-
-impl<K: Clone + 'static, V: Clone + 'static> SessionTable<K, V> {
-    fn open(
-        wiring: &Wiring<'_>,
-        name: &str,
-        sends_old_values: bool,
-        windows: SessionWindows,
-        emit: EmitStrategy,
-    ) -> Result<Self> {
-        let store: SessionStore<K, V> = wiring.session_store(name)?;
-        let emitted_to = match emit {
-            EmitStrategy::OnWindowClose => store.emitted_to()?,
-            EmitStrategy::OnWindowUpdate => None,
-        };
-        // A session is closed when stream time is further from its end than another record may be.
-        let (gap, grace) = (to_millis(windows.inactivity_gap()), to_millis(windows.grace()));
-        let delay = gap.saturating_add(grace).saturating_add(1);
-        Ok(SessionTable { store, closing: Closing::new(emit, delay, emitted_to), sends_old_values })
-    }
-
-    /// Gives a session a new value made from the one it has; `at` is the event time of the record that does it.
-    fn update(
-        &self,
-        key: &K,
-        session: Window,
-        at: Timestamp,
-        headers: &Headers,
-        context: &mut ProcessorContext<'_, Windowed<K>, Change<V>>,
-        change: impl FnOnce(Option<V>) -> Result<Option<V>, Failure>,
-    ) -> Result<(), Failure> {
-        let changed = self.store.update(key, session, at, self.sends_old_values, |row| {
-            let value = change(row.map(|row| row.value))?;
-            Ok::<_, Failure>(value.map(|value| ValueAndTimestamp { value, timestamp: at }))
-        })?;
-        match changed {
-            Some((change, _)) if self.closing.emits_updates() => {
-                let (key, headers) = (Windowed::new(key.clone(), session), headers.clone());
-                context.forward(Record { key, value: change, timestamp: session.end, headers })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Forwards what was held back until the commit: changes of a caching store, or sessions that were closed since the last one.
-    fn emit(&mut self, context: &mut ProcessorContext<'_, Windowed<K>, Change<V>>) -> Result<(), Failure> {
-        if self.closing.emits_updates() {
-            if self.store.is_cached() {
-                for emission in self.store.emissions()? {
-                    let Change { old, new } = emission.change;
-                    let change = Change { old: old.filter(|_| self.sends_old_values), new };
-                    let end = emission.key.window.end;
-                    context.forward(Record::new(emission.key, change, end))?;
-                }
-            }
-            return Ok(());
-        }
-        let Some((before, now)) = self.closing.newly_closed() else { return Ok(()) };
-        if now.as_millis() < 0 {
-            return Ok(());
-        }
-        let mut emits = false;
-        for row in self.store.by_time(Timestamp::from_millis(before.as_millis().saturating_add(1)), now)? {
-            let (key, row) = row?;
-            let end = key.window.end;
-            context.forward(Record::new(key, Change { old: None, new: Some(row.value) }, end))?;
-            emits = true;
-        }
-        if emits {
-            self.store.set_emitted_to(now);
-        }
-        Ok(())
-    }
-}
-
 struct SessionAggregation<K: RecordField, V, A, F, M> {
-    table: SessionTable<K::NonNull, A>,
+    table: WindowTable<SessionStore<K::NonNull, A>>,
     /// Milliseconds that may lie between two records of a session.
     gap: i64,
     drops_null_values: bool,
@@ -240,14 +142,14 @@ where
         let (merge, change) = (&self.merge, &self.change);
         let mut so_far = None;
         for session in self.found.iter().filter(|_| merged != alone) {
-            self.table.update(&key, *session, timestamp, &headers, context, |value| {
+            self.table.aggregate(&key, *session, timestamp, &headers, context, |value| {
                 if let Some(value) = value {
                     so_far = Some(merge(&key, so_far.take(), value)?);
                 }
                 Ok(None)
             })?;
         }
-        self.table.update(&key, merged, timestamp, &headers, context, |current| {
+        self.table.aggregate(&key, merged, timestamp, &headers, context, |current| {
             let so_far = match current {
                 Some(current) => Some(merge(&key, so_far, current)?),
                 None => so_far,
@@ -263,5 +165,78 @@ where
         context: &mut ProcessorContext<'_, Windowed<K::NonNull>, Change<A>>,
     ) -> Result<(), Failure> {
         self.table.emit(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::operators::test_support::{at, driver, pipe_at, text, written, written_at};
+    use crate::{
+        HasSerde, RecordField, SessionStoreName, SessionWindowedSerde, SessionWindows, StoreOptions, Window,
+        millis,
+    };
+
+    const VISITS: SessionStoreName<String, u64> = SessionStoreName::new("visits");
+
+    fn visits(grace: u64) -> SessionWindows {
+        SessionWindows::of_inactivity_gap_and_grace(millis(5), millis(grace))
+    }
+
+    #[test]
+    fn sessions_that_become_one_are_deleted_before_it_comes() {
+        let driver = driver(|builder| {
+            let clicks = builder.stream::<String, String>("clicks").group_by_key();
+            clicks.windowed_by(visits(0)).count(VISITS.without_caching()).to_stream().to("visits");
+        });
+        let clicks = driver.input_topic::<String, String>("clicks");
+        let sessions = Arc::new(SessionWindowedSerde::new(String::serde()));
+        let visits = driver.output_topic_with_serdes("visits", sessions, <Option<u64>>::field_serde());
+        for time in [1, 3, 12] {
+            pipe_at(&clicks, "ann", "/", time);
+        }
+        visits.read_records_to_list().expect("outputs decode");
+        pipe_at(&clicks, "ann", "/", 7);
+        let read = visits.read_key_values_to_list().expect("outputs decode").into_iter();
+        let read: Vec<_> = read.map(|(key, count)| (key.window.to_string(), count)).collect();
+        assert_eq!(read, [(text("1/3"), None), (text("12/12"), None), (text("1/12"), Some(4))]);
+    }
+
+    #[test]
+    fn an_old_record_is_rescued_by_a_session_that_is_open() {
+        let driver = driver(|builder| {
+            let clicks = builder.stream::<String, String>("clicks").group_by_key();
+            clicks.windowed_by(visits(0)).late_records_to("late").count(VISITS);
+        });
+        let clicks = driver.input_topic::<String, String>("clicks");
+        // At 15 records before 10 are late.
+        for (who, time) in [("ann", 12), ("bob", 15), ("ann", 8), ("bob", 9), ("bob", 10)] {
+            pipe_at(&clicks, who, "/", time);
+        }
+        let late = written_at(&driver.output_topic::<String, String>("late"));
+        assert_eq!(late, [(text("bob"), text("/"), 9)]);
+        let visits = driver.session_store(VISITS).expect("it is there");
+        for (who, start, end) in [("ann", 8, 12), ("bob", 10, 15)] {
+            let row = visits.fetch_session(&text(who), Window::new(at(start), at(end))).expect("it is read");
+            assert_eq!(row.map(|row| row.value), Some(2), "{who}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_changed_in_place_has_its_old_value() {
+        let driver = driver(|builder| {
+            let clicks = builder.stream::<String, String>("clicks").group_by_key();
+            let counts = clicks.windowed_by(visits(100)).count(VISITS.without_caching());
+            let per_visitor = counts.group_by(|windowed, count| (windowed.key.clone(), count));
+            let clicks = per_visitor.aggregate((), || 0, |_, new, sum| sum + new, |_, old, sum| sum - old);
+            clicks.to_stream().to("clicks-of-visitors");
+        });
+        let clicks = driver.input_topic::<String, String>("clicks");
+        for time in [1, 1, 3, 50, 50] {
+            pipe_at(&clicks, "ann", "/", time);
+        }
+        let sums = written(&driver.output_topic::<String, Option<u64>>("clicks-of-visitors"));
+        assert_eq!(sums.last(), Some(&(text("ann"), Some(5))), "{sums:?}");
     }
 }

@@ -6,21 +6,19 @@
 
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Headers, Processor, ProcessorContext, Record};
 use millstream_processor::{
-    Change, Direction, HasSerde, RecordField, SerdeRef, TimeWindowedSerde, Timestamp, ValueAndTimestamp,
-    Window, WindowKind, Windowed,
+    Change, Direction, HasSerde, RecordField, TimeWindowedSerde, Timestamp, ValueAndTimestamp, Window,
+    WindowKind, WindowStore, Windowed,
 };
 
 use super::late_records::LateRecords;
-use super::rows::window_rows;
 use super::stream_aggregation::Aggregation;
 use super::window_table::WindowTable;
+use super::windowed_aggregation::WindowedAggregation;
 use crate::durations::millis;
-use crate::logical::{Operation, OperationKind, TypedTopic};
 use crate::options::{Materialized, WindowsToStore};
 use crate::table::KTable;
 use crate::windowed::SlidingWindowedKStream;
@@ -39,48 +37,22 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
         A: HasSerde,
         F: Fn(&K::NonNull, V::NonNull, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
     {
-        let (windows, emit, change) = (self.windows, self.options.emit, Arc::new(change));
-        let late = LateRecords::to(self.options.late.as_deref());
+        let (windows, change) = (self.windows, Arc::new(change));
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
-        let difference = windows.time_difference();
-        let key_serde: SerdeRef<_> = Arc::new(TimeWindowedSerde::new(store.key_serde(), difference));
-        let table = KTable::declare(
-            &self.grouped.graph,
-            Operation {
-                kind: OperationKind::StreamAggregate {
-                    prefix: aggregation.prefix(),
-                    is_count: aggregation == Aggregation::Count,
-                    grouping: self.grouped.grouping,
-                    topic: TypedTopic::<K, V>::of_types(),
-                },
-                parents: vec![self.grouped.stream],
-                name: None,
-                store: Some(store.into_window_plan(windows.to_store(emit))),
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
-                    let (change, late) = (Arc::clone(&change), late.clone());
-                    place.add_processor(move |wiring| {
-                        let (difference, grace) = (to_millis(difference), to_millis(windows.grace()));
-                        // Their ends belong to the windows: they are closed when stream time is past them.
-                        let delay = grace.saturating_add(1);
-                        let table =
-                            WindowTable::open(wiring, &store, sends_old_values, difference, emit, delay)?;
-                        Ok(SlidingWindowAggregation::<K, V, A, F> {
-                            table,
-                            difference,
-                            late: late.clone(),
-                            change: Arc::clone(&change),
-                            types: PhantomData,
-                        })
-                    })
-                }),
-            },
-            window_rows,
-        );
-        let graph = Rc::clone(&self.grouped.graph);
-        graph.borrow_mut().set_key_serde(table.id, key_serde);
-        graph.borrow_mut().set_window_grace(table.id, self.windows.grace());
-        table
+        let difference = to_millis(windows.time_difference());
+        let declared = WindowedAggregation {
+            aggregation,
+            key_serde: Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.time_difference())),
+            store: store.into_window_plan(windows.to_store(self.options.emit)),
+            grace: windows.grace(),
+            // Their ends belong to the windows: they are closed when stream time is past them.
+            delay: to_millis(windows.grace()).saturating_add(1),
+            to_end: difference,
+        };
+        self.grouped.declare_windowed_aggregation(&self.options, declared, move |table, late| {
+            let (change, types) = (Arc::clone(&change), PhantomData);
+            SlidingWindowAggregation::<K, V, A, F> { table, difference, late, change, types }
+        })
     }
 }
 
@@ -95,7 +67,7 @@ impl SlidingWindows {
 }
 
 struct SlidingWindowAggregation<K: RecordField, V, A, F> {
-    table: WindowTable<K::NonNull, A>,
+    table: WindowTable<WindowStore<K::NonNull, A>>,
     /// Milliseconds from the start of a window to its end.
     difference: i64,
     late: LateRecords<K, V>,
@@ -247,23 +219,20 @@ where
         let change = &self.change;
         match step {
             Step::Join(start) => {
-                self.table.aggregate(key, self.window(start), timestamp, headers, context, |key, current| {
+                self.table.aggregate(key, self.window(start), timestamp, headers, context, |current| {
                     change(key, value, current)
                 })
             }
             Step::Begin(start, base) => {
-                self.table.aggregate(key, self.window(start), timestamp, headers, context, |key, _nothing| {
+                self.table.aggregate(key, self.window(start), timestamp, headers, context, |_nothing| {
                     change(key, value, base)
                 })
             }
-            Step::Follow(start, row) => self.table.aggregate(
-                key,
-                self.window(start),
-                row.timestamp,
-                headers,
-                context,
-                |_, _nothing| Ok(Some(row.value)),
-            ),
+            Step::Follow(start, row) => {
+                self.table.aggregate(key, self.window(start), row.timestamp, headers, context, |_nothing| {
+                    Ok(Some(row.value))
+                })
+            }
         }
     }
 }
@@ -322,5 +291,45 @@ where
         context: &mut ProcessorContext<'_, Windowed<K::NonNull>, Change<A>>,
     ) -> Result<(), Failure> {
         self.table.emit(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, pipe_at, text, written_at};
+    use crate::{SlidingWindows, WindowStoreName, millis};
+
+    const COUNTS: WindowStoreName<String, u64> = WindowStoreName::new("counts");
+
+    #[test]
+    fn null_values_are_dropped_and_early_records_share_the_first_window() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, Option<i64>>("orders").group_by_key();
+            let sliding = SlidingWindows::of_time_difference_and_grace(millis(10), millis(50));
+            orders.windowed_by(sliding).count(COUNTS);
+        });
+        let orders = driver.input_topic::<String, Option<i64>>("orders");
+        for (value, time) in [(Some(1_i64), 3), (None, 4), (Some(1), 7)] {
+            pipe_at(&orders, "apples", value, time);
+        }
+        let counts = driver.window_store(COUNTS).expect("it is there");
+        let rows = counts.all().expect("it can be read").map(|row| row.expect("it decodes"));
+        let rows: Vec<_> = rows.map(|(key, row)| (key.window.to_string(), row.value)).collect();
+        assert_eq!(rows, [(text("0/10"), 2), (text("4/14"), 1)]);
+        assert_eq!(driver.dropped_records(), 1);
+    }
+
+    #[test]
+    fn a_record_too_late_for_all_windows_goes_to_its_topic() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders").group_by_key();
+            let sliding = SlidingWindows::of_time_difference_with_no_grace(millis(10));
+            orders.windowed_by(sliding).late_records_to("late").count(());
+        });
+        let orders = driver.input_topic::<String, i64>("orders");
+        for time in [50, 40, 39] {
+            pipe_at(&orders, "apples", time, time);
+        }
+        assert_eq!(written_at(&driver.output_topic::<String, i64>("late")), [(text("apples"), 39, 39)]);
     }
 }

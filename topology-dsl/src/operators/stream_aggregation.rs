@@ -6,11 +6,11 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{Change, HasSerde, RecordField};
 
-use super::rows::stored_rows;
+use super::rows::{RowLookup, stored_rows};
 use super::table_store::TableStore;
 use crate::grouped::KGroupedStream;
-use crate::logical::{Operation, OperationKind, TypedTopic};
-use crate::options::Materialized;
+use crate::logical::{Operation, OperationId, OperationKind, TypedTopic, WriteNode};
+use crate::options::{Materialized, StorePlan};
 use crate::table::KTable;
 
 /// Which aggregation it is, as far as names depend on it.
@@ -44,42 +44,52 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         F: Fn(&K::NonNull, V::NonNull, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
     {
         let change = Arc::new(change);
-        let prefix = aggregation.prefix();
         let store = store.with_inherited_key_serde(self.key_serde());
-        let kind = OperationKind::StreamAggregate {
-            prefix,
-            is_count: aggregation == Aggregation::Count,
-            grouping: self.grouping,
-            topic: TypedTopic::<K, V>::of_types(),
-        };
-        KTable::declare(
-            &self.graph,
-            Operation {
-                kind,
-                parents: vec![self.stream],
-                name: None,
-                store: Some(store.into_plan()),
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
-                    let change = Arc::clone(&change);
-                    place.add_processor(move |wiring| {
-                        Ok(StreamAggregation::<K, V, A, F> {
-                            store: TableStore::open(wiring, &store, sends_old_values)?,
-                            change: Arc::clone(&change),
-                            types: PhantomData,
-                        })
-                    })
-                }),
+        let write = TableStore::write(move |store| StreamAggregation::<K, V, A, F>::new(store, &change));
+        self.declare_aggregated_table(aggregation, store.into_plan(), write, stored_rows)
+    }
+
+    /// Declares an aggregation whose table is kept in this store, by the node that is written so.
+    pub(super) fn declare_aggregated_table<K2: Clone + 'static, A: Clone + 'static>(
+        &self,
+        aggregation: Aggregation,
+        store: StorePlan,
+        write: WriteNode,
+        rows: impl FnOnce(OperationId) -> RowLookup<K2, A>,
+    ) -> KTable<K2, A> {
+        let operation = Operation {
+            kind: OperationKind::StreamAggregate {
+                prefix: aggregation.prefix(),
+                is_count: aggregation == Aggregation::Count,
+                grouping: self.grouping,
+                topic: TypedTopic::<K, V>::of_types(),
             },
-            stored_rows,
-        )
+            parents: vec![self.stream],
+            name: None,
+            store: Some(store),
+            write,
+        };
+        KTable::declare(&self.graph, operation, rows)
     }
 }
 
-struct StreamAggregation<K: RecordField, V, A, F> {
+/// Changes the row of each record's key.
+pub(super) struct StreamAggregation<K: RecordField, V, A, F> {
     store: TableStore<K::NonNull, A>,
     change: Arc<F>,
+    emits: bool,
     types: PhantomData<V>,
+}
+
+impl<K: RecordField, V, A, F> StreamAggregation<K, V, A, F> {
+    pub(super) fn new(store: TableStore<K::NonNull, A>, change: &Arc<F>) -> Self {
+        StreamAggregation { store, change: Arc::clone(change), emits: true, types: PhantomData }
+    }
+
+    /// Leaves it to another node to emit at commits what a caching store holds back.
+    pub(super) fn without_emissions(self) -> Self {
+        StreamAggregation { emits: false, ..self }
+    }
 }
 
 impl<K, V, A, F> Processor for StreamAggregation<K, V, A, F>
@@ -112,14 +122,14 @@ where
         &mut self,
         context: &mut ProcessorContext<'_, K::NonNull, Change<A>>,
     ) -> Result<(), Failure> {
-        self.store.emit(context)
+        if self.emits { self.store.emit(context) } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::operators::test_support::{
-        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+        driver, driver_without_commits, pipe_all, pipe_at, text, written, written_at,
     };
     use crate::{StoreName, StoreOptions};
 
@@ -149,7 +159,7 @@ mod tests {
         });
         let orders = driver.input_topic::<String, i64>("orders");
         for millis in [100, 50, 120] {
-            orders.pipe_input_at("apples", 1, at(millis)).expect("the record is processed");
+            pipe_at(&orders, "apples", 1, millis);
         }
         let expected = [(text("apples"), 1_u64, 100), (text("apples"), 2, 100), (text("apples"), 3, 120)];
         assert_eq!(written_at(&driver.output_topic("out")), expected);

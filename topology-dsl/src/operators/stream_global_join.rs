@@ -7,8 +7,8 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{CommittedStore, Error, RecordField};
 
-use super::stream_table_join::StreamTableJoinKind;
 use crate::global_table::GlobalKTable;
+use crate::join::StreamJoinKind;
 use crate::logical::{Operation, OperationKind};
 use crate::stream::KStream;
 
@@ -68,9 +68,7 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
         G: Into<Option<KG>>,
         F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
     {
-        self.join_global(table, StreamTableJoinKind::Inner, move |value, row| {
-            row.map(|row| joiner(value, row))
-        })
+        self.join_global(table, StreamJoinKind::Inner, move |value, row| row.map(|row| joiner(value, row)))
     }
 
     /// [`join`](Self::join), but a record without a row, or for which no key is selected, is joined with `None` (KIP-962).
@@ -104,7 +102,7 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
         G: Into<Option<KG>>,
         F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
     {
-        self.join_global(table, StreamTableJoinKind::Left, move |value, row| Some(joiner(value, row)))
+        self.join_global(table, StreamJoinKind::Left, move |value, row| Some(joiner(value, row)))
     }
 
     /// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none.
@@ -112,7 +110,7 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
     fn join_global<KG, VG, G, V2, J>(
         self,
         table: &GlobalKTable<KG, VG>,
-        kind: StreamTableJoinKind,
+        kind: StreamJoinKind,
         joiner: J,
     ) -> KStream<K, V2>
     where
@@ -132,7 +130,7 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
         KStream::declare(
             &stream.graph,
             Operation {
-                kind: OperationKind::GlobalJoin { accepts_null_keys: kind == StreamTableJoinKind::Left },
+                kind: OperationKind::GlobalJoin { accepts_null_keys: kind == StreamJoinKind::Left },
                 parents: vec![stream.id],
                 name: None,
                 store: None,
@@ -158,7 +156,7 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
 
 struct GlobalJoin<K, V, KG, VG, V2, F, J> {
     rows: CommittedStore<KG, VG>,
-    kind: StreamTableJoinKind,
+    kind: StreamJoinKind,
     select: Arc<F>,
     joiner: Arc<J>,
     types: PhantomData<(K, V, V2)>,
@@ -192,8 +190,8 @@ where
         };
         let row = match ((self.select)(&key, &value).into(), self.kind) {
             (Some(selected), _) => self.rows.get(&selected)?,
-            (None, StreamTableJoinKind::Left) => None,
-            (None, StreamTableJoinKind::Inner) => {
+            (None, StreamJoinKind::Left) => None,
+            (None, StreamJoinKind::Inner) => {
                 context.task().drop_record();
                 return Ok(());
             }
@@ -208,7 +206,7 @@ where
 #[cfg(test)]
 mod tests {
     use crate::operators::test_support::{
-        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+        driver, driver_without_commits, pipe_all, pipe_at, text, written, written_at,
     };
     use crate::{StoreName, StreamsBuilder};
 
@@ -226,7 +224,7 @@ mod tests {
         pipe_all(&prices, [("apples", Some(30)), ("pears", Some(40))]);
         pipe_all(&orders, [(1_u64, "apples"), (2, "pears"), (3, "plums")]);
         pipe_all(&prices, [("apples", None), ("pears", Some(41))]);
-        orders.pipe_input_at(4_u64, "pears", at(7)).expect("the record is processed");
+        pipe_at(&orders, 4_u64, "pears", 7);
         pipe_all(&orders, [(5_u64, "apples")]);
         let expected = [(1_u64, text("apples 30")), (2, text("pears 40")), (4, text("pears 41"))];
         let found = written_at(&driver.output_topic::<u64, String>("priced"));

@@ -11,7 +11,7 @@ use millstream_processor::{HasSerde, RecordField, TimeFirstKey, Timestamp};
 use super::record_buffer::{RecordBuffer, buffer_store};
 use super::rows::Rows;
 use super::stream_table_join_grace::GraceJoin;
-use crate::join::JoinTarget;
+use crate::join::{JoinTarget, StreamJoinKind};
 use crate::logical::{Operation, OperationKind, TypedTopic};
 use crate::options::BufferLimits;
 use crate::stream::KStream;
@@ -19,8 +19,8 @@ use crate::table::KTable;
 
 impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// Joins each record with the table's row of the same key, as the table is when the record is processed; with a
-    /// [versioned](crate::StoreOptions::versioned) table, as it was at the record's event time. Records without a row give no output. A change of the table gives no output either. Records with a null key or value are dropped and
-    /// counted.
+    /// [versioned](crate::StoreOptions::versioned) table, as it was at the record's event time. Records without a row give no output. A
+    /// change of the table gives no output either. Records with a null key or value are dropped and counted.
     ///
     /// Where keys changed above, the stream gets a repartition topic. Its partition count and the table's must be equal.
     ///
@@ -48,9 +48,7 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         other: T,
         joiner: impl Fn(V::NonNull, &T::Value) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        other.join_stream(self, StreamTableJoinKind::Inner, move |value, row| {
-            row.map(|row| joiner(value, row))
-        })
+        other.join_stream(self, StreamJoinKind::Inner, move |value, row| row.map(|row| joiner(value, row)))
     }
 
     /// [`join`](Self::join), but a record without a row, or with a null key, is joined with `None`. Records with a null value are
@@ -81,17 +79,8 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         other: T,
         joiner: impl Fn(V::NonNull, Option<&T::Value>) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        other.join_stream(self, StreamTableJoinKind::Left, move |value, row| Some(joiner(value, row)))
+        other.join_stream(self, StreamJoinKind::Left, move |value, row| Some(joiner(value, row)))
     }
-}
-
-/// What happens to a record that finds no row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamTableJoinKind {
-    /// It gives no output.
-    Inner,
-    /// It is joined with `None`.
-    Left,
 }
 
 /// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none. With a grace, records wait for so long.
@@ -100,7 +89,7 @@ pub(crate) fn join_stream_with_table<K, V, T, V2, F>(
     stream: &KStream<K, V>,
     table: &KTable<K::NonNull, T>,
     grace: Option<Duration>,
-    kind: StreamTableJoinKind,
+    kind: StreamJoinKind,
     joiner: F,
 ) -> KStream<K, V2>
 where
@@ -116,10 +105,10 @@ where
     );
     let (joiner, rows) = (Arc::new(joiner), Rc::clone(&table.rows));
     let prefix = match kind {
-        StreamTableJoinKind::Inner => "KSTREAM-JOIN-",
-        StreamTableJoinKind::Left => "KSTREAM-LEFTJOIN-",
+        StreamJoinKind::Inner => "KSTREAM-JOIN-",
+        StreamJoinKind::Left => "KSTREAM-LEFTJOIN-",
     };
-    let accepts_null_keys = kind == StreamTableJoinKind::Left;
+    let accepts_null_keys = kind == StreamJoinKind::Left;
     KStream::declare(
         &stream.graph,
         Operation {
@@ -163,7 +152,7 @@ where
 
 pub(super) struct StreamTableJoin<K: RecordField, V, T, V2, F> {
     rows: Box<dyn Rows<K::NonNull, T>>,
-    kind: StreamTableJoinKind,
+    kind: StreamJoinKind,
     joiner: Arc<F>,
     types: PhantomData<(V, V2)>,
 }
@@ -184,8 +173,8 @@ where
         as_of: Timestamp,
     ) -> Result<Option<V2>, Failure> {
         let (mut value, mut joined) = (Some(value), None);
-        self.rows.read_as_of(key, as_of, &mut |row| {
-            joined = value.take().and_then(|value| (self.joiner)(value, row));
+        self.rows.read_as_of(key, Some(as_of), &mut |row| {
+            joined = value.take().and_then(|value| (self.joiner)(value, row.map(|row| row.value)));
         })?;
         Ok(joined)
     }
@@ -216,8 +205,8 @@ where
         };
         let joined = match (key.as_non_null(), self.kind) {
             (Some(key), _) => self.join(key, value, timestamp)?,
-            (None, StreamTableJoinKind::Left) => (self.joiner)(value, None),
-            (None, StreamTableJoinKind::Inner) => {
+            (None, StreamJoinKind::Left) => (self.joiner)(value, None),
+            (None, StreamJoinKind::Inner) => {
                 context.task().drop_record();
                 return Ok(());
             }
@@ -231,7 +220,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use crate::operators::test_support::{at, driver, pipe_all, text, written, written_at};
+    use crate::operators::test_support::{driver, pipe_all, pipe_at, text, written, written_at};
 
     #[test]
     fn an_inner_join_drops_nulls_and_a_left_join_only_null_values() {
@@ -269,7 +258,7 @@ mod tests {
         pipe_all(&orders, [("apples", 1)]);
         pipe_all(&prices, [("apples", Some(30))]);
         assert_eq!(written(&driver.output_topic::<String, i64>("values")), []);
-        orders.pipe_input_at("apples", 2, at(7)).expect("the record is processed");
+        pipe_at(&orders, "apples", 2, 7);
         pipe_all(&prices, [("apples", None::<i64>)]);
         pipe_all(&orders, [("apples", 3)]);
         assert_eq!(written_at(&driver.output_topic("values")), [(text("apples"), 60_i64, 7)]);

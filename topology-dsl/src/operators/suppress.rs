@@ -4,10 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{Buffered, Change, Error, HasSerde, KeyValueStore, Result, Timestamp};
+use millstream_processor::{
+    Buffered, Change, Error, HasSerde, KeyValueStore, Result, Timestamp, ValueAndTimestamp,
+};
 
 use super::record_buffer::{RecordBuffer, buffer_store, context_of, released};
-use super::rows::{RowLookup, Rows};
+use super::rows::{NO_TIME, RowLookup, RowRef, Rows};
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::options::{BufferLimits, Suppressed, Until, Wait};
 use crate::table::KTable;
@@ -171,10 +173,21 @@ struct SuppressedRows<K, V> {
 }
 
 impl<K: HasSerde, V: HasSerde> Rows<K, V> for SuppressedRows<K, V> {
-    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&V>)) -> Result<(), Failure> {
-        let is_waiting =
-            self.waiting.read(key, |row| row.map(|row| use_value(row.value.prior.as_ref())).is_some())?;
-        if is_waiting { Ok(()) } else { self.parent.read(key, use_value) }
+    fn read_as_of(
+        &self,
+        key: &K,
+        as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, V>>),
+    ) -> Result<(), Failure> {
+        let is_waiting = self.waiting.read(key, |row| {
+            let prior = row.map(|row| &row.value.prior);
+            // The time of that value is not kept, as in Kafka Streams.
+            if let Some(prior) = prior {
+                use_row(prior.as_ref().map(|value| ValueAndTimestamp::new(value, NO_TIME)));
+            }
+            prior.is_some()
+        })?;
+        if is_waiting { Ok(()) } else { self.parent.read_as_of(key, as_of, use_row) }
     }
 }
 

@@ -1,8 +1,10 @@
 //! `aggregate` of a grouped table.
 
+use std::convert::Infallible;
+
 use millstream_processor::HasSerde;
 
-use super::aggregate::AggregateResult;
+use super::aggregate::{AggregateResult, aggregating};
 use crate::grouped::KGroupedTable;
 use crate::options::Materialized;
 use crate::table::KTable;
@@ -40,16 +42,9 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
         adder: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         subtractor: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
     ) -> KTable<K, A> {
-        self.declare_aggregation("KTABLE-AGGREGATE-", store.into(), move |key, change, current| {
-            let without_old = match (change.old, current) {
-                (Some(old), Some(current)) => subtractor(key, old, current).into_row(),
-                (_, current) => current,
-            };
-            match change.new {
-                Some(new) => adder(key, new, without_old.unwrap_or_else(&initializer)).into_row(),
-                None => without_old,
-            }
-        })
+        let add = move |key: &K, new, row| Ok::<_, Infallible>(adder(key, new, row));
+        let subtract = move |key: &K, old, row| subtractor(key, old, row).into_row();
+        self.declare_aggregation("KTABLE-AGGREGATE-", store.into(), aggregating(initializer, add), subtract)
     }
 }
 

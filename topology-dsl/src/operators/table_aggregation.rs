@@ -14,18 +14,25 @@ use crate::options::Materialized;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
-    /// Declares an aggregation. `change` makes a group's new row of the table's change and the row it has; none deletes it.
-    pub(super) fn declare_aggregation<A, F>(
+    /// Declares an aggregation. When a row of the table changes, `subtract` takes its old value out of the group's row, and `add` puts the new
+    /// one in; none deletes the group's row. What a group without a row never got is not taken out.
+    pub(super) fn declare_aggregation<A: HasSerde>(
         &self,
         prefix: &'static str,
         store: Materialized<K, A>,
-        change: F,
-    ) -> KTable<K, A>
-    where
-        A: HasSerde,
-        F: Fn(&K, Change<V>, Option<A>) -> Option<A> + Send + Sync + 'static,
-    {
-        let change = Arc::new(change);
+        add: impl Fn(&K, V, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
+        subtract: impl Fn(&K, V, A) -> Option<A> + Send + Sync + 'static,
+    ) -> KTable<K, A> {
+        let change = Arc::new(move |key: &K, Change { old, new }: Change<V>, current: Option<A>| {
+            let without_old = match (old, current) {
+                (Some(old), Some(current)) => subtract(key, old, current),
+                (_, current) => current,
+            };
+            match new {
+                Some(new) => add(key, new, without_old),
+                None => Ok(without_old),
+            }
+        });
         let topic = TypedTopic { key_serde: K::serde(), value_serde: Arc::new(ChangeSerde::new(V::serde())) };
         KTable::declare(
             &self.graph,
@@ -38,16 +45,10 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
                 parents: vec![self.table],
                 name: None,
                 store: Some(store.into_plan()),
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
-                    let change = Arc::clone(&change);
-                    place.add_processor(move |wiring| {
-                        Ok(TableAggregation {
-                            store: TableStore::open(wiring, &store, sends_old_values)?,
-                            change: Arc::clone(&change),
-                            types: PhantomData,
-                        })
-                    })
+                write: TableStore::write(move |store| TableAggregation {
+                    store,
+                    change: Arc::clone(&change),
+                    types: PhantomData,
                 }),
             },
             stored_rows,
@@ -66,7 +67,7 @@ where
     K: Clone + 'static,
     V: Clone + 'static,
     A: Clone + 'static,
-    F: Fn(&K, Change<V>, Option<A>) -> Option<A> + 'static,
+    F: Fn(&K, Change<V>, Option<A>) -> Result<Option<A>, Failure> + 'static,
 {
     type KeyIn = K;
     type ValueIn = Change<V>;
@@ -80,7 +81,7 @@ where
     ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
         let change = &self.change;
-        self.store.aggregate(key, timestamp, headers, context, |key, current| Ok(change(key, value, current)))
+        self.store.aggregate(key, timestamp, headers, context, |key, current| change(key, value, current))
     }
 
     fn prepare_commit(&mut self, context: &mut ProcessorContext<'_, K, Change<A>>) -> Result<(), Failure> {

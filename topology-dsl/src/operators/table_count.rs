@@ -2,6 +2,7 @@
 
 use millstream_processor::HasSerde;
 
+use super::count::counting;
 use crate::grouped::KGroupedTable;
 use crate::options::Materialized;
 use crate::table::KTable;
@@ -21,15 +22,8 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn count(&self, store: impl Into<Materialized<K, u64>>) -> KTable<K, u64> {
-        self.declare_aggregation("KTABLE-AGGREGATE-", store.into(), |_key, change, count| {
-            let without_old = match (change.old, count) {
-                (Some(_), Some(count)) => Some(count.saturating_sub(1)),
-                (_, count) => count,
-            };
-            match change.new {
-                Some(_) => Some(without_old.unwrap_or(0) + 1),
-                None => without_old,
-            }
+        self.declare_aggregation("KTABLE-AGGREGATE-", store.into(), counting, |_key, _row, count| {
+            Some(count.saturating_sub(1))
         })
     }
 }

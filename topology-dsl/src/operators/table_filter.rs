@@ -128,4 +128,17 @@ mod tests {
         let expected = [(text("apples"), Some(3)), (text("plums"), Some(4)), (text("plums"), None)];
         assert_eq!(written(&driver.output_topic::<String, Option<i64>>("short")), expected);
     }
+    #[test]
+    fn options_without_a_name_give_it_no_store_and_its_rows_are_found_all_the_same() {
+        let driver = driver(|builder| {
+            let stock = builder.table::<String, i64>("stock");
+            let short = stock.filter(|_, on_hand| *on_hand < 10).materialized(().without_caching());
+            let orders = builder.stream::<String, i64>("orders");
+            orders.left_join(&short, |_, on_hand| on_hand.copied()).to("short-of-orders");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("stock"), [("pears", 50), ("apples", 3)]);
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("pears", 1), ("apples", 1)]);
+        let expected = [(text("pears"), None), (text("apples"), Some(3))];
+        assert_eq!(written(&driver.output_topic::<String, Option<i64>>("short-of-orders")), expected);
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{Change, RecordField};
 
+use super::newest_only::NewestOnly;
 use crate::grouped::KGroupedTable;
 use crate::logical::{Grouping, Operation, OperationKind};
 use crate::table::KTable;
@@ -53,9 +54,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
             name: None,
             store: None,
             write: Box::new(move |place| {
-                let (selector, reads_versions) = (Arc::clone(&selector), place.reads_versions);
+                let (selector, newest_only) = (Arc::clone(&selector), NewestOnly::of(place));
                 place.add_processor(move |_| {
-                    Ok(Regroup { selector: Arc::clone(&selector), reads_versions, types: PhantomData })
+                    Ok(Regroup { selector: Arc::clone(&selector), newest_only, types: PhantomData })
                 })
             }),
         });
@@ -66,8 +67,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 
 struct Regroup<K, V, K2, V2, F> {
     selector: Arc<F>,
-    /// Whether changes may be of older versions of their rows; the groups have the newest only.
-    reads_versions: bool,
+    newest_only: NewestOnly,
     types: PhantomData<(K, V, K2, V2)>,
 }
 
@@ -101,8 +101,7 @@ where
         record: Record<K, Change<V>>,
         context: &mut ProcessorContext<'_, K2::NonNull, Change<V2::NonNull>>,
     ) -> Result<(), Failure> {
-        if self.reads_versions && context.task().is_superseded() {
-            context.task().drop_record();
+        if self.newest_only.drops(context.task()) {
             return Ok(());
         }
         let Record { key, value: change, timestamp, headers } = record;
@@ -131,7 +130,7 @@ where
 #[cfg(test)]
 mod tests {
     use crate::operators::test_support::{
-        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+        driver, driver_without_commits, pipe_all, pipe_at, text, written, written_at,
     };
     use crate::{StoreName, StoreOptions};
 
@@ -184,8 +183,8 @@ mod tests {
     fn a_group_has_the_latest_event_time_of_its_changes() {
         let driver = driver(totals);
         let orders = driver.input_topic::<String, String>("orders");
-        orders.pipe_input_at("1", "ann:5", at(100)).expect("the record is processed");
-        orders.pipe_input_at("2", "ann:7", at(50)).expect("the record is processed");
+        pipe_at(&orders, "1", "ann:5", 100);
+        pipe_at(&orders, "2", "ann:7", 50);
         let expected = [(text("ann"), 5_i64, 100), (text("ann"), 12, 100)];
         assert_eq!(written_at(&driver.output_topic("totals")), expected);
     }

@@ -16,16 +16,7 @@ pub(crate) struct TableKeeper<K: RecordField, V: RecordField> {
 
 impl<K: RecordField, V: RecordField> TableKeeper<K, V> {
     pub(crate) fn write() -> WriteNode {
-        Box::new(|place| {
-            let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
-            place.add_processor(move |wiring| {
-                let store = store
-                    .as_ref()
-                    .map(|name| TableStore::open(wiring, name, sends_old_values))
-                    .transpose()?;
-                Ok(TableKeeper::<K, V> { store, types: PhantomData })
-            })
-        })
+        TableStore::write_optional(|_, store, _| Ok(TableKeeper::<K, V> { store, types: PhantomData }))
     }
 }
 
@@ -65,7 +56,7 @@ impl<K: RecordField, V: RecordField> Processor for TableKeeper<K, V> {
 #[cfg(test)]
 mod tests {
     use crate::operators::test_support::{
-        at, driver, driver_without_commits, pipe_all, text, written, written_at,
+        driver, driver_without_commits, pipe_all, pipe_at, text, written, written_at,
     };
     use crate::{StoreName, StoreOptions};
 
@@ -95,8 +86,8 @@ mod tests {
                 .to("changes");
         });
         let prices = driver.input_topic::<String, i64>("prices");
-        prices.pipe_input_at("apples", 30, at(100)).expect("the record is processed");
-        prices.pipe_input_at("apples", 20, at(50)).expect("the record is processed");
+        pipe_at(&prices, "apples", 30, 100);
+        pipe_at(&prices, "apples", 20, 50);
         let changes = [(text("apples"), 30_i64, 100), (text("apples"), 20, 50)];
         assert_eq!(written_at(&driver.output_topic("changes")), changes);
     }

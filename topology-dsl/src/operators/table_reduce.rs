@@ -2,6 +2,7 @@
 
 use millstream_processor::HasSerde;
 
+use super::reduce::reducing;
 use crate::grouped::KGroupedTable;
 use crate::options::Materialized;
 use crate::table::KTable;
@@ -35,16 +36,8 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
         adder: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtractor: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<K, V> {
-        self.declare_aggregation("KTABLE-REDUCE-", store.into(), move |_key, change, current| {
-            let without_old = match (change.old, current) {
-                (Some(old), Some(current)) => Some(subtractor(current, old)),
-                (_, current) => current,
-            };
-            match (change.new, without_old) {
-                (Some(new), Some(current)) => Some(adder(current, new)),
-                (new, current) => new.or(current),
-            }
-        })
+        let subtract = move |_key: &K, old, current| Some(subtractor(current, old));
+        self.declare_aggregation("KTABLE-REDUCE-", store.into(), reducing::<_, V>(adder), subtract)
     }
 }
 

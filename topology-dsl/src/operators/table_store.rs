@@ -1,28 +1,60 @@
 //! A table's store together with the rule when its changes go downstream: at each update, or at commit.
 
-use millstream_processor::api::{Failure, Headers, ProcessorContext, Record, Wiring};
-use millstream_processor::{
-    Change, KeyValueStore, Result, Timestamp, ValueAndTimestamp, VersionedPut, VersionedStore,
-};
+use std::sync::Arc;
+
+use millstream_processor::api::{Failure, Headers, Processor, ProcessorContext, Record, Wiring};
+use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp, VersionedPut, VersionedStore};
+
+use super::rows::{KeptRows, RowStore, Rows};
+use crate::logical::WriteNode;
 
 /// The store of a table as the node that keeps the table uses it.
 pub(super) struct TableStore<K, V> {
-    rows: Kept<K, V>,
+    rows: KeptRows<K, V>,
     sends_old_values: bool,
 }
 
-enum Kept<K, V> {
-    Newest(KeyValueStore<K, V>),
-    Versions(VersionedStore<K, V>),
+/// What was planned about the changes of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlannedChanges {
+    /// Whether they carry old values.
+    pub(super) sends_old_values: bool,
+    /// Whether those of the table it is made of may be of older versions of their rows.
+    pub(super) reads_versions: bool,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
-    pub(super) fn open(wiring: &Wiring<'_>, name: &str, sends_old_values: bool) -> Result<Self> {
-        let rows = match wiring.store_types(name) {
-            Some(types) if types.is_versioned() => Kept::Versions(wiring.versioned_store(name)?),
-            _ => Kept::Newest(wiring.key_value_store(name)?),
-        };
-        Ok(TableStore { rows, sends_old_values })
+    /// Writes the node of a table that always keeps a store; `make` makes it for each task.
+    pub(super) fn write<P: Processor>(make: impl Fn(Self) -> P + Send + Sync + 'static) -> WriteNode {
+        let make = Arc::new(make);
+        Box::new(move |place| {
+            let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
+            let make = Arc::clone(&make);
+            place.add_processor(move |wiring| Ok(make(TableStore::open(wiring, &store, sends_old_values)?)))
+        })
+    }
+
+    /// Writes the node of a table that keeps a store only if it was planned to. `make` makes it for each task, of the store, if there is
+    /// one, and of what was planned about its changes.
+    pub(super) fn write_optional<P: Processor>(
+        make: impl Fn(&Wiring<'_>, Option<Self>, PlannedChanges) -> Result<P> + Send + Sync + 'static,
+    ) -> WriteNode {
+        let make = Arc::new(make);
+        Box::new(move |place| {
+            let (store, make) = (place.own_store(), Arc::clone(&make));
+            let planned = PlannedChanges {
+                sends_old_values: place.sends_old_values,
+                reads_versions: place.reads_versions,
+            };
+            place.add_processor(move |wiring| {
+                let open = |name: &String| TableStore::open(wiring, name, planned.sends_old_values);
+                make(wiring, store.as_ref().map(open).transpose()?, planned)
+            })
+        })
+    }
+
+    fn open(wiring: &Wiring<'_>, name: &str, sends_old_values: bool) -> Result<Self> {
+        Ok(TableStore { rows: KeptRows::open(wiring, name)?, sends_old_values })
     }
 
     /// Replaces or deletes the row of the record's key.
@@ -31,15 +63,36 @@ impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
         record: Record<K, Option<V>>,
         context: &mut ProcessorContext<'_, K, Change<V>>,
     ) -> Result<(), Failure> {
-        let store = match &self.rows {
-            Kept::Newest(store) => store,
-            Kept::Versions(store) => return self.put_version(store, record, context),
-        };
         let Record { key, value, timestamp, headers } = record;
+        let store = match &self.rows {
+            KeptRows::Newest(store) => store,
+            KeptRows::Versions(store) => {
+                let newest = if self.sends_old_values { store.get(&key)? } else { None };
+                let value = Change { old: newest.map(|newest| newest.value), new: value };
+                return put_version(store, Record { key, value, timestamp, headers }, context);
+            }
+        };
         let row = value.map(|value| ValueAndTimestamp { value, timestamp });
         let changed = store.update(&key, timestamp, self.sends_old_values, |_| Ok::<_, Failure>(row))?;
         let Some((change, timestamp)) = changed else { return Ok(()) };
         context.forward(Record { key, value: change, timestamp, headers })
+    }
+
+    /// [`put`](Self::put), where the record says what the row was as far as those downstream are concerned.
+    pub(super) fn put_change(
+        &self,
+        record: Record<K, Change<V>>,
+        context: &mut ProcessorContext<'_, K, Change<V>>,
+    ) -> Result<(), Failure> {
+        let store = match &self.rows {
+            KeptRows::Newest(store) => store,
+            KeptRows::Versions(store) => return put_version(store, record, context),
+        };
+        let Record { key, value: Change { old, new }, timestamp, headers } = record;
+        let row = new.map(|value| ValueAndTimestamp { value, timestamp });
+        let changed = store.update(&key, timestamp, false, |_| Ok::<_, Failure>(row))?;
+        let Some((change, timestamp)) = changed else { return Ok(()) };
+        context.forward(Record { key, value: Change { old, new: change.new }, timestamp, headers })
     }
 
     /// Gives the row a new value made from the one it has. Its event time is the latest of all records that went into it, also
@@ -54,12 +107,14 @@ impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
     ) -> Result<(), Failure> {
         let mut latest = timestamp;
         let store = match &self.rows {
-            Kept::Newest(store) => store,
-            Kept::Versions(store) => {
+            KeptRows::Newest(store) => store,
+            KeptRows::Versions(store) => {
                 let current = store.get(&key)?;
-                let latest = current.as_ref().map_or(latest, |current| latest.max(current.valid_from));
-                let value = change(&key, current.map(|current| current.value))?;
-                return self.put_version(store, Record { key, value, timestamp: latest, headers }, context);
+                let timestamp = current.as_ref().map_or(latest, |current| latest.max(current.valid_from));
+                let current = current.map(|current| current.value);
+                let old = current.clone().filter(|_| self.sends_old_values);
+                let value = Change { old, new: change(&key, current)? };
+                return put_version(store, Record { key, value, timestamp, headers }, context);
             }
         };
         let changed = store.update(&key, timestamp, self.sends_old_values, |row| {
@@ -74,38 +129,16 @@ impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
         context.forward(Record { key, value: change, timestamp: latest, headers })
     }
 
-    fn put_version(
-        &self,
-        store: &VersionedStore<K, V>,
-        record: Record<K, Option<V>>,
-        context: &mut ProcessorContext<'_, K, Change<V>>,
-    ) -> Result<(), Failure> {
-        let Record { key, value: new, timestamp, headers } = record;
-        let newest = if self.sends_old_values { store.get(&key)? } else { None };
-        let put = store.put(&key, new.clone(), timestamp)?;
-        let value = Change { old: newest.map(|newest| newest.value), new };
-        let record = Record { key, value, timestamp, headers };
-        match put {
-            VersionedPut::Latest => context.forward(record),
-            VersionedPut::ValidUntil(_) => context.forward_superseded(record),
-            VersionedPut::NotPut => {
-                context.task().drop_record();
-                Ok(())
-            }
-        }
-    }
-
     /// Whether the table has no row for the key.
     pub(super) fn lacks(&self, key: &K) -> Result<bool, Failure> {
-        Ok(match &self.rows {
-            Kept::Newest(store) => store.read(key, |row| row.is_none())?,
-            Kept::Versions(store) => store.get(key)?.is_none(),
-        })
+        let mut lacks = true;
+        self.rows.read(key, &mut |row| lacks = row.is_none())?;
+        Ok(lacks)
     }
 
     /// Forwards what was held back since the last commit: the changes of a caching store, rows of another one that expired.
     pub(super) fn emit(&self, context: &mut ProcessorContext<'_, K, Change<V>>) -> Result<(), Failure> {
-        let Kept::Newest(store) = &self.rows else { return Ok(()) };
+        let KeptRows::Newest(store) = &self.rows else { return Ok(()) };
         let emissions = if store.is_cached() { store.emissions()? } else { store.take_expired()? };
         for emission in emissions {
             let Change { old, new } = emission.change;
@@ -113,6 +146,22 @@ impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
             context.forward(Record::new(emission.key, change, emission.timestamp))?;
         }
         Ok(())
+    }
+}
+
+/// Puts a version of a row, and says whether it is the newest to those downstream.
+fn put_version<K: Clone + 'static, V: Clone + 'static>(
+    store: &VersionedStore<K, V>,
+    record: Record<K, Change<V>>,
+    context: &mut ProcessorContext<'_, K, Change<V>>,
+) -> Result<(), Failure> {
+    match store.put(&record.key, record.value.new.clone(), record.timestamp)? {
+        VersionedPut::Latest => context.forward_version(record, true),
+        VersionedPut::ValidUntil(_) => context.forward_version(record, false),
+        VersionedPut::NotPut => {
+            context.task().drop_record();
+            Ok(())
+        }
     }
 }
 

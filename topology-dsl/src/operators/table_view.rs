@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{Change, Result, Timestamp};
+use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp};
 
-use super::rows::{RowLookup, Rows, stored_rows};
-use super::table_store::TableStore;
+use super::rows::{RowLookup, RowRef, Rows, stored_or_computed_rows};
+use super::table_store::{PlannedChanges, TableStore};
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::table::KTable;
 
@@ -43,20 +43,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                 parents: vec![self.id],
                 name: None,
                 store: None,
-                write: Box::new(move |place| {
-                    let (store, sends_old_values) = (place.own_store(), place.sends_old_values);
-                    // Below a versioned table a row may have had a version that is no change of its newest one.
-                    let leaves_out_non_changes = F::IS_FILTER && sends_old_values && !place.reads_versions;
-                    let function = Arc::clone(&function);
-                    place.add_processor(move |wiring| {
-                        let store = store
-                            .as_ref()
-                            .map(|name| TableStore::open(wiring, name, sends_old_values))
-                            .transpose()?;
-                        let function = Arc::clone(&function);
-                        let types = PhantomData;
-                        Ok(TableView { store, sends_old_values, leaves_out_non_changes, function, types })
-                    })
+                write: TableStore::write_optional(move |_, store, planned| {
+                    Ok(TableView { store, planned, function: Arc::clone(&function), types: PhantomData })
                 }),
             },
             |id| computed_rows(id, Rc::clone(&self.rows), for_lookups),
@@ -75,10 +63,7 @@ where
     V: Clone + 'static,
     F: RowFunction<K, V>,
 {
-    Rc::new(move |plan| {
-        if plan.operation(view).is_materialized {
-            return stored_rows(view)(plan);
-        }
+    stored_or_computed_rows(view, move |plan| {
         let (open_parent, function) = (parent(plan)?, Arc::clone(&function));
         Ok(Arc::new(move |wiring: &Wiring<'_>| {
             Ok(Box::new(ComputedRows { parent: open_parent(wiring)?, function: Arc::clone(&function) }))
@@ -92,30 +77,26 @@ struct ComputedRows<K, V, F> {
 }
 
 impl<K, V, F: RowFunction<K, V>> Rows<K, F::Value> for ComputedRows<K, V, F> {
-    fn read(&self, key: &K, use_value: &mut dyn FnMut(Option<&F::Value>)) -> Result<(), Failure> {
-        self.parent.read(key, &mut |value| match value {
-            Some(value) => self.function.look_through(key, value, use_value),
-            None => use_value(None),
-        })
-    }
-
     fn read_as_of(
         &self,
         key: &K,
-        as_of: Timestamp,
-        use_value: &mut dyn FnMut(Option<&F::Value>),
+        as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, F::Value>>),
     ) -> Result<(), Failure> {
-        self.parent.read_as_of(key, as_of, &mut |value| match value {
-            Some(value) => self.function.look_through(key, value, use_value),
-            None => use_value(None),
+        self.parent.read_as_of(key, as_of, &mut |row| match row {
+            Some(ValueAndTimestamp { value, timestamp }) => {
+                self.function.look_through(key, value, &mut |value| {
+                    use_row(value.map(|value| ValueAndTimestamp::new(value, timestamp)));
+                });
+            }
+            None => use_row(None),
         })
     }
 }
 
 struct TableView<K, V, F: RowFunction<K, V>> {
     store: Option<TableStore<K, F::Value>>,
-    sends_old_values: bool,
-    leaves_out_non_changes: bool,
+    planned: PlannedChanges,
     function: Arc<F>,
     types: PhantomData<(K, V)>,
 }
@@ -138,15 +119,17 @@ where
     ) -> Result<(), Failure> {
         let Record { key, value: change, timestamp, headers } = record;
         let new = change.new.and_then(|value| self.function.apply(&key, value));
+        let PlannedChanges { sends_old_values, reads_versions } = self.planned;
+        // Below a versioned table a row may have had a version that is no change of its newest one.
+        let leaves_out_non_changes = F::IS_FILTER && sends_old_values && !reads_versions;
         if let Some(store) = &self.store {
-            if self.leaves_out_non_changes && new.is_none() && store.lacks(&key)? {
+            if leaves_out_non_changes && new.is_none() && store.lacks(&key)? {
                 return Ok(());
             }
             return store.put(Record { key, value: new, timestamp, headers }, context);
         }
-        let old =
-            change.old.filter(|_| self.sends_old_values).and_then(|value| self.function.apply(&key, value));
-        if self.leaves_out_non_changes && new.is_none() && old.is_none() {
+        let old = change.old.filter(|_| sends_old_values).and_then(|value| self.function.apply(&key, value));
+        if leaves_out_non_changes && new.is_none() && old.is_none() {
             return Ok(());
         }
         context.forward(Record { key, value: Change { old, new }, timestamp, headers })

@@ -6,7 +6,7 @@ use millstream_processor::testing::{
 };
 use millstream_processor::{RecordField, Settings, Timestamp};
 
-use crate::StreamsBuilder;
+use crate::{KTable, StreamsBuilder};
 
 /// A driver for the program, whose failing records are skipped and counted.
 pub(super) fn driver(declare: impl FnOnce(&StreamsBuilder)) -> TopologyTestDriver {
@@ -34,6 +34,23 @@ pub(super) fn text(text: &str) -> String {
     text.to_string()
 }
 
+/// A table of texts.
+pub(super) fn table(builder: &StreamsBuilder, topic: &str) -> KTable<String, String> {
+    builder.table(topic)
+}
+
+/// Changes a row of such a table, at this time in milliseconds.
+pub(super) fn change_row(
+    driver: &TopologyTestDriver,
+    topic: &str,
+    key: &str,
+    value: Option<&str>,
+    millis: i64,
+) {
+    let topic = driver.input_topic::<String, Option<String>>(topic);
+    pipe_at(&topic, key, value.map(str::to_string), millis);
+}
+
 /// Pipes records without regard to time.
 pub(super) fn pipe_all<K: RecordField, V: RecordField>(
     topic: &TestInputTopic<K, V>,
@@ -42,6 +59,17 @@ pub(super) fn pipe_all<K: RecordField, V: RecordField>(
     for (key, value) in records {
         topic.pipe_input(key, value).expect("the record is processed");
     }
+}
+
+/// Pipes a record of this time in milliseconds.
+#[track_caller]
+pub(super) fn pipe_at<K: RecordField, V: RecordField>(
+    topic: &TestInputTopic<K, V>,
+    key: impl Into<K>,
+    value: impl Into<V>,
+    millis: i64,
+) {
+    topic.pipe_input_at(key, value, at(millis)).expect("the record is processed");
 }
 
 /// All that was written to the topic since it was last read.

@@ -9,8 +9,8 @@ use crate::stream::{KStream, StreamEnd};
 impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// Writes the stream to a topic, or each record to a topic of its choice (see [`Produced::per_record`]). The topics must
     /// exist. Records go to the partition that Kafka's default partitioner gives their key, those of a windowed table to that of the key
-    /// without its window. Windowed keys are written as Kafka Streams writes them, those of time windows with a
-    /// [`TimeWindowedSerde`](crate::TimeWindowedSerde) of their size.
+    /// without its window, unless [`Produced::partitioned_by`] says otherwise. Windowed keys are written as Kafka Streams writes them, those
+    /// of time windows with a [`TimeWindowedSerde`](crate::TimeWindowedSerde) of their size.
     ///
     /// ```
     /// use millstream::prelude::*;
@@ -26,7 +26,7 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn to(&self, produced: impl Into<Produced<K, V>>) -> StreamEnd {
-        let Produced { topic, key_serde, value_serde } = produced.into();
+        let Produced { sink, key_serde, value_serde } = produced.into();
         let key_serde = key_serde.unwrap_or_else(|| self.key_serde());
         let id = self.graph.borrow_mut().declare(Operation {
             kind: OperationKind::Step { prefix: "KSTREAM-SINK-", key: KeyEffect::Kept },
@@ -35,7 +35,7 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
             store: None,
             write: Box::new(move |place| {
                 let (key_serde, value_serde) = (key_serde.clone(), value_serde.clone());
-                place.topology.add_sink(place.name, &place.parents, topic.clone(), key_serde, value_serde)
+                place.topology.add_sink(place.name, &place.parents, sink.clone(), key_serde, value_serde)
             }),
         });
         StreamEnd { graph: self.graph.clone(), id }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millstream_processor::api::Failure;
 use millstream_processor::{BoxError, HasSerde, RecordField, SessionKind, WindowKind, Windowed};
 
-use super::aggregate::AggregateResult;
+use super::aggregate::{AggregateResult, aggregating};
 use super::stream_aggregation::Aggregation;
 use crate::options::Materialized;
 use crate::table::KTable;
@@ -68,11 +68,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, A> {
-        self.declare_aggregation(Aggregation::Aggregate, store.into(), move |key, value, current| {
-            let current = current.unwrap_or_else(&initializer);
-            let row = aggregator(key, value, current).map_err(|error| Failure::process(error.into()))?;
-            Ok(row.into_row())
-        })
+        self.declare_aggregation(Aggregation::Aggregate, store.into(), aggregating(initializer, aggregator))
     }
 }
 
@@ -131,11 +127,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, A> {
-        self.declare_aggregation(Aggregation::Aggregate, store.into(), move |key, value, current| {
-            let current = current.unwrap_or_else(&initializer);
-            let row = aggregator(key, value, current).map_err(|error| Failure::process(error.into()))?;
-            Ok(row.into_row())
-        })
+        self.declare_aggregation(Aggregation::Aggregate, store.into(), aggregating(initializer, aggregator))
     }
 }
 
@@ -213,11 +205,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
         self.declare_aggregation(
             Aggregation::Aggregate,
             store.into(),
-            move |key, value, current| {
-                let current = current.unwrap_or_else(|| initializer());
-                let row = aggregator(key, value, current).map_err(|error| Failure::process(error.into()))?;
-                Ok(row.into_row())
-            },
+            aggregating(move || initializer(), aggregator),
             move |key, one, other| {
                 let one = one.unwrap_or_else(|| seed());
                 merger(key, one, other).map_err(|error| Failure::process(error.into()))

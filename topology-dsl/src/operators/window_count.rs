@@ -2,6 +2,7 @@
 
 use millstream_processor::{RecordField, SessionKind, WindowKind, Windowed};
 
+use super::count::counting;
 use super::stream_aggregation::Aggregation;
 use crate::options::Materialized;
 use crate::table::KTable;
@@ -34,9 +35,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
         &self,
         store: impl Into<Materialized<K::NonNull, u64, WindowKind>>,
     ) -> KTable<Windowed<K::NonNull>, u64> {
-        self.declare_aggregation(Aggregation::Count, store.into(), |_key, _value, count| {
-            Ok(Some(count.unwrap_or(0) + 1))
-        })
+        self.declare_aggregation(Aggregation::Count, store.into(), counting)
     }
 }
 
@@ -67,9 +66,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
         &self,
         store: impl Into<Materialized<K::NonNull, u64, WindowKind>>,
     ) -> KTable<Windowed<K::NonNull>, u64> {
-        self.declare_aggregation(Aggregation::Count, store.into(), |_key, _value, count| {
-            Ok(Some(count.unwrap_or(0) + 1))
-        })
+        self.declare_aggregation(Aggregation::Count, store.into(), counting)
     }
 }
 
@@ -102,11 +99,8 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
         &self,
         store: impl Into<Materialized<K::NonNull, u64, SessionKind>>,
     ) -> KTable<Windowed<K::NonNull>, u64> {
-        self.declare_aggregation(
-            Aggregation::Count,
-            store.into(),
-            |_key, _value, count| Ok(Some(count.unwrap_or(0) + 1)),
-            |_key, one, other| Ok(one.unwrap_or(0) + other),
-        )
+        self.declare_aggregation(Aggregation::Count, store.into(), counting, |_key, one, other| {
+            Ok(one.unwrap_or(0) + other)
+        })
     }
 }

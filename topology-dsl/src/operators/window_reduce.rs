@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use millstream_processor::{RecordField, SessionKind, WindowKind, Windowed};
 
+use super::reduce::reducing;
 use super::stream_aggregation::Aggregation;
 use crate::options::Materialized;
 use crate::table::KTable;
@@ -38,12 +39,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
         store: impl Into<Materialized<K::NonNull, V::NonNull, WindowKind>>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, V::NonNull> {
-        self.declare_aggregation(Aggregation::Reduce, store.into(), move |_key, value, current| {
-            Ok(match (current, value.into_non_null()) {
-                (Some(current), Some(value)) => Some(reducer(current, value)),
-                (current, value) => current.or(value),
-            })
-        })
+        self.declare_aggregation(Aggregation::Reduce, store.into(), reducing::<_, V>(reducer))
     }
 }
 
@@ -76,12 +72,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
         store: impl Into<Materialized<K::NonNull, V::NonNull, WindowKind>>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, V::NonNull> {
-        self.declare_aggregation(Aggregation::Reduce, store.into(), move |_key, value, current| {
-            Ok(Some(match current {
-                Some(current) => reducer(current, value),
-                None => value,
-            }))
-        })
+        self.declare_aggregation(Aggregation::Reduce, store.into(), reducing::<_, V::NonNull>(reducer))
     }
 }
 
@@ -115,19 +106,12 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
         store: impl Into<Materialized<K::NonNull, V::NonNull, SessionKind>>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, V::NonNull> {
-        let (reducer, merger) = {
-            let reducer = Arc::new(reducer);
-            (Arc::clone(&reducer), reducer)
-        };
+        let reducer = Arc::new(reducer);
+        let merger = Arc::clone(&reducer);
         self.declare_aggregation(
             Aggregation::Reduce,
             store.into(),
-            move |_key, value, current| {
-                Ok(match (current, value.into_non_null()) {
-                    (Some(current), Some(value)) => Some(reducer(current, value)),
-                    (current, value) => current.or(value),
-                })
-            },
+            reducing::<_, V>(move |current, value| reducer(current, value)),
             move |_key, one, other| {
                 Ok(match one {
                     Some(one) => merger(one, other),

@@ -2,8 +2,9 @@
 //! window is closed.
 
 use millstream_processor::api::{Failure, Headers, ProcessorContext, Record, Wiring};
-use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp, Window, WindowStore, Windowed};
+use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp, Window, Windowed};
 
+use super::windowed_store::WindowedStore;
 use crate::windows::EmitStrategy;
 
 /// Which windows are closed, and which of them were emitted.
@@ -21,8 +22,9 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    pub(super) fn new(emit: EmitStrategy, delay: i64, emitted_to: Option<Timestamp>) -> Self {
-        Closing { emit, observed: Timestamp::from_millis(-1), delay, emitted_to }
+    /// `delay` is how far the time to which windows are closed lies behind stream time, in milliseconds.
+    pub(super) fn new(emit: EmitStrategy, delay: i64) -> Self {
+        Closing { emit, observed: Timestamp::from_millis(-1), delay, emitted_to: None }
     }
 
     /// The same as seen from a record with this event time.
@@ -64,56 +66,54 @@ impl Closing {
 }
 
 /// The store of a windowed table as the node that keeps the table uses it.
-pub(super) struct WindowTable<K, V> {
-    pub(super) store: WindowStore<K, V>,
+pub(super) struct WindowTable<S> {
+    pub(super) store: S,
     pub(super) closing: Closing,
     sends_old_values: bool,
-    /// Milliseconds that a window lasts.
-    size: i64,
+    /// Milliseconds from the time that orders the windows of the store to their ends.
+    to_end: i64,
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> WindowTable<K, V> {
-    /// Opens the store; `delay` is how far the time to which windows are closed lies behind stream time.
+impl<S: WindowedStore> WindowTable<S> {
+    /// Opens the store; `to_end` is how many milliseconds lie between the time that orders its windows and their ends.
     pub(super) fn open(
         wiring: &Wiring<'_>,
         name: &str,
         sends_old_values: bool,
-        size: i64,
-        emit: EmitStrategy,
-        delay: i64,
+        mut closing: Closing,
+        to_end: i64,
     ) -> Result<Self> {
-        let store: WindowStore<K, V> = wiring.window_store(name)?;
-        let emitted_to = match emit {
-            EmitStrategy::OnWindowClose => store.emitted_to()?,
-            EmitStrategy::OnWindowUpdate => None,
-        };
-        Ok(WindowTable { store, closing: Closing::new(emit, delay, emitted_to), sends_old_values, size })
+        let store = S::open(wiring, name)?;
+        if !closing.emits_updates() {
+            closing.emitted_to = store.emitted_to()?;
+        }
+        Ok(WindowTable { store, closing, sends_old_values, to_end })
     }
 
-    /// Gives a row a new value made from the one it has, with the latest event time of what went into it.
+    /// Gives a row a new value made from the one it has; `at` is the event time of the record that does it.
     #[inline]
     pub(super) fn aggregate(
         &self,
-        key: &K,
+        key: &S::Key,
         window: Window,
-        timestamp: Timestamp,
+        at: Timestamp,
         headers: &Headers,
-        context: &mut ProcessorContext<'_, Windowed<K>, Change<V>>,
-        change: impl FnOnce(&K, Option<V>) -> Result<Option<V>, Failure>,
+        context: &mut ProcessorContext<'_, Windowed<S::Key>, Change<S::Value>>,
+        change: impl FnOnce(Option<S::Value>) -> Result<Option<S::Value>, Failure>,
     ) -> Result<(), Failure> {
-        let mut latest = timestamp;
-        let changed = self.store.update(key, window.start, timestamp, self.sends_old_values, |row| {
+        let mut time = S::time_of_row(None, at);
+        let changed = self.store.update(key, window, at, self.sends_old_values, |row| {
             let current = row.map(|row| {
-                latest = latest.max(row.timestamp);
+                time = S::time_of_row(Some(row.timestamp), at);
                 row.value
             });
-            let value = change(key, current)?;
-            Ok::<_, Failure>(value.map(|value| ValueAndTimestamp { value, timestamp: latest }))
+            let value = change(current)?;
+            Ok(value.map(|value| ValueAndTimestamp { value, timestamp: time }))
         })?;
         match changed {
-            Some((change, _)) if self.closing.emits_updates() => {
+            Some((value, _)) if self.closing.emits_updates() => {
                 let (key, headers) = (Windowed::new(key.clone(), window), headers.clone());
-                context.forward(Record { key, value: change, timestamp: latest, headers })
+                context.forward(Record { key, value, timestamp: S::time_of_change(window, time), headers })
             }
             _ => Ok(()),
         }
@@ -122,33 +122,82 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowTable<K, V> {
     /// Forwards what was held back until the commit: changes of a caching store, or windows that were closed since the last one.
     pub(super) fn emit(
         &mut self,
-        context: &mut ProcessorContext<'_, Windowed<K>, Change<V>>,
+        context: &mut ProcessorContext<'_, Windowed<S::Key>, Change<S::Value>>,
     ) -> Result<(), Failure> {
         if self.closing.emits_updates() {
             if self.store.is_cached() {
                 for emission in self.store.emissions()? {
                     let Change { old, new } = emission.change;
                     let change = Change { old: old.filter(|_| self.sends_old_values), new };
-                    context.forward(Record::new(emission.key, change, emission.timestamp))?;
+                    let time = S::time_of_change(emission.key.window, emission.timestamp);
+                    context.forward(Record::new(emission.key, change, time))?;
                 }
             }
             return Ok(());
         }
         let Some((before, now)) = self.closing.newly_closed() else { return Ok(()) };
-        let start_of = |end: Timestamp| end.as_millis().saturating_sub(self.size);
-        let (from, to) = (start_of(before).saturating_add(1).max(0), start_of(now));
+        let ordered_at = |end: Timestamp| end.as_millis().saturating_sub(self.to_end);
+        let (from, to) = (ordered_at(before).saturating_add(1).max(0), ordered_at(now));
         if to < from {
             return Ok(());
         }
         let mut emits = false;
         for row in self.store.by_time(Timestamp::from_millis(from), Timestamp::from_millis(to))? {
             let (key, row) = row?;
-            context.forward(Record::new(key, Change { old: None, new: Some(row.value) }, row.timestamp))?;
+            let time = S::time_of_change(key.window, row.timestamp);
+            context.forward(Record::new(key, Change { old: None, new: Some(row.value) }, time))?;
             emits = true;
         }
         if emits {
             self.store.set_emitted_to(now);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operators::test_support::{driver, driver_without_commits, pipe_at, text, written};
+    use crate::{EmitStrategy, StreamsBuilder, TimeWindows, millis};
+
+    /// Counts in windows of ten milliseconds, written once they are closed.
+    fn final_counts(builder: &StreamsBuilder) {
+        let orders = builder.stream::<String, i64>("orders").group_by_key();
+        let windows = orders.windowed_by(TimeWindows::of_size_and_grace(millis(10), millis(2)));
+        let counts = windows.emit_strategy(EmitStrategy::on_window_close()).count(());
+        counts.to_stream().map(|windowed, count| (windowed.to_string(), count)).to("counts");
+    }
+
+    #[test]
+    fn windows_are_the_same_however_many_records_a_commit_has() {
+        let records: Vec<(String, i64)> =
+            (0..400).map(|number| (format!("sku-{}", number % 3), number * 7 % 60 + number)).collect();
+        let outputs = [1, 7, 400].map(|per_commit| {
+            let driver = driver_without_commits(final_counts);
+            let orders = driver.input_topic::<String, i64>("orders");
+            for batch in records.chunks(per_commit) {
+                for (sku, time) in batch {
+                    pipe_at(&orders, sku.clone(), 1, *time);
+                }
+                driver.commit().expect("the commit succeeds");
+            }
+            written(&driver.output_topic::<String, Option<u64>>("counts"))
+        });
+        assert!(outputs[0].len() > 60, "{:?}", outputs[0]);
+        assert_eq!(outputs[0], outputs[1]);
+        assert_eq!(outputs[0], outputs[2]);
+    }
+
+    #[test]
+    fn a_leap_of_stream_time_loses_no_window() {
+        let driver = driver(final_counts);
+        let orders = driver.input_topic::<String, i64>("orders");
+        for time in [5, 21, 1_000_000, 30, 1_000_012] {
+            pipe_at(&orders, "apples", 1, time);
+        }
+        let counts = written(&driver.output_topic::<String, Option<u64>>("counts"));
+        let windows = ["[apples@0/10]", "[apples@20/30]", "[apples@1000000/1000010]"];
+        assert_eq!(counts, windows.map(|window| (text(window), Some(1))));
+        assert_eq!(driver.dropped_records(), 1);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_processor::{
-    HasSerde, KeyValueKind, KeyValueStoreBuilder, SerdeRef, SessionKind, SessionStoreBuilder, StoreBuilder,
-    StoreName, TimedKind, TimedStoreBuilder, WindowKind, WindowStoreBuilder,
+    Error, HasSerde, KeyValueKind, KeyValueStoreBuilder, Result, SerdeRef, SessionKind, SessionStoreBuilder,
+    StoreBuilder, StoreName, TimedKind, TimedStoreBuilder, WindowKind, WindowStoreBuilder,
 };
 
 use crate::windows::EmitStrategy;
@@ -354,6 +354,23 @@ pub(crate) struct StorePlan {
     pub(crate) is_versioned: bool,
     pub(crate) has_ttl: bool,
     pub(crate) build: BuildStore,
+}
+
+impl StorePlan {
+    /// Refuses what no store can be.
+    ///
+    /// # Errors
+    /// `Invalid`, with the remedy.
+    pub(crate) fn check(&self) -> Result<()> {
+        if !(self.is_versioned && self.has_ttl) {
+            return Ok(());
+        }
+        let name = self.name.as_deref().unwrap_or("without a name");
+        Err(Error::invalid(format!(
+            "store {name} is versioned and has a time to live: a versioned store forgets by its history retention, so leave \
+             `with_ttl` out"
+        )))
+    }
 }
 
 /// Makes a store's builder, once the store has its name.

@@ -4,6 +4,7 @@ mod materialized;
 mod produced;
 mod repartitioned;
 mod source;
+mod stores;
 mod suppressed;
 
 pub use materialized::{Materialized, StoreOptions, UntimedKind};
@@ -11,5 +12,6 @@ pub(crate) use materialized::{StorePlan, WindowsToStore};
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;
+pub use stores::{AddedStore, ConnectedStores};
 pub use suppressed::{BufferConfig, EmitEarly, Strict, Suppressed, WhenFull};
 pub(crate) use suppressed::{BufferLimits, Until, Wait};

@@ -1,8 +1,6 @@
 //! Where and how a stream is written.
 
-use std::sync::Arc;
-
-use millstream_processor::topology::{SinkTopic, TopicName};
+use millstream_processor::topology::{Partitions, Sink};
 use millstream_processor::{RecordField, SerdeRef};
 
 /// The topic a stream is written to, and how (Kafka Streams' `Produced` and `TopicNameExtractor`). A topic name converts into
@@ -21,7 +19,7 @@ use millstream_processor::{RecordField, SerdeRef};
 /// # Ok::<(), millstream::Error>(())
 /// ```
 pub struct Produced<K, V> {
-    pub(crate) topic: SinkTopic<K, V>,
+    pub(crate) sink: Sink<K, V>,
     /// None: that of what the stream is made of, or of its type.
     pub(crate) key_serde: Option<SerdeRef<K>>,
     pub(crate) value_serde: SerdeRef<V>,
@@ -30,17 +28,45 @@ pub struct Produced<K, V> {
 impl<K: RecordField, V: RecordField> Produced<K, V> {
     /// Every record to this topic.
     pub fn topic(topic: impl Into<String>) -> Self {
-        Produced::new(SinkTopic::Fixed(TopicName::External(topic.into())))
+        Produced::new(Sink::topic(topic.into()))
     }
 
     /// Each record to the topic the closure names. These topics must exist.
     #[doc(alias = "TopicNameExtractor")]
     pub fn per_record(choose: impl Fn(&K, &V) -> String + Send + Sync + 'static) -> Self {
-        Produced::new(SinkTopic::PerRecord(Arc::new(move |record| choose(&record.key, &record.value))))
+        Produced::new(Sink::per_record(move |record| choose(&record.key, &record.value)))
     }
 
-    fn new(topic: SinkTopic<K, V>) -> Self {
-        Produced { topic, key_serde: None, value_serde: V::field_serde() }
+    fn new(sink: Sink<K, V>) -> Self {
+        Produced { sink, key_serde: None, value_serde: V::field_serde() }
+    }
+
+    /// Chooses the partitions of each record; the closure's last argument is how many the topic has. See [`Partitions`]: no partition drops
+    /// the record, several get it each. A partition that does not exist is a failure of the stage `produce`.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let by_shelf = |_sku: &String, shelf: &i64, partitions: i32| (shelf % i64::from(partitions)) as i32;
+    /// builder.stream::<String, i64>("shelf-of-product").to(Produced::topic("shelves").partitioned_by(by_shelf));
+    ///
+    /// let driver = TopologyTestDriver::builder(builder.build()?).partitions("shelves", 4).build()?;
+    /// driver.input_topic::<String, i64>("shelf-of-product").pipe_input("apples", 7)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("shelves").len(), 1);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "StreamPartitioner")]
+    #[must_use]
+    pub fn partitioned_by<P: Into<Partitions>>(
+        mut self,
+        choose: impl Fn(&K, &V, i32) -> P + Send + Sync + 'static,
+    ) -> Self {
+        self.sink = self
+            .sink
+            .partitioned_by(move |record, partitions| choose(&record.key, &record.value, partitions));
+        self
     }
 
     /// Uses these serdes instead of those of the types.

@@ -74,7 +74,7 @@ impl<K> Suppressed<Windowed<K>> {
     /// ```
     #[doc(alias = "untilWindowCloses")]
     pub fn until_window_closes(buffer: BufferConfig<Strict>) -> Self {
-        let until = Until { time: |key, _| key.window.end, wait: Wait::UntilWindowCloses };
+        let until = Until { time: |key: &Windowed<K>, _| key.window.end, wait: Wait::UntilWindowCloses };
         Suppressed { until, limits: buffer.into_limits() }
     }
 }

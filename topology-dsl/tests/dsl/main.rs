@@ -1,6 +1,7 @@
 //! Tests of the DSL as a user meets it: its names, its messages, and the program of the design.
 
 mod describe;
+mod golden;
 mod messages;
 mod order_availability;
 mod windows;

@@ -65,6 +65,17 @@ fn a_join_of_unequal_keys_names_both_key_types() {
 }
 
 #[test]
+fn a_join_of_tables_of_unequal_keys_names_both_key_types_and_the_foreign_key_join() {
+    explains(
+        "join_of_tables_of_unequal_keys",
+        &[
+            "a table with keys of type `u64` cannot be joined with `&KTable<String, String>`",
+            "`orders.on(|id, order| order.customer.clone()).join(&customers, ..)`",
+        ],
+    );
+}
+
+#[test]
 fn a_join_with_a_global_table_without_a_key_is_told_how_to_choose_one() {
     explains(
         "join_of_global_table_without_key",

@@ -9,18 +9,12 @@ use millstream::prelude::*;
 use millstream::testing::TopologyTestDriver;
 use millstream::{KGroupedStream, Materialized, SerdeRef, SessionWindowedSerde, TimeWindowedSerde};
 
-const KAFKA_STREAMS: &str = include_str!("windows/kafka-streams.txt");
+use crate::golden::GoldenTexts;
+
+const KAFKA_STREAMS: GoldenTexts = GoldenTexts(include_str!("windows/kafka-streams.txt"));
 
 type Grouped = KGroupedStream<String, Option<String>>;
 type Table = KTable<Windowed<String>, String>;
-
-/// What Kafka Streams prints for the program of this name.
-fn expected(program: &str) -> &'static str {
-    let start = format!("### {program}\n");
-    let (_, rest) =
-        KAFKA_STREAMS.split_once(&start).unwrap_or_else(|| panic!("no golden text for {program}"));
-    rest.split_once("###END").expect("golden texts end").0.trim_end()
-}
 
 #[track_caller]
 fn same_as_kafka_streams(program: &str, keys: SerdeRef<Windowed<String>>, table: impl Fn(&Grouped) -> Table) {
@@ -32,7 +26,7 @@ fn same_as_kafka_streams(program: &str, keys: SerdeRef<Windowed<String>>, table:
     let records = driver.input_topic::<String, Option<String>>("in");
     let outputs = driver.output_topic_with_serdes("out", keys, <Option<String>>::field_serde());
 
-    let expected = expected(program);
+    let expected = KAFKA_STREAMS.of(program);
     let mut printed = Vec::new();
     for line in expected.lines() {
         let Some((record, _)) = line.split_once(" ->") else { break };
@@ -166,11 +160,5 @@ fn closed_windows() {
 
 #[test]
 fn every_golden_text_is_compared() {
-    let source = include_str!("windows.rs");
-    for program in KAFKA_STREAMS.lines().filter_map(|line| line.strip_prefix("### ")) {
-        assert!(
-            source.contains(&format!("same_as_kafka_streams(\"{program}\"")),
-            "{program} is not compared"
-        );
-    }
+    KAFKA_STREAMS.are_all_compared(&[include_str!("windows.rs")]);
 }

@@ -1,5 +1,6 @@
 //! Programs that cannot run are refused when they are built, with what to do about it.
 
+use millstream::api::{Failure, Processor, ProcessorContext, Record};
 use millstream::prelude::*;
 
 /// What `build` says about a program that is wrong.
@@ -104,4 +105,73 @@ fn two_groupings_that_share_a_repartition_topic_by_accident() {
         orders.select_key(|_, customer| customer.clone()).group_by_key().named("by-customer").count(());
     });
     says(&refusal, "there are two repartition topics named by-customer-repartition");
+}
+
+/// Hands orders on.
+struct PassOn;
+
+impl Processor for PassOn {
+    type KeyIn = String;
+    type ValueIn = i64;
+    type KeyOut = String;
+    type ValueOut = i64;
+
+    fn process(
+        &mut self,
+        order: Record<String, i64>,
+        context: &mut ProcessorContext<'_, String, i64>,
+    ) -> Result<(), Failure> {
+        context.forward(order)
+    }
+}
+
+#[test]
+fn a_processor_with_a_store_that_nobody_has_added() {
+    let refusal = refusal(|builder| {
+        builder.stream::<String, i64>("orders").process("stokc", |_| Ok(PassOn)).named("check");
+    });
+    says(
+        &refusal,
+        "processor check names store stokc, which the topology does not have: add the store first",
+    );
+}
+
+#[test]
+fn a_store_that_no_processor_is_connected_with() {
+    const STOCK: StoreName<String, i64> = StoreName::new("stock");
+    let refusal = refusal(|builder| {
+        builder.add_store(STOCK);
+        builder.stream::<String, i64>("orders").process((), |_| Ok(PassOn));
+    });
+    says(&refusal, "store stock is connected to no processor: connect it or leave it out");
+}
+
+#[test]
+fn a_store_without_a_name() {
+    let refusal = refusal(|builder| {
+        builder.add_store(Materialized::<String, i64>::from(()));
+        builder.stream::<String, i64>("orders").process((), |_| Ok(PassOn));
+    });
+    says(&refusal, "a store is added without a name: add it by its `StoreName`");
+}
+
+#[test]
+fn a_store_that_is_added_and_kept_by_a_table() {
+    const STOCK: StoreName<String, i64> = StoreName::new("stock");
+    let refusal = refusal(|builder| {
+        builder.add_store(STOCK);
+        builder.table::<String, i64>("stock").materialized(STOCK);
+    });
+    says(&refusal, "there are two stores named stock");
+}
+
+#[test]
+fn two_groupings_without_names_that_are_aggregated_together() {
+    let refusal = refusal(|builder| {
+        let orders = builder.stream::<String, String>("orders").group_by(|_, customer| customer.clone());
+        let returns = builder.stream::<String, String>("returns").group_by(|_, customer| customer.clone());
+        orders.cogroup(|_, _, n: i64| n + 1).cogroup(&returns, |_, _, n| n - 1).aggregate((), || 0);
+    });
+    says(&refusal, "there are two repartition topics named COGROUPKSTREAM-AGGREGATE-STATE-STORE-");
+    says(&refusal, "give one grouping or join another name");
 }

@@ -25,7 +25,7 @@ pub(super) struct Standbys {
 
 impl Standbys {
     /// The task runs here from now on.
-    pub(super) fn is_active(&mut self, task: TaskId) {
+    pub(super) fn became_active(&mut self, task: TaskId) {
         self.wanted.remove(&task);
     }
 

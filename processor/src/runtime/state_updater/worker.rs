@@ -147,7 +147,7 @@ impl<C: Clients> UpdaterLoop<C> {
         // Before it is answered: what made an instance ask all of them to end must not go on here.
         self.group.look_now(now);
         self.is_astray = true;
-        self.standbys.is_active(id);
+        self.standbys.became_active(id);
         match self.tasks.get_mut(&id) {
             Some(task) => {
                 if task.is_standby() {

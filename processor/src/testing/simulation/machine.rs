@@ -22,7 +22,7 @@ use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread, Threa
 use crate::step::StepListener;
 use crate::task::TaskPlan;
 use crate::testing::no_cluster::NoCluster;
-use crate::topology::Topology;
+use crate::topology::{PartitionCount, Topology};
 
 pub(super) type SimulatedThread = StreamThread<SimulatedClients>;
 type SimulatedUpdater = UpdaterLoop<SimulatedClients>;
@@ -106,8 +106,9 @@ impl Machine {
         let application_id: Arc<str> = APPLICATION.into();
         let background = around.scenario.checkpoints_behind.then(|| background(&around.clock));
         let clock = InstanceClock { clock: Arc::clone(&around.clock), background: background.clone() };
+        let one_partition: PartitionCount = Arc::new(|_topic| Ok(1));
         let mut shared = Shared::new(SharedParts {
-            plans: TaskPlan::all(&around.topology, &application_id, &settings),
+            plans: TaskPlan::all(&around.topology, &application_id, &settings, &one_partition),
             application_id,
             topology: Arc::clone(&around.topology),
             settings,

@@ -11,7 +11,7 @@ use super::cluster::{Cluster, LogRecord, TopicPartition};
 use super::processors::{BySku, CheckOrders, KeepStock, SOLD_OUT, Tally};
 use crate::error::Result;
 use crate::topology::{
-    Consumed, RepartitionTopic, SinkTopic, TopicName, Topology, changelog_topic, internal_topic,
+    Consumed, RepartitionTopic, Sink, TopicName, Topology, changelog_topic, internal_topic,
 };
 
 pub(super) const APPLICATION: &str = "shop";
@@ -41,12 +41,10 @@ pub(super) struct InputRecord {
 impl Program {
     pub(super) fn topology(&self) -> Result<Topology> {
         let mut topology = Topology::new();
-        let text = || Consumed::<String, String>::with(HasSerde::serde(), HasSerde::serde());
-        let external = |name: &str| TopicName::External(name.to_string());
-        let store =
-            KeyValueStoreBuilder::<String, String>::new(self.store(), HasSerde::serde(), HasSerde::serde())
-                .with_caching(self.is_cached);
-        topology.add_source("orders", vec![external("orders")], text())?;
+        let text = || Consumed::with(String::serde(), String::serde());
+        let store = KeyValueStoreBuilder::new(self.store(), String::serde(), String::serde());
+        let store = store.with_caching(self.is_cached);
+        topology.add_source("orders", ["orders"], text())?;
         topology.add_state_store(Arc::new(store))?;
         match self.kind {
             Kind::Tally => {
@@ -54,15 +52,15 @@ impl Program {
                 topology
                     .add_repartition_topic(RepartitionTopic { name: BY_SKU.to_string(), partitions: None })?;
                 topology.add_processor("by-sku", &["orders"], &[], |_| Ok(BySku))?;
-                let sink = SinkTopic::<String, String>::Fixed(by_sku.clone());
-                topology.add_sink("to-sku", &["by-sku"], sink, HasSerde::serde(), HasSerde::serde())?;
-                topology.add_source("from-sku", vec![by_sku], text())?;
+                let to_sku = Sink::topic(by_sku.clone());
+                topology.add_sink("to-sku", &["by-sku"], to_sku, String::serde(), String::serde())?;
+                topology.add_source("from-sku", [by_sku], text())?;
                 topology.add_processor("tally", &["from-sku"], &["tallies"], |wiring| {
                     Ok(Tally { tallies: wiring.key_value_store("tallies")? })
                 })?;
             }
             Kind::Join => {
-                topology.add_source("stock", vec![external("stock")], text())?;
+                topology.add_source("stock", ["stock"], text())?;
                 topology.copartition(&["orders", "stock"])?;
                 topology.add_processor("keep", &["stock"], &["on-hand"], |wiring| {
                     Ok(KeepStock { on_hand: wiring.key_value_store("on-hand")? })
@@ -73,8 +71,7 @@ impl Program {
             }
         }
         let last = if self.kind == Kind::Tally { "tally" } else { "check" };
-        let results = SinkTopic::<String, String>::Fixed(external("results"));
-        topology.add_sink("results", &[last], results, HasSerde::serde(), HasSerde::serde())?;
+        topology.add_sink("results", &[last], "results", String::serde(), String::serde())?;
         Ok(topology)
     }
 

@@ -13,7 +13,7 @@ use super::world::{Passed, Violation, World};
 /// alone, it is the only one.
 const SEEDS: u64 = 10_000;
 /// Seeds within which each mistake must be found.
-const SEEDS_FOR_A_MISTAKE: u64 = 2_000;
+const SEEDS_FOR_A_MISTAKE: u64 = 10_000;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok().filter(|text| !text.is_empty())?;

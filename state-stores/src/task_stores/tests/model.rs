@@ -10,6 +10,7 @@ use std::{fs, io};
 use proptest::prelude::*;
 
 use super::checkpoints::HeldBackground;
+use super::steps::{Subject, budget, check_steps, open_dormant_in};
 use super::*;
 use crate::key_range::{Direction, KeyRange};
 
@@ -95,7 +96,7 @@ struct Stored {
 }
 
 /// A store beside its model.
-struct Subject {
+struct StockBesideModel {
     variant: Variant,
     root: tempfile::TempDir,
     /// `None` only while it is closed and opened again.
@@ -113,7 +114,10 @@ struct Subject {
     topic: Vec<(String, Option<i64>, i64)>,
 }
 
-impl Subject {
+impl Subject for StockBesideModel {
+    type Variant = Variant;
+    type Step = Step;
+
     fn new(variant: Variant) -> Self {
         let root = tempfile::tempdir().unwrap();
         let background = variant.is_behind.then(HeldBackground::start);
@@ -135,10 +139,6 @@ impl Subject {
         }
     }
 
-    fn stores(&mut self) -> &mut TaskStores {
-        self.stores.as_mut().unwrap()
-    }
-
     fn run(&mut self, step: &Step) {
         match step {
             Step::Record { writes, fails } => self.record(writes, *fails),
@@ -158,7 +158,42 @@ impl Subject {
             Step::Reopen => self.reopen(),
             Step::Crash => self.crash(),
         }
-        self.check();
+    }
+
+    fn check(&mut self) {
+        assert_eq!(rows_of(&self.stock), self.current);
+        for key in 0..6 {
+            assert_eq!(self.stock.get(&sku(key)).unwrap(), self.current.get(&sku(key)).copied());
+        }
+        let between = self.stock.range(sku(1)..sku(4)).unwrap().map(Result::unwrap);
+        let expected = self.current.range(sku(1)..sku(4)).map(|(sku, row)| (sku.clone(), *row));
+        assert_eq!(between.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+
+        let reader = self.stores().reader("stock").unwrap();
+        let encoded = |row: &ValueAndTimestamp<i64>| (row.timestamp, row.value.to_be_bytes().to_vec());
+        for key in 0..6 {
+            let found = reader.get(sku(key).as_bytes()).unwrap();
+            assert_eq!(found, self.committed.get(&sku(key)).map(encoded));
+        }
+        let scan = |direction| -> Vec<_> {
+            let rows = reader.scan(KeyRange::all(), direction).unwrap();
+            rows.map(Result::unwrap).map(|(key, timestamp, value)| (key, (timestamp, value))).collect()
+        };
+        let mut expected: Vec<_> =
+            self.committed.iter().map(|(sku, row)| (sku.clone().into_bytes(), encoded(row))).collect();
+        assert_eq!(scan(Direction::Forward), expected);
+        expected.reverse();
+        assert_eq!(scan(Direction::Reverse), expected);
+
+        let is_changed = !self.changed.is_empty();
+        assert_eq!(self.stores().has_uncommitted(), is_changed);
+        assert_eq!(self.stores().uncommitted_bytes() > 0, is_changed);
+    }
+}
+
+impl StockBesideModel {
+    fn stores(&mut self) -> &mut TaskStores {
+        self.stores.as_mut().unwrap()
     }
 
     fn record(&mut self, writes: &[Write], fails: bool) {
@@ -354,36 +389,6 @@ impl Subject {
         self.changed.clear();
         self.durable = if is_flushed { self.stored() } else { expected };
     }
-
-    fn check(&mut self) {
-        assert_eq!(rows_of(&self.stock), self.current);
-        for key in 0..6 {
-            assert_eq!(self.stock.get(&sku(key)).unwrap(), self.current.get(&sku(key)).copied());
-        }
-        let between = self.stock.range(sku(1)..sku(4)).unwrap().map(Result::unwrap);
-        let expected = self.current.range(sku(1)..sku(4)).map(|(sku, row)| (sku.clone(), *row));
-        assert_eq!(between.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-
-        let reader = self.stores().reader("stock").unwrap();
-        let encoded = |row: &ValueAndTimestamp<i64>| (row.timestamp, row.value.to_be_bytes().to_vec());
-        for key in 0..6 {
-            let found = reader.get(sku(key).as_bytes()).unwrap();
-            assert_eq!(found, self.committed.get(&sku(key)).map(encoded));
-        }
-        let scan = |direction| -> Vec<_> {
-            let rows = reader.scan(KeyRange::all(), direction).unwrap();
-            rows.map(Result::unwrap).map(|(key, timestamp, value)| (key, (timestamp, value))).collect()
-        };
-        let mut expected: Vec<_> =
-            self.committed.iter().map(|(sku, row)| (sku.clone().into_bytes(), encoded(row))).collect();
-        assert_eq!(scan(Direction::Forward), expected);
-        expected.reverse();
-        assert_eq!(scan(Direction::Reverse), expected);
-
-        let is_changed = !self.changed.is_empty();
-        assert_eq!(self.stores().has_uncommitted(), is_changed);
-        assert_eq!(self.stores().uncommitted_bytes() > 0, is_changed);
-    }
 }
 
 fn sku(key: u8) -> String {
@@ -399,10 +404,8 @@ fn open(variant: Variant, background: Option<&HeldBackground>, root: &Path) -> T
 }
 
 fn open_dormant(variant: Variant, root: &Path) -> DormantStores {
-    let directory = StateDirectory::new(root, "shop");
-    let locked = variant.is_on_disk.then(|| directory.lock_task(TASK).unwrap());
-    let builder: Arc<dyn StoreBuilder> = Arc::new(stock_builder().with_caching(variant.is_cached));
-    DormantStores::open(TASK, "shop", locked, StateMemory::new(variant.budget), &[builder]).unwrap()
+    let builder = stock_builder().with_caching(variant.is_cached);
+    open_dormant_in(variant.is_on_disk.then_some(root), variant.budget, Arc::new(builder))
 }
 
 fn options(variant: Variant, background: Option<&HeldBackground>) -> TaskStoresOptions {
@@ -432,10 +435,8 @@ fn try_copy_directory(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// With a budget of nothing, every row that is not in use is evicted.
 fn variant(is_on_disk: bool) -> impl Strategy<Value = Variant> {
-    let budget = prop_oneof![Just(0), Just(1 << 20)];
-    (any::<bool>(), any::<bool>(), any::<bool>(), budget).prop_map(
+    (any::<bool>(), any::<bool>(), any::<bool>(), budget()).prop_map(
         move |(is_cached, undo, is_behind, budget)| Variant {
             is_on_disk,
             is_cached,
@@ -446,14 +447,6 @@ fn variant(is_on_disk: bool) -> impl Strategy<Value = Variant> {
     )
 }
 
-fn check_steps(variant: Variant, steps: &[Step]) {
-    let mut subject = Subject::new(variant);
-    subject.check();
-    for step in steps {
-        subject.run(step);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
@@ -461,7 +454,7 @@ proptest! {
         variant in variant(false),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        check_steps(variant, &steps);
+        check_steps::<StockBesideModel>(variant, &steps);
     }
 }
 
@@ -470,6 +463,6 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn stores_on_disk_agree_with_the_model(variant in variant(true), steps in prop::collection::vec(step(), 1..30)) {
-        check_steps(variant, &steps);
+        check_steps::<StockBesideModel>(variant, &steps);
     }
 }

@@ -146,21 +146,21 @@ fn rocksdb_drops_rows_that_are_too_old_when_it_compacts() {
     let root = tempfile::tempdir().unwrap();
     let directory = StateDirectory::new(root.path(), "shop");
     let (mut stores, windows) = open(Some(&directory), builder(10), TaskStoresOptions::default());
-    // So many files that they are compacted, of keys that are all alike.
-    for round in 0..12 {
-        for start in round * 1_000..(round + 1) * 1_000 {
-            windows.put(&text("sku"), at(start), row(start, start)).unwrap();
+    // So many files that they are compacted, all of the same keys.
+    for start in 0..12 {
+        for number in 0..1_000 {
+            windows.put(&format!("sku-{number}"), at(5 * start), row(start, start)).unwrap();
         }
         checkpoint(&mut stores);
     }
     let kept = || stores.engine_sizes().unwrap().estimated_keys;
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while kept() > 6_000 && std::time::Instant::now() < deadline {
+    // It compacts behind the task; looking so often takes many seconds.
+    let is_compacted = (0..1_000_000).any(|_look| {
         std::thread::yield_now();
-    }
-    assert!(kept() <= 6_000, "{} rows of 12000 are left", kept());
-    let starts: Vec<_> = windows.all().unwrap().map(|row| row.unwrap().0.window.start).collect();
-    assert_eq!(starts, (11_990..12_000).map(at).collect::<Vec<_>>());
+        kept() <= 6_000
+    });
+    assert!(is_compacted, "{} rows of 12000 are left", kept());
+    assert_eq!(windows.all().unwrap().count(), 2_000, "those that begin at 50 and 55");
 }
 
 #[test]

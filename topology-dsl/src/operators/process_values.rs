@@ -1,0 +1,142 @@
+//! `process_values`: a processor of the program's own that cannot change keys.
+
+use millstream_processor::Result;
+use millstream_processor::api::{FixedKey, FixedKeyProcessor, Wiring};
+
+use crate::logical::KeyEffect;
+use crate::options::ConnectedStores;
+use crate::stream::KStream;
+
+impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
+    /// Passes the stream through a [`FixedKeyProcessor`], as [`process`](Self::process) does. Keys stay what they are, so that nothing below
+    /// needs to be repartitioned for it.
+    ///
+    /// ```
+    /// use millstream::api::{Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord};
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// /// Says where in Kafka each order is.
+    /// struct Located;
+    ///
+    /// impl FixedKeyProcessor for Located {
+    ///     type Key = String;
+    ///     type ValueIn = i64;
+    ///     type ValueOut = String;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: FixedKeyRecord<String, i64>,
+    ///         context: &mut FixedKeyProcessorContext<'_, String, String>,
+    ///     ) -> Result<(), Failure> {
+    ///         let place = context.task().location().map(ToString::to_string).unwrap_or_default();
+    ///         context.forward(order.map_value(|quantity| format!("{quantity} at {place}")))
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("orders").process_values((), |_wiring| Ok(Located)).to("located-orders");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 3)?;
+    /// let located = driver.output_topic::<String, String>("located-orders");
+    /// assert_eq!(located.read_key_value()?, Some(("apples".into(), "3 at orders-0@0".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "processValues")]
+    #[doc(alias = "FixedKeyProcessorSupplier")]
+    pub fn process_values<P>(
+        &self,
+        stores: impl Into<ConnectedStores>,
+        supplier: impl Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
+    ) -> KStream<K, P::ValueOut>
+    where
+        P: FixedKeyProcessor<Key = K, ValueIn = V>,
+    {
+        self.declare_process("KSTREAM-PROCESSVALUES-", KeyEffect::Kept, stores.into(), move |wiring| {
+            Ok(FixedKey(supplier(wiring)?))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use millstream_processor::api::{
+        Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, Punctuation, PunctuationType,
+        Schedule,
+    };
+
+    use crate::StreamsBuilder;
+    use crate::operators::test_support::{driver, pipe_all, text, written};
+
+    /// Holds each order back until the next tick of the clock, unless it is negative: then it forgets what it has.
+    #[derive(Default)]
+    struct Delay {
+        held: Vec<FixedKeyRecord<String, i64>>,
+        schedule: Option<Schedule>,
+    }
+
+    type Context<'a> = FixedKeyProcessorContext<'a, String, i64>;
+
+    impl FixedKeyProcessor for Delay {
+        type Key = String;
+        type ValueIn = i64;
+        type ValueOut = i64;
+
+        fn init(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
+            let second = Duration::from_secs(1);
+            self.schedule = Some(context.schedule(second, PunctuationType::WallClockTime)?);
+            Ok(())
+        }
+
+        fn process(
+            &mut self,
+            order: FixedKeyRecord<String, i64>,
+            context: &mut Context<'_>,
+        ) -> Result<(), Failure> {
+            if order.value < 0 {
+                self.held.clear();
+                self.schedule.take().into_iter().for_each(|schedule| context.cancel(schedule));
+                return context.forward_to(0, order.map_value(|value| value * 10));
+            }
+            self.held.push(order);
+            Ok(())
+        }
+
+        fn punctuate(&mut self, punctuation: Punctuation, context: &mut Context<'_>) -> Result<(), Failure> {
+            assert_eq!(Some(punctuation.schedule), self.schedule);
+            self.held.drain(..).try_for_each(|order| context.forward(order))
+        }
+    }
+
+    #[test]
+    fn records_that_were_kept_may_be_forwarded_later() {
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders");
+            orders.process_values((), |_| Ok(Delay::default())).to("delayed");
+        });
+        let tick = || driver.advance_wall_clock_time(Duration::from_secs(1)).expect("it is punctuated");
+        let orders = driver.input_topic::<String, i64>("orders");
+        pipe_all(&orders, [("apples", 3), ("pears", 4)]);
+        assert!(written::<String, i64>(&driver.output_topic("delayed")).is_empty());
+        tick();
+        assert_eq!(written(&driver.output_topic("delayed")), [(text("apples"), 3_i64), (text("pears"), 4)]);
+        pipe_all(&orders, [("apples", 5), ("pears", -1), ("pears", 6)]);
+        tick();
+        assert_eq!(written(&driver.output_topic("delayed")), [(text("pears"), -10_i64)]);
+    }
+
+    #[test]
+    fn nothing_is_repartitioned_for_it_but_what_was_due_before_still_is() {
+        let count_topics = |select: bool| {
+            let builder = StreamsBuilder::new();
+            let orders = builder.stream::<String, i64>("orders");
+            let orders = if select { orders.select_key(|sku, _| sku.clone()) } else { orders };
+            orders.process_values((), |_| Ok(Delay::default())).group_by_key().count(());
+            builder.build().expect("the program is right").repartition_topics().len()
+        };
+        assert_eq!((count_topics(false), count_topics(true)), (0, 1));
+    }
+}
