@@ -192,7 +192,8 @@ fn foreign_key_joins() {
 fn joins_with_versioned_tables() {
     let versioned = |builder: &StreamsBuilder| table(builder, "products").materialized(P.versioned(hours(1)));
     same_as_kafka_streams("versioned_table_join", |builder| {
-        stream(builder, "orders").join(&versioned(builder), first).to("enriched");
+        let products = versioned(builder);
+        stream(builder, "orders").join(&products, first).to("enriched");
     });
     same_as_kafka_streams("versioned_table_join_with_grace", |builder| {
         let products = versioned(builder);
