@@ -250,7 +250,7 @@ impl Subject {
             timestamp: at(*time),
         });
         stores.restore(STOCK.index(), rows, Offset::new(self.topic.len() as i64)).unwrap();
-        let is_flushed = back % 2 == 0;
+        let is_flushed = back.is_multiple_of(2);
         if is_flushed {
             stores.flush(STOCK.index()).unwrap();
         }

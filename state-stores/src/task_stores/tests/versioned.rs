@@ -276,7 +276,7 @@ impl Subject {
             let row = RestoreRow { key: key.as_bytes(), value, timestamp: at(*time) };
             stores.restore(STOCK.index(), [row].into_iter(), Offset::new(place as i64 + 1)).unwrap();
         }
-        if back % 2 == 0 {
+        if back.is_multiple_of(2) {
             stores.flush(STOCK.index()).unwrap();
         }
         let stores = stores.wake(Self::options());
