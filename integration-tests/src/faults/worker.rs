@@ -79,6 +79,8 @@ impl Worker {
             // Of the restore consumer too, which else would have a session longer than its poll interval, and be refused.
             .env("MILLSTREAM_KAFKA_CONSUMER_SESSION_TIMEOUT_MS", millis(SESSION_TIMEOUT))
             .env("MILLSTREAM_KAFKA_RECONNECT_BACKOFF_MAX_MS", "500")
+            // Its last words are to be what went wrong, not where.
+            .env("RUST_LIB_BACKTRACE", "0")
             .args(["--application-id", &application.id])
             .args(["--session-timeout-ms", &millis(SESSION_TIMEOUT)])
             .arg(clap::ValueEnum::to_possible_value(&application.program).context("a program")?.get_name());

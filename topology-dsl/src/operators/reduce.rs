@@ -38,10 +38,13 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     }
 }
 
+/// What becomes of a row; none: it stays away.
+type Reduced<V> = Result<Option<<V as RecordField>::NonNull>, Failure>;
+
 /// A row's new value: made of the one it has, or the first one as it is. A null changes nothing.
 pub(super) fn reducing<K, V: RecordField>(
     reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
-) -> impl Fn(&K, V, Option<V::NonNull>) -> Result<Option<V::NonNull>, Failure> + Send + Sync + 'static {
+) -> impl Fn(&K, V, Option<V::NonNull>) -> Reduced<V> + Send + Sync + 'static {
     move |_key, value, current| {
         Ok(match (current, value.into_non_null()) {
             (Some(current), Some(value)) => Some(reducer(current, value)),

@@ -29,13 +29,13 @@ pub(super) trait WindowedStore:
         at: Timestamp,
         want_old: bool,
         change: impl FnOnce(Option<Row<Self>>) -> Result<Option<Row<Self>>, Failure>,
-    ) -> Result<Option<(Change<Self::Value>, Timestamp)>, Failure>;
+    ) -> Result<Changed<Self>, Failure>;
 
     /// See [`WindowStore::is_cached`].
     fn is_cached(&self) -> bool;
 
     /// See [`WindowStore::emissions`].
-    fn emissions(&self) -> Result<Vec<Emission<Windowed<Self::Key>, Self::Value>>, StoreError>;
+    fn emissions(&self) -> Result<Emissions<Self>, StoreError>;
 
     /// The rows between two of the times by which they are ordered: the starts of windows, the ends of sessions.
     fn by_time(
@@ -54,6 +54,13 @@ pub(super) trait WindowedStore:
 /// A row of a store.
 pub(super) type Row<S> = ValueAndTimestamp<<S as WindowedStore>::Value>;
 
+/// A change of a row, if there was one, with the row's event time.
+pub(super) type Changed<S> = Option<(Change<<S as WindowedStore>::Value>, Timestamp)>;
+
+/// What a cached store has changed since the last commit.
+pub(super) type Emissions<S> =
+    Vec<Emission<Windowed<<S as WindowedStore>::Key>, <S as WindowedStore>::Value>>;
+
 /// The methods in which both stores differ by no more than their own names.
 macro_rules! methods_of_both {
     ($store:ident) => {
@@ -61,7 +68,7 @@ macro_rules! methods_of_both {
             $store::is_cached(self)
         }
 
-        fn emissions(&self) -> Result<Vec<Emission<Windowed<K>, V>>, StoreError> {
+        fn emissions(&self) -> Result<Emissions<Self>, StoreError> {
             $store::emissions(self)
         }
 
@@ -106,7 +113,7 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStore for WindowStore<K, V>
         at: Timestamp,
         want_old: bool,
         change: impl FnOnce(Option<Row<Self>>) -> Result<Option<Row<Self>>, Failure>,
-    ) -> Result<Option<(Change<V>, Timestamp)>, Failure> {
+    ) -> Result<Changed<Self>, Failure> {
         WindowStore::update(self, key, window.start, at, want_old, change)
     }
 
@@ -136,7 +143,7 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStore for SessionStore<K, V
         at: Timestamp,
         want_old: bool,
         change: impl FnOnce(Option<Row<Self>>) -> Result<Option<Row<Self>>, Failure>,
-    ) -> Result<Option<(Change<V>, Timestamp)>, Failure> {
+    ) -> Result<Changed<Self>, Failure> {
         SessionStore::update(self, key, session, at, want_old, change)
     }
 
