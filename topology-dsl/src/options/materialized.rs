@@ -250,7 +250,7 @@ pub trait StoreOptions<K, V, S = KeyValueKind>: Into<Materialized<K, V, S>> {
     /// added.pipe_input_at("ann", "apples", Timestamp::from_millis(0))?;
     /// added.pipe_input_at("bob", "pears", Timestamp::from_millis(3_600_000))?;
     /// let carts = driver.output_topic::<String, Option<u64>>("carts").read_key_values_to_list()?;
-    /// assert_eq!(carts, [("ann".into(), Some(1)), ("ann".into(), None), ("bob".into(), Some(1))]);
+    /// assert_eq!(carts, [("ann".into(), Some(1)), ("bob".into(), Some(1)), ("ann".into(), None)]);
     /// # Ok::<(), millstream::Error>(())
     /// ```
     fn with_ttl(self, ttl: Duration) -> Materialized<K, V, S>
