@@ -18,8 +18,8 @@ use crate::error::StoreError;
 use crate::expiry::Expiry;
 use crate::format::{MARK_KEY, metadata, row};
 use crate::memory::StateMemory;
-use crate::restoring::{Restoring, ShortKey};
-use crate::store::StoreBuilder;
+use crate::restoring::{RestoredTable, Restoring, ShortKey};
+use crate::store::{Companion, StoreBuilder};
 use crate::task_stores::{TaskStores, TaskStoresOptions};
 use crate::types::{LogPartition, Offset, PartitionId, StoreIndex, TaskId, Timestamp, TopicId};
 
@@ -77,6 +77,15 @@ pub(crate) struct DormantStore {
     pub(crate) restoring: Option<Restoring>,
     /// Of a store whose keys carry time: which rows are too old.
     pub(crate) expiry: Option<Arc<Expiry>>,
+    pub(crate) companion: Option<DormantCompanion>,
+}
+
+/// The companion of a store: a table behind those of all stores. Its offset is that of its store.
+pub(crate) struct DormantCompanion {
+    pub(crate) table: StoreIndex,
+    pub(crate) name: String,
+    pub(crate) companion: Companion,
+    pub(crate) restoring: Option<Restoring>,
 }
 
 impl DormantStore {
@@ -104,12 +113,14 @@ impl DormantStores {
         let expiry_of =
             |builder: &Arc<dyn StoreBuilder>| builder.timed().map(|layout| Arc::new(Expiry::new(layout)));
         let expiries: Vec<Option<Arc<Expiry>>> = builders.iter().map(expiry_of).collect();
+        // Behind the stores are the tables of their companions, whose keys carry no such time.
+        let of_tables: Vec<_> = expiries.iter().cloned().chain(companions(builders).map(|_| None)).collect();
 
         let mut engines: Vec<Arc<dyn Engine>> = Vec::new();
         let directory = match directory {
             Some(directory) if on_disk.contains(&true) => {
                 engines.push(match directory.into_simulated() {
-                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, expiries.clone())),
+                    Ok(lock) => Arc::new(SimulatedEngine::open(lock, of_tables.clone())),
                     Err(directory) => {
                         let stores = rocksdb_stores(builders, &expiries);
                         Arc::new(RocksDbEngine::open(task, application_id, directory, &memory, &stores)?)
@@ -119,7 +130,7 @@ impl DormantStores {
             }
             directory => directory,
         };
-        engines.push(Arc::new(MemoryEngine::new(expiries.clone())));
+        engines.push(Arc::new(MemoryEngine::new(of_tables)));
 
         let stores = on_disk.iter().zip(expiries).enumerate().map(|(place, (is_on_disk, expiry))| {
             let engine = if *is_on_disk { 0 } else { engines.len() - 1 };
@@ -129,9 +140,20 @@ impl DormantStores {
                 engines[engine].get(StoreIndex::new(place), MARK_KEY, &mut row)?;
                 row::split(&row).into_iter().for_each(|(mark, _)| expiry.emitted_to(mark));
             }
-            Ok(DormantStore { engine, stored_offset, restoring: None, expiry })
+            Ok(DormantStore { engine, stored_offset, restoring: None, expiry, companion: None })
         });
-        let stores = stores.collect::<Result<_, StoreError>>()?;
+        let mut stores = stores.collect::<Result<Vec<_>, StoreError>>()?;
+        for (number, (place, name, companion)) in companions(builders).enumerate() {
+            let table = StoreIndex::new(builders.len() + number);
+            let store = &mut stores[place];
+            let engine = &engines[store.engine];
+            if store.stored_offset.is_some() && engine.offset(table.into())?.is_none() {
+                tracing::info!(%task, store = builders[place].name(), "the store is kept in another way now and is rebuilt");
+                engine.clear(StoreIndex::new(place))?;
+                store.stored_offset = None;
+            }
+            store.companion = Some(DormantCompanion { table, name, companion, restoring: None });
+        }
         Ok(Self { task, builders: builders.to_vec(), stores, engines, memory, directory })
     }
 
@@ -176,7 +198,8 @@ impl DormantStores {
     /// gathered in memory and flushed when they are many.
     ///
     /// # Errors
-    /// What the engine says if it fails, and [`StoreError::MalformedKey`]. What was not flushed is to be restored again then.
+    /// What the engine says if it fails, [`StoreError::MalformedKey`], or that earlier rows cannot be read. What was not flushed is to be
+    /// restored again then.
     pub fn restore<'a>(
         &mut self,
         store: StoreIndex,
@@ -184,14 +207,28 @@ impl DormantStores {
         next: Offset,
     ) -> Result<u64, StoreError> {
         let restored = &mut self.stores[store.get()];
-        let expiry = &restored.expiry;
-        let restoring =
-            restored.restoring.get_or_insert_with(|| Restoring::new(&self.memory, next, expiry.clone()));
-        let count = restoring.add(rows, next).map_err(|ShortKey(found)| {
-            let store = self.builders[store.get()].name().to_owned();
-            StoreError::MalformedKey { store, found }
-        })?;
-        if restoring.is_full() {
+        let begin = |expiry| Restoring::new(&self.memory, next, expiry);
+        let restoring = restored.restoring.get_or_insert_with(|| begin(restored.expiry.clone()));
+        let Some(companion) = &mut restored.companion else {
+            let count = restoring.add(rows, next).map_err(|ShortKey(found)| {
+                let store = self.builders[store.get()].name().to_owned();
+                StoreError::MalformedKey { store, found }
+            })?;
+            if restoring.is_full() {
+                self.flush(store)?;
+            }
+            return Ok(count);
+        };
+        let beside = companion.restoring.get_or_insert_with(|| begin(None));
+        let engine = &*self.engines[restored.engine];
+        let name = self.builders[store.get()].name();
+        let count = companion.companion.replay(
+            rows,
+            RestoredTable { restoring: &mut *restoring, engine, store, name },
+            RestoredTable { restoring: &mut *beside, engine, store: companion.table, name: &companion.name },
+        )?;
+        restoring.reached(next);
+        if restoring.is_full() || beside.is_full() {
             self.flush(store)?;
         }
         Ok(count)
@@ -207,7 +244,14 @@ impl DormantStores {
         if let Some(mut restoring) = flushed.restoring.take() {
             let next = restoring.next();
             engine.write(store, &restoring.take())?;
-            engine.set_offsets(&[(store.into(), next)])?;
+            let mut offsets = vec![(store.into(), next)];
+            if let Some(companion) = &mut flushed.companion {
+                if let Some(mut restoring) = companion.restoring.take() {
+                    engine.write(companion.table, &restoring.take())?;
+                }
+                offsets.push((companion.table.into(), next));
+            }
+            engine.set_offsets(&offsets)?;
             flushed.stored_offset = Some(next);
         }
         Ok(())
@@ -230,11 +274,16 @@ impl DormantStores {
     /// # Errors
     /// What the engine says if it fails.
     pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
-        self.engine(store).clear(store)?;
+        let engine = Arc::clone(self.engine(store));
+        engine.clear(store)?;
         let store = &mut self.stores[store.get()];
         store.stored_offset = None;
         store.restoring = None;
         store.expiry.iter().for_each(|expiry| expiry.clear());
+        if let Some(companion) = &mut store.companion {
+            engine.clear(companion.table)?;
+            companion.restoring = None;
+        }
         Ok(())
     }
 
@@ -301,14 +350,25 @@ fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), S
     Ok(())
 }
 
+/// The companions of stores, in the order of their tables: the place of the store, the name of the table, and what it is for.
+fn companions(builders: &[Arc<dyn StoreBuilder>]) -> impl Iterator<Item = (usize, String, Companion)> {
+    builders.iter().enumerate().filter_map(|(place, builder)| {
+        let companion = builder.companion()?;
+        Some((place, companion.name(builder.name()), companion))
+    })
+}
+
 fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>], expiries: &[Option<Arc<Expiry>>]) -> Vec<RocksDbStore> {
-    let stores = builders.iter().zip(expiries).map(|(builder, expiry)| RocksDbStore {
-        name: builder.name().to_owned(),
+    let table = |name: String, builder: &dyn StoreBuilder, expiry| RocksDbStore {
+        name,
         is_persistent: builder.is_persistent(),
         description: metadata::description(builder.types()),
-        expiry: expiry.clone(),
-    });
-    stores.collect()
+        expiry,
+    };
+    let stores = builders.iter().zip(expiries);
+    let stores = stores.map(|(builder, expiry)| table(builder.name().to_owned(), &**builder, expiry.clone()));
+    let companions = companions(builders).map(|(place, name, _)| table(name, &*builders[place], None));
+    stores.chain(companions).collect()
 }
 
 #[cfg(test)]

@@ -200,6 +200,27 @@ pub enum StoreError {
         found: String,
     },
 
+    /// A buffer may not grow further, and was told to stop its application then. The task stops, whatever its handlers say.
+    #[error(
+        "buffer `{store}` is full: {records} records of {bytes} bytes wait in it, and it was told to hold no more and to shut down. \
+         Give it more room, or let it emit early"
+    )]
+    BufferFull {
+        /// The store of the buffer.
+        store: String,
+        /// Records that wait.
+        records: usize,
+        /// Their bytes, if there is a limit for them.
+        bytes: usize,
+    },
+
+    /// The store knows only what is, and was asked for what was.
+    #[error("store `{store}` keeps no versions; declare it with `versioned(history_retention)` to look back")]
+    NotVersioned {
+        /// The store.
+        store: String,
+    },
+
     /// The task that owned the store was closed or moved to another instance. Ask again: the query is routed to the new
     /// owner.
     #[error(

@@ -35,10 +35,11 @@ pub use dormant::{DormantStores, RestoreRow};
 pub use engine::{DiskAnswer, DiskRequest, EngineSizes, SimulatedDisk, SurvivingStore};
 pub use error::{EngineFailure, RowPart, StoreError};
 pub use format::{
-    ChangeSerde, JoinSide, LeftOrRightValue, LeftOrRightValueSerde, ListSerde, SubscriptionInstruction,
-    SubscriptionResponseWrapper, SubscriptionResponseWrapperSerde, SubscriptionWrapper,
-    SubscriptionWrapperSerde, TimedLayout, ValueHash, append_subscription_prefix, begin_waiting_key,
-    changelog_topic, murmur2, partition_for_key, repartition_topic, split_waiting_key,
+    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, ChangeSerde, JoinSide, LeftOrRightValue,
+    LeftOrRightValueSerde, ListSerde, SubscriptionInstruction, SubscriptionResponseWrapper,
+    SubscriptionResponseWrapperSerde, SubscriptionWrapper, SubscriptionWrapperSerde, TimeFirstKey,
+    TimedLayout, ValueHash, append_subscription_prefix, begin_waiting_key, changelog_topic, murmur2,
+    partition_for_key, repartition_topic, split_waiting_key,
 };
 pub use key_range::{Direction, KeyRange};
 pub use layer::{ChangelogEntry, StoreStats};
@@ -50,9 +51,10 @@ pub use serde::{
     SessionWindowedSerde, TimeWindowedSerde,
 };
 pub use store::{
-    BuiltStore, Change, CommittedStore, Emission, KeyValueIterator, KeyValueStore, KeyValueStoreBuilder,
-    SessionStore, SessionStoreBuilder, StoreBuilder, StoreParts, StoreTypes, TimedKind, TimedStoreBuilder,
-    ValueAndTimestamp, WindowStore, WindowStoreBuilder, WindowedEntry,
+    BuiltStore, Change, CommittedStore, Companion, Custom, CustomStore, Emission, KeyValueIterator,
+    KeyValueStore, KeyValueStoreBuilder, SessionStore, SessionStoreBuilder, StoreBuilder, StoreParts,
+    StoreTypes, TimedKind, TimedStoreBuilder, ValueAndTimestamp, VersionedPut, VersionedRecord,
+    VersionedStore, WindowStore, WindowStoreBuilder, WindowedEntry,
 };
 pub use task_stores::{TaskStores, TaskStoresOptions};
 pub use types::{

@@ -23,12 +23,15 @@ use arc_swap::ArcSwap;
 use crate::engine::{Engine, EngineScan};
 use crate::error::StoreError;
 use crate::expiry::Expiry;
-use crate::format::row;
+use crate::format::{SegmentSerde, row};
 use crate::key_range::{Direction, KeyRange};
+use crate::layer::{CommittedRows, decode_value};
 use crate::memory::StateMemory;
 use crate::merge::MergedScan;
 use crate::overlay::{MergeableRuns, Overlay, Run, hash_of};
 use crate::position::Position;
+use crate::serde::{HasSerde, SerdeRef};
+use crate::store::{CompanionKind, MarkerSerde, ValueAndTimestamp, VersionedRecord, Versions, stream_time};
 use crate::types::{StoreIndex, Timestamp};
 
 /// The committed rows of one store, encoded, for queries from any thread.
@@ -37,12 +40,20 @@ use crate::types::{StoreIndex, Timestamp};
 pub struct StoreReader {
     name: String,
     store: StoreIndex,
+    companion: Option<CompanionReader>,
     view: ArcSwap<View>,
     /// Runs of the overlay are on their way into one; others wait until that is done.
     is_merging: AtomicBool,
     memory: Arc<StateMemory>,
     /// Which rows nobody gets any more, if rows can be too old.
     expiry: Option<Arc<Expiry>>,
+}
+
+/// The rows that a store keeps besides its own, and what they are for. They are of the same commit or of a later one: a query may
+/// already miss what expires next.
+pub(crate) struct CompanionReader {
+    pub(crate) rows: Arc<StoreReader>,
+    pub(crate) kind: CompanionKind,
 }
 
 /// What readers see from one commit to the next.
@@ -65,6 +76,8 @@ pub type ScannedRow = (Vec<u8>, Timestamp, Vec<u8>);
 /// The rows of a range, as of one commit. It reads as it goes; while it lives, the task's directory stays in use.
 pub struct StoreScan {
     store: String,
+    /// Rows of this time, and of earlier ones, have expired.
+    horizon: Option<Timestamp>,
     rows: EngineScan,
     expiry: Option<Arc<Expiry>>,
 }
@@ -73,6 +86,7 @@ impl StoreReader {
     pub(crate) fn new(
         name: &str,
         store: StoreIndex,
+        companion: Option<CompanionReader>,
         engine: Arc<dyn Engine>,
         memory: Arc<StateMemory>,
         expiry: Option<Arc<Expiry>>,
@@ -86,7 +100,7 @@ impl StoreReader {
         };
         let is_merging = AtomicBool::new(false);
         let view = ArcSwap::from_pointee(view);
-        Self { name: name.to_owned(), store, view, is_merging, memory, expiry }
+        Self { name: name.to_owned(), store, companion, view, is_merging, memory, expiry }
     }
 
     /// The name of the store.
@@ -100,11 +114,30 @@ impl StoreReader {
     /// [`StoreError::Closed`] if the task has moved; what the engine says if its disk fails.
     pub fn get(&self, key: &[u8]) -> Result<Option<(Timestamp, Vec<u8>)>, StoreError> {
         let mut row = Vec::new();
-        if !self.read_row(key, &mut row)? {
+        if !self.read_live_row(key, &mut row)? {
             return Ok(None);
         }
         let (timestamp, value) = self.split(&row)?;
         Ok(Some((timestamp, value.to_vec())))
+    }
+
+    /// The version of an encoded key that was valid at a time, with its encoded value; `None` if there was none, or if it was replaced
+    /// before the history retention.
+    ///
+    /// # Errors
+    /// [`StoreError::NotVersioned`] if the store keeps no versions; else as [`StoreReader::get`].
+    pub fn get_as_of(
+        &self,
+        key: &[u8],
+        as_of: Timestamp,
+    ) -> Result<Option<VersionedRecord<Vec<u8>>>, StoreError> {
+        let Some(CompanionReader { rows, kind: CompanionKind::History(limits) }) = &self.companion else {
+            return Err(StoreError::NotVersioned { store: self.name.clone() });
+        };
+        let values = Vec::<u8>::serde();
+        let mut latest = CommittedRows::new(self, values.clone());
+        let mut history = CommittedRows::new(rows, Arc::new(SegmentSerde::new(values)));
+        Versions::new(*limits, &mut latest, &mut history).as_of(key, as_of)
     }
 
     /// The rows of a range in the order of their unsigned bytes, all as of the same commit.
@@ -112,6 +145,7 @@ impl StoreReader {
     /// # Errors
     /// As [`StoreReader::get`].
     pub fn scan(&self, range: KeyRange, direction: Direction) -> Result<StoreScan, StoreError> {
+        let horizon = self.horizon()?;
         loop {
             let view = self.view.load_full();
             let engine = self.engine(&view)?;
@@ -121,7 +155,8 @@ impl StoreReader {
             }
             let committed = view.committed().scan(&range, direction);
             let rows = Box::new(MergedScan::new(committed, engine_rows, direction));
-            return Ok(StoreScan { store: self.name.clone(), rows, expiry: self.expiry.clone() });
+            let (store, expiry) = (self.name.clone(), self.expiry.clone());
+            return Ok(StoreScan { store, horizon, rows, expiry });
         }
     }
 
@@ -156,6 +191,38 @@ impl StoreReader {
                 Ok(committed.map(|committed| row.extend_from_slice(committed)).is_some())
             }
         }
+    }
+
+    /// [`Self::read_row`], for which a row that has expired is none.
+    pub(crate) fn read_live_row(&self, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
+        let is_found = self.read_row(key, row)?;
+        match self.companion {
+            Some(CompanionReader { kind: CompanionKind::Expiry(_), .. }) if is_found => {
+                let (timestamp, _) = self.split(row)?;
+                Ok(self.horizon()?.is_none_or(|horizon| timestamp > horizon))
+            }
+            _ => Ok(is_found),
+        }
+    }
+
+    /// The time up to which rows have expired, if they do.
+    fn horizon(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Some(CompanionReader { rows, kind: CompanionKind::Expiry(ttl) }) = &self.companion else {
+            return Ok(None);
+        };
+        let stream_time = stream_time(&mut CommittedRows::new(rows, Arc::new(MarkerSerde)))?;
+        Ok(stream_time.map(|time| ttl.horizon(time)))
+    }
+
+    /// A row of this store, decoded.
+    #[inline]
+    pub(crate) fn decode<V>(
+        &self,
+        serde: &SerdeRef<V>,
+        row: &[u8],
+    ) -> Result<ValueAndTimestamp<V>, StoreError> {
+        let (timestamp, value) = self.split(row)?;
+        Ok(ValueAndTimestamp { value: decode_value(serde, &self.name, value)?, timestamp })
     }
 
     /// The timestamp and the encoded value of a row of this store.
@@ -264,19 +331,23 @@ impl Iterator for StoreScan {
     type Item = Result<ScannedRow, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let expiry = self.expiry.as_ref();
-        let is_kept = |row: &Result<(Vec<u8>, Vec<u8>), StoreError>| match row {
-            Ok((key, _)) => expiry.is_none_or(|expiry| !expiry.has_expired(key)),
-            Err(_) => true,
-        };
-        Some(self.rows.find(is_kept)?.and_then(|(key, mut row)| {
-            let Some((timestamp, value)) = row::split(&row) else {
-                return Err(StoreError::MalformedRow { store: self.store.clone(), found: row.len() });
+        loop {
+            let (key, mut row) = match self.rows.next()? {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
             };
+            let Some((timestamp, value)) = row::split(&row) else {
+                let (store, found) = (self.store.clone(), row.len());
+                return Some(Err(StoreError::MalformedRow { store, found }));
+            };
+            let is_too_old = self.expiry.as_ref().is_some_and(|expiry| expiry.has_expired(&key));
+            if is_too_old || self.horizon.is_some_and(|horizon| timestamp <= horizon) {
+                continue;
+            }
             let header = row.len() - value.len();
             row.drain(..header);
-            Ok((key, timestamp, row))
-        }))
+            return Some(Ok((key, timestamp, row)));
+        }
     }
 }
 
@@ -376,6 +447,7 @@ mod tests {
         let reader = Arc::new(StoreReader::new(
             "stock",
             StoreIndex::new(STORE),
+            None,
             dyn_engine,
             StateMemory::new(0),
             None,

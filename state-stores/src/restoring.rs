@@ -5,11 +5,16 @@
 use std::sync::Arc;
 
 use crate::dormant::RestoreRow;
+use crate::engine::Engine;
+use crate::error::StoreError;
 use crate::expiry::Expiry;
 use crate::format::{MARK_KEY, row};
+use crate::layer::{ReadRows, WriteRows, decode_value, encode_value};
 use crate::memory::{StateMemory, TableMemory};
-use crate::overlay::{Overlay, Run};
-use crate::types::{Offset, Timestamp};
+use crate::overlay::{Overlay, Run, hash_of};
+use crate::serde::SerdeRef;
+use crate::store::ValueAndTimestamp;
+use crate::types::{Offset, StoreIndex, Timestamp};
 
 /// What was restored of one store and is not in the engine yet.
 pub(crate) struct Restoring {
@@ -109,6 +114,11 @@ impl Restoring {
         }
     }
 
+    /// Notes that what was put ends before `next`.
+    pub(crate) fn reached(&mut self, next: Offset) {
+        self.next = next;
+    }
+
     /// Whether older rows of the same keys are worth looking for: not once it is seen that there are hardly any.
     fn keys_repeat(&self) -> bool {
         self.received < PROBED || (self.rows.len() as u64) < self.received / 8 * 7
@@ -142,5 +152,75 @@ impl Restoring {
     /// The changelog offset after the last row.
     pub(crate) fn next(&self) -> Offset {
         self.next
+    }
+}
+
+/// A table that is being restored row by row: what is in memory over what the engine has. Of a store with a companion.
+pub(crate) struct RestoredTable<'a> {
+    pub(crate) restoring: &'a mut Restoring,
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) store: StoreIndex,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> RestoredTable<'a> {
+    /// Takes a record of the changelog as it is.
+    pub(crate) fn put(&mut self, record: RestoreRow<'_>) {
+        self.restoring.put(record.key, record.value, record.timestamp, true);
+    }
+
+    /// Its rows, decoded.
+    pub(crate) fn rows<V>(self, serde: SerdeRef<V>) -> RestoredRows<'a, V> {
+        RestoredRows { table: self, serde, found: None, buffer: Vec::new() }
+    }
+}
+
+/// The rows of a table that is being restored.
+pub(crate) struct RestoredRows<'a, V> {
+    table: RestoredTable<'a>,
+    serde: SerdeRef<V>,
+    found: Option<ValueAndTimestamp<V>>,
+    /// Reused for encoded rows.
+    buffer: Vec<u8>,
+}
+
+impl<V> RestoredRows<'_, V> {
+    fn load(&mut self, key: &[u8]) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
+        let RestoredTable { restoring, engine, store, name } = &self.table;
+        let bytes = match restoring.rows.get(hash_of(key), key) {
+            Some(in_memory) => in_memory,
+            None => engine.get(*store, key, &mut self.buffer)?.then_some(self.buffer.as_slice()),
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
+        let malformed = || StoreError::MalformedRow { store: (*name).to_owned(), found: bytes.len() };
+        let (timestamp, value) = row::split(bytes).ok_or_else(malformed)?;
+        Ok(Some(ValueAndTimestamp { value: decode_value(&self.serde, name, value)?, timestamp }))
+    }
+}
+
+impl<V> ReadRows<V> for RestoredRows<'_, V> {
+    fn row(&mut self, key: &[u8]) -> Result<Option<&ValueAndTimestamp<V>>, StoreError> {
+        self.found = self.load(key)?;
+        Ok(self.found.as_ref())
+    }
+}
+
+impl<V> WriteRows<V> for RestoredRows<'_, V> {
+    fn change(
+        &mut self,
+        key: &[u8],
+        f: impl FnOnce(Option<ValueAndTimestamp<V>>) -> Option<ValueAndTimestamp<V>>,
+    ) -> Result<(), StoreError> {
+        let row = match f(self.load(key)?) {
+            Some(row) => {
+                self.buffer.clear();
+                row::begin(row.timestamp, &mut self.buffer);
+                encode_value(&self.serde, self.table.name, &row.value, &mut self.buffer)?;
+                Some(self.buffer.as_slice())
+            }
+            None => None,
+        };
+        self.table.restoring.rows.put(key, row);
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wake ─> begin_record, updates, (undo_record) ...
-//!           prepare_commit ─> drain_changelog ─> commit ─> (begin_checkpoint)        or: rollback
+//!           drop_expired ─> prepare_commit ─> drain_changelog ─> commit ─> (begin_checkpoint)        or: rollback
 //! (checkpoint) ─> close
 //! ```
 //! Before that they are [`DormantStores`], which are restored.
@@ -18,7 +18,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,15 +29,17 @@ use crate::checkpoint::{
     Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
 };
 use crate::directory::TaskDirectory;
-use crate::dormant::{DormantStore, DormantStores, sizes_of};
+use crate::dormant::{DormantCompanion, DormantStore, DormantStores, sizes_of};
 use crate::engine::{Engine, EngineSizes};
 use crate::error::StoreError;
 use crate::layer::{ChangelogEntry, ManagedStore, StoreStats, TaskContext};
 use crate::memory::{StateMemory, TableMemory};
 use crate::position::Position;
-use crate::reader::StoreReader;
+use crate::reader::{CompanionReader, StoreReader};
+use crate::restoring::Restoring;
 use crate::store::{
-    BuiltStore, KeyValueStore, SessionStore, StoreBuilder, StoreParts, StoreTypes, WindowStore,
+    BuiltStore, Companion, Custom, CustomStore, Expiring, KeyValueStore, SessionStore, StoreBuilder,
+    StoreParts, StoreTypes, TableParts, VersionedStore, WindowStore,
 };
 use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
 
@@ -89,7 +91,12 @@ pub struct TaskStoresOptions {
 pub struct TaskStores {
     task: TaskId,
     context: Rc<TaskContext>,
+    /// In the order of the builders.
     stores: Vec<TaskStore>,
+    /// All tables: those of the stores, then those of their companions.
+    tables: Vec<TaskTable>,
+    /// Stores whose rows go as time passes.
+    expiring: Vec<Rc<dyn Expiring>>,
     /// On disk first: if a checkpoint fails there, nothing else has changed.
     engines: Vec<Arc<dyn Engine>>,
     background: Option<Arc<BackgroundThread>>,
@@ -120,13 +127,18 @@ struct LastSizes {
 struct TaskStore {
     name: String,
     types: StoreTypes,
-    rows: Rc<dyn ManagedStore>,
     handle: Box<dyn Any>,
+    /// The changelog offset in the engine.
+    stored_offset: Option<Offset>,
+}
+
+struct TaskTable {
+    rows: Rc<dyn ManagedStore>,
     reader: Arc<StoreReader>,
     /// Which of the engines has its rows.
     engine: usize,
-    /// The changelog offset in the engine.
-    stored_offset: Option<Offset>,
+    /// Whose changelog its rows are made of: its own, or that of the store that it is the companion of.
+    log: StoreIndex,
 }
 
 /// Runs of up to this many rows are merged by the task itself, within a millisecond; larger ones in the background.
@@ -154,42 +166,12 @@ impl TaskStores {
     pub(crate) fn awake(dormant: DormantStores, options: TaskStoresOptions) -> Self {
         let DormantStores { task, builders, stores, engines, memory, directory } = dormant;
         let context = Rc::new(TaskContext::new(options.undo, options.atomic_commits));
-        let stores = builders.iter().zip(stores).enumerate().map(|(place, (builder, dormant))| {
-            let store = StoreIndex::new(place);
-            let logged_to = dormant.restored_to();
-            // Named one by one: whatever a store has besides must not be left behind.
-            let DormantStore { engine, stored_offset, restoring, expiry } = dormant;
-            let (name, rows_in) = (builder.name(), Arc::clone(&engines[engine]));
-            let reader = StoreReader::new(name, store, rows_in, Arc::clone(&memory), expiry.clone());
-            let reader = Arc::new(reader);
-            if let Some(restoring) = restoring {
-                reader.publish(restoring.into_rows(), &reader.position());
-            }
-            // The store's time is that of the records it gets from now on: what was restored may be ahead of them.
-            expiry.iter().for_each(|expiry| expiry.begin());
-            let BuiltStore { rows, handle } = builder.build(StoreParts {
-                store,
-                context: Rc::clone(&context),
-                committed: Arc::clone(&reader),
-                memory: TableMemory::new(Arc::clone(&memory)),
-                expiry,
-                logged_to,
-            });
-            TaskStore {
-                name: builder.name().to_owned(),
-                types: builder.types(),
-                rows,
-                handle,
-                reader,
-                engine,
-                stored_offset,
-            }
-        });
-        let stores = stores.collect();
-        Self {
+        let mut awake = Self {
             task,
             context,
-            stores,
+            stores: Vec::with_capacity(stores.len()),
+            tables: Vec::with_capacity(stores.len()),
+            expiring: Vec::new(),
             engines,
             background: options.background,
             on_checkpoint: options.on_checkpoint,
@@ -197,7 +179,61 @@ impl TaskStores {
             checkpoint_stats: CheckpointStats::default(),
             last_sizes: Cell::new(None),
             _directory: directory,
+        };
+        let mut companions = Vec::new();
+        for (place, (builder, dormant)) in builders.iter().zip(stores).enumerate() {
+            companions.extend(awake.add(StoreIndex::new(place), &**builder, dormant, &memory));
         }
+        awake.tables.extend(companions);
+        awake
+    }
+
+    /// Adds a store, and returns the table of its companion.
+    fn add(
+        &mut self,
+        store: StoreIndex,
+        builder: &dyn StoreBuilder,
+        dormant: DormantStore,
+        memory: &Arc<StateMemory>,
+    ) -> Option<TaskTable> {
+        let logged_to = dormant.restored_to();
+        // Named one by one: whatever a store has besides must not be left behind.
+        let DormantStore { engine, stored_offset, restoring, expiry, companion } = dormant;
+        let reader_of = |name: &str, table, companion, expiry, restoring: Option<Restoring>| {
+            let (engine, memory) = (Arc::clone(&self.engines[engine]), Arc::clone(memory));
+            let reader = Arc::new(StoreReader::new(name, table, companion, engine, memory, expiry));
+            if let Some(restoring) = restoring {
+                reader.publish(restoring.into_rows(), &reader.position());
+            }
+            reader
+        };
+        let beside = companion.map(|companion| {
+            let DormantCompanion { table, name, companion: Companion(kind), restoring } = companion;
+            CompanionReader { rows: reader_of(&name, table, None, None, restoring), kind }
+        });
+        let companion_reader = beside.as_ref().map(|beside| Arc::clone(&beside.rows));
+        let reader = reader_of(builder.name(), store, beside, expiry.clone(), restoring);
+        // The store's time is that of the records it gets from now on: what was restored may be ahead of them.
+        expiry.iter().for_each(|expiry| expiry.begin());
+        let parts_of = |reader: &Arc<StoreReader>| TableParts {
+            committed: Arc::clone(reader),
+            memory: TableMemory::new(Arc::clone(memory)),
+        };
+        let built = builder.build(StoreParts {
+            store,
+            context: Rc::clone(&self.context),
+            table: parts_of(&reader),
+            companion: companion_reader.as_ref().map(parts_of),
+            expiry,
+            logged_to,
+        });
+        let BuiltStore { rows, handle, companion } = built;
+        self.tables.push(TaskTable { rows, reader, engine, log: store });
+        let (name, types) = (builder.name().to_owned(), builder.types());
+        self.stores.push(TaskStore { name, types, handle, stored_offset });
+        let ((rows, expiring), reader) = companion.zip(companion_reader)?;
+        self.expiring.push(expiring);
+        Some(TaskTable { rows, reader, engine, log: store })
     }
 
     /// Which store has this name.
@@ -210,12 +246,17 @@ impl TaskStores {
         self.stores.iter().map(|store| store.name.as_str())
     }
 
+    /// The kind of a store and the names of its types.
+    pub fn types(&self, name: &str) -> Option<StoreTypes> {
+        self.index_of(name).map(|index| self.stores[index.get()].types)
+    }
+
     /// The typed handle of a key-value store.
     ///
     /// # Errors
     /// [`StoreError::UnknownStore`], or [`StoreError::WrongType`] if it was declared with other types.
     pub fn key_value<K: 'static, V: 'static>(&self, name: &str) -> Result<KeyValueStore<K, V>, StoreError> {
-        self.handle::<KeyValueStore<K, V>, K, V>(name, "key-value")
+        self.handle(name, types_of::<K, V>("key-value"))
     }
 
     /// The typed handle of a window store.
@@ -223,7 +264,7 @@ impl TaskStores {
     /// # Errors
     /// As [`Self::key_value`].
     pub fn window<K: 'static, V: 'static>(&self, name: &str) -> Result<WindowStore<K, V>, StoreError> {
-        self.handle::<WindowStore<K, V>, K, V>(name, "window")
+        self.handle(name, types_of::<K, V>("window"))
     }
 
     /// The typed handle of a session store.
@@ -231,10 +272,29 @@ impl TaskStores {
     /// # Errors
     /// As [`Self::key_value`].
     pub fn session<K: 'static, V: 'static>(&self, name: &str) -> Result<SessionStore<K, V>, StoreError> {
-        self.handle::<SessionStore<K, V>, K, V>(name, "session")
+        self.handle(name, types_of::<K, V>("session"))
     }
 
-    fn handle<H: Clone + 'static, K, V>(&self, name: &str, kind: &'static str) -> Result<H, StoreError> {
+    /// The typed handle of a versioned store.
+    ///
+    /// # Errors
+    /// As [`Self::key_value`].
+    pub fn versioned<K: 'static, V: Clone + 'static>(
+        &self,
+        name: &str,
+    ) -> Result<VersionedStore<K, V>, StoreError> {
+        self.handle(name, types_of::<K, V>("versioned"))
+    }
+
+    /// The handle of a store of a user's own.
+    ///
+    /// # Errors
+    /// As [`Self::key_value`].
+    pub fn custom<S: CustomStore>(&self, name: &str) -> Result<Custom<S>, StoreError> {
+        self.handle(name, types_of::<S::Key, S::Value>(S::KIND))
+    }
+
+    fn handle<H: Clone + 'static>(&self, name: &str, expected: StoreTypes) -> Result<H, StoreError> {
         let Some(index) = self.index_of(name) else {
             return Err(StoreError::UnknownStore {
                 task: self.task,
@@ -243,19 +303,16 @@ impl TaskStores {
             });
         };
         let store = &self.stores[index.get()];
-        store.handle.downcast_ref::<H>().cloned().ok_or_else(|| {
-            let (key, value) = (std::any::type_name::<K>(), std::any::type_name::<V>());
-            StoreError::WrongType {
-                store: name.to_owned(),
-                expected: StoreTypes { kind, key, value }.to_string(),
-                found: store.types.to_string(),
-            }
+        store.handle.downcast_ref::<H>().cloned().ok_or_else(|| StoreError::WrongType {
+            store: name.to_owned(),
+            expected: expected.to_string(),
+            found: store.types.to_string(),
         })
     }
 
     /// The committed rows of a store, for any thread.
     pub fn reader(&self, name: &str) -> Option<Arc<StoreReader>> {
-        self.index_of(name).map(|index| Arc::clone(&self.stores[index.get()].reader))
+        self.index_of(name).map(|index| Arc::clone(&self.tables[index.get()].reader))
     }
 
     /// The changelog offset that the disk reflects; `None` is the start.
@@ -279,8 +336,8 @@ impl TaskStores {
     #[track_caller]
     pub fn undo_record(&mut self) {
         assert!(self.context.can_undo, "open the stores with `undo: true` to undo records");
-        for store in &self.stores {
-            store.rows.undo_record();
+        for table in &self.tables {
+            table.rows.undo_record();
         }
         self.context.changelog.borrow_mut().undo_record();
     }
@@ -304,14 +361,22 @@ impl TaskStores {
 
     /// Whether anything changed since the last commit.
     pub fn has_uncommitted(&self) -> bool {
-        self.stores.iter().any(|store| store.rows.uncommitted().rows > 0) || self.has_changelog()
+        self.tables.iter().any(|table| table.rows.uncommitted().rows > 0) || self.has_changelog()
     }
 
     /// Estimated bytes that only a commit or a rollback frees: changed rows, what committing them takes, and waiting changelog
     /// entries.
     pub fn uncommitted_bytes(&self) -> usize {
-        let rows: usize = self.stores.iter().map(|store| store.rows.uncommitted().bytes).sum();
+        let rows: usize = self.tables.iter().map(|table| table.rows.uncommitted().bytes).sum();
         rows + self.context.changelog.borrow().bytes()
+    }
+
+    /// Deletes rows that have expired, some at each call. To be called first when a commit begins: its emissions tell of them.
+    ///
+    /// # Errors
+    /// What the engine says, or that a row cannot be read; roll back then.
+    pub fn drop_expired(&mut self) -> Result<(), StoreError> {
+        self.expiring.iter().try_for_each(|store| store.drop_expired())
     }
 
     /// Encodes everything that changed; cached stores add theirs to the changelog. To be called after their emissions were
@@ -320,7 +385,7 @@ impl TaskStores {
     /// # Errors
     /// When a value cannot be encoded, or a store is poisoned; roll back then.
     pub fn prepare_commit(&mut self) -> Result<(), StoreError> {
-        self.stores.iter().try_for_each(|store| store.rows.prepare_commit())
+        self.tables.iter().try_for_each(|table| table.rows.prepare_commit())
     }
 
     /// Publishes what changed to the readers, with the input position it reflects. The input offsets are committed and the
@@ -329,7 +394,7 @@ impl TaskStores {
     /// # Errors
     /// [`StoreError::OutOfOrder`] if changes were not prepared or changelog entries not drained; nothing is published.
     pub fn commit(&mut self, position: Arc<Position>) -> Result<(), StoreError> {
-        if !self.stores.iter().all(|store| store.rows.is_prepared()) {
+        if !self.tables.iter().all(|table| table.rows.is_prepared()) {
             return Err(
                 self.out_of_order("commit", "rows changed after they were prepared; call `prepare_commit`")
             );
@@ -339,29 +404,32 @@ impl TaskStores {
                 self.out_of_order("commit", "changelog entries wait to be sent; call `drain_changelog`")
             );
         }
-        for store in &self.stores {
-            store.rows.commit(&position);
-            self.merge_runs(&store.reader);
+        for table in &self.tables {
+            table.rows.commit(&position);
+            self.merge_runs(&table.reader);
         }
         Ok(())
     }
 
     /// Brings the stores back to the last commit and forgets what was to be sent.
     pub fn rollback(&mut self) {
-        for store in &self.stores {
-            store.rows.roll_back();
+        for table in &self.tables {
+            table.rows.roll_back();
+        }
+        for store in &self.expiring {
+            store.rolled_back();
         }
         self.context.changelog.borrow_mut().clear();
     }
 
     /// Bytes of committed rows that wait for the next checkpoint; those that one is writing do not count.
     pub fn uncheckpointed_bytes(&self) -> usize {
-        self.stores.iter().map(|store| store.reader.overlay_bytes()).sum()
+        self.tables.iter().map(|table| table.reader.overlay_bytes()).sum()
     }
 
     /// Bytes of committed rows that a checkpoint is writing.
     pub fn checkpointing_bytes(&self) -> usize {
-        self.stores.iter().map(|store| store.reader.frozen_bytes()).sum()
+        self.tables.iter().map(|table| table.reader.frozen_bytes()).sum()
     }
 
     /// Begins to move the committed rows into the engine, followed by the offsets they reflect (for each logged store, the offset after its
@@ -378,13 +446,20 @@ impl TaskStores {
                 self.out_of_order("begin_checkpoint", "a checkpoint is being written; wait until it is")
             );
         }
-        let offsets_of = |store| offsets.iter().filter(|(log, _)| log.store() == store).copied().collect();
-        let frozen = self.stores.iter().enumerate().map(|(place, store)| FrozenStore {
-            store: StoreIndex::new(place),
-            engine: store.engine,
-            rows: store.reader.freeze(),
-            offsets: offsets_of(StoreIndex::new(place)),
-            reader: Arc::clone(&store.reader),
+        let frozen = self.tables.iter().enumerate().map(|(place, table)| {
+            let store = StoreIndex::new(place);
+            let of_table = |(log, next): &(LogPartition, Offset)| match log {
+                LogPartition::Changelog(log) if *log == table.log => Some((store.into(), *next)),
+                LogPartition::Source(copy, _) if *copy == store => Some((*log, *next)),
+                _ => None,
+            };
+            FrozenStore {
+                store,
+                engine: table.engine,
+                rows: table.reader.freeze(),
+                offsets: offsets.iter().filter_map(of_table).collect(),
+                reader: Arc::clone(&table.reader),
+            }
         });
         let checkpoint = Checkpoint {
             engines: self.engines.clone(),
@@ -451,9 +526,9 @@ impl TaskStores {
         Ok(())
     }
 
-    /// Counters and sizes of each store.
+    /// Counters and sizes of each store, and of what stores keep besides their rows: `<store>/expiry`, `<store>/history-..`.
     pub fn stats(&self) -> Vec<StoreStats> {
-        self.stores.iter().map(|store| store.rows.stats()).collect()
+        self.tables.iter().map(|table| table.rows.stats()).collect()
     }
 
     /// Memory and disk used by the engines, as of the last checkpoint, or of one of the last calls if there was none since.
@@ -507,8 +582,13 @@ impl TaskStores {
 
 impl Drop for TaskStores {
     fn drop(&mut self) {
-        for store in &self.stores {
-            store.reader.close();
+        for table in &self.tables {
+            table.reader.close();
         }
     }
+}
+
+/// The kind of a store and the names of its types.
+fn types_of<K, V>(kind: &'static str) -> StoreTypes {
+    StoreTypes { kind, key: type_name::<K>(), value: type_name::<V>() }
 }

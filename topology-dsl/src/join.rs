@@ -2,11 +2,12 @@
 
 use millstream_processor::{HasSerde, RecordField};
 
-use crate::operators::join_stream_with_table;
+use crate::operators::{TableWithGrace, join_stream_with_table};
 use crate::stream::KStream;
 use crate::table::KTable;
 
-/// What a stream with keys `K` can be joined with: a `&KTable` with the same keys. A stream whose keys may be null (`Option<K>`)
+/// What a stream with keys `K` can be joined with: a `&KTable` with the same keys, or such a table
+/// [with a grace](KTable::with_grace). A stream whose keys may be null (`Option<K>`)
 /// joins with a table of `K`.
 ///
 /// The trait cannot be implemented outside of this crate.
@@ -73,6 +74,7 @@ impl<K: Clone + 'static, V: Clone + 'static> TableJoinTarget<K> for &KTable<K, V
 mod sealed {
     pub trait Sealed {}
     impl<K, V> Sealed for &crate::table::KTable<K, V> {}
+    impl<K, V> Sealed for crate::operators::TableWithGrace<'_, K, V> {}
 }
 
 impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for &KTable<K, T> {
@@ -88,7 +90,7 @@ impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for &KTable<K, T> {
         V: RecordField,
         V2: Clone + 'static,
     {
-        join_stream_with_table(stream, self, kind, joiner)
+        join_stream_with_table(stream, self, None, kind, joiner)
     }
 }
 
@@ -105,6 +107,40 @@ impl<K: HasSerde, T: Clone + 'static> JoinTarget<Option<K>> for &KTable<K, T> {
         V: RecordField,
         V2: Clone + 'static,
     {
-        join_stream_with_table(stream, self, kind, joiner)
+        join_stream_with_table(stream, self, None, kind, joiner)
+    }
+}
+
+impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for TableWithGrace<'_, K, T> {
+    type Value = T;
+
+    fn join_stream<V, V2>(
+        self,
+        stream: &KStream<K, V>,
+        kind: StreamJoinKind,
+        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        V: RecordField,
+        V2: Clone + 'static,
+    {
+        join_stream_with_table(stream, self.table, Some(self.grace), kind, joiner)
+    }
+}
+
+impl<K: HasSerde, T: Clone + 'static> JoinTarget<Option<K>> for TableWithGrace<'_, K, T> {
+    type Value = T;
+
+    fn join_stream<V, V2>(
+        self,
+        stream: &KStream<Option<K>, V>,
+        kind: StreamJoinKind,
+        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
+    ) -> KStream<Option<K>, V2>
+    where
+        V: RecordField,
+        V2: Clone + 'static,
+    {
+        join_stream_with_table(stream, self.table, Some(self.grace), kind, joiner)
     }
 }

@@ -79,10 +79,12 @@ pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
 pub use operators::{
-    AggregateResult, CogroupedKStream, Split, StreamOn, StreamWithin, TableOn, ValueTransformer,
+    AggregateResult, CogroupedKStream, Split, StreamOn, StreamWithin, TableOn, TableWithGrace,
+    ValueTransformer,
 };
 pub use options::{
-    AddedStore, ConnectedStores, Materialized, Produced, Repartitioned, Source, StoreOptions, StreamJoined,
+    AddedStore, BufferConfig, ConnectedStores, EmitEarly, Materialized, Produced, Repartitioned, Source,
+    StoreOptions, StreamJoined, Strict, Suppressed, UntimedKind, WhenFull,
 };
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;

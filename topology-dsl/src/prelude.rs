@@ -1,9 +1,9 @@
 //! What a program usually needs, in one `use millstream::prelude::*`.
 
 pub use crate::{
-    CogroupedKStream, ConnectedStores, EmitStrategy, Error, GlobalKTable, HasSerde, JoinWindows,
-    KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, RecordField, Repartitioned,
-    Result, SessionStoreName, SessionWindows, Settings, SlidingWindows, Source, StoreName, StoreOptions,
-    StreamJoined, Streams, StreamsBuilder, TimeWindows, Timestamp, Topology, UnlimitedWindows, Window,
-    WindowStoreName, Windowed, days, hours, json_serde, millis, minutes, seconds,
+    BufferConfig, CogroupedKStream, ConnectedStores, EmitStrategy, Error, GlobalKTable, HasSerde,
+    JoinWindows, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, RecordField,
+    Repartitioned, Result, SessionStoreName, SessionWindows, Settings, SlidingWindows, Source, StoreName,
+    StoreOptions, StreamJoined, Streams, StreamsBuilder, Suppressed, TimeWindows, Timestamp, Topology,
+    UnlimitedWindows, Window, WindowStoreName, Windowed, days, hours, json_serde, millis, minutes, seconds,
 };

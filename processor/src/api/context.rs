@@ -35,6 +35,27 @@ impl<'a, K: Clone + 'static, V: Clone + 'static> ProcessorContext<'a, K, V> {
         self.place.output.forward(record, self.task)
     }
 
+    /// Forwards a record that was held back as it came: those below see where it came from, and not the record that released it.
+    pub fn forward_held(
+        &mut self,
+        record: Record<K, V>,
+        location: Option<RecordLocation>,
+    ) -> Result<(), Failure> {
+        let releasing = std::mem::replace(&mut self.task.location, location);
+        let forwarded = self.place.output.forward(record, self.task);
+        self.task.location = releasing;
+        forwarded
+    }
+
+    /// Forwards the change of a versioned table, and says whether it is of the newest version of its row (KIP-914). Whoever may only see
+    /// the newest asks [`TaskContext::is_superseded`].
+    pub fn forward_version(&mut self, record: Record<K, V>, is_latest: bool) -> Result<(), Failure> {
+        let before = std::mem::replace(&mut self.task.is_superseded, !is_latest);
+        let forwarded = self.place.output.forward(record, self.task);
+        self.task.is_superseded = before;
+        forwarded
+    }
+
     /// Hands the record to one child: one that [`Wiring::child`](super::Wiring::child) found by its name when the task was built, or by its
     /// position among the children in declaration order.
     ///
@@ -162,6 +183,7 @@ pub struct TaskContext {
     punctuations: Punctuations,
     wants_commit: bool,
     dropped: u64,
+    is_superseded: bool,
     outputs: OutputBuffer,
 }
 
@@ -176,6 +198,7 @@ impl TaskContext {
             punctuations: Punctuations::default(),
             wants_commit: false,
             dropped: 0,
+            is_superseded: false,
             outputs: OutputBuffer::default(),
         }
     }
@@ -201,6 +224,12 @@ impl TaskContext {
     #[doc(alias = "currentSystemTimeMs")]
     pub fn wall_clock(&self) -> Timestamp {
         self.wall_clock
+    }
+
+    /// Whether the change that is passed on is of an older version of its row: the opposite of Kafka Streams' `isLatest`. Of interest only
+    /// below a versioned table.
+    pub fn is_superseded(&self) -> bool {
+        self.is_superseded
     }
 
     /// Asks for a commit as soon as the thread has gone through its burst of records, instead of after `commit_interval`.

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_state_stores::{
-    CommittedStore, KeyValueStore, SerdeRef, SessionStore, StoreName, TaskId, TaskStores, WindowStore,
+    CommittedStore, Custom, CustomStore, KeyValueStore, SerdeRef, SessionStore, StoreName, StoreTypes,
+    TaskId, TaskStores, VersionedStore, WindowStore,
 };
 
 use super::context::{ProcessorContext, TaskContext, TopicIndex};
@@ -290,6 +291,32 @@ impl Wiring<'_> {
     pub fn session_store<K: 'static, V: 'static>(&self, name: &str) -> Result<SessionStore<K, V>> {
         self.check_connected(name)?;
         Ok(self.stores.session(name)?)
+    }
+
+    /// A versioned store connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn versioned_store<K: 'static, V: Clone + 'static>(
+        &self,
+        name: &str,
+    ) -> Result<VersionedStore<K, V>> {
+        self.check_connected(name)?;
+        Ok(self.stores.versioned(name)?)
+    }
+
+    /// A store of your own kind, connected to this node.
+    ///
+    /// # Errors
+    /// As [`Wiring::key_value_store`].
+    pub fn custom_store<S: CustomStore>(&self, name: &str) -> Result<Custom<S>> {
+        self.check_connected(name)?;
+        Ok(self.stores.custom(name)?)
+    }
+
+    /// The kind of a store of this task and the names of its types.
+    pub fn store_types(&self, name: &str) -> Option<StoreTypes> {
+        self.stores.types(name)
     }
 
     fn check_connected(&self, store: &str) -> Result<()> {

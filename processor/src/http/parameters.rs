@@ -76,12 +76,6 @@ impl TimesRequest {
     }
 }
 
-/// # Errors
-/// 400, with the parameter, if there is any.
-pub(super) fn no_parameters(parameters: &Parameters) -> Result<(), ApiError> {
-    values_of(parameters, []).map(|[]| ())
-}
-
 fn direction(reverse: Option<&str>) -> Result<Direction, ApiError> {
     match reverse {
         None | Some("false") => Ok(Direction::Forward),
@@ -103,6 +97,29 @@ fn limit_of(limit: Option<&str>) -> Result<usize, ApiError> {
             Err(ApiError::bad_request(problem)
                 .with_remedy("for more rows, ask again from the last key of the answer"))
         }
+    }
+}
+
+/// Which version of a row is asked for: that which was valid at a time, or the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowRequest {
+    pub(super) as_of: Option<Timestamp>,
+}
+
+impl RowRequest {
+    /// # Errors
+    /// 400, with the parameter, if it is unknown, repeated, or no time.
+    pub(super) fn parse(parameters: &Parameters) -> Result<Self, ApiError> {
+        let [as_of] = values_of(parameters, ["as_of"])?;
+        let as_of = as_of.map(|text| {
+            let millis = text.parse().map_err(|_| {
+                ApiError::bad_request(format!(
+                    "parameter as_of is {text:?}, not a time in milliseconds since 1970"
+                ))
+            });
+            millis.map(Timestamp::from_millis)
+        });
+        Ok(RowRequest { as_of: as_of.transpose()? })
     }
 }
 

@@ -34,7 +34,8 @@ const ROUTES: [(&str, &str); 8] = [
     ),
     (
         "/stores/{name}/{key}",
-        "one row; of a window or session store, the rows of the key: ?from=&to=&reverse=true&limit=100; percent-encode the key",
+        "one row; of a window or session store, the rows of the key: ?from=&to=&reverse=true&limit=100; of a versioned store, as it was: ?as_of=; \
+         percent-encode the key",
     ),
     ("/topology", "the program: ?format=text|dot|mermaid|json"),
     ("/tasks", "threads, tasks, their partitions with lag, restores; standbys with lag"),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, State};
-use millstream_state_stores::{KeyRange, Position, StoreBuilder};
+use millstream_state_stores::{KeyRange, Position, StoreBuilder, Timestamp, VersionedRecord};
 use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
-use super::parameters::{AskedKeys, ScanRequest, TimesRequest, no_parameters};
+use super::parameters::{AskedKeys, RowRequest, ScanRequest, TimesRequest};
 use super::routes::{AllParameters, App};
 use crate::query::{QueryError, StoreEntry, StoreView, TimedEntry, TimedView};
 
@@ -53,10 +53,7 @@ pub(super) async fn get(
         let store = Store::open(&app, &name)?;
         match store.timed() {
             Some(rows) => windows_of_key(&store, &rows, &key, &TimesRequest::parse(&parameters)?),
-            None => {
-                no_parameters(&parameters)?;
-                row(&store, &key)
-            }
+            None => row(&store, &key, RowRequest::parse(&parameters)?),
         }
     })
     .await
@@ -95,6 +92,24 @@ impl Store {
         let bad_key =
             |error| ApiError::bad_request(format!("{place} of store {}: {error}", self.view.name()));
         self.builder.key_from_text(text).map_err(bad_key)
+    }
+
+    /// What was valid at a time, and until when.
+    fn version(
+        &self,
+        key: Vec<u8>,
+        as_of: Timestamp,
+    ) -> Result<Option<(StoreEntry, Option<Timestamp>)>, ApiError> {
+        if !self.builder.types().is_versioned() {
+            let error = format!("parameter as_of: store {} keeps no versions", self.view.name());
+            return Err(
+                ApiError::bad_request(error).with_remedy("declare it with versioned(history_retention)")
+            );
+        }
+        let found = self.view.get_as_of(&key, as_of)?;
+        Ok(found.map(|VersionedRecord { value, valid_from, valid_to }| {
+            (StoreEntry { key, timestamp: valid_from, value }, valid_to)
+        }))
     }
 
     fn entry_to_json(&self, entry: &StoreEntry) -> Result<Value, ApiError> {
@@ -196,14 +211,21 @@ fn first_rows(
     }))
 }
 
-fn row(store: &Store, key: &str) -> Result<Value, ApiError> {
+fn row(store: &Store, key: &str, RowRequest { as_of }: RowRequest) -> Result<Value, ApiError> {
     let bytes = store.key_bytes("the key", key)?;
     let position = position_to_json(&store.view.position_for_key(&bytes)?);
-    let Some(entry) = store.view.get(&bytes)? else {
-        let error = format!("store {} has no key {key:?}", store.view.name());
+    let (found, when) = match as_of {
+        None => (store.view.get(&bytes)?.map(|entry| (entry, None)), String::new()),
+        Some(time) => (store.version(bytes, time)?, format!(" as of {time}")),
+    };
+    let Some((entry, valid_to)) = found else {
+        let error = format!("store {} has no key {key:?}{when}", store.view.name());
         return Err(ApiError::not_found(error).with_position(position));
     };
     let mut json = store.entry_to_json(&entry)?;
+    if as_of.is_some() {
+        json["valid_to"] = valid_to.map(Timestamp::as_millis).into();
+    }
     json["store"] = store.view.name().into();
     json["position"] = position;
     Ok(json)

@@ -36,7 +36,7 @@ json_serde!(Order);
 
 /// The application `shop`, with two partitions:
 /// - store `stock`, text to number, all of it here;
-/// - store `orders`, number to JSON, of which partition 0 is here;
+/// - store `orders`, number to JSON, versioned, of which partition 0 is here;
 /// - store `prices`, which restores;
 /// - store `views-per-minute`, text in windows to number, all of it here.
 pub(crate) struct TestApp {
@@ -154,7 +154,7 @@ fn builders() -> [Arc<dyn StoreBuilder>; 4] {
     let (day, minute) = (Duration::from_secs(86_400), Duration::from_secs(60));
     [
         Arc::new(KeyValueStoreBuilder::new("stock", String::serde(), i64::serde())),
-        Arc::new(KeyValueStoreBuilder::new("orders", u64::serde(), Order::serde())),
+        Arc::new(KeyValueStoreBuilder::new("orders", u64::serde(), Order::serde()).versioned(minute)),
         Arc::new(KeyValueStoreBuilder::new("prices", Vec::<u8>::serde(), f64::serde())),
         Arc::new(WindowStoreBuilder::new("views-per-minute", day, minute, String::serde(), u64::serde())),
     ]
@@ -179,11 +179,13 @@ fn open_stores(shared: &Shared, task: TaskId) -> Result<TaskStores> {
             views.put(&sku.to_string(), start, Some(ValueAndTimestamp::new(count, start)))?;
         }
     }
-    let orders = stores.key_value::<u64, Order>("orders")?;
+    let orders = stores.versioned::<u64, Order>("orders")?;
     for number in (0..20).filter(|number: &u64| partition_for_key(&number.to_be_bytes(), 2) == task.partition)
     {
-        let order = Order { sku: "apples".into(), quantity: 1 };
-        orders.put(&number, Some(ValueAndTimestamp::new(order, at(1_800))))?;
+        for (quantity, millis) in [(5, 1_000), (1, 1_800)] {
+            let order = Order { sku: "apples".into(), quantity };
+            orders.put(&number, Some(order), at(millis))?;
+        }
     }
     stores.prepare_commit()?;
     stores.drain_changelog(|_entry| Ok::<(), Error>(()))?;

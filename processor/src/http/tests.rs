@@ -122,6 +122,21 @@ fn a_row_is_found_by_its_key_whatever_it_is_made_of() {
 }
 
 #[test]
+fn a_versioned_store_is_asked_for_what_was() {
+    let app = TestApp::running();
+    let number = keys(&app, "/stores/orders")[0].to_string();
+    let newest = json_of(&app, &format!("/stores/orders/{number}"));
+    assert_eq!((&newest["value"]["quantity"], &newest["timestamp"]), (&json!(1), &json!(1_800)));
+    let then = json_of(&app, &format!("/stores/orders/{number}?as_of=1799"));
+    assert_eq!((&then["value"]["quantity"], &then["timestamp"]), (&json!(5), &json!(1_000)));
+    assert_eq!(then["valid_to"], json!(1_800));
+    let now = json_of(&app, &format!("/stores/orders/{number}?as_of=1800"));
+    assert_eq!((&now["timestamp"], &now["valid_to"]), (&json!(1_800), &Value::Null));
+    let before = refusal(&app, &format!("/stores/orders/{number}?as_of=999"), StatusCode::NOT_FOUND);
+    assert!(before["error"].as_str().unwrap().contains("as of 999"), "{before}");
+}
+
+#[test]
 fn windows_of_a_key_are_found_by_time() {
     let app = TestApp::running();
     let counts = |path: &str| -> Vec<Value> {
@@ -244,6 +259,9 @@ fn a_parameter_that_makes_no_sense_is_400_and_named() {
         ("/stores/orders?from=apples", "from"),
         ("/stores/orders?to=-1", "to"),
         ("/stores/orders?prefix=x", "prefix"),
+        ("/stores/orders/7?as_of=soon", "as_of"),
+        ("/stores/orders/7?at=1800", "at"),
+        ("/stores/stock/apples?as_of=1800", "keeps no versions"),
         ("/topology?format=svg", "format"),
         ("/topology?form=dot", "form"),
     ];

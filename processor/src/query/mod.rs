@@ -6,6 +6,7 @@ mod handle;
 mod registry;
 mod row_serdes;
 mod timed;
+mod versioned;
 mod view;
 
 pub use error::QueryError;
@@ -13,4 +14,5 @@ pub use handle::{ReadOnlyKeyValueStore, Rows};
 pub(crate) use registry::{StoreOwner, StoreRegistry, StoreStatus};
 pub use timed::{ReadOnlySessionStore, ReadOnlyWindowStore};
 pub(crate) use timed::{TimedEntry, TimedView};
+pub use versioned::ReadOnlyVersionedStore;
 pub use view::{StoreEntry, StoreView};

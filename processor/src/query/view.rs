@@ -3,7 +3,9 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use millstream_state_stores::{Direction, KeyRange, Position, StoreError, StoreReader, Timestamp};
+use millstream_state_stores::{
+    Direction, KeyRange, Position, StoreError, StoreReader, Timestamp, VersionedRecord,
+};
 
 use super::counts::QueryKind;
 use super::error::QueryError;
@@ -56,10 +58,33 @@ impl StoreView {
     /// The row with the key `row` that lies where `key` does.
     pub(crate) fn get_row(&self, key: &[u8], row: &[u8]) -> Result<Option<StoreEntry>, QueryError> {
         self.registry.count_query(&self.store, QueryKind::Get);
+        let found = self.find(key, |reader| reader.get(row))?;
+        Ok(found.map(|(timestamp, value)| StoreEntry { key: row.to_vec(), timestamp, value }))
+    }
+
+    /// The version of a key that was valid at a time, of a versioned store.
+    ///
+    /// # Errors
+    /// As [`StoreView::get`]; [`StoreError::NotVersioned`] of another store.
+    pub fn get_as_of(
+        &self,
+        key: &[u8],
+        as_of: Timestamp,
+    ) -> Result<Option<VersionedRecord<Vec<u8>>>, QueryError> {
+        self.registry.count_query(&self.store, QueryKind::Get);
+        self.find(key, |reader| reader.get_as_of(key, as_of))
+    }
+
+    /// What the first partition that has it says about a key.
+    fn find<T>(
+        &self,
+        key: &[u8],
+        read: impl Fn(&StoreReader) -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, QueryError> {
         let (readers, is_complete) = self.registry.readers_for_key(&self.store, key)?;
         for reader in readers {
-            if let Some((timestamp, value)) = reader.get(row)? {
-                return Ok(Some(StoreEntry { key: row.to_vec(), timestamp, value }));
+            if let Some(found) = read(&reader)? {
+                return Ok(Some(found));
             }
         }
         if is_complete { Ok(None) } else { Err(self.registry.not_here(&self.store, key)) }

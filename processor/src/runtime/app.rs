@@ -36,7 +36,8 @@ use crate::membership;
 use crate::metrics::Metrics;
 use crate::patience::patiently;
 use crate::query::{
-    QueryError, ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyWindowStore, StoreView, TimedView,
+    QueryError, ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyVersionedStore, ReadOnlyWindowStore,
+    StoreView, TimedView,
 };
 use crate::task::TaskPlan;
 use crate::topology::{
@@ -381,6 +382,18 @@ impl Streams {
     ) -> Result<ReadOnlyKeyValueStore<K, V>, QueryError> {
         let (view, typed) = self.typed_store::<KeyValueStoreBuilder<K, V>, (K, V)>(name.name())?;
         Ok(ReadOnlyKeyValueStore::new(view, typed.key_serde().clone(), typed.value_serde().clone()))
+    }
+
+    /// A typed handle of a versioned store. [`Streams::store`] gives one that sees only the newest versions.
+    ///
+    /// # Errors
+    /// As [`Streams::store`]. That the store keeps no versions shows when it is asked.
+    pub fn versioned_store<K: 'static, V: 'static>(
+        &self,
+        name: StoreName<K, V>,
+    ) -> Result<ReadOnlyVersionedStore<K, V>, QueryError> {
+        let (view, typed) = self.typed_store::<KeyValueStoreBuilder<K, V>, (K, V)>(name.name())?;
+        Ok(ReadOnlyVersionedStore::new(view, typed))
     }
 
     /// A typed handle of a window store.

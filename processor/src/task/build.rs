@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use millstream_state_stores::{
     BackgroundThread, CheckpointListener, DormantStores, StateDirectory, StateMemory, StoreBuilder,
     StoreError, StoreIndex, TaskId, TaskStores, TaskStoresOptions,
@@ -16,7 +17,7 @@ use super::nodes::Nodes;
 use super::queue::PartitionQueue;
 use super::state::TaskState;
 use super::{Changelog, InputMessage, Task, TaskCounters};
-use crate::api::{ErasedInput, GlobalTables, TaskContext, Wiring};
+use crate::api::{ErasedInput, GlobalTables, Header, TaskContext, Wiring};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
@@ -212,8 +213,16 @@ impl TaskPlan {
         }
         queues.reverse();
         sources.reverse();
-        let changelog = |topic| Changelog { topic, sending: None, reflected: None };
-        let changelogs = self.changelog_topics().map(|topic| topic.map(changelog)).collect();
+        let changelog = |(topic, store): (Option<Arc<str>>, &String)| {
+            let header = self.topology.store(store).and_then(|store| store.changelog_header());
+            let headers = header.map(|(name, value)| Header {
+                name: name.to_string(),
+                value: Some(Bytes::from_static(value)),
+            });
+            let headers = headers.into_iter().collect();
+            topic.map(|topic| Changelog { topic, headers, sending: None, reflected: None })
+        };
+        let changelogs = self.changelog_topics().zip(&self.subtopology.stores).map(changelog).collect();
         Ok(Task {
             id,
             state: TaskState::Created,

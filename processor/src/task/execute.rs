@@ -7,7 +7,7 @@ use millstream_state_stores::{LogPartition, Offset, PartitionId, StoreIndex, Tim
 
 use super::failure::FailedOutput;
 use super::{Changelog, InputMessage, OutgoingRecord, PartitionQueue, RecordSender, Task};
-use crate::api::{Headers, PunctuationType, TopicIndex};
+use crate::api::{PunctuationType, TopicIndex};
 use crate::error::{Error, ErrorKind, Result};
 
 impl<M: InputMessage> Task<M> {
@@ -163,12 +163,12 @@ impl<M: InputMessage> Task<M> {
     }
 
     fn send_changelog(&mut self, sender: &mut dyn RecordSender) -> Result<()> {
-        let headers = Headers::default();
         let partition = self.id.partition;
         let changelogs = &mut self.changelogs;
         let sent = self.stores.drain_changelog(|entry| {
             let Some(Some(changelog)) = changelogs.get_mut(entry.store.get()) else { return Ok(()) };
             let (topic, slot) = changelog.sending(sender)?;
+            let headers = &changelog.headers;
             sender.send(&OutgoingRecord {
                 topic,
                 partition: Some(partition),
@@ -176,15 +176,15 @@ impl<M: InputMessage> Task<M> {
                 unhashed_key_bytes: 0,
                 value: entry.value,
                 timestamp: entry.timestamp,
-                headers: &headers,
+                headers,
                 changelog: Some(slot),
             })
         });
         sent.map_err(|error: Error| error.in_task(self.id))
     }
 
-    /// First half of a commit: nodes emit what they hold back, stores hand out their changes; all is then to be delivered. From
-    /// here until [`Task::committed`] the task processes nothing. Called again, it does nothing.
+    /// First half of a commit: rows that have expired are deleted, nodes emit what they hold back, stores hand out their changes; all is
+    /// then to be delivered. From here until [`Task::committed`] the task processes nothing. Called again, it does nothing.
     ///
     /// # Errors
     /// A node that fails on what is emitted, for which no single record could be left out; a store that failed.
@@ -193,6 +193,7 @@ impl<M: InputMessage> Task<M> {
             return Ok(());
         }
         self.context.leave_record();
+        self.stores.drop_expired()?;
         self.nodes
             .prepare_commit(&mut self.context)
             .map_err(|failure| self.failed_between_records("emitting at a commit failed", failure))?;

@@ -122,6 +122,7 @@ pub(crate) struct Task<M> {
 /// A store's changelog: the topic in Kafka and, once the task sends to it, where its acknowledged offset is kept.
 pub(crate) struct Changelog {
     pub(crate) topic: Arc<str>,
+    headers: Headers,
     sending: Option<(SenderTopic, ChangelogSlot)>,
     /// The changelog offset that the committed state reflects.
     reflected: Option<Offset>,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    KeyValueStore, Offset, RecordField, SerdeRef, SessionStore, SessionStoreName, StoreError, StoreName,
-    TaskStores, Timestamp, WindowStore, WindowStoreName,
+    Custom, CustomStore, KeyValueStore, Offset, RecordField, SerdeRef, SessionStore, SessionStoreName,
+    StoreError, StoreName, TaskStores, Timestamp, VersionedStore, WindowStore, WindowStoreName,
 };
 
 use super::arrivals::Arrivals;
@@ -189,6 +189,25 @@ impl TopologyTestDriver {
         name: SessionStoreName<K, V>,
     ) -> Result<SessionStore<K, V>> {
         self.with_stores(name.name(), |stores| stores.session(name.name()))
+    }
+
+    /// A versioned store as processors see it.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::key_value_store`].
+    pub fn versioned_store<K: 'static, V: Clone + 'static>(
+        &self,
+        name: StoreName<K, V>,
+    ) -> Result<VersionedStore<K, V>> {
+        self.with_stores(name.name(), |stores| stores.versioned(name.name()))
+    }
+
+    /// A store of your own kind as processors see it.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::key_value_store`].
+    pub fn custom_store<S: CustomStore>(&self, name: &str) -> Result<Custom<S>> {
+        self.with_stores(name, |stores| stores.custom(name))
     }
 
     /// Calls the function with the stores of the task that has this one.

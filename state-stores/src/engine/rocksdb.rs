@@ -66,10 +66,12 @@ impl RocksDbEngine {
         let found = existing_column_families(&path)?;
         let found_stores = || found.iter().filter_map(|family| metadata::store_of_column_family(family));
 
-        let unknown: Vec<String> = found_stores()
-            .filter(|found| stores.iter().all(|store| store.name != *found))
-            .map(str::to_owned)
-            .collect();
+        let is_known = |name: &str| stores.iter().any(|store| store.name == name);
+        // What a store kept besides its rows goes if it is kept in another way now.
+        let is_of_known =
+            |found: &str| is_known(found) || metadata::store_of_companion(found).is_some_and(is_known);
+        let unknown: Vec<String> =
+            found_stores().filter(|found| !is_of_known(found)).map(str::to_owned).collect();
         if !unknown.is_empty() {
             return Err(StoreError::IncompatibleTopology { task, path, unknown });
         }
@@ -95,7 +97,7 @@ impl RocksDbEngine {
         check_identity(&database, &path, application_id, owner)?;
         let mut batch = WriteBatch::default();
         for store in &dropped {
-            tracing::info!(%task, store, "the store is kept in memory now; its rows on disk are removed");
+            tracing::info!(%task, store, "the store is not kept on disk any more; its rows there are removed");
             database.drop_cf(&metadata::column_family(store)).map_err(|e| failure(&path, e))?;
             batch.delete(metadata::description_key(store));
             batch.delete(metadata::offset_key(store, None));

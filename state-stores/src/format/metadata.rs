@@ -9,7 +9,8 @@
 //! offset/<name>/<n>   i64, big-endian                 of a global table: the next offset to read in partition n of its topic
 //! changelog/<name>    16 bytes                        the id of the topic that is the changelog, or of a global table the topic
 //! ```
-//! The rows of store `<name>` are in the column family `store/<name>`.
+//! The rows of store `<name>` are in the column family `store/<name>`. What it keeps besides them, its companion, has rows here as a
+//! store has, and a column family, under the name `<name>/expiry` or `<name>/history-<interval>`.
 
 use crate::store::StoreTypes;
 use crate::types::{Offset, PartitionId, TopicId};
@@ -34,6 +35,11 @@ pub(crate) fn column_family(store: &str) -> String {
 /// The store whose rows a column family holds; `None` for RocksDB's own.
 pub(crate) fn store_of_column_family(column_family: &str) -> Option<&str> {
     column_family.strip_prefix(STORE_PREFIX)
+}
+
+/// The store of which a companion has this name: what a store keeps besides its rows is called `<store>/<what>`.
+pub(crate) fn store_of_companion(name: &str) -> Option<&str> {
+    name.split_once('/').map(|(store, _)| store)
 }
 
 /// Key of the row that describes a store.
@@ -91,6 +97,8 @@ mod tests {
         assert_eq!(column_family("stock"), "store/stock");
         assert_eq!(store_of_column_family("store/stock"), Some("stock"));
         assert_eq!(store_of_column_family("default"), None);
+        assert_eq!(store_of_companion("stock/expiry"), Some("stock"));
+        assert_eq!(store_of_companion("stock"), None);
         assert_eq!(description_key("stock"), b"store/stock");
         let types = StoreTypes { kind: "key-value", key: "String", value: "i64" };
         assert_eq!(description(types), "key-value\nString\ni64");

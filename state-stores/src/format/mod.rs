@@ -2,26 +2,31 @@
 //!
 //! `docs/formats.md` states every layout; the tests here hold it to literal bytes. Nothing here does I/O.
 
+pub(crate) mod companion;
 pub(crate) mod metadata;
 pub(crate) mod row;
 
+mod buffered;
 mod change;
 mod join_side;
 mod list;
 mod murmur3;
 mod partition;
+mod segment;
 mod subscription;
 mod subscription_response;
 mod timed;
 mod topics;
 mod value_hash;
 
+pub use buffered::{BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, TimeFirstKey};
 pub use change::ChangeSerde;
 pub use join_side::{
     JoinSide, LeftOrRightValue, LeftOrRightValueSerde, begin_waiting_key, split_waiting_key,
 };
 pub use list::ListSerde;
 pub use partition::{murmur2, partition_for_key};
+pub(crate) use segment::SegmentSerde;
 pub use subscription::{
     SubscriptionInstruction, SubscriptionWrapper, SubscriptionWrapperSerde, append_subscription_prefix,
 };

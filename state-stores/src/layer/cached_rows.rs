@@ -26,7 +26,7 @@ use crate::overlay::{Run, hash_of};
 use crate::position::Position;
 use crate::reader::StoreReader;
 use crate::serde::SerdeRef;
-use crate::store::{Change, ValueAndTimestamp};
+use crate::store::Change;
 use crate::types::Timestamp;
 
 /// Which parts of a change the caller of an update will look at; the others are not cloned.
@@ -51,8 +51,8 @@ pub(crate) struct CachedRows<V> {
     undo: Vec<UndoStep<V>>,
     /// The record that `undo` belongs to.
     undo_record: u64,
-    /// How many records' changes were undone.
-    undone_records: u64,
+    /// How often rows were taken back.
+    reverts: u64,
     is_poisoned: bool,
     hits: u64,
     misses: u64,
@@ -96,7 +96,7 @@ impl<V: Clone> CachedRows<V> {
             table: Table::new(),
             undo: Vec::new(),
             undo_record: 0,
-            undone_records: 0,
+            reverts: 0,
             is_poisoned: false,
             hits: 0,
             misses: 0,
@@ -169,6 +169,11 @@ impl<V: Clone> CachedRows<V> {
         Ok(emits_now.then_some((Change { old, new }, changed_at)))
     }
 
+    /// Changes whenever rows were taken back: what was made of them is to be made anew.
+    pub(crate) fn reverts(&self) -> u64 {
+        self.reverts
+    }
+
     /// Says how many bytes the store holds beside its table, and whether it should give some back.
     pub(super) fn must_shrink_with(&mut self, bytes_beside: usize) -> bool {
         self.bytes_beside = bytes_beside;
@@ -199,8 +204,7 @@ impl<V: Clone> CachedRows<V> {
         }
         self.misses += 1;
         let row = if self.committed.read_row(key, &mut self.buffer)? {
-            let (timestamp, value) = self.committed.split(&self.buffer)?;
-            Some(ValueAndTimestamp { value: self.decode(value)?, timestamp })
+            Some(self.committed.decode(&self.value_serde, &self.buffer)?)
         } else {
             None
         };
@@ -322,15 +326,11 @@ impl<V: Clone> CachedRows<V> {
 
     pub(super) fn undo_record(&mut self) {
         if self.undo_record == self.context.record.get() {
-            while self.undo_one() {}
-            self.undone_records += 1;
+            while self.undo_one() {
+                self.reverts += 1;
+            }
             self.is_poisoned = false;
         }
-    }
-
-    /// How many records' changes were undone.
-    pub(crate) fn undone_records(&self) -> u64 {
-        self.undone_records
     }
 
     pub(super) fn uncommitted(&self) -> Uncommitted {

@@ -9,6 +9,7 @@ mod changelog;
 mod known_rows;
 mod managed_store;
 mod ordered_changes;
+mod rows;
 mod table;
 mod timed_rows;
 mod values;
@@ -22,8 +23,9 @@ pub(crate) use cached_rows::{CachedRows, ChangeParts};
 pub use changelog::ChangelogEntry;
 pub use managed_store::StoreStats;
 pub(crate) use managed_store::{ManagedStore, StoreIdentity, Uncommitted};
+pub(crate) use rows::{CommittedRows, ReadRows, WriteRows};
 pub(crate) use timed_rows::TimedRows;
-pub(crate) use values::decode_value;
+pub(crate) use values::{decode_value, encode_value};
 
 /// What the stores of one task have in common. The record path updates it in place, so that asking costs nothing.
 pub(crate) struct TaskContext {

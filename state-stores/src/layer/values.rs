@@ -13,6 +13,21 @@ pub(crate) fn decode_value<V>(serde: &SerdeRef<V>, store: &str, value: &[u8]) ->
     })
 }
 
+/// Appends the bytes of a value of the store of this name to `out`.
+pub(crate) fn encode_value<V>(
+    serde: &SerdeRef<V>,
+    store: &str,
+    value: &V,
+    out: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let (store, part) = (|| store.to_owned(), RowPart::Value);
+    match serde.encode(value, out) {
+        Ok(Encoded::Bytes) => Ok(()),
+        Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part }),
+        Err(source) => Err(StoreError::Serde { store: store(), part, source }),
+    }
+}
+
 /// Encodes values of one store, and keeps track of how long they are.
 pub(super) struct ValueEncoder<'store, V> {
     identity: &'store StoreIdentity,
@@ -32,16 +47,10 @@ impl<'store, V> ValueEncoder<'store, V> {
     /// Appends the bytes of `value` to `out`.
     pub(super) fn append(&mut self, value: &V, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let start = out.len();
-        let store = || self.identity.name.clone();
-        match self.serde.encode(value, out) {
-            Ok(Encoded::Bytes) => {
-                // A moving average over about eight values.
-                let typical = *self.typical_value_bytes;
-                *self.typical_value_bytes = (typical * 7 + out.len() - start) / 8;
-                Ok(())
-            }
-            Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part: RowPart::Value }),
-            Err(source) => Err(StoreError::Serde { store: store(), part: RowPart::Value, source }),
-        }
+        encode_value(self.serde, &self.identity.name, value, out)?;
+        // A moving average over about eight values.
+        let typical = *self.typical_value_bytes;
+        *self.typical_value_bytes = (typical * 7 + out.len() - start) / 8;
+        Ok(())
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::ValueAndTimestamp;
 use super::keys::StoreKeys;
 use crate::error::StoreError;
-use crate::layer::decode_value;
 use crate::reader::StoreReader;
 use crate::serde::SerdeRef;
 
@@ -63,12 +62,10 @@ impl<K, V> CommittedStore<K, V> {
         let Buffers { key: bytes, row } = &mut *self.buffers.borrow_mut();
         bytes.clear();
         self.keys.append(key, bytes)?;
-        if !self.reader.read_row(bytes, row)? {
-            return Ok(None);
+        match self.reader.read_live_row(bytes, row)? {
+            true => Ok(Some(self.reader.decode(&self.value_serde, row)?)),
+            false => Ok(None),
         }
-        let (timestamp, value) = self.reader.split(row)?;
-        let value = decode_value(&self.value_serde, self.reader.name(), value)?;
-        Ok(Some(ValueAndTimestamp { value, timestamp }))
     }
 }
 

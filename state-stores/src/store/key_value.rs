@@ -5,7 +5,9 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
+use super::companion::Expiring;
 use super::keys::StoreKeys;
+use super::ttl::{Forgetting, is_alive};
 use super::{Change, Emission, ReadEntry, ValueAndTimestamp};
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
@@ -49,6 +51,8 @@ struct Inner<K, V> {
     /// Reused for encoded keys.
     key: RefCell<Vec<u8>>,
     rows: Rc<RefCell<CachedRows<V>>>,
+    /// Of a store with a time to live.
+    forgetting: Option<Forgetting<V>>,
 }
 
 /// The rows of a range, as they were when it was asked for. It reads as it goes.
@@ -57,8 +61,18 @@ pub struct KeyValueIterator<K, V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
-    pub(super) fn new(keys: StoreKeys<K>, is_cached: bool, rows: Rc<RefCell<CachedRows<V>>>) -> Self {
-        Self { inner: Rc::new(Inner { keys, is_cached, key: RefCell::default(), rows }) }
+    pub(super) fn new(
+        keys: StoreKeys<K>,
+        is_cached: bool,
+        rows: Rc<RefCell<CachedRows<V>>>,
+        forgetting: Option<Forgetting<V>>,
+    ) -> Self {
+        Self { inner: Rc::new(Inner { keys, is_cached, key: RefCell::default(), rows, forgetting }) }
+    }
+
+    /// What the task does about rows that expire.
+    pub(super) fn expiring(&self) -> Rc<dyn Expiring> {
+        Rc::clone(&self.inner) as Rc<dyn Expiring>
     }
 
     /// The name of the store.
@@ -94,7 +108,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let mut rows = self.inner.rows.borrow_mut();
         let mut buffer = self.inner.key.borrow_mut();
         self.encode_key(key, &mut buffer)?;
-        Ok(f(rows.read(&buffer)?.as_ref()))
+        let horizon = self.inner.horizon()?;
+        Ok(f(rows.read(&buffer)?.as_ref().filter(|row| is_alive(row, horizon))))
     }
 
     /// Sets the value of a key, or deletes it. The changelog's tombstone gets the timestamp of the value it deletes; use
@@ -114,7 +129,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
                 None => return Ok(()),
             },
         };
-        rows.update(&buffer, at, ChangeParts::None, |_| Ok::<_, StoreError>(value))?;
+        self.inner.update(&mut rows, &buffer, at, ChangeParts::None, |_| Ok::<_, StoreError>(value))?;
         Ok(())
     }
 
@@ -139,7 +154,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         let mut buffer = self.inner.key.borrow_mut();
         self.encode_key(key, &mut buffer)?;
         let wanted = if want_old { ChangeParts::Both } else { ChangeParts::New };
-        rows.update(&buffer, at, wanted, f)
+        self.inner.update(&mut rows, &buffer, at, wanted, f)
     }
 
     /// The rows of a range of keys, in the unsigned order of their *bytes*, which need not be the order of `K`. Writes made
@@ -195,8 +210,11 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
 
     #[track_caller]
     fn scan(&self, range: KeyRange) -> Result<KeyValueIterator<K, V>, StoreError> {
+        let horizon = self.inner.horizon()?;
         let entries = self.inner.rows.borrow_mut().scan(range, Direction::Forward)?;
         let inner = Rc::clone(&self.inner);
+        let has_expired = move |row: &ValueAndTimestamp<V>| !is_alive(row, horizon);
+        let entries = entries.filter(move |entry| !matches!(entry, Ok((_, row)) if has_expired(row)));
         let entries = entries.map(move |entry| {
             let (key, row) = entry?;
             Ok((inner.keys.decode(&key)?, row))
@@ -211,27 +229,6 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     #[track_caller]
     pub fn all(&self) -> Result<KeyValueIterator<K, V>, StoreError> {
         self.range(..)
-    }
-
-    /// How many records failed and had their changes of this store taken back. What a processor keeps in fields about the rows may not hold
-    /// any more when it is another number than before.
-    ///
-    /// ```
-    /// # use millstream_state_stores::*;
-    /// # use std::sync::Arc;
-    /// # let builder = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
-    /// # let options = TaskStoresOptions { undo: true, ..TaskStoresOptions::default() };
-    /// # let mut stores = TaskStores::open(TaskId { subtopology: 0, partition: 0 }, "shop", None,
-    /// #     StateMemory::new(16 << 20), options, &[Arc::new(builder)])?;
-    /// let stock = stores.key_value::<String, i64>("stock")?;
-    /// stores.begin_record();
-    /// stock.put(&"apples".to_string(), Some(ValueAndTimestamp::new(3, Timestamp::from_millis(0))))?;
-    /// stores.undo_record();
-    /// assert_eq!((stock.get(&"apples".to_string())?, stock.undone_records()), (None, 1));
-    /// # Ok::<(), StoreError>(())
-    /// ```
-    pub fn undone_records(&self) -> u64 {
-        self.inner.rows.borrow().undone_records()
     }
 
     /// What changed since the last commit: per key its committed value and its newest, in the order in which the keys were
@@ -250,6 +247,43 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
             .collect()
     }
 
+    /// The rows that the current commit deletes because they expired, of a store without caching: they are forwarded right before they
+    /// are committed. A store with caching has them among its [`emissions`](Self::emissions).
+    ///
+    /// # Errors
+    /// When a key cannot be decoded.
+    #[track_caller]
+    pub fn take_expired(&self) -> Result<Vec<Emission<K, V>>, StoreError> {
+        let Some(forgetting) = &self.inner.forgetting else { return Ok(Vec::new()) };
+        let emission = |(key, old, timestamp): (Vec<u8>, V, Timestamp)| {
+            let change = Change { old: Some(old), new: None };
+            Ok(Emission { key: self.inner.keys.decode(&key)?, change, timestamp })
+        };
+        forgetting.take_expired().into_iter().map(emission).collect()
+    }
+
+    /// A number that changes whenever rows were taken back, because a record failed or a commit did not succeed. What a processor keeps in
+    /// memory of a store's rows is to be made of them anew then.
+    ///
+    /// ```
+    /// # use millstream_state_stores::*;
+    /// # use std::sync::Arc;
+    /// # let builder = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+    /// # let options = TaskStoresOptions { undo: true, ..TaskStoresOptions::default() };
+    /// # let mut stores = TaskStores::open(TaskId { subtopology: 0, partition: 0 }, "shop", None,
+    /// #     StateMemory::new(16 << 20), options, &[Arc::new(builder)])?;
+    /// let stock = stores.key_value::<String, i64>("stock")?;
+    /// let before = stock.reverts();
+    /// stores.begin_record();
+    /// stock.put(&"apples".to_string(), Some(ValueAndTimestamp::new(3, Timestamp::from_millis(0))))?;
+    /// stores.undo_record();
+    /// assert!(stock.get(&"apples".to_string())?.is_none() && stock.reverts() != before);
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    pub fn reverts(&self) -> u64 {
+        self.inner.rows.borrow().reverts()
+    }
+
     fn encode_bound(&self, bound: Bound<&K>) -> Result<Bound<Vec<u8>>, StoreError> {
         let encode = |key| {
             let mut bytes = Vec::new();
@@ -266,6 +300,44 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     fn encode_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
         out.clear();
         self.inner.keys.append(key, out)
+    }
+}
+
+impl<K, V: Clone + 'static> Inner<K, V> {
+    /// The time up to which rows have expired, if they do.
+    #[inline]
+    fn horizon(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.forgetting.as_ref().map_or(Ok(None), Forgetting::horizon)
+    }
+
+    #[inline]
+    fn update<E: From<StoreError>>(
+        &self,
+        rows: &mut CachedRows<V>,
+        key: &[u8],
+        at: Timestamp,
+        wanted: ChangeParts,
+        f: impl FnOnce(Option<ValueAndTimestamp<V>>) -> Result<Option<ValueAndTimestamp<V>>, E>,
+    ) -> Result<Option<(Change<V>, Timestamp)>, E> {
+        match &self.forgetting {
+            None => rows.update(key, at, wanted, f),
+            Some(forgetting) => forgetting.update(rows, key, at, wanted, f),
+        }
+    }
+}
+
+impl<K, V: Clone + 'static> Expiring for Inner<K, V> {
+    fn drop_expired(&self) -> Result<(), StoreError> {
+        match &self.forgetting {
+            None => Ok(()),
+            Some(forgetting) => forgetting.drop_expired(&mut self.rows.borrow_mut()),
+        }
+    }
+
+    fn rolled_back(&self) {
+        if let Some(forgetting) = &self.forgetting {
+            forgetting.rolled_back();
+        }
     }
 }
 

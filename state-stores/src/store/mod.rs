@@ -2,24 +2,43 @@
 
 mod builder;
 mod committed;
+mod companion;
+mod custom;
 mod key_value;
 mod keys;
 mod options;
+mod segment;
 mod session;
 mod timed;
 mod timed_builder;
+mod ttl;
+mod versioned;
+mod versions;
 mod window;
 
 use crate::error::StoreError;
 use crate::types::Timestamp;
 
+pub(crate) use builder::TableParts;
 pub use builder::{BuiltStore, KeyValueStoreBuilder, StoreBuilder, StoreParts, StoreTypes};
 pub use committed::CommittedStore;
+pub use companion::Companion;
+pub(crate) use companion::{CompanionKind, Expiring, stream_time};
+pub use custom::{Custom, CustomStore};
 pub use key_value::{KeyValueIterator, KeyValueStore};
+pub(crate) use segment::{Segment, Version};
 pub use session::SessionStore;
 pub use timed::WindowedEntry;
 pub use timed_builder::{SessionStoreBuilder, TimedKind, TimedStoreBuilder, WindowStoreBuilder};
+pub(crate) use ttl::MarkerSerde;
+pub use versioned::{VersionedPut, VersionedRecord, VersionedStore};
+pub(crate) use versions::Versions;
 pub use window::WindowStore;
+
+/// Milliseconds of a span of time.
+fn millis(span: std::time::Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// A key with its row, or why it could not be read.
 pub(crate) type ReadEntry<K, V> = Result<(K, ValueAndTimestamp<V>), StoreError>;

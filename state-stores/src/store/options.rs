@@ -6,10 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::keys::StoreKeys;
-use super::{BuiltStore, StoreBuilder, StoreParts, StoreTypes};
+use super::{BuiltStore, Companion, StoreBuilder, StoreParts, StoreTypes};
 use crate::format::TimedLayout;
 use crate::layer::{Beside, CachedRows, StoreIdentity};
 use crate::serde::{SerdeError, SerdeRef};
+use crate::types::StoreIndex;
 
 /// The part of a description that all kinds of stores have.
 pub(super) struct StoreOptions<K, V> {
@@ -20,6 +21,7 @@ pub(super) struct StoreOptions<K, V> {
     pub(super) is_logged: bool,
     pub(super) is_persistent: bool,
     pub(super) changelog_config: BTreeMap<String, String>,
+    pub(super) changelog_header: Option<(&'static str, &'static [u8])>,
 }
 
 impl<K, V> StoreOptions<K, V> {
@@ -33,6 +35,7 @@ impl<K, V> StoreOptions<K, V> {
             is_logged: true,
             is_persistent: true,
             changelog_config: BTreeMap::new(),
+            changelog_header: None,
         }
     }
 
@@ -50,10 +53,15 @@ impl<K, V> StoreOptions<K, V> {
     where
         V: Clone,
     {
-        let StoreParts { store, context, committed, memory, .. } = parts;
+        let StoreParts { store, context, table, .. } = parts;
+        let identity = StoreIdentity { unlogged_key_bytes, ..self.identity(store) };
+        table.rows(identity, Arc::clone(&self.value_serde), &context, beside)
+    }
+
+    /// That of a table whose keys the changelog has as they are.
+    pub(super) fn identity(&self, store: StoreIndex) -> StoreIdentity {
         let (name, is_logged, is_cached) = (self.name.clone(), self.is_logged, self.is_cached);
-        let identity = StoreIdentity { store, name, is_logged, is_cached, unlogged_key_bytes };
-        CachedRows::new(identity, Arc::clone(&self.value_serde), context, committed, memory, beside)
+        StoreIdentity { store, name, is_logged, is_cached, unlogged_key_bytes: 0 }
     }
 
     /// Shows how the store behaves.
@@ -115,13 +123,19 @@ pub(super) use store_options;
 pub(super) trait StoreKind: Send + Sync + 'static {
     type Key: 'static;
     type Value: 'static;
+
     /// The name of the kind.
-    const NAME: &'static str;
+    fn kind(&self) -> &'static str;
 
     fn options(&self) -> &StoreOptions<Self::Key, Self::Value>;
 
     /// How keys carry time, if they do.
     fn timed(&self) -> Option<TimedLayout>;
+
+    /// What the store keeps besides its own rows, if anything.
+    fn companion(&self) -> Option<Companion> {
+        None
+    }
 
     /// The key of a row as JSON.
     fn key_to_json(&self, row_key: &[u8]) -> Result<serde_json::Value, SerdeError>;
@@ -150,8 +164,16 @@ impl<S: StoreKind> StoreBuilder for S {
         &self.options().changelog_config
     }
 
+    fn changelog_header(&self) -> Option<(&'static str, &'static [u8])> {
+        self.options().changelog_header
+    }
+
+    fn companion(&self) -> Option<Companion> {
+        StoreKind::companion(self)
+    }
+
     fn types(&self) -> StoreTypes {
-        StoreTypes { kind: S::NAME, key: type_name::<S::Key>(), value: type_name::<S::Value>() }
+        StoreTypes { kind: self.kind(), key: type_name::<S::Key>(), value: type_name::<S::Value>() }
     }
 
     fn timed(&self) -> Option<TimedLayout> {

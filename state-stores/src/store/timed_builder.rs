@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::options::{StoreKind, StoreOptions, store_options};
 use super::timed::TimedStore;
-use super::{BuiltStore, SessionStore, StoreParts, WindowStore};
+use super::{BuiltStore, SessionStore, StoreParts, WindowStore, millis};
 use crate::expiry::Expiry;
 use crate::format::{TimedKeys, TimedLayout};
 use crate::layer::{Beside, TimedRows};
@@ -96,10 +96,6 @@ impl<K, V> SessionStoreBuilder<K, V> {
     }
 }
 
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
-}
-
 impl<K, V, S> TimedStoreBuilder<K, V, S> {
     fn with_layout(
         name: impl Into<String>,
@@ -151,7 +147,10 @@ mod sealed {
 impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedStoreBuilder<K, V, S> {
     type Key = K;
     type Value = V;
-    const NAME: &'static str = S::NAME;
+
+    fn kind(&self) -> &'static str {
+        S::NAME
+    }
 
     fn options(&self) -> &StoreOptions<K, V> {
         &self.options
@@ -185,7 +184,7 @@ impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedSt
             TimedKeys::Window => Box::new(WindowStore::new(typed, numbers)),
             TimedKeys::Session => Box::new(SessionStore::new(typed)),
         };
-        BuiltStore { rows, handle }
+        BuiltStore { rows, handle, companion: None }
     }
 }
 

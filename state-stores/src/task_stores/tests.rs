@@ -2,6 +2,8 @@
 
 mod checkpoints;
 mod copies;
+mod custom;
+mod expiry;
 mod model;
 mod opening;
 mod readers;
@@ -9,6 +11,7 @@ mod restoring;
 mod steps;
 mod timed;
 mod timed_model;
+mod versioned;
 
 use super::*;
 use crate::directory::{StateDirectory, StateOwner};

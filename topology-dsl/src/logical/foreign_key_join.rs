@@ -117,11 +117,14 @@ impl Graph {
         else {
             return Err(Error::fatal(format!("node {name} was planned as a foreign-key join and is none")));
         };
-        let mut place = place(topology, name, plan);
-        place.parents = parents;
+        let mut place = place(topology, name, parents, plan);
         match part {
-            ForeignKeyJoinPart::Subscription(names) => nodes.write_subscription(&mut place, names),
+            ForeignKeyJoinPart::Subscription(names) => {
+                place.reads_versions = plan.operation(*left).is_versioned;
+                nodes.write_subscription(&mut place, names)
+            }
             ForeignKeyJoinPart::Response(names) => {
+                place.reads_versions = plan.operation(*right).is_versioned;
                 place.stores = self.stores_for_lookups(plan, *right);
                 nodes.write_response(&mut place, names)
             }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use millstream_processor::{Error, Result, SerdeRef, Topology};
 
@@ -26,6 +27,8 @@ pub(crate) struct Graph {
     pub(crate) groupings: Vec<Grouping>,
     /// Serdes of keys that know more than their type: a [`SerdeRef`] by the operator whose keys it writes.
     key_serdes: BTreeMap<OperationId, Box<dyn Any>>,
+    /// Of windowed aggregations: how long after its end a window may still change.
+    window_graces: BTreeMap<OperationId, Duration>,
     /// Stores that no table keeps.
     added_stores: Vec<StorePlan>,
 }
@@ -57,7 +60,7 @@ pub(crate) struct Operation {
     pub(crate) parents: Vec<OperationId>,
     /// The name given by the user.
     pub(crate) name: Option<String>,
-    /// The store of a table; none for a view that was given none.
+    /// The store of a table, none for a view that was given none; or that in which records wait.
     pub(crate) store: Option<StorePlan>,
     pub(crate) write: WriteNode,
 }
@@ -102,6 +105,8 @@ pub(crate) enum OperationKind {
     Cogroup { inputs: Vec<CogroupedInput> },
     /// A table computed row by row from another one.
     TableView { prefix: &'static str, is_filter: bool },
+    /// Holds a table's changes back, in a store.
+    Suppress,
     /// The same, by a transformer that looks things up in these stores.
     TableTransform { stores: Vec<String> },
     /// Gives a table's changes new keys.
@@ -110,8 +115,13 @@ pub(crate) enum OperationKind {
     TableAggregate { prefix: &'static str, grouping: GroupingId, topic: Box<dyn RepartitionEdges> },
     /// Joins a stream with a global table, by a key of the stream's choice.
     GlobalJoin { accepts_null_keys: bool },
-    /// Joins a stream (the first parent) with a table (the second).
-    StreamTableJoin { prefix: &'static str, accepts_null_keys: bool, topic: Box<dyn RepartitionEdges> },
+    /// Joins a stream (the first parent) with a table (the second); with a grace, the stream's records wait in a store.
+    StreamTableJoin {
+        prefix: &'static str,
+        accepts_null_keys: bool,
+        has_grace: bool,
+        topic: Box<dyn RepartitionEdges>,
+    },
     /// Joins two streams within a span of time.
     StreamStreamJoin {
         kind: StreamStreamJoinKind,
@@ -185,6 +195,7 @@ impl Graph {
                     "a store is added without a name: add it by its `StoreName`, so that processors find it",
                 )
             })?;
+            store.check()?;
             topology.add_state_store((store.build)(name))
         })
     }
@@ -214,6 +225,22 @@ impl Graph {
             | OperationKind::TableGrouping => None,
             _ => self.key_serde(*operation.parents.first()?),
         }
+    }
+
+    /// Says how long after its end a window of an operator may still change.
+    pub(crate) fn set_window_grace(&mut self, id: OperationId, grace: Duration) {
+        self.window_graces.insert(id, grace);
+    }
+
+    /// How long after its end a window of an operator's keys may still change: the longest such time of all it is made of. None if one of
+    /// those has no windows.
+    pub(crate) fn window_grace(&self, id: OperationId) -> Option<Duration> {
+        if let Some(grace) = self.window_graces.get(&id) {
+            return Some(*grace);
+        }
+        let parents = self.operation(id).parents.iter();
+        let graces: Option<Vec<Duration>> = parents.map(|parent| self.window_grace(*parent)).collect();
+        graces?.into_iter().max()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = OperationId> + use<> {

@@ -60,6 +60,8 @@ pub(crate) struct OperationPlan {
     pub(crate) store: Option<String>,
     pub(crate) is_materialized: bool,
     pub(crate) sends_old_values: bool,
+    /// Whether its changes may be of older versions of their rows (KIP-914).
+    pub(crate) is_versioned: bool,
     pub(super) needs_repartition: bool,
     /// The planned nodes through which its records come into the sub-topology.
     pub(super) sources: BTreeSet<usize>,
@@ -87,8 +89,10 @@ impl Plan {
             grouping_repartitions: vec![None; graph.groupings.len()],
         };
         for id in graph.ids() {
+            planner.check_store(id)?;
             let planned = planner.operation(id)?;
             planner.plan.operations.push(planned);
+            planner.note_versions(id);
             planner.request_from_parents(id);
         }
         let mut plan = planner.plan;
@@ -200,6 +204,22 @@ impl Planner<'_> {
                     ..self.below(id, operation.parents[0], name)
                 }
             }
+            OperationKind::Suppress => {
+                let table = operation.parents[0];
+                if self.plan.operation(table).is_versioned {
+                    return Err(Error::invalid(
+                        "`suppress` of a versioned table, or of one computed from it: an older version would overtake a newer one, so \
+                         leave `versioned` out, or suppress a table that is aggregated from it",
+                    ));
+                }
+                // A given name uses up no number here.
+                let node = name.map_or_else(|| self.names.node("KTABLE-SUPPRESS-"), str::to_string);
+                let store = match name {
+                    Some(name) => format!("{name}-store"),
+                    None => self.names.store("KTABLE-SUPPRESS-"),
+                };
+                OperationPlan { is_materialized: true, store: Some(store), ..self.below(id, table, node) }
+            }
             OperationKind::TableTransform { .. } => {
                 let name = self.names.given_or_node(name, "KTABLE-TRANSFORMVALUES-");
                 let store = operation.store.as_ref().and_then(|store| store.name.clone());
@@ -216,7 +236,15 @@ impl Planner<'_> {
             OperationKind::TableAggregate { prefix, grouping, .. } => {
                 self.table_aggregate(id, operation, prefix, *grouping)
             }
-            OperationKind::StreamTableJoin { prefix, .. } => self.stream_table_join(id, operation, prefix),
+            OperationKind::StreamTableJoin { prefix, has_grace, .. } => {
+                if *has_grace && !self.plan.operation(operation.parents[1]).is_versioned {
+                    return Err(Error::invalid(
+                        "a table that is joined `with_grace` keeps no versions, so that there is nothing to wait for: give it a \
+                         versioned store (`.materialized(STORE.versioned(..))`)",
+                    ));
+                }
+                self.stream_table_join(id, operation, prefix)
+            }
             OperationKind::StreamStreamJoin { kind, store_name, .. } => {
                 self.stream_stream_join(id, operation, *kind, store_name.as_deref())
             }
@@ -413,8 +441,9 @@ impl Planner<'_> {
         sources.extend(&self.plan.operation(table).sources);
         self.plan.copartitioned.push(sources.clone());
         let name = self.names.given_or_node(name, prefix);
+        let store = operation.store.as_ref().map(|_| format!("{name}-Buffer"));
         let node = self.node(name, vec![parent], PlannedKind::Node(id));
-        OperationPlan { node, sources, ..OperationPlan::default() }
+        OperationPlan { node, is_materialized: store.is_some(), store, sources, ..OperationPlan::default() }
     }
 
     /// The node through which a stream comes to a join, by a repartition topic where its keys changed; and its sources from there on.
@@ -464,11 +493,13 @@ impl Planner<'_> {
         OperationPlan { node, needs_repartition, sources, ..OperationPlan::default() }
     }
 
-    /// The store's name, and whether the user gave it.
+    /// The store's name, and whether it is kept whoever needs it: the user gave the name, or wants versions.
     pub(super) fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
         match operation.store.as_ref().and_then(|store| store.name.clone()) {
             Some(given) => (given, true),
-            None => (self.names.store(prefix), false),
+            None => {
+                (self.names.store(prefix), operation.store.as_ref().is_some_and(|store| store.is_versioned))
+            }
         }
     }
 

@@ -134,8 +134,7 @@ impl Graph {
         parents: Vec<&str>,
         (input, store): (usize, &str),
     ) -> Result<()> {
-        let mut place = place(topology, name, plan);
-        place.parents = parents;
+        let mut place = place(topology, name, parents, plan);
         place.stores = vec![store];
         let side = if input == 0 { JoinSide::Left } else { JoinSide::Right };
         self.stream_stream_join_nodes(id, name)?.write_window(&mut place, side, store)
@@ -150,8 +149,7 @@ impl Graph {
         parents: Vec<&str>,
         names: &StreamStreamJoinNames,
     ) -> Result<()> {
-        let mut place = place(topology, name, plan);
-        place.parents = parents;
+        let mut place = place(topology, name, parents, plan);
         self.stream_stream_join_nodes(id, name)?.write_joins(&mut place, names)?;
         self.write_operation(plan, id, topology, name, names.joins.iter().map(String::as_str).collect())
     }

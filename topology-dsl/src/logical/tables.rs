@@ -1,16 +1,65 @@
 //! Which tables keep a store, and which send the old value with each change: only those of which a table or join below needs
 //! it.
 
+use millstream_processor::{Error, Result};
+
 use super::graph::{OperationId, OperationKind};
 use super::plan::Planner;
 
 impl Planner<'_> {
+    /// Refuses what the store of a table cannot be.
+    ///
+    /// # Errors
+    /// `Invalid`, with the remedy.
+    pub(super) fn check_store(&self, id: OperationId) -> Result<()> {
+        let operation = self.graph.operation(id);
+        let Some(store) = &operation.store else { return Ok(()) };
+        store.check()?;
+        match (&operation.kind, store.name.as_deref()) {
+            (OperationKind::GlobalTable { .. }, name) if store.is_versioned => {
+                let name = name.unwrap_or("without a name");
+                Err(Error::invalid(format!(
+                    "the global table with store {name} is versioned, which no global table can be: leave `versioned` out, or read \
+                     the topic as a table"
+                )))
+            }
+            (OperationKind::Suppress, Some(name)) => Err(Error::invalid(format!(
+                "store {name} was given to a `suppress`, which keeps what it holds back in a buffer of its own: `materialized` the \
+                 table above it, or one below"
+            ))),
+            (OperationKind::TableView { .. } | OperationKind::TableTransform { .. }, None)
+                if store.is_versioned =>
+            {
+                Err(Error::invalid(
+                    "the versioned store of a table that is computed row by row has no name: give it one with a `StoreName`",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes whether the changes of a table may be of older versions of their rows: whether its store is versioned, or, if it has none,
+    /// the table that it is computed from row by row.
+    pub(super) fn note_versions(&mut self, id: OperationId) {
+        let operation = self.graph.operation(id);
+        let is_versioned = match operation.kind {
+            OperationKind::TableView { .. } | OperationKind::TableTransform { .. }
+                if !self.plan.operation(id).is_materialized =>
+            {
+                self.plan.operation(operation.parents[0]).is_versioned
+            }
+            _ => operation.store.as_ref().is_some_and(|store| store.is_versioned),
+        };
+        self.plan.operations[id.index()].is_versioned = is_versioned;
+    }
+
     /// What an operator asks of the tables it reads.
     pub(super) fn request_from_parents(&mut self, id: OperationId) {
         let operation = self.graph.operation(id);
         match operation.kind {
             OperationKind::StreamTableJoin { .. } => self.request_lookups(operation.parents[1]),
-            OperationKind::TableGrouping => {
+            // Who looks a row up that is held back sees the value that was there before.
+            OperationKind::TableGrouping | OperationKind::Suppress => {
                 self.request_old_values(operation.parents[0], true);
             }
             OperationKind::TableView { is_filter: true, .. } => {
@@ -40,10 +89,15 @@ impl Planner<'_> {
     /// Makes sure that rows of the table can be looked up: in its own store, or computed from those of the tables above.
     fn request_lookups(&mut self, table: OperationId) {
         let operation = self.graph.operation(table);
-        if operation.kind.is_computed_table() && !self.plan.operation(table).is_materialized {
-            operation.parents.iter().for_each(|parent| self.request_lookups(*parent));
-        } else {
+        let is_whole = match operation.kind {
+            // Those of its rows that wait, for which it always has a store.
+            OperationKind::Suppress => false,
+            _ => !operation.kind.is_computed_table() || self.plan.operation(table).is_materialized,
+        };
+        if is_whole {
             self.plan.operations[table.index()].is_materialized = true;
+        } else {
+            operation.parents.iter().for_each(|parent| self.request_lookups(*parent));
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Place<'a> {
     pub(crate) own_store: Option<&'a str>,
     /// Whether a table must send the old value with each change.
     pub(crate) sends_old_values: bool,
+    /// Whether the changes of the table it reads may be of older versions of their rows.
+    pub(crate) reads_versions: bool,
     pub(crate) plan: &'a Plan,
 }
 
@@ -78,7 +80,7 @@ impl Graph {
                 if let OperationKind::TableSource { write_source, .. }
                 | OperationKind::GlobalTable { write_source, .. } = &self.operation(*operation).kind
                 {
-                    write_source(&mut place(topology, source, plan))?;
+                    write_source(&mut place(topology, source, Vec::new(), plan))?;
                 }
                 self.write_operation(plan, *operation, topology, &node.name, vec![source])
             }
@@ -133,7 +135,14 @@ impl Graph {
         }
         stores.extend(operation.kind.connected_stores().iter().map(String::as_str));
         let sends_old_values = plan.operation(id).sends_old_values;
-        (operation.write)(&mut Place { topology, name, parents, stores, own_store, sends_old_values, plan })
+        let reads_versions = operation.parents.iter().any(|parent| plan.operation(*parent).is_versioned);
+        (operation.write)(&mut Place {
+            stores,
+            own_store,
+            sends_old_values,
+            reads_versions,
+            ..place(topology, name, parents, plan)
+        })
     }
 
     fn write_cogrouped_input(
@@ -152,8 +161,8 @@ impl Graph {
         let planned = plan.operation(id);
         let (own_store, sends_old_values) = (planned.store.as_deref(), planned.sends_old_values);
         let stores = own_store.into_iter().collect();
-        let place = &mut Place { topology, name, parents, stores, own_store, sends_old_values, plan };
-        (inputs[input].write)(place)
+        let place = place(topology, name, parents, plan);
+        (inputs[input].write)(&mut Place { stores, own_store, sends_old_values, ..place })
     }
 
     /// Adds the store that a table keeps, if it keeps one, and returns its name.
@@ -176,16 +185,17 @@ impl Graph {
         Ok(Some(name))
     }
 
-    /// The stores in which a table's rows are found: its own, or those of the tables it is computed from, and those that this takes.
+    /// The stores in which a table's rows are found: its own, or those of the tables it is computed from, and those that this takes; of a
+    /// table that is held back, both.
     pub(super) fn stores_for_lookups<'p>(&'p self, plan: &'p Plan, table: OperationId) -> Vec<&'p str> {
-        let planned = plan.operation(table);
-        if planned.is_materialized {
-            return planned.store.as_deref().into_iter().collect();
+        let (operation, planned) = (self.operation(table), plan.operation(table));
+        let own = planned.store.as_deref().filter(|_| planned.is_materialized);
+        let mut stores: Vec<&str> = own.into_iter().collect();
+        if own.is_some() && !matches!(operation.kind, OperationKind::Suppress) {
+            return stores;
         }
-        let operation = self.operation(table);
         let of_parents = operation.parents.iter().flat_map(|parent| self.stores_for_lookups(plan, *parent));
         let taken_to_compute = operation.kind.connected_stores().iter().map(String::as_str);
-        let mut stores = Vec::new();
         for store in of_parents.chain(taken_to_compute) {
             if !stores.contains(&store) {
                 stores.push(store);
@@ -208,10 +218,23 @@ impl Graph {
     }
 }
 
-/// A place without parents and stores.
-pub(super) fn place<'a>(topology: &'a mut Topology, name: &'a str, plan: &'a Plan) -> Place<'a> {
-    let (parents, stores) = (Vec::new(), Vec::new());
-    Place { topology, name, parents, stores, own_store: None, sends_old_values: false, plan }
+/// A place without stores.
+pub(super) fn place<'a>(
+    topology: &'a mut Topology,
+    name: &'a str,
+    parents: Vec<&'a str>,
+    plan: &'a Plan,
+) -> Place<'a> {
+    Place {
+        topology,
+        name,
+        parents,
+        stores: Vec::new(),
+        own_store: None,
+        sends_old_values: false,
+        reads_versions: false,
+        plan,
+    }
 }
 
 impl Plan {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Wiring};
 use millstream_processor::{
-    Error, KeyValueStore, Result, SessionStore, ValueAndTimestamp, WindowStore, Windowed,
+    Error, KeyValueStore, Result, SessionStore, Timestamp, ValueAndTimestamp, VersionedRecord,
+    VersionedStore, WindowStore, Windowed,
 };
 
 use crate::logical::{OperationId, Plan};
@@ -17,22 +18,44 @@ fn row_ref<V>(row: &ValueAndTimestamp<V>) -> RowRef<'_, V> {
     ValueAndTimestamp::new(&row.value, row.timestamp)
 }
 
+/// The event time of a value that has none, such as one that was made of no row: earlier than that of any row.
+pub(super) const NO_TIME: Timestamp = Timestamp::from_millis(-1);
+
 /// The rows of a table, as one task sees them.
 pub(crate) trait Rows<K, V> {
-    /// Calls the closure once with the row of the key, if there is one. The closure must not look into rows itself: they may be of the
-    /// same store.
-    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure>;
+    /// Calls the closure once with the row of the key, if there is one: the one that was valid at a time, if the table knows what was; any
+    /// other table knows only what is. The closure must not look into rows itself: they may be of the same store.
+    fn read_as_of(
+        &self,
+        key: &K,
+        as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, V>>),
+    ) -> Result<(), Failure>;
+
+    /// The same with what is.
+    #[inline]
+    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure> {
+        self.read_as_of(key, None, use_row)
+    }
 
     /// A copy of the row of the key, for those who look into other rows with it.
-    fn copy(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, Failure>
+    fn copy_as_of(&self, key: &K, as_of: Option<Timestamp>) -> Result<Option<ValueAndTimestamp<V>>, Failure>
     where
         V: Clone,
     {
         let mut copy = None;
-        self.read(key, &mut |row| {
+        self.read_as_of(key, as_of, &mut |row| {
             copy = row.map(|row| ValueAndTimestamp::new(row.value.clone(), row.timestamp));
         })?;
         Ok(copy)
+    }
+
+    /// A copy of what is.
+    fn copy(&self, key: &K) -> Result<Option<ValueAndTimestamp<V>>, Failure>
+    where
+        V: Clone,
+    {
+        self.copy_as_of(key, None)
     }
 }
 
@@ -48,9 +71,9 @@ pub(crate) trait RowStore<K, V>: Rows<K, V> + Sized + 'static {
     fn open(wiring: &Wiring<'_>, name: &str) -> Result<Self>;
 }
 
-/// Rows in the key-value store of the table itself.
+/// Rows in the store of the table itself, of one without windows.
 pub(crate) fn stored_rows<K: Clone + 'static, V: Clone + 'static>(table: OperationId) -> RowLookup<K, V> {
-    rows_in_store::<KeyValueStore<K, V>, K, V>(table)
+    rows_in_store::<KeptRows<K, V>, K, V>(table)
 }
 
 /// Rows in the store of the table itself.
@@ -77,21 +100,53 @@ pub(crate) fn stored_or_computed_rows<K: Clone + 'static, V: Clone + 'static>(
     Rc::new(move |plan| if plan.operation(table).is_materialized { stored(plan) } else { compute(plan) })
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Rows<K, V> for KeyValueStore<K, V> {
+/// The store of a table without windows: of what is, or also of what was.
+pub(super) enum KeptRows<K, V> {
+    Newest(KeyValueStore<K, V>),
+    Versions(VersionedStore<K, V>),
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Rows<K, V> for KeptRows<K, V> {
     #[inline]
-    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure> {
-        Ok(KeyValueStore::read(self, key, |row| use_row(row.map(row_ref)))?)
+    fn read_as_of(
+        &self,
+        key: &K,
+        as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, V>>),
+    ) -> Result<(), Failure> {
+        let versions = match self {
+            KeptRows::Newest(store) => return Ok(store.read(key, |row| use_row(row.map(row_ref)))?),
+            KeptRows::Versions(store) => store,
+        };
+        let found = match as_of {
+            Some(as_of) => versions.get_as_of(key, as_of)?,
+            None => versions.get(key)?,
+        };
+        use_row(
+            found
+                .as_ref()
+                .map(|VersionedRecord { value, valid_from, .. }| ValueAndTimestamp::new(value, *valid_from)),
+        );
+        Ok(())
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> RowStore<K, V> for KeyValueStore<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> RowStore<K, V> for KeptRows<K, V> {
     fn open(wiring: &Wiring<'_>, name: &str) -> Result<Self> {
-        wiring.key_value_store(name)
+        Ok(match wiring.store_types(name) {
+            Some(types) if types.is_versioned() => KeptRows::Versions(wiring.versioned_store(name)?),
+            _ => KeptRows::Newest(wiring.key_value_store(name)?),
+        })
     }
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Rows<Windowed<K>, V> for WindowStore<K, V> {
-    fn read(&self, key: &Windowed<K>, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure> {
+    fn read_as_of(
+        &self,
+        key: &Windowed<K>,
+        _as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, V>>),
+    ) -> Result<(), Failure> {
         Ok(WindowStore::read(self, &key.key, key.window.start, |row| use_row(row.map(row_ref)))?)
     }
 }
@@ -103,7 +158,12 @@ impl<K: Clone + 'static, V: Clone + 'static> RowStore<Windowed<K>, V> for Window
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Rows<Windowed<K>, V> for SessionStore<K, V> {
-    fn read(&self, key: &Windowed<K>, use_row: &mut dyn FnMut(Option<RowRef<'_, V>>)) -> Result<(), Failure> {
+    fn read_as_of(
+        &self,
+        key: &Windowed<K>,
+        _as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, V>>),
+    ) -> Result<(), Failure> {
         Ok(SessionStore::read(self, &key.key, key.window, |row| use_row(row.map(row_ref)))?)
     }
 }

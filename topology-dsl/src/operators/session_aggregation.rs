@@ -45,6 +45,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
             aggregation,
             key_serde: Arc::new(SessionWindowedSerde::new(store.key_serde())),
             store: store.into_session_plan(self.windows.to_store(self.options.emit)),
+            grace: self.windows.grace().saturating_add(self.windows.inactivity_gap()),
             // A session is closed when stream time is further from its end than another record may be.
             delay: gap.saturating_add(to_millis(self.windows.grace())).saturating_add(1),
             to_end: 0,

@@ -44,6 +44,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
             aggregation,
             key_serde: Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.time_difference())),
             store: store.into_window_plan(windows.to_store(self.options.emit)),
+            grace: windows.grace(),
             // Their ends belong to the windows: they are closed when stream time is past them.
             delay: to_millis(windows.grace()).saturating_add(1),
             to_end: difference,

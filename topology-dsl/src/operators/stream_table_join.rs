@@ -3,20 +3,24 @@
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use millstream_processor::RecordField;
-use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
+use millstream_processor::{HasSerde, RecordField, TimeFirstKey, Timestamp};
 
+use super::record_buffer::{RecordBuffer, buffer_store};
 use super::rows::Rows;
+use super::stream_table_join_grace::GraceJoin;
 use crate::join::{JoinTarget, StreamJoinKind};
 use crate::logical::{Operation, OperationKind, TypedTopic};
+use crate::options::BufferLimits;
 use crate::stream::KStream;
 use crate::table::KTable;
 
 impl<K: RecordField, V: RecordField> KStream<K, V> {
-    /// Joins each record with the table's row of the same key, as the table is when the record is processed. Records without a
-    /// row give no output. A change of the table gives no output either. Records with a null key or value are dropped and
-    /// counted.
+    /// Joins each record with the table's row of the same key, as the table is when the record is processed; with a
+    /// [versioned](crate::StoreOptions::versioned) table, as it was at the record's event time. Records without a row give no output. A
+    /// change of the table gives no output either. Records with a null key or value are dropped and counted.
     ///
     /// Where keys changed above, the stream gets a repartition topic. Its partition count and the table's must be equal.
     ///
@@ -79,11 +83,12 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     }
 }
 
-/// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none.
+/// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none. With a grace, records wait for so long.
 #[track_caller]
 pub(crate) fn join_stream_with_table<K, V, T, V2, F>(
     stream: &KStream<K, V>,
     table: &KTable<K::NonNull, T>,
+    grace: Option<Duration>,
     kind: StreamJoinKind,
     joiner: F,
 ) -> KStream<K, V2>
@@ -110,31 +115,69 @@ where
             kind: OperationKind::StreamTableJoin {
                 prefix,
                 accepts_null_keys,
+                has_grace: grace.is_some(),
                 topic: TypedTopic::<K, V>::of_types(),
             },
             parents: vec![stream.id, table.id],
             name: None,
-            store: None,
+            store: grace.map(|_| {
+                buffer_store::<TimeFirstKey<K::NonNull>, V::NonNull>(
+                    HasSerde::serde(),
+                    &BufferLimits::default(),
+                )
+            }),
             write: Box::new(move |place| {
                 let (open_rows, joiner) = (rows(place.plan)?, Arc::clone(&joiner));
-                place.add_processor(move |wiring| {
+                let join = move |wiring: &Wiring<'_>| {
                     Ok(StreamTableJoin::<K, V, T, V2, F> {
                         rows: open_rows(wiring)?,
                         kind,
                         joiner: Arc::clone(&joiner),
                         types: PhantomData,
                     })
+                };
+                let Some(grace) = grace else { return place.add_processor(join) };
+                let buffer = place.required_store()?;
+                place.add_processor(move |wiring| {
+                    Ok(GraceJoin::new(
+                        join(wiring)?,
+                        RecordBuffer::open(wiring, &buffer, HasSerde::serde(), false)?,
+                        grace,
+                    ))
                 })
             }),
         },
     )
 }
 
-struct StreamTableJoin<K: RecordField, V, T, V2, F> {
+pub(super) struct StreamTableJoin<K: RecordField, V, T, V2, F> {
     rows: Box<dyn Rows<K::NonNull, T>>,
     kind: StreamJoinKind,
     joiner: Arc<F>,
     types: PhantomData<(V, V2)>,
+}
+
+impl<K, V, T, V2, F> StreamTableJoin<K, V, T, V2, F>
+where
+    K: RecordField,
+    V: RecordField,
+    T: Clone + 'static,
+    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + 'static,
+{
+    /// What a value is joined to, if to anything, with the table as of this time.
+    #[inline]
+    pub(super) fn join(
+        &self,
+        key: &K::NonNull,
+        value: V::NonNull,
+        as_of: Timestamp,
+    ) -> Result<Option<V2>, Failure> {
+        let (mut value, mut joined) = (Some(value), None);
+        self.rows.read_as_of(key, Some(as_of), &mut |row| {
+            joined = value.take().and_then(|value| (self.joiner)(value, row.map(|row| row.value)));
+        })?;
+        Ok(joined)
+    }
 }
 
 impl<K, V, T, V2, F> Processor for StreamTableJoin<K, V, T, V2, F>
@@ -161,13 +204,7 @@ where
             return Ok(());
         };
         let joined = match (key.as_non_null(), self.kind) {
-            (Some(key), _) => {
-                let (mut value, mut joined) = (Some(value), None);
-                self.rows.read(key, &mut |row| {
-                    joined = value.take().and_then(|value| (self.joiner)(value, row.map(|row| row.value)));
-                })?;
-                joined
-            }
+            (Some(key), _) => self.join(key, value, timestamp)?,
             (None, StreamJoinKind::Left) => (self.joiner)(value, None),
             (None, StreamJoinKind::Inner) => {
                 context.task().drop_record();

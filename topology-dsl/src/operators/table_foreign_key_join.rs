@@ -26,6 +26,7 @@ use self::answer::{AnswerChange, AnswerSubscription};
 use self::receive::SubscriptionReceive;
 use self::resolve::ResponseResolver;
 use self::send::SubscriptionSend;
+use super::newest_only::NewestOnly;
 use super::rows::{RowLookup, stored_rows};
 use super::table_keeper::TableKeeper;
 use crate::logical::{
@@ -217,9 +218,9 @@ where
 {
     fn write_subscription(&self, place: &mut Place<'_>, names: &SubscriptionNames) -> Result<()> {
         let SubscriptionNames { topic, send, sink } = names;
-        let (kind, select) = (self.kind, Arc::clone(&self.select));
+        let (kind, select, newest_only) = (self.kind, Arc::clone(&self.select), NewestOnly::of(place));
         place.topology.add_processor(send, &place.parents, &[], move |_| {
-            Ok(SubscriptionSend::<K, V, KF, F>::new(kind, Arc::clone(&select)))
+            Ok(SubscriptionSend::<K, V, KF, F>::new(kind, Arc::clone(&select), newest_only))
         })?;
         let serdes = (Option::<KF>::field_serde(), subscription_serde::<K>());
         let to = Sink::topic(TopicName::Internal(topic.clone()));
@@ -240,9 +241,9 @@ where
         place.topology.add_processor(join, &[receive], &place.stores, move |wiring| {
             Ok(AnswerSubscription::<K, KF, VF>::new(open_rows(wiring)?))
         })?;
-        let store_of_change = store.clone();
+        let (store_of_change, newest_only) = (store.clone(), NewestOnly::of(place));
         place.topology.add_processor(foreign_join, foreign_table.as_slice(), &stores, move |wiring| {
-            Ok(AnswerChange::<K, KF, VF>::new(wiring.key_value_store(&store_of_change)?))
+            Ok(AnswerChange::<K, KF, VF>::new(wiring.key_value_store(&store_of_change)?, newest_only))
         })?;
         let response_serde: SerdeRef<SubscriptionResponseWrapper<VF>> =
             Arc::new(SubscriptionResponseWrapperSerde::new(VF::serde()));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{Change, RecordField};
 
+use super::newest_only::NewestOnly;
 use crate::grouped::KGroupedTable;
 use crate::logical::{Grouping, Operation, OperationKind};
 use crate::table::KTable;
@@ -53,9 +54,9 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
             name: None,
             store: None,
             write: Box::new(move |place| {
-                let selector = Arc::clone(&selector);
+                let (selector, newest_only) = (Arc::clone(&selector), NewestOnly::of(place));
                 place.add_processor(move |_| {
-                    Ok(Regroup { selector: Arc::clone(&selector), types: PhantomData })
+                    Ok(Regroup { selector: Arc::clone(&selector), newest_only, types: PhantomData })
                 })
             }),
         });
@@ -66,6 +67,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
 
 struct Regroup<K, V, K2, V2, F> {
     selector: Arc<F>,
+    newest_only: NewestOnly,
     types: PhantomData<(K, V, K2, V2)>,
 }
 
@@ -99,6 +101,9 @@ where
         record: Record<K, Change<V>>,
         context: &mut ProcessorContext<'_, K2::NonNull, Change<V2::NonNull>>,
     ) -> Result<(), Failure> {
+        if self.newest_only.drops(context.task()) {
+            return Ok(());
+        }
         let Record { key, value: change, timestamp, headers } = record;
         let old = self.select(&key, change.old);
         let new = self.select(&key, change.new);

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{Change, ValueAndTimestamp};
+use millstream_processor::{Change, Timestamp, ValueAndTimestamp};
 
+use super::newest_only::NewestOnly;
 use super::rows::{RowLookup, RowRef, Rows, stored_or_computed_rows};
 use super::table_store::TableStore;
 use crate::join::TableJoinTarget;
@@ -158,12 +159,13 @@ where
     let other = Rc::clone(other);
     Box::new(move |place| {
         let (open_other, join) = (other(place.plan)?, join.clone());
-        let sends_old_values = place.sends_old_values;
+        let (sends_old_values, newest_only) = (place.sends_old_values, NewestOnly::of(place));
         place.add_processor(move |wiring| {
             Ok(JoinSide::<K, V, V2, R, F> {
                 other: open_other(wiring)?,
                 stands_alone,
                 sends_old_values,
+                newest_only,
                 join: join.clone(),
                 types: PhantomData,
             })
@@ -177,6 +179,7 @@ struct JoinSide<K, V, V2, R, F> {
     /// Whether a row of this side gives one also if the other side has none.
     stands_alone: bool,
     sends_old_values: bool,
+    newest_only: NewestOnly,
     join: F,
     types: PhantomData<(V, R)>,
 }
@@ -199,6 +202,9 @@ where
         record: Record<K, Change<V>>,
         context: &mut ProcessorContext<'_, K, Change<R>>,
     ) -> Result<(), Failure> {
+        if self.newest_only.drops(context.task()) {
+            return Ok(());
+        }
         let Record { key, value: Change { old, new }, timestamp, headers } = record;
         let changes_alone = self.stands_alone && (new.is_some() || old.is_some());
         let mut joined = None;
@@ -285,7 +291,13 @@ where
     V: Clone,
     F: Fn(Option<&V>, Option<&V2>) -> Option<R>,
 {
-    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, R>>)) -> Result<(), Failure> {
+    fn read_as_of(
+        &self,
+        key: &K,
+        // A join of the newest rows is made of nothing else.
+        _as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, R>>),
+    ) -> Result<(), Failure> {
         // One after the other, because both may be rows of one store.
         let left = self.left.copy(key)?;
         self.right.read(key, &mut |right| {

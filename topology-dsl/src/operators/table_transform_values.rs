@@ -7,8 +7,8 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
 use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp};
 
-use super::rows::{RowLookup, RowRef, Rows, stored_or_computed_rows};
-use super::table_store::TableStore;
+use super::rows::{NO_TIME, RowLookup, RowRef, Rows, stored_or_computed_rows};
+use super::table_store::{PlannedChanges, TableStore};
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::options::ConnectedStores;
 use crate::table::KTable;
@@ -94,9 +94,11 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                 parents: vec![self.id],
                 name: None,
                 store: None,
-                write: TableStore::write_optional(move |wiring, store, sends_old_values| {
-                    Ok(TableTransform { store, sends_old_values, transformer: supplier(wiring)? })
-                }),
+                write: TableStore::write_optional(
+                    move |wiring, store, PlannedChanges { sends_old_values, .. }| {
+                        Ok(TableTransform { store, sends_old_values, transformer: supplier(wiring)? })
+                    },
+                ),
             },
             |id| transformed_rows(id, Rc::clone(&self.rows), for_lookups),
         )
@@ -123,9 +125,6 @@ where
     })
 }
 
-/// The event time of a value that was made of no row: earlier than that of any row.
-const OF_NO_ROW: Timestamp = Timestamp::from_millis(-1);
-
 struct TransformedRows<K, V, T> {
     parent: Box<dyn Rows<K, V>>,
     transformer: RefCell<T>,
@@ -136,10 +135,15 @@ where
     V: Clone,
     T: ValueTransformer<Key = K, ValueIn = V>,
 {
-    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, T::ValueOut>>)) -> Result<(), Failure> {
+    fn read_as_of(
+        &self,
+        key: &K,
+        as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, T::ValueOut>>),
+    ) -> Result<(), Failure> {
         // Copied out, as the transformer may look into the store the row is in.
-        let row = self.parent.copy(key)?;
-        let (value, timestamp) = row.map_or((None, OF_NO_ROW), |row| (Some(row.value), row.timestamp));
+        let row = self.parent.copy_as_of(key, as_of)?;
+        let (value, timestamp) = row.map_or((None, NO_TIME), |row| (Some(row.value), row.timestamp));
         let value = self.transformer.borrow_mut().transform(key, value)?;
         use_row(value.as_ref().map(|value| ValueAndTimestamp::new(value, timestamp)));
         Ok(())

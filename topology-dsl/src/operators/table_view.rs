@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{Change, Result, ValueAndTimestamp};
+use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp};
 
 use super::rows::{RowLookup, RowRef, Rows, stored_or_computed_rows};
-use super::table_store::TableStore;
+use super::table_store::{PlannedChanges, TableStore};
 use crate::logical::{Operation, OperationId, OperationKind};
 use crate::table::KTable;
 
@@ -43,9 +43,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
                 parents: vec![self.id],
                 name: None,
                 store: None,
-                write: TableStore::write_optional(move |_, store, sends_old_values| {
-                    let function = Arc::clone(&function);
-                    Ok(TableView { store, sends_old_values, function, types: PhantomData })
+                write: TableStore::write_optional(move |_, store, planned| {
+                    Ok(TableView { store, planned, function: Arc::clone(&function), types: PhantomData })
                 }),
             },
             |id| computed_rows(id, Rc::clone(&self.rows), for_lookups),
@@ -78,8 +77,13 @@ struct ComputedRows<K, V, F> {
 }
 
 impl<K, V, F: RowFunction<K, V>> Rows<K, F::Value> for ComputedRows<K, V, F> {
-    fn read(&self, key: &K, use_row: &mut dyn FnMut(Option<RowRef<'_, F::Value>>)) -> Result<(), Failure> {
-        self.parent.read(key, &mut |row| match row {
+    fn read_as_of(
+        &self,
+        key: &K,
+        as_of: Option<Timestamp>,
+        use_row: &mut dyn FnMut(Option<RowRef<'_, F::Value>>),
+    ) -> Result<(), Failure> {
+        self.parent.read_as_of(key, as_of, &mut |row| match row {
             Some(ValueAndTimestamp { value, timestamp }) => {
                 self.function.look_through(key, value, &mut |value| {
                     use_row(value.map(|value| ValueAndTimestamp::new(value, timestamp)));
@@ -92,7 +96,7 @@ impl<K, V, F: RowFunction<K, V>> Rows<K, F::Value> for ComputedRows<K, V, F> {
 
 struct TableView<K, V, F: RowFunction<K, V>> {
     store: Option<TableStore<K, F::Value>>,
-    sends_old_values: bool,
+    planned: PlannedChanges,
     function: Arc<F>,
     types: PhantomData<(K, V)>,
 }
@@ -115,15 +119,16 @@ where
     ) -> Result<(), Failure> {
         let Record { key, value: change, timestamp, headers } = record;
         let new = change.new.and_then(|value| self.function.apply(&key, value));
-        let leaves_out_non_changes = F::IS_FILTER && self.sends_old_values;
+        let PlannedChanges { sends_old_values, reads_versions } = self.planned;
+        // Below a versioned table a row may have had a version that is no change of its newest one.
+        let leaves_out_non_changes = F::IS_FILTER && sends_old_values && !reads_versions;
         if let Some(store) = &self.store {
             if leaves_out_non_changes && new.is_none() && store.lacks(&key)? {
                 return Ok(());
             }
             return store.put(Record { key, value: new, timestamp, headers }, context);
         }
-        let old =
-            change.old.filter(|_| self.sends_old_values).and_then(|value| self.function.apply(&key, value));
+        let old = change.old.filter(|_| sends_old_values).and_then(|value| self.function.apply(&key, value));
         if leaves_out_non_changes && new.is_none() && old.is_none() {
             return Ok(());
         }

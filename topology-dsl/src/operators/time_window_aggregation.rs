@@ -37,6 +37,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
             aggregation,
             key_serde: Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.size())),
             store: store.into_window_plan(windows.to_store(self.options.emit)),
+            grace: windows.grace(),
             delay: to_millis(windows.grace()),
             to_end: to_millis(windows.size()),
         };

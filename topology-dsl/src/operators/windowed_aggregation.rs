@@ -1,7 +1,7 @@
 //! What the aggregations of all kinds of windows have in common: how they are declared.
 
-use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_processor::api::Processor;
 use millstream_processor::{RecordField, SerdeRef, Windowed};
@@ -22,6 +22,8 @@ pub(super) struct WindowedAggregation<K> {
     pub(super) store: StorePlan,
     /// How keys are written together with their windows.
     pub(super) key_serde: SerdeRef<Windowed<K>>,
+    /// How long after its end a window may still change.
+    pub(super) grace: Duration,
     /// How far the time to which windows are closed lies behind stream time, in milliseconds.
     pub(super) delay: i64,
     /// Milliseconds from the time that orders the windows of the store to their ends.
@@ -40,7 +42,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         S: WindowedStore<Key = K::NonNull>,
         P: Processor,
     {
-        let WindowedAggregation { aggregation, store, key_serde, delay, to_end } = declared;
+        let WindowedAggregation { aggregation, store, key_serde, grace, delay, to_end } = declared;
         let (closing, late) = (Closing::new(options.emit, delay), options.late.clone());
         let make = Arc::new(make);
         let table = self.declare_aggregated_table(
@@ -56,8 +58,10 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
             }),
             rows_in_store::<S, _, _>,
         );
-        let graph = Rc::clone(&self.graph);
-        graph.borrow_mut().set_key_serde(table.id, key_serde);
+        let mut graph = self.graph.borrow_mut();
+        graph.set_key_serde(table.id, key_serde);
+        graph.set_window_grace(table.id, grace);
+        drop(graph);
         table
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_processor::{
-    HasSerde, KeyValueKind, KeyValueStoreBuilder, SerdeRef, SessionKind, SessionStoreBuilder, StoreBuilder,
-    StoreName, TimedKind, TimedStoreBuilder, WindowKind, WindowStoreBuilder,
+    Error, HasSerde, KeyValueKind, KeyValueStoreBuilder, Result, SerdeRef, SessionKind, SessionStoreBuilder,
+    StoreBuilder, StoreName, TimedKind, TimedStoreBuilder, WindowKind, WindowStoreBuilder,
 };
 
 use crate::windows::EmitStrategy;
@@ -41,6 +41,8 @@ pub struct Materialized<K, V, S = KeyValueKind> {
     is_cached: bool,
     is_logged: bool,
     is_persistent: bool,
+    ttl: Option<Duration>,
+    history_retention: Option<Duration>,
     /// How long a window or session store keeps its rows, if not as long as its windows need.
     retention: Option<Duration>,
     changelog_config: BTreeMap<String, String>,
@@ -81,6 +83,8 @@ impl<K: HasSerde, V: HasSerde, S> Materialized<K, V, S> {
             is_cached: true,
             is_logged: true,
             is_persistent: true,
+            ttl: None,
+            history_retention: None,
             retention: None,
             changelog_config: BTreeMap::new(),
             kind: PhantomData,
@@ -122,18 +126,24 @@ impl<K: HasSerde, V: HasSerde> Materialized<K, V> {
 
     pub(crate) fn into_plan(self) -> StorePlan {
         let (name, is_given, key_serde) = (self.name.clone(), self.is_given, self.key_serde());
+        let (is_versioned, has_ttl) = (self.history_retention.is_some(), self.ttl.is_some());
         let build = move |name: &str| -> Arc<dyn StoreBuilder> {
             let builder = KeyValueStoreBuilder::new(name, key_serde.clone(), self.value_serde.clone())
                 .with_caching(self.is_cached)
                 .with_logging(self.is_logged);
             let builder = if self.is_persistent { builder } else { builder.in_memory() };
+            let builder = match (self.ttl, self.history_retention) {
+                (_, Some(retention)) => builder.versioned(retention),
+                (Some(ttl), None) => builder.with_ttl(ttl),
+                (None, None) => builder,
+            };
             let with_config = self
                 .changelog_config
                 .iter()
                 .fold(builder, |builder, (name, value)| builder.with_changelog_config(name, value));
             Arc::new(with_config)
         };
-        StorePlan { name, is_given, build: Box::new(build) }
+        StorePlan { name, is_given, is_versioned, has_ttl, build: Box::new(build) }
     }
 }
 
@@ -176,7 +186,7 @@ impl<K: HasSerde, V: HasSerde, S: TimedKind> Materialized<K, V, S> {
                 .fold(builder, |builder, (name, value)| builder.with_changelog_config(name, value));
             Arc::new(with_config)
         };
-        StorePlan { name, is_given, build: Box::new(build) }
+        StorePlan { name, is_given, is_versioned: false, has_ttl: false, build: Box::new(build) }
     }
 }
 
@@ -222,6 +232,67 @@ pub trait StoreOptions<K, V, S = KeyValueKind>: Into<Materialized<K, V, S>> {
         with(self, |store| store.is_logged = false)
     }
 
+    /// Lets rows expire: a row whose event time is `ttl` behind the latest that the store has seen is seen by nobody, and deleted at the next
+    /// commits, in the changelog and downstream, as of the time at which it expired.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const CARTS: StoreName<String, u64> = StoreName::new("items-in-cart");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let added = builder.stream::<String, String>("added-to-cart").group_by_key();
+    /// added.count(CARTS.with_ttl(hours(1))).to_stream().to("carts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let added = driver.input_topic::<String, String>("added-to-cart");
+    /// added.pipe_input_at("ann", "apples", Timestamp::from_millis(0))?;
+    /// added.pipe_input_at("bob", "pears", Timestamp::from_millis(3_600_000))?;
+    /// let carts = driver.output_topic::<String, Option<u64>>("carts").read_key_values_to_list()?;
+    /// assert_eq!(carts, [("ann".into(), Some(1)), ("bob".into(), Some(1)), ("ann".into(), None)]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    fn with_ttl(self, ttl: Duration) -> Materialized<K, V, S>
+    where
+        S: UntimedKind,
+    {
+        with(self, |store| store.ttl = Some(ttl))
+    }
+
+    /// Keeps the versions of each row, for so long (KIP-889): streams that are joined with the table find what was valid at their own
+    /// event time, and queries can look back. Changes may come in any order; one that is older than the history retention is dropped and
+    /// counted. What is older than a row's newest version goes to streams, but neither into joins of tables nor into `group_by`
+    /// (KIP-914). Such a store has no caching; a global table cannot be versioned.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const PRICES: StoreName<String, i64> = StoreName::new("prices");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.table::<String, i64>("prices").materialized(PRICES.versioned(hours(1)));
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.join(&prices, |quantity, price| quantity * price).to("order-values");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let (at, prices) = (Timestamp::from_millis, driver.input_topic::<String, i64>("prices"));
+    /// prices.pipe_input_at("apples", 30, at(1_000))?;
+    /// prices.pipe_input_at("apples", 40, at(9_000))?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input_at("apples", 2, at(5_000))?;
+    /// let values = driver.output_topic::<String, i64>("order-values");
+    /// assert_eq!(values.read_key_value()?, Some(("apples".into(), 60)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "persistentVersionedKeyValueStore")]
+    fn versioned(self, history_retention: Duration) -> Materialized<K, V, S>
+    where
+        S: UntimedKind,
+    {
+        with(self, |store| store.history_retention = Some(history_retention))
+    }
+
     /// Sets a topic configuration of the changelog, such as `segment.ms`.
     fn with_changelog_config(self, name: &str, value: &str) -> Materialized<K, V, S> {
         with(self, |store| {
@@ -259,6 +330,11 @@ pub trait StoreOptions<K, V, S = KeyValueKind>: Into<Materialized<K, V, S>> {
     }
 }
 
+/// The kind of store whose rows belong to a key and to no window: a key-value store.
+pub trait UntimedKind {}
+
+impl UntimedKind for KeyValueKind {}
+
 fn with<K, V, S>(
     store: impl Into<Materialized<K, V, S>>,
     change: impl FnOnce(&mut Materialized<K, V, S>),
@@ -275,7 +351,26 @@ impl<K, V, S, T: Into<Materialized<K, V, S>>> StoreOptions<K, V, S> for T {}
 pub(crate) struct StorePlan {
     pub(crate) name: Option<String>,
     pub(crate) is_given: bool,
+    pub(crate) is_versioned: bool,
+    pub(crate) has_ttl: bool,
     pub(crate) build: BuildStore,
+}
+
+impl StorePlan {
+    /// Refuses what no store can be.
+    ///
+    /// # Errors
+    /// `Invalid`, with the remedy.
+    pub(crate) fn check(&self) -> Result<()> {
+        if !(self.is_versioned && self.has_ttl) {
+            return Ok(());
+        }
+        let name = self.name.as_deref().unwrap_or("without a name");
+        Err(Error::invalid(format!(
+            "store {name} is versioned and has a time to live: a versioned store forgets by its history retention, so leave \
+             `with_ttl` out"
+        )))
+    }
 }
 
 /// Makes a store's builder, once the store has its name.

@@ -6,11 +6,14 @@ mod repartitioned;
 mod source;
 mod stores;
 mod stream_joined;
+mod suppressed;
 
-pub use materialized::{Materialized, StoreOptions};
+pub use materialized::{Materialized, StoreOptions, UntimedKind};
 pub(crate) use materialized::{StorePlan, WindowsToStore};
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;
 pub use stores::{AddedStore, ConnectedStores};
 pub use stream_joined::StreamJoined;
+pub use suppressed::{BufferConfig, EmitEarly, Strict, Suppressed, WhenFull};
+pub(crate) use suppressed::{BufferLimits, Until, Wait};

@@ -78,6 +78,7 @@ impl<V: Clone> CachedRows<V> {
     }
 
     pub(in crate::layer) fn roll_back(&mut self) {
+        self.reverts += 1;
         self.table.roll_back();
         self.prepared.clear();
         self.undo.clear();

@@ -198,3 +198,44 @@ fn numbers_of_duplicates_go_on_after_rows_that_a_copy_has_not_flushed() {
         assert_eq!(values, [1, 2, 3, 4], "the last one replaced none");
     }
 }
+
+#[test]
+fn a_copy_wakes_with_the_history_and_the_time_that_are_not_on_the_disk() {
+    let carts = KeyValueStoreBuilder::new("carts", String::serde(), i64::serde()).with_ttl(RETENTION);
+    let builders: [Arc<dyn StoreBuilder>; 2] =
+        [Arc::new(stock_builder().versioned(RETENTION)), Arc::new(carts)];
+    let put = |stores: &TaskStores, sku: &str, value, time| {
+        stores.versioned("stock").unwrap().put(&text(sku), Some(value), at(time)).unwrap();
+        stores.key_value("carts").unwrap().put(&text(sku), row(value, time)).unwrap();
+    };
+    let check = |stores: &TaskStores| {
+        let stock = stores.versioned::<String, i64>("stock").unwrap();
+        let as_of = |time| stock.get_as_of(&text("apples"), at(time)).unwrap().map(|found| found.value);
+        assert_eq!([12, 13, 20].map(as_of), [None, Some(2), Some(3)], "what was before 13 is forgotten");
+        let carts = stores.key_value("carts").unwrap();
+        assert_eq!(contents(&carts), [(text("pears"), 9)], "the apples of 12 have expired");
+    };
+    let mut active = open_active(&builders);
+    let mut changelogs: Changelogs = vec![Vec::new(); 2];
+    put(&active, "apples", 1, 5);
+    put(&active, "apples", 3, 20);
+    log(&mut active, &mut changelogs);
+    let early = changelogs.clone();
+    put(&active, "apples", 2, 12);
+    put(&active, "pears", 9, 113);
+    log(&mut active, &mut changelogs);
+    check(&active);
+
+    for flushed in [None, Some(&early)] {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::new(root.path(), "shop");
+        let mut stores =
+            copy_of(&directory, &builders, flushed, &changelogs).wake(TaskStoresOptions::default());
+        check(&stores);
+        let end = |place: usize| Offset::new(changelogs[place].len() as i64);
+        let offsets: Vec<_> = (0..2).map(|place| (StoreIndex::new(place).into(), end(place))).collect();
+        stores.checkpoint(&offsets).unwrap();
+        stores.close().unwrap();
+        check(&open_on_disk(&directory, &builders).unwrap());
+    }
+}

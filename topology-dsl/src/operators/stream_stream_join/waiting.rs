@@ -23,7 +23,7 @@ pub(super) struct Waiting<K, L, R> {
     /// Of each side whose records wait.
     closing: [Option<NextToClose>; 2],
     /// How many records had their changes of the store taken back when `closing` was right.
-    undone_records: u64,
+    reverts: u64,
     /// Rows that failed on their way downstream.
     given_up: BTreeSet<Vec<u8>>,
     /// Reused for keys.
@@ -57,7 +57,7 @@ impl<K: Clone + 'static, L: Clone + 'static, R: Clone + 'static> Waiting<K, L, R
     ) -> Self {
         let next = |side, span: i64| NextToClose::new(side, span.saturating_add(windows.grace));
         Waiting {
-            undone_records: store.undone_records(),
+            reverts: store.reverts(),
             store,
             key_serde,
             stream_time: Timestamp::from_millis(-1),
@@ -114,10 +114,10 @@ impl<K: Clone + 'static, L: Clone + 'static, R: Clone + 'static> Waiting<K, L, R
 
     /// The keys of the rows whose windows have closed, in the order of time, each of them once.
     pub(super) fn closed(&mut self) -> Result<Vec<Vec<u8>>, Failure> {
-        let undone_records = self.store.undone_records();
-        if undone_records != self.undone_records {
+        let reverts = self.store.reverts();
+        if reverts != self.reverts {
             self.closing.iter_mut().flatten().for_each(NextToClose::forget);
-            self.undone_records = undone_records;
+            self.reverts = reverts;
         } else {
             // Those that were closed before are gone for good.
             self.given_up.clear();

@@ -8,6 +8,7 @@ use millstream_processor::{
     SubscriptionWrapper, append_subscription_prefix,
 };
 
+use crate::operators::newest_only::NewestOnly;
 use crate::operators::rows::Rows;
 
 /// Answers a subscription with the row that it is to, as its instruction says.
@@ -58,14 +59,19 @@ impl<K: HasSerde, KF: HasSerde, VF: HasSerde> Processor for AnswerSubscription<K
 pub(super) struct AnswerChange<K, KF, VF> {
     subscriptions: KeyValueStore<Vec<u8>, SubscriptionWrapper<K>>,
     foreign_key_serde: SerdeRef<KF>,
+    newest_only: NewestOnly,
     /// Reused for what the keys of subscriptions begin with.
     prefix: Vec<u8>,
     types: PhantomData<VF>,
 }
 
 impl<K, KF: HasSerde, VF> AnswerChange<K, KF, VF> {
-    pub(super) fn new(subscriptions: KeyValueStore<Vec<u8>, SubscriptionWrapper<K>>) -> Self {
-        AnswerChange { subscriptions, foreign_key_serde: KF::serde(), prefix: Vec::new(), types: PhantomData }
+    pub(super) fn new(
+        subscriptions: KeyValueStore<Vec<u8>, SubscriptionWrapper<K>>,
+        newest_only: NewestOnly,
+    ) -> Self {
+        let (foreign_key_serde, prefix) = (KF::serde(), Vec::new());
+        AnswerChange { subscriptions, foreign_key_serde, newest_only, prefix, types: PhantomData }
     }
 }
 
@@ -80,6 +86,9 @@ impl<K: HasSerde, KF: HasSerde, VF: HasSerde> Processor for AnswerChange<K, KF, 
         record: Record<KF, Change<VF>>,
         context: &mut ProcessorContext<'_, K, SubscriptionResponseWrapper<VF>>,
     ) -> Result<(), Failure> {
+        if self.newest_only.drops(context.task()) {
+            return Ok(());
+        }
         let Record { key: foreign_key, value: change, timestamp, headers } = record;
         self.prefix.clear();
         append_subscription_prefix(&foreign_key, &*self.foreign_key_serde, &mut self.prefix)?;

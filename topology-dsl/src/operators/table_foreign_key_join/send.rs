@@ -9,20 +9,23 @@ use millstream_processor::{
 };
 
 use super::{ForeignKeyJoinKind, ValueHasher};
+use crate::operators::newest_only::NewestOnly;
 
 /// Sends a subscription, or two of them, for each change of the left table.
 pub(super) struct SubscriptionSend<K, V, KF, F> {
     kind: ForeignKeyJoinKind,
     select: Arc<F>,
+    newest_only: NewestOnly,
     foreign_keys: KeyComparison<KF>,
     hasher: ValueHasher<V>,
     types: PhantomData<K>,
 }
 
 impl<K, V: HasSerde, KF: HasSerde, F> SubscriptionSend<K, V, KF, F> {
-    pub(super) fn new(kind: ForeignKeyJoinKind, select: Arc<F>) -> Self {
+    pub(super) fn new(kind: ForeignKeyJoinKind, select: Arc<F>, newest_only: NewestOnly) -> Self {
         let foreign_keys = KeyComparison { serde: KF::serde(), bytes: Vec::new() };
-        SubscriptionSend { kind, select, foreign_keys, hasher: ValueHasher::new(), types: PhantomData }
+        let (hasher, types) = (ValueHasher::new(), PhantomData);
+        SubscriptionSend { kind, select, newest_only, foreign_keys, hasher, types }
     }
 }
 
@@ -43,6 +46,9 @@ where
         record: Record<K, Change<V>>,
         context: &mut ProcessorContext<'_, Option<KF>, SubscriptionWrapper<K>>,
     ) -> Result<(), Failure> {
+        if self.newest_only.drops(context.task()) {
+            return Ok(());
+        }
         let Record { key, value: Change { old, new }, timestamp, headers } = record;
         if old.is_none() && new.is_none() {
             return Ok(());

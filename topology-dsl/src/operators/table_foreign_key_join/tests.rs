@@ -2,6 +2,7 @@
 //! same records.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millstream_processor::testing::TopologyTestDriver;
 use millstream_processor::topology::TopicName;
@@ -10,7 +11,7 @@ use super::ForeignKeyJoinKind;
 use crate::operators::test_support::{
     change_row, driver, driver_without_commits, pipe_all, table, text, written, written_at,
 };
-use crate::{KTable, StoreName, StreamsBuilder};
+use crate::{KTable, StoreName, StoreOptions, StreamsBuilder};
 
 const JOINED: StoreName<String, String> = StoreName::new("joined");
 const REGISTRATION: &str = "test-of-customers-subscription-registration-topic";
@@ -311,4 +312,27 @@ fn the_topics_have_as_many_partitions_as_the_tables_they_lead_to() {
 fn a_table_of_another_builder_is_refused() {
     let (one, other) = (StreamsBuilder::new(), StreamsBuilder::new());
     join(ForeignKeyJoinKind::Inner, &table(&one, "orders"), &table(&other, "customers"));
+}
+
+#[test]
+fn older_versions_of_versioned_tables_neither_subscribe_nor_answer() {
+    const ORDERS: StoreName<String, String> = StoreName::new("orders");
+    const CUSTOMERS: StoreName<String, String> = StoreName::new("customers");
+    const HUNDRED: Duration = Duration::from_millis(100);
+    let driver = driver(|builder| {
+        let orders = table(builder, "orders").materialized(ORDERS.versioned(HUNDRED));
+        let customers = table(builder, "customers").materialized(CUSTOMERS.versioned(HUNDRED));
+        join(ForeignKeyJoinKind::Inner, &orders, &customers).to_stream().to("out");
+    });
+    writes(
+        &driver,
+        &[
+            (("customers", "ann", Some("Ann"), 200), &[]),
+            (("orders", "1", Some("ann:5"), 210), &["1=ann:5/Ann@210"]),
+            (("orders", "1", Some("bob:4"), 190), &[]),
+            (("customers", "ann", Some("Anna"), 150), &[]),
+            (("customers", "ann", Some("Ann A."), 220), &["1=ann:5/Ann A.@220"]),
+        ],
+    );
+    assert_eq!(driver.dropped_records(), 2);
 }

@@ -2,16 +2,18 @@
 //! same records.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millstream_processor::testing::TopologyTestDriver;
 
 use super::TableJoinKind;
 use crate::operators::test_support::{
-    change_row, driver, driver_without_commits, pipe_all, table, text, written, written_at,
+    at, change_row, driver, driver_without_commits, pipe_all, table, text, written, written_at,
 };
 use crate::{KTable, StoreName, StoreOptions, StreamsBuilder};
 
 const NAMES: StoreName<String, String> = StoreName::new("names");
+const VERSIONS: StoreName<String, String> = StoreName::new("versions");
 const JOINED: StoreName<String, String> = StoreName::new("joined");
 const TRACE: StoreName<String, String> = StoreName::new("trace");
 
@@ -303,4 +305,22 @@ fn the_topics_of_joined_tables_need_equal_partition_counts() {
 fn a_table_of_another_builder_is_refused() {
     let (one, other) = (StreamsBuilder::new(), StreamsBuilder::new());
     inner(&table(&one, "a"), &table(&other, "b"));
+}
+
+#[test]
+fn older_versions_of_a_versioned_table_are_not_joined() {
+    const HUNDRED: Duration = Duration::from_millis(100);
+    let driver = driver(|builder| {
+        let versions = table(builder, "a").materialized(VERSIONS.versioned(HUNDRED));
+        to_out(&inner(&versions, &table(builder, "b")).materialized(JOINED.versioned(HUNDRED)));
+    });
+    change(&driver, &[("b", Some("b1"), 5), ("a", Some("a1"), 200), ("a", Some("a0"), 150)]);
+    change(&driver, &[("a", Some("a2"), 210)]);
+    let out = written_at::<String, Option<String>>(&driver.output_topic("out"));
+    let expected = [("a1/b1", 200), ("a2/b1", 210)].map(|(row, time)| (text("k"), Some(text(row)), time));
+    assert_eq!(out, expected);
+    assert_eq!(driver.dropped_records(), 1);
+    let joined = driver.versioned_store(JOINED).expect("the join has a versioned store");
+    let then = joined.get_as_of(&text("k"), at(209)).expect("it can be read");
+    assert_eq!(then.map(|then| (then.value, then.valid_to)), Some((text("a1/b1"), Some(at(210)))));
 }

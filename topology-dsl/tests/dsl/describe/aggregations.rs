@@ -163,6 +163,11 @@ fn windows() {
         let orders = by_value(&stream(builder, "orders")).group_by_key();
         orders.windowed_by(minute()).count(PER_MINUTE).to_stream().to("counts");
     });
+    same_as_kafka_streams("suppressed_windows", |builder| {
+        let counts = stream(builder, "orders").group_by_key().windowed_by(minute()).count(PER_MINUTE);
+        let results = Suppressed::until_window_closes(BufferConfig::unbounded());
+        counts.suppress(results).to_stream().to("counts");
+    });
     same_as_kafka_streams("windowed_count_options_unnamed", |builder| {
         let orders = stream(builder, "orders").group_by_key();
         orders.windowed_by(minute()).count(().without_caching()).to_stream().to("counts");

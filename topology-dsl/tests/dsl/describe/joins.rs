@@ -187,3 +187,21 @@ fn foreign_key_joins() {
         orders.on(by_value).left_join(&visits, |order, _| order.clone()).to_stream().to("out");
     });
 }
+
+#[test]
+fn joins_with_versioned_tables() {
+    let versioned = |builder: &StreamsBuilder| table(builder, "products").materialized(P.versioned(hours(1)));
+    same_as_kafka_streams("versioned_table_join", |builder| {
+        let products = versioned(builder);
+        stream(builder, "orders").join(&products, first).to("enriched");
+    });
+    same_as_kafka_streams("versioned_table_join_with_grace", |builder| {
+        let products = versioned(builder);
+        stream(builder, "orders").join(products.with_grace(minutes(1)), first).to("enriched");
+    });
+    same_as_kafka_streams("versioned_table_join_with_grace_named", |builder| {
+        let products = versioned(builder);
+        let joined = stream(builder, "orders").left_join(products.with_grace(minutes(1)), |order, _| order);
+        joined.named("enrich").to("enriched");
+    });
+}

@@ -1,0 +1,223 @@
+//! Records that wait in a store until their time has come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_processor::api::{Failure, Header, Headers, Record, TaskContext, Wiring};
+use millstream_processor::{
+    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, HasSerde, KeyValueStore, KeyValueStoreBuilder,
+    Offset, RecordLocation, Result, SerdeRef, StoreBuilder, StoreError, Timestamp, ValueAndTimestamp,
+};
+
+use crate::options::{BufferLimits, StorePlan};
+
+/// The store of a buffer, as the planner knows it.
+pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
+    key_serde: SerdeRef<K>,
+    limits: &BufferLimits,
+) -> StorePlan {
+    let BufferLimits { is_unlogged, changelog_config, .. } = limits.clone();
+    StorePlan {
+        name: None,
+        is_given: false,
+        is_versioned: false,
+        has_ttl: false,
+        build: Box::new(move |name| -> Arc<dyn StoreBuilder> {
+            let (header, version) = BUFFERED_HEADER;
+            let values = Arc::new(BufferedSerde::new(V::serde()));
+            let builder = KeyValueStoreBuilder::<K, Buffered<V>>::new(name, key_serde.clone(), values)
+                .with_changelog_header(header, version)
+                .with_logging(!is_unlogged);
+            let config = changelog_config.iter();
+            Arc::new(
+                config.fold(builder, |builder, (name, value)| builder.with_changelog_config(name, value)),
+            )
+        }),
+    }
+}
+
+/// Records by their keys, in the order of their times and, at the same time, of the bytes of their keys. They are kept in a store; the order is
+/// kept in memory, and made of the store anew when records were taken back.
+pub(super) struct RecordBuffer<K, V> {
+    store: KeyValueStore<K, Buffered<V>>,
+    key_serde: SerdeRef<K>,
+    waiting: BTreeMap<(Timestamp, Vec<u8>), K>,
+    /// The state of the store that `waiting` was made of; `None` at first.
+    reverts: Option<u64>,
+    /// Set if the bytes of what waits are counted.
+    size: Option<Size<V>>,
+}
+
+/// How many bytes wait.
+struct Size<V> {
+    value_serde: SerdeRef<Buffered<V>>,
+    bytes: usize,
+    /// Reused for encoded values.
+    scratch: Vec<u8>,
+}
+
+impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
+    pub(super) fn open(
+        wiring: &Wiring<'_>,
+        store: &str,
+        key_serde: SerdeRef<K>,
+        counts_bytes: bool,
+    ) -> Result<Self> {
+        let size =
+            || Size { value_serde: Arc::new(BufferedSerde::new(V::serde())), bytes: 0, scratch: Vec::new() };
+        Ok(RecordBuffer {
+            store: wiring.key_value_store(store)?,
+            key_serde,
+            waiting: BTreeMap::new(),
+            reverts: None,
+            size: counts_bytes.then(size),
+        })
+    }
+
+    /// To be called first for each record: what waits is what the store has. Returns whether it was made of the store anew.
+    pub(super) fn begin_record(&mut self) -> Result<bool, Failure> {
+        let reverts = self.store.reverts();
+        if self.reverts == Some(reverts) {
+            return Ok(false);
+        }
+        self.waiting.clear();
+        if let Some(size) = &mut self.size {
+            size.bytes = 0;
+        }
+        for row in self.store.all()? {
+            let (key, row) = row?;
+            let encoded = self.encode(&key)?;
+            if let Some(size) = &mut self.size {
+                size.bytes += size.of(&encoded, &row.value)?;
+            }
+            self.waiting.insert((row.value.time, encoded), key);
+        }
+        self.reverts = Some(reverts);
+        Ok(true)
+    }
+
+    /// The keys of what waits.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.waiting.values()
+    }
+
+    /// Lets a record wait, in the place of the one with its key, which keeps its time. `f` makes it of that one.
+    pub(super) fn put(
+        &mut self,
+        key: K,
+        f: impl FnOnce(Option<Buffered<V>>) -> Buffered<V>,
+    ) -> Result<(), Failure> {
+        let encoded = self.encode(&key)?;
+        let (mut new_at, mut grown) = (None, 0_isize);
+        let size = &mut self.size;
+        // The timestamp of a row matters to nobody, and the one that counts is known only inside.
+        let at = Timestamp::from_millis(0);
+        self.store.update(&key, at, false, |row| {
+            let before = row.map(|row| row.value);
+            let is_new = before.is_none();
+            if let (Some(size), Some(before)) = (size.as_mut(), &before) {
+                grown -= size.of(&encoded, before)? as isize;
+            }
+            let value = f(before);
+            if let Some(size) = size.as_mut() {
+                grown += size.of(&encoded, &value)? as isize;
+            }
+            new_at = is_new.then_some(value.time);
+            let timestamp = value.context.timestamp;
+            Ok::<_, Failure>(Some(ValueAndTimestamp { value, timestamp }))
+        })?;
+        if let Some(time) = new_at {
+            self.waiting.insert((time, encoded), key);
+        }
+        if let Some(size) = &mut self.size {
+            size.bytes = size.bytes.saturating_add_signed(grown);
+        }
+        Ok(())
+    }
+
+    /// The time of the record that is next.
+    pub(super) fn first_time(&self) -> Option<Timestamp> {
+        self.waiting.first_key_value().map(|((time, _), _)| *time)
+    }
+
+    /// Takes the record that is next, and removes it from the store.
+    pub(super) fn pop(&mut self) -> Result<Option<(K, Buffered<V>)>, Failure> {
+        let Some(((_, encoded), key)) = self.waiting.pop_first() else { return Ok(None) };
+        let mut taken = None;
+        let at = Timestamp::from_millis(0);
+        self.store.update(&key, at, false, |row| {
+            taken = row.map(|row| row.value);
+            Ok::<_, Failure>(None)
+        })?;
+        if let (Some(size), Some(taken)) = (&mut self.size, &taken) {
+            size.bytes = size.bytes.saturating_sub(size.of(&encoded, taken)?);
+        }
+        Ok(taken.map(|taken| (key, taken)))
+    }
+
+    /// How many records wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes of the records that wait, as they are stored; zero if they are not counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.size.as_ref().map_or(0, |size| size.bytes)
+    }
+
+    /// Why no more may wait.
+    pub(super) fn full(&self) -> StoreError {
+        StoreError::BufferFull {
+            store: self.store.name().to_owned(),
+            records: self.len(),
+            bytes: self.bytes(),
+        }
+    }
+
+    fn encode(&self, key: &K) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        self.key_serde.encode(key, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl<V> Size<V> {
+    fn of(&mut self, key: &[u8], value: &Buffered<V>) -> Result<usize, Failure> {
+        self.scratch.clear();
+        self.value_serde.encode(value, &mut self.scratch)?;
+        Ok(key.len() + self.scratch.len())
+    }
+}
+
+/// What a record has besides key and value, to wait with it.
+pub(super) fn context_of(timestamp: Timestamp, headers: &Headers, task: &TaskContext) -> BufferedContext {
+    let headers = headers.iter().map(|Header { name, value }| (name.clone(), value.clone())).collect();
+    match task.location() {
+        Some(RecordLocation { topic, partition, offset }) => BufferedContext {
+            timestamp,
+            topic: topic.to_string(),
+            partition: *partition,
+            offset: *offset,
+            headers,
+        },
+        None => BufferedContext {
+            timestamp,
+            topic: String::new(),
+            partition: -1,
+            offset: Offset::new(-1),
+            headers,
+        },
+    }
+}
+
+/// The record as it came, and where it came from.
+pub(super) fn released<K, V>(
+    key: K,
+    value: V,
+    context: BufferedContext,
+) -> (Record<K, V>, Option<RecordLocation>) {
+    let BufferedContext { timestamp, topic, partition, offset, headers } = context;
+    let headers = headers.into_iter().map(|(name, value)| Header { name, value }).collect();
+    let location = (!topic.is_empty()).then(|| RecordLocation { topic: topic.into(), partition, offset });
+    (Record { key, value, timestamp, headers }, location)
+}
