@@ -22,7 +22,7 @@ pub(super) struct Waiting<K, L, R> {
     stream_time: Timestamp,
     /// Of each side whose records wait.
     closing: [Option<NextToClose>; 2],
-    /// How many records had their changes of the store taken back when `closing` was right.
+    /// What [`KeyValueStore::reverts`] said when `closing` was right.
     reverts: u64,
     /// Rows that failed on their way downstream.
     given_up: BTreeSet<Vec<u8>>,
