@@ -129,10 +129,10 @@ fn await_standbys(scene: &Scene, instances: &[&Instance]) -> Result<()> {
 /// Kills the first under load and waits until the others run everything. Returns for each partition that came to one of them, whether its
 /// standby was there.
 fn kill_first(scene: &Scene, instances: &mut [&mut Instance]) -> Result<BTreeMap<i32, bool>> {
-    let before: Vec<_> = instances
-        .iter()
-        .map(|instance| Ok((instance.active()?, instance.standbys()?)))
-        .collect::<Result<_>>()?;
+    let before = |instance: &&mut Instance| {
+        Ok((instance.active()?, instance.standbys()?, instance.worker.restored().len()))
+    };
+    let before: Vec<_> = instances.iter().map(before).collect::<Result<_>>()?;
     let [killed, survivors @ ..] = instances else { anyhow::bail!("nobody to kill") };
     let start = Instant::now();
     let changelog = scene.internal("counts-changelog");
@@ -154,11 +154,12 @@ fn kill_first(scene: &Scene, instances: &mut [&mut Instance]) -> Result<BTreeMap
     })?;
     println!("all tasks run again {:?} after the load began", start.elapsed());
     let mut moved = BTreeMap::new();
-    for (survivor, (active, standbys)) in survivors.iter().zip(&before[1..]) {
+    for (survivor, (active, standbys, restored_before)) in survivors.iter().zip(&before[1..]) {
         for partition in survivor.active()?.difference(active) {
             moved.insert(*partition, standbys.contains_key(partition));
         }
-        for Restored { partition, from, to, records } in survivor.worker.restored() {
+        let restored = survivor.worker.restored().split_off(*restored_before);
+        for Restored { partition, from, to, records } in restored {
             println!("partition {partition} was restored from {from} to {to}, {records} records");
             let was_here = moved.get(&partition).copied().unwrap_or(false);
             // What the copy was behind, and what its former owner wrote before it was gone or gave the task up.
