@@ -10,7 +10,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
-use super::client::{client_config, kafka_error, unreachable};
+use super::client::{client_config, kafka_error, known_topic_error, unreachable};
 use super::group_assignment::{self, GroupAssignment};
 use super::group_members::{self, GroupDescription};
 use super::topic_ids;
@@ -215,7 +215,8 @@ impl ClusterAdmin for KafkaAdmin {
         let resources = self.answer(&doing, self.client.describe_configs(asked, &self.options()))?;
         let mut config = BTreeMap::new();
         for resource in resources {
-            let resource = resource.map_err(|code| kafka_error(doing.clone(), KafkaError::AdminOp(code)))?;
+            let resource =
+                resource.map_err(|code| known_topic_error(doing.clone(), KafkaError::AdminOp(code)))?;
             config.extend(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))));
         }
         Ok(config)

@@ -48,12 +48,26 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// An error of the client library, with what was being done.
 pub(super) fn kafka_error(doing: impl Into<String>, error: KafkaError) -> Error {
-    let code = match &error {
+    Error::new(kind_of(code_of(&error)), doing).with_source(error)
+}
+
+/// An error of the client library about a topic that is known to exist: a broker that does not know it has yet to hear of it.
+pub(super) fn known_topic_error(doing: impl Into<String>, error: KafkaError) -> Error {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    match code_of(&error) {
+        Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => {
+            Error::new(ErrorKind::Retry, doing).with_source(error)
+        }
+        _ => kafka_error(doing, error),
+    }
+}
+
+fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
         // Of these the client library does not tell the code itself.
         KafkaError::AdminOp(code) => Some(*code),
         _ => error.rdkafka_error_code(),
-    };
-    Error::new(kind_of(code), doing).with_source(error)
+    }
 }
 
 /// An error of a request to the cluster that was not answered in time.
@@ -91,6 +105,8 @@ pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             | Code::CoordinatorNotAvailable
             | Code::CoordinatorLoadInProgress
             | Code::NotCoordinator
+            | Code::NotController
+            | Code::BrokerNotAvailable
             | Code::WaitingForCoordinator
             | Code::NetworkException
             | Code::NotEnoughReplicas
@@ -132,4 +148,18 @@ pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
 /// A span as milliseconds for librdkafka.
 pub(super) fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_does_not_know_a_topic_which_exists_is_asked_again() {
+        let unknown = || KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition);
+        assert_eq!(kafka_error("asking", unknown()).kind(), ErrorKind::Invalid);
+        assert_eq!(known_topic_error("asking", unknown()).kind(), ErrorKind::Retry);
+        let refused = KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed);
+        assert_eq!(known_topic_error("asking", refused).kind(), ErrorKind::Invalid);
+    }
 }

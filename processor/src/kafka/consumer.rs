@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rustc_hash::FxHashMap;
 
-use super::client::{client_config, kafka_error};
+use super::client::{client_config, kafka_error, known_topic_error};
 use super::closing::Closing;
 use super::member::{GroupContext, is_incremental};
 use super::message::KafkaMessage;
@@ -416,22 +416,15 @@ impl Drop for KafkaConsumer {
     }
 }
 
-/// First and next offset of a partition that is known to exist: a broker that does not know it has yet to hear of it.
+/// First and next offset of a partition that is known to exist.
 pub(super) fn bounds<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
     timeout: Duration,
 ) -> Result<(Offset, Offset)> {
-    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     let (low, high) = client.fetch_watermarks(topic, partition, timeout).map_err(|error| {
-        let doing = format!("cannot ask for the end of partition {partition} of topic {topic}");
-        match error.rdkafka_error_code() {
-            Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => {
-                Error::new(ErrorKind::Retry, doing).with_source(error)
-            }
-            _ => kafka_error(doing, error),
-        }
+        known_topic_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
     })?;
     Ok((Offset::new(low), Offset::new(high)))
 }

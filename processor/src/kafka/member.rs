@@ -21,7 +21,7 @@ use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
-use super::client::{kafka_error, log, millis};
+use super::client::{kafka_error, known_topic_error, log, millis};
 use super::consumer::{KafkaConsumer, partition_list, without_offset};
 use crate::clients::{GroupChange, GroupEvent, PartitionOffset};
 use crate::config::{GroupProtocol, OffsetReset, Settings};
@@ -186,7 +186,7 @@ impl GroupMember for KafkaConsumer {
         }
         self.client
             .commit(&partition_list(offsets)?, CommitMode::Sync)
-            .map_err(|error| kafka_error("cannot commit offsets", error))
+            .map_err(|error| known_topic_error("cannot commit offsets", error))
     }
 
     fn identity(&self) -> Result<ConsumerGroupMetadata> {

@@ -25,7 +25,7 @@ use crate::clients::{PartitionOffset, Producer, Traffic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::patience::patiently;
+use crate::patience::{once_propagated, patiently};
 use crate::step::{Step, StepListener};
 use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, SenderTopic};
 
@@ -124,7 +124,8 @@ impl KafkaProducer {
         })
     }
 
-    fn open_topic(&self, name: &str) -> Result<Topic> {
+    /// None if the broker that is asked knows no such topic.
+    fn open_topic(&self, name: &str) -> Result<Option<Topic>> {
         let metadata =
             self.client.client().fetch_metadata(Some(name), self.timeout).map_err(|error| {
                 kafka_error(format!("cannot ask for the partitions of topic {name}"), error)
@@ -134,8 +135,7 @@ impl KafkaProducer {
         }
         let partitions =
             metadata.topics().iter().find(|topic| topic.name() == name).map(|topic| topic.partitions().len());
-        let partitions =
-            partitions.filter(|partitions| *partitions > 0).ok_or_else(|| Error::no_output_topic(name))?;
+        let Some(partitions) = partitions.filter(|partitions| *partitions > 0) else { return Ok(None) };
         let native_name = CString::new(name)
             .map_err(|error| Error::invalid(format!("{name:?} is not a topic name")).with_source(error))?;
         // SAFETY: the client is valid, the name is a C string, a null configuration means the defaults.
@@ -149,7 +149,8 @@ impl KafkaProducer {
         if handle.is_null() {
             return Err(Error::invalid(format!("cannot write to topic {name}")));
         }
-        Ok(Topic { handle, name: name.into(), partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        Ok(Some(Topic { handle, name: name.into(), partitions }))
     }
 
     /// Sends an output again, and waits for what becomes of it.
@@ -192,7 +193,9 @@ impl RecordSender for KafkaProducer {
         if let Some(index) = self.topic_indexes.get(topic) {
             return Ok(*index);
         }
-        let opened = patiently(&*self.clock, PATIENCE, || false, || self.open_topic(topic))?;
+        let open = || patiently(&*self.clock, PATIENCE, || false, || self.open_topic(topic));
+        let opened = once_propagated(&*self.clock, || false, Option::is_some, open)?;
+        let opened = opened.ok_or_else(|| Error::no_output_topic(topic))?;
         let index = SenderTopic(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
         self.topics.push(opened);
         self.topic_indexes.insert(topic.to_string(), index);

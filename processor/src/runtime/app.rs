@@ -34,7 +34,7 @@ use crate::http::HttpServer;
 use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
 use crate::membership;
 use crate::metrics::Metrics;
-use crate::patience::patiently;
+use crate::patience::{once_propagated, patiently};
 use crate::query::{
     QueryError, ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyVersionedStore, ReadOnlyWindowStore,
     StoreView, TimedView,
@@ -132,7 +132,7 @@ impl AppBuilder {
             &*self.clock,
             settings.request_timeout,
             || false,
-            || prepare_topics(&self.topology, &application_id, &settings, &*admin),
+            || prepare_topics(&self.topology, &application_id, &settings, &*admin, &*self.clock),
         )?;
         let topology = Arc::new(self.topology);
         let partition_count = partition_count(&admin, &self.clock);
@@ -167,6 +167,7 @@ fn prepare_topics(
     application_id: &str,
     settings: &Settings,
     admin: &dyn ClusterAdmin,
+    clock: &dyn Clock,
 ) -> Result<ApplicationTopics> {
     let external: Vec<String> = topology
         .source_topics()
@@ -176,7 +177,9 @@ fn prepare_topics(
             TopicName::Internal(_) => None,
         })
         .collect();
-    let partition_counts = topology.partition_counts(&admin.partition_counts(&external)?)?;
+    let has_all = |counts: &BTreeMap<String, i32>| external.iter().all(|topic| counts.contains_key(topic));
+    let counts = once_propagated(clock, || false, has_all, || admin.partition_counts(&external))?;
+    let partition_counts = topology.partition_counts(&counts)?;
     let additional_retention = settings.window_changelog_additional_retention;
     let internal = topology.internal_topics(application_id, &partition_counts, additional_retention);
     ensure_internal_topics(admin, &internal)?;
@@ -199,8 +202,9 @@ fn prepare_topics(
 fn partition_count(admin: &Arc<dyn ClusterAdmin>, clock: &Arc<dyn Clock>) -> PartitionCount {
     let (admin, clock) = (Arc::clone(admin), Arc::clone(clock));
     Arc::new(move |topic| {
-        let ask = || admin.partition_counts(&[topic.to_string()]);
-        let counts = patiently(&*clock, GIVE_UP_AFTER, || false, ask)?;
+        let ask =
+            || patiently(&*clock, GIVE_UP_AFTER, || false, || admin.partition_counts(&[topic.to_string()]));
+        let counts = once_propagated(&*clock, || false, |counts| counts.contains_key(topic), ask)?;
         counts.get(topic).copied().ok_or_else(|| Error::no_output_topic(topic))
     })
 }
@@ -312,17 +316,15 @@ impl Streams {
     /// `Retry` if the time passed first, `Fatal` if the state can no longer be reached.
     pub fn await_state(&self, wanted: ClientState, timeout: Duration) -> Result<()> {
         let is_final = |state| matches!(state, ClientState::Error | ClientState::NotRunning);
-        let in_time = self.shared.await_state(timeout, |state| state == wanted || is_final(state));
-        let state = self.state();
-        if state == wanted {
-            Ok(())
-        } else if in_time {
-            Err(Error::fatal(format!("the application is in state {state} and cannot become {wanted}")))
-        } else {
-            Err(Error::new(
+        match self.shared.await_state(timeout, |state| state == wanted || is_final(state)) {
+            Some(state) if state == wanted => Ok(()),
+            Some(state) => {
+                Err(Error::fatal(format!("the application is in state {state} and cannot become {wanted}")))
+            }
+            None => Err(Error::new(
                 ErrorKind::Retry,
-                format!("after {timeout:?} the application is in state {state}, not {wanted}"),
-            ))
+                format!("after {timeout:?} the application is in state {}, not {wanted}", self.state()),
+            )),
         }
     }
 

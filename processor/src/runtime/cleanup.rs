@@ -40,7 +40,7 @@ fn run(application: &Weak<Shared>) {
         if let Err(error) = look_after(&shared, unused_since) {
             warn!(%error, "the state directory could not be looked after");
         }
-        if shared.await_state(delay.clamp(LEAST_INTERVAL, INTERVAL), is_ending) {
+        if shared.await_state(delay.clamp(LEAST_INTERVAL, INTERVAL), is_ending).is_some() {
             return;
         }
     }

@@ -44,7 +44,7 @@ fn run(application: &Weak<Shared>, topics: &[String]) {
         |state| !matches!(state, ClientState::Created | ClientState::Rebalancing | ClientState::Running);
     let mut purged = Purged::new();
     while let Some(shared) = application.upgrade()
-        && !shared.await_state(INTERVAL, is_ending)
+        && shared.await_state(INTERVAL, is_ending).is_none()
     {
         let snapshots = shared.threads.snapshots();
         let before = purgeable(&snapshots, topics, &purged);

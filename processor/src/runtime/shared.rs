@@ -19,10 +19,10 @@ use super::state::{ClientState, ThreadState};
 use super::state_updater::{RestoreListener, StateUpdater, client_id};
 use crate::clock::Clock;
 use crate::config::{OffsetReset, Settings};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::kafka::ClusterAdmin;
 use crate::membership::Inputs;
-use crate::patience::patiently;
+use crate::patience::{once_propagated, patiently};
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, internal_topic};
@@ -32,9 +32,6 @@ pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 
 /// How soon whoever waits for the global tables notices that the application ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// A topic that one broker has made is known to all of them soon after.
-const PATIENCE_WITH_TOPICS: Duration = Duration::from_secs(10);
 
 /// Told about each change of state: the old one and the new one.
 pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
@@ -201,29 +198,24 @@ impl Shared {
     /// notice must not outlive it: topics, offsets and local state are no longer those it knows.
     ///
     /// # Errors
-    /// `Invalid` if one was made anew, `Retry` if one is gone or the cluster does not answer.
+    /// `Invalid` if one was made anew or is gone, `Retry` if the cluster does not answer.
     pub(crate) fn check_changelogs(&self) -> Result<()> {
         // No store is logged, or the brokers give no ids.
         if self.changelog_ids.is_empty() {
             return Ok(());
         }
         let topics: Vec<String> = self.changelog_ids.keys().cloned().collect();
-        self.patiently(PATIENCE_WITH_TOPICS, || {
-            let found = self.admin.topic_ids(&topics)?;
-            let changed = self.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
-            let Some((topic, _)) = changed else { return Ok(()) };
-            let (kind, what) = match found.get(topic) {
-                Some(_) => (ErrorKind::Invalid, "was made anew"),
-                None => (ErrorKind::Retry, "is gone"),
-            };
-            Err(Error::new(
-                kind,
-                format!(
-                    "topic {topic} {what} since this instance started, as after a reset of {}: start the instance anew",
-                    self.application_id
-                ),
-            ))
-        })
+        let ask = || self.patiently(GIVE_UP_AFTER, || self.admin.topic_ids(&topics));
+        let has_all =
+            |found: &BTreeMap<String, TopicId>| topics.iter().all(|topic| found.contains_key(topic));
+        let found = once_propagated(&*self.clock, || self.is_stopping(), has_all, ask)?;
+        let changed = self.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
+        let Some((topic, _)) = changed else { return Ok(()) };
+        let what = if found.contains_key(topic) { "was made anew" } else { "is gone" };
+        Err(Error::invalid(format!(
+            "topic {topic} {what} since this instance started, as after a reset of {}: start the instance anew",
+            self.application_id
+        )))
     }
 
     /// A thread's report of its state; the application's follows from all of them.
@@ -362,11 +354,15 @@ impl Shared {
         self.state_changed.notify_all();
     }
 
-    /// Waits until the state fulfils the condition; false if it did not within the time.
-    pub(crate) fn await_state(&self, timeout: Duration, wanted: impl Fn(ClientState) -> bool) -> bool {
+    /// Waits for a state that fulfils the condition; none if there was none within the time.
+    pub(crate) fn await_state(
+        &self,
+        timeout: Duration,
+        wanted: impl Fn(ClientState) -> bool,
+    ) -> Option<ClientState> {
         let mut states = self.states.lock();
         let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
-        !result.timed_out()
+        (!result.timed_out()).then_some(states.client)
     }
 }
 
