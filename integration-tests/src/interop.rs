@@ -13,7 +13,7 @@ const JVM_OPTIONS: [&str; 3] =
     ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
 
 /// For a JVM on a busy machine to start and answer.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The partition out of `partitions` to which Java's default partitioner sends each key, in the keys' order.
 ///

@@ -18,6 +18,9 @@ use crate::wait::await_until;
 /// How many of the newest lines an error shows.
 const LINES_IN_AN_ERROR: usize = 30;
 
+/// How long what a program wrote last is waited for once it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// A program that runs beside the test, with its output captured. It is killed when this handle is dropped.
 #[derive(Debug)]
 pub struct RunningProgram {
@@ -160,6 +163,12 @@ impl RunningProgram {
     /// If it still runs at the deadline; the error shows the newest lines of both streams.
     pub fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let ended = self.process.wait(deadline);
+        if ended.is_ok() {
+            // What it wrote last may still be in its pipes. Who has inherited them keeps them open, so they are not waited for without end.
+            let captured = self.output.lock();
+            let is_open = |captured: &mut Captured| captured.streams_ended < 2;
+            drop(self.output.changed.wait_timeout_while(captured, LAST_WORDS, is_open));
+        }
         ended.with_context(|| format!("{} did not end\n{}", self.name, self.output.lock().newest_lines()))
     }
 }

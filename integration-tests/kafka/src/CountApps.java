@@ -55,6 +55,8 @@ final class CountApps {
     static void run(BiFunction<String, String, Topology> topology, String[] arguments) throws Exception {
         Properties settings = new Properties();
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, "100");
+        // The tests read repartition topics.
+        settings.put(StreamsConfig.REPARTITION_PURGE_INTERVAL_MS_CONFIG, "3600000");
         settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, "0");
         settings.put("auto.offset.reset", "earliest");
         for (int i = 2; i < arguments.length; i++) {

@@ -37,6 +37,8 @@ fn main() -> Result<()> {
         settings.commit_interval = Some(Duration::from_secs(2));
     }
     settings.checkpoint_interval = Duration::from_secs(2);
+    // A broker on a busy machine takes its time to make a thousand partitions.
+    settings.request_timeout = Duration::from_secs(120);
 
     let app = Streams::builder(application_id.as_str(), topology(input, output, count_by)?)
         .settings(settings)

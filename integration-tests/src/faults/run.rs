@@ -206,6 +206,7 @@ fn run_batch(
         guarantee: options.guarantee,
         bootstrap_servers: cluster.proxied_servers(),
         logs: options.logs.clone(),
+        has_one_writer: !options.kinds.iter().any(|kind| kind.may_leave_two_writers()),
     };
     let id = application.id.clone();
     let mut stage = Stage::set(cluster, disk, application, options.instances)?;

@@ -13,8 +13,8 @@ use crate::kafka::KafkaCluster;
 use crate::wait::await_until;
 
 /// How long an application may stand still after a fault is over. Much longer than any session or request lasts.
-const DEADLINE_OF_PROGRESS: Duration = Duration::from_secs(90);
-const DEADLINE_OF_AN_END: Duration = Duration::from_secs(60);
+const DEADLINE_OF_PROGRESS: Duration = Duration::from_secs(120);
+const DEADLINE_OF_AN_END: Duration = Duration::from_secs(120);
 /// Enough that every instance has some, and every node leads some.
 const PARTITIONS: usize = 3;
 

@@ -33,6 +33,19 @@ pub(super) struct Application {
     pub(super) bootstrap_servers: String,
     /// Where what the instances said is kept, if it is.
     pub(super) logs: Option<PathBuf>,
+    /// Whether no fault is to cost an instance its place in the group while it lives. Then a busy machine must not either: it would make a
+    /// second writer.
+    pub(super) has_one_writer: bool,
+}
+
+impl Application {
+    fn session_timeout(&self) -> Duration {
+        if self.has_one_writer { 2 * SESSION_TIMEOUT } else { SESSION_TIMEOUT }
+    }
+
+    fn max_poll_interval(&self) -> Duration {
+        if self.has_one_writer { 5 * MAX_POLL_INTERVAL } else { MAX_POLL_INTERVAL }
+    }
 }
 
 /// An instance, whether it runs or not.
@@ -75,14 +88,14 @@ impl Worker {
             .env("MILLSTREAM_COMMIT_INTERVAL_MS", millis(COMMIT_INTERVAL))
             .env("MILLSTREAM_CHECKPOINT_INTERVAL_MS", millis(CHECKPOINT_INTERVAL))
             .env("MILLSTREAM_TRANSACTION_TIMEOUT_MS", millis(TRANSACTION_TIMEOUT))
-            .env("MILLSTREAM_KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", millis(MAX_POLL_INTERVAL))
+            .env("MILLSTREAM_KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", millis(application.max_poll_interval()))
             // Of the restore consumer too, which else would have a session longer than its poll interval, and be refused.
-            .env("MILLSTREAM_KAFKA_CONSUMER_SESSION_TIMEOUT_MS", millis(SESSION_TIMEOUT))
+            .env("MILLSTREAM_KAFKA_CONSUMER_SESSION_TIMEOUT_MS", millis(application.session_timeout()))
             .env("MILLSTREAM_KAFKA_RECONNECT_BACKOFF_MAX_MS", "500")
             // Its last words are to be what went wrong, not where.
             .env("RUST_LIB_BACKTRACE", "0")
             .args(["--application-id", &application.id])
-            .args(["--session-timeout-ms", &millis(SESSION_TIMEOUT)])
+            .args(["--session-timeout-ms", &millis(application.session_timeout())])
             .arg(clap::ValueEnum::to_possible_value(&application.program).context("a program")?.get_name());
         // A process that is still known was not stopped.
         self.has_died |= self.process.is_some();

@@ -17,7 +17,7 @@ use super::record::{NewRecord, ReadRecord};
 use super::writer::TopicWriter;
 
 /// No request of a test may take longer; a broker that does not answer fails the test.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// librdkafka asks every consumer for a group, also those that read without one.
 const NO_GROUP: &str = "inspection";
@@ -272,7 +272,7 @@ impl ClusterClient {
     /// # Errors
     /// If there is no such topic.
     pub fn end_offsets(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
-        ends_of(&self.inspector, topic)
+        patient_ends_of(&self.inspector, topic)
     }
 
     /// Whether a transaction is open in a partition of the topic, which hides from committed readers what comes after its first
@@ -290,7 +290,7 @@ impl ClusterClient {
             .config(&[("isolation.level", "read_uncommitted")])
             .create()
             .context("cannot create a consumer")?;
-        ends_of(&reading_all, topic)
+        patient_ends_of(&reading_all, topic)
     }
 
     /// The offsets a consumer group has committed, by topic and partition; empty for a group nobody has heard of.
@@ -383,6 +383,19 @@ fn may_pass(error: &KafkaError) -> bool {
     )
 }
 
+/// A broker that is away for a moment, or has just come back, is waited for.
+fn patient_ends_of(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>> {
+    let started = Instant::now();
+    loop {
+        let ends = ends_of(consumer, topic);
+        let may_come = |error: &anyhow::Error| error.downcast_ref::<KafkaError>().is_some_and(may_pass);
+        if !ends.as_ref().is_err_and(may_come) || started.elapsed() > DEADLINE {
+            return ends;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 fn ends_of(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>> {
     (0..i32::try_from(partitions_of(consumer, topic)?)?)
         .map(|partition| {
@@ -395,6 +408,7 @@ fn ends_of(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>> {
 }
 
 fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Result<usize> {
+    use RDKafkaErrorCode::LeaderNotAvailable;
     let metadata = consumer.fetch_metadata(Some(topic), DEADLINE);
     let metadata = metadata.with_context(|| format!("cannot look up the topic {topic}"))?;
     let found =
@@ -404,7 +418,8 @@ fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Result<usize> {
     }
     let without_leader = found.partitions().iter().find(|partition| partition.leader() < 0);
     match without_leader {
-        Some(partition) => Err(anyhow!("{topic}-{} has no leader at the moment", partition.id())),
+        Some(partition) => Err(anyhow::Error::new(KafkaError::MetadataFetch(LeaderNotAvailable))
+            .context(format!("{topic}-{} has no leader at the moment", partition.id()))),
         None => Ok(found.partitions().len()),
     }
 }

@@ -27,13 +27,13 @@ pub use self::writer::TopicWriter;
 
 use self::docker::DockerBroker;
 use self::jvm::JvmBroker;
-use self::settings::{BrokerSettings, Heap};
+use self::settings::{BrokerSettings, Heap, Life};
 use crate::wait::await_until;
 
 /// The environment variable that names a running cluster for the tests which do not stop or kill their broker.
 pub const BOOTSTRAP_SERVERS_VARIABLE: &str = "MILLSTREAM_BOOTSTRAP_SERVERS";
 
-const DEADLINE_OF_A_START: Duration = Duration::from_secs(90);
+const DEADLINE_OF_A_START: Duration = Duration::from_secs(180);
 const DEADLINE_OF_A_STOP: Duration = Duration::from_secs(60);
 
 /// A running Apache Kafka. Everything [`ClusterClient`] can do, it can do. What it started, it ends: when it is
@@ -78,18 +78,18 @@ impl RealKafka {
     /// # Errors
     /// If neither can be had; the error says what to install, and shows the end of the broker's log.
     pub fn start() -> Result<Self> {
-        Self::start_with(Heap::Small)
+        Self::start_with(Heap::Small, Life::Hard)
     }
 
     fn named_or_started(heap: Heap) -> Result<Self> {
         match std::env::var(BOOTSTRAP_SERVERS_VARIABLE).ok().filter(|servers| !servers.is_empty()) {
             Some(bootstrap_servers) => Self::named(&bootstrap_servers),
-            None => Self::start_with(heap),
+            None => Self::start_with(heap, Life::Shared),
         }
     }
 
-    fn start_with(heap: Heap) -> Result<Self> {
-        let settings = BrokerSettings::with_free_ports(heap)?;
+    fn start_with(heap: Heap, life: Life) -> Result<Self> {
+        let settings = BrokerSettings::with_free_ports(heap, life)?;
         let client = ClusterClient::new(settings.bootstrap_servers())?;
         let docker = DockerBroker::create(&settings).map(|broker| Broker::Docker(Box::new(broker)));
         let broker = docker.or_else(|no_docker| {

@@ -12,10 +12,6 @@ const COMMON: &[(&str, &str)] = &[
     ("auto.create.topics.enable", "false"),
     ("offsets.topic.num.partitions", "4"),
     ("transaction.state.log.num.partitions", "4"),
-    // A broker that was killed and starts again is let in when its earlier life has timed out. That has to be before it looks for
-    // transactions that took too long (10 s after its start): it takes partitions whose leader it does not know for deleted ones, skips the
-    // marks of their transactions, and these stay open for good.
-    ("broker.session.timeout.ms", "3000"),
     ("broker.heartbeat.interval.ms", "500"),
     ("share.coordinator.state.topic.num.partitions", "4"),
     ("group.initial.rebalance.delay.ms", "0"),
@@ -27,9 +23,11 @@ const COMMON: &[(&str, &str)] = &[
     ("group.streams.initial.rebalance.delay.ms", "0"),
     // The same for groups whose sessions and heartbeats are the brokers' to say (KIP-848).
     ("group.consumer.min.session.timeout.ms", "500"),
-    ("group.consumer.session.timeout.ms", "6000"),
+    ("group.consumer.session.timeout.ms", "10000"),
     ("group.consumer.min.heartbeat.interval.ms", "100"),
     ("group.consumer.heartbeat.interval.ms", "300"),
+    // Of topics that the tests do not make themselves; the others have it of their own.
+    ("log.retention.ms", "-1"),
     // The default takes a quarter of the small heap.
     ("log.cleaner.dedupe.buffer.size", "4194304"),
 ];
@@ -43,6 +41,30 @@ pub(super) struct BrokerSettings {
     pub(super) port: u16,
     controller_port: u16,
     pub(super) heap: Heap,
+    life: Life,
+}
+
+/// What is to become of a broker that is alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It is used to the end.
+    Shared,
+    /// It may be killed, and started again.
+    Hard,
+}
+
+impl Life {
+    /// How long its controller waits for a sign of it.
+    fn session_timeout_ms(self) -> &'static str {
+        match self {
+            // A machine with other things to do, too, may let it stand still for seconds, and nobody else has its partitions.
+            Life::Shared => "60000",
+            // A broker that was killed and starts again is let in when its earlier life has timed out. That has to be before it looks for
+            // transactions that took too long (10 s after its start): it takes partitions whose leader it does not know for deleted ones,
+            // skips the marks of their transactions, and these stay open for good.
+            Life::Hard => "3000",
+        }
+    }
 }
 
 /// The memory of a broker's JVM.
@@ -66,9 +88,9 @@ impl Heap {
 
 impl BrokerSettings {
     /// Two ports that nothing listens on at the moment.
-    pub(super) fn with_free_ports(heap: Heap) -> Result<Self> {
+    pub(super) fn with_free_ports(heap: Heap, life: Life) -> Result<Self> {
         let port = free_port(&[])?;
-        Ok(Self { port, controller_port: free_port(&[port])?, heap })
+        Ok(Self { port, controller_port: free_port(&[port])?, heap, life })
     }
 
     pub(super) fn bootstrap_servers(&self) -> String {
@@ -84,6 +106,7 @@ impl BrokerSettings {
             ("listeners", format!("PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}")),
             ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("controller.quorum.voters", format!("1@127.0.0.1:{controller_port}")),
+            ("broker.session.timeout.ms", self.life.session_timeout_ms().to_owned()),
         ];
         complete(own, 1)
     }

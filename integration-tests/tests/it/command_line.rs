@@ -1,11 +1,10 @@
 //! The program `millstream` as a user calls it: on running applications, their groups and their state.
 
 use anyhow::{Context, Result, ensure};
-use millstream_integration_tests::ports::free_port;
 use millstream_integration_tests::process::workspace_binary;
 use serde_json::{Value, json};
 
-use crate::in_process::{COUNTS, Scene, counts_of, running};
+use crate::in_process::{COUNTS, Scene, await_rows, counts_of, recount, running};
 use crate::recovery::orders;
 
 /// What a call came to.
@@ -52,11 +51,12 @@ fn a_running_application_shows_its_program_stores_lag_and_state() -> Result<()> 
     let scene = Scene::new("shown", 2)?;
     scene.write(orders(0, 400))?;
     let mut settings = scene.settings();
-    let address = format!("127.0.0.1:{}", free_port(&[])?);
-    settings.http_address = Some(address.clone());
+    settings.http_address = Some("127.0.0.1:0".into());
     let app = running(scene.app(scene.count_by_key()?, settings))?;
+    let address = app.http_address().context("it serves HTTP")?.to_string();
     scene.await_committed(&[&scene.input])?;
-    let counts = counts_of(&app)?;
+    let counts = recount(orders(0, 400).map(|(key, _)| key));
+    await_rows(&counts, || counts_of(&app))?;
     let here = ["--address", address.as_str()];
     let asked = |arguments: &[&str]| printed_json(&[arguments, &here].concat());
 

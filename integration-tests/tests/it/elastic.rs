@@ -15,12 +15,14 @@ use tempfile::TempDir;
 
 use crate::exactly_once::check_each_result_once;
 use crate::in_process::{DEADLINE, Scene, counts_of, running};
-use crate::recovery::Worker;
+use crate::recovery::{SESSION_TIMEOUT, Worker};
 
 const PROTOCOLS: [&str; 2] = ["classic", "consumer"];
 const PARTITIONS: usize = 6;
 /// So many that each partition has some.
 const KEYS: usize = 60;
+/// What the brokers of the tests give the groups of the consumer protocol.
+const SESSION_OF_GROUP: Duration = Duration::from_secs(10);
 /// Each key is written once in this time.
 const LOAD_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -131,19 +133,25 @@ impl Fleet {
 }
 
 /// See [`Fleet::longest_gap`].
+#[derive(Debug)]
 struct Gap {
     after: i64,
     before: i64,
 }
 
-impl Gap {
-    /// A machine that has other things to do, too, takes its time for everything: `slack` times as long as it takes without the event.
-    fn check(&self, limit: i64, slack: i64, what: &str) -> Result<()> {
-        let Gap { after, before } = self;
-        println!("{what}: no result for {after} ms, at most {limit} are allowed; {before} ms without it");
-        ensure!(*after < limit + slack * before, "{what}: {after} ms");
-        Ok(())
+/// What the protocol makes everybody wait for is there each time; what a machine with other things to do makes of it is not. Such a machine
+/// takes its time for everything, too: `slack` times as long as without the event.
+fn is_short_once(limit: i64, slack: i64, what: &str, mut measure: impl FnMut() -> Result<Gap>) -> Result<()> {
+    let mut gaps = Vec::new();
+    for _try in 0..3 {
+        let gap = measure()?;
+        println!("{what}: {gap:?} in milliseconds, at most {limit} are allowed");
+        if gap.after < limit + slack * gap.before {
+            return Ok(());
+        }
+        gaps.push(gap);
     }
+    anyhow::bail!("{what}: {gaps:?} in milliseconds, at most {limit} are allowed")
 }
 
 fn now_in_millis() -> Result<i64> {
@@ -177,59 +185,69 @@ fn under_load<T>(fleet: &mut Fleet, during: impl FnOnce(&mut Fleet) -> Result<T>
 fn one_instance_more_hardly_stops_what_does_not_move() -> Result<()> {
     // Classic: everybody waits until the last one has heard of it, with its heartbeat.
     for (protocol, longest) in [("classic", 1_500), ("consumer", 500)] {
-        let mut fleet = Fleet::new("elastic-more", protocol)?;
-        let (stayed, from) = under_load(&mut fleet, |fleet| {
-            fleet.join(None)?;
-            fleet.join(None)?;
-            fleet.await_shared()?;
-            sleep(Duration::from_secs(1));
-            let (before, from) = (fleet.owners()?, now_in_millis()?);
-            fleet.join(None)?;
-            fleet.await_shared()?;
-            sleep(Duration::from_secs(1));
-            let after = fleet.owners()?;
-            let stayed = before.into_iter().filter(|(key, owner)| after[key] == *owner);
-            Ok((stayed.map(|(key, _)| key).collect::<BTreeSet<_>>(), from))
-        })?;
-        assert!(!stayed.is_empty() && stayed.len() < KEYS, "some keys stay and some move: {stayed:?}");
-        fleet.check()?;
-        fleet.longest_gap(&stayed, from)?.check(longest, 3, &format!("{protocol}, partitions that stay"))?;
-        fleet.stop()?;
+        is_short_once(longest, 3, &format!("{protocol}, partitions that stay"), || one_more(protocol))?;
     }
     Ok(())
+}
+
+/// How long partitions stand still that stay where they are while a third instance joins two.
+fn one_more(protocol: &str) -> Result<Gap> {
+    let mut fleet = Fleet::new("elastic-more", protocol)?;
+    let (stayed, from) = under_load(&mut fleet, |fleet| {
+        fleet.join(None)?;
+        fleet.join(None)?;
+        fleet.await_shared()?;
+        sleep(Duration::from_secs(1));
+        let (before, from) = (fleet.owners()?, now_in_millis()?);
+        fleet.join(None)?;
+        fleet.await_shared()?;
+        sleep(Duration::from_secs(1));
+        let after = fleet.owners()?;
+        let stayed = before.into_iter().filter(|(key, owner)| after[key] == *owner);
+        Ok((stayed.map(|(key, _)| key).collect::<BTreeSet<_>>(), from))
+    })?;
+    ensure!(!stayed.is_empty() && stayed.len() < KEYS, "some keys stay and some move: {stayed:?}");
+    fleet.check()?;
+    let gap = fleet.longest_gap(&stayed, from)?;
+    fleet.stop()?;
+    Ok(gap)
 }
 
 #[test]
 fn a_planned_stop_is_a_gap_of_less_than_a_second() -> Result<()> {
     for protocol in PROTOCOLS {
-        let mut fleet = Fleet::new("elastic-stop", protocol)?;
-        let (moved, from) = under_load(&mut fleet, |fleet| {
-            (0..3).try_for_each(|_| fleet.join(None))?;
-            fleet.await_shared()?;
-            sleep(Duration::from_secs(1));
-            let (before, from) = (fleet.owners()?, now_in_millis()?);
-            let mut leaver = fleet.members.remove(0);
-            leaver.worker.stop()?;
-            fleet.await_shared()?;
-            sleep(Duration::from_secs(1));
-            let moved = before.into_iter().filter(|(_, owner)| *owner == 0);
-            Ok((moved.map(|(key, _)| key).collect::<BTreeSet<_>>(), from))
-        })?;
-        fleet.check()?;
-        fleet.longest_gap(&moved, from)?.check(
-            1_000,
-            10,
-            &format!("{protocol}, partitions of who stopped"),
-        )?;
-        fleet.stop()?;
+        is_short_once(1_000, 10, &format!("{protocol}, partitions of who stopped"), || one_less(protocol))?;
     }
     Ok(())
+}
+
+/// How long the partitions of one of three instances stand still when it is stopped.
+fn one_less(protocol: &str) -> Result<Gap> {
+    let mut fleet = Fleet::new("elastic-stop", protocol)?;
+    let (moved, from) = under_load(&mut fleet, |fleet| {
+        (0..3).try_for_each(|_| fleet.join(None))?;
+        fleet.await_shared()?;
+        sleep(Duration::from_secs(1));
+        let (before, from) = (fleet.owners()?, now_in_millis()?);
+        let mut leaver = fleet.members.remove(0);
+        leaver.worker.stop()?;
+        fleet.await_shared()?;
+        sleep(Duration::from_secs(1));
+        let moved = before.into_iter().filter(|(_, owner)| *owner == 0);
+        Ok((moved.map(|(key, _)| key).collect::<BTreeSet<_>>(), from))
+    })?;
+    fleet.check()?;
+    let gap = fleet.longest_gap(&moved, from)?;
+    fleet.stop()?;
+    Ok(gap)
 }
 
 #[test]
 fn a_rolling_restart_of_static_members_loses_doubles_and_restores_nothing() -> Result<()> {
     for protocol in PROTOCOLS {
         let mut fleet = Fleet::new("elastic-rolling", protocol)?;
+        // Longer than any restart takes; of the consumer protocol, it is the group's.
+        fleet.environment.push((SESSION_TIMEOUT, "45000".to_owned()));
         under_load(&mut fleet, |fleet| {
             (0..3).try_for_each(|number| fleet.join(Some(&format!("member-{number}"))))?;
             fleet.await_shared()?;
@@ -282,7 +300,9 @@ fn exactly_once(scene: &Scene) -> Settings {
 fn threads_are_added_and_removed_while_the_application_runs() -> Result<()> {
     for protocol in PROTOCOLS {
         let scene = Scene::new("elastic-threads", 4)?;
-        let settings = Settings { group_protocol: protocol.parse()?, ..exactly_once(&scene) };
+        let session_timeout = Duration::from_secs(45);
+        let settings =
+            Settings { group_protocol: protocol.parse()?, session_timeout, ..exactly_once(&scene) };
         let app = running(scene.app(scene.count_by_key()?, settings))?;
         let thread =
             |number: usize, tasks: usize| (format!("{}-StreamThread-{number}", scene.application_id), tasks);
@@ -303,7 +323,7 @@ fn threads_are_added_and_removed_while_the_application_runs() -> Result<()> {
         assert_eq!(app.remove_stream_thread(), Some(thread(2, 0).0));
         await_tasks(&app, &[thread(1, 4)])?;
         let taken_over = asked_at.elapsed();
-        assert!(taken_over < Duration::from_secs(5), "{taken_over:?}: it did not leave the group");
+        assert!(taken_over < SESSION_OF_GROUP, "{taken_over:?}: it did not leave the group");
         write()?;
         scene.await_committed(&[&scene.input])?;
 

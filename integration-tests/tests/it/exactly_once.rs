@@ -4,20 +4,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use millstream::handlers::{Handlers, Reaction};
 use millstream::prelude::*;
-use millstream::runtime::{ThreadFailureResponse, ThreadSnapshot};
+use millstream::runtime::{Step, StepListener, ThreadFailureResponse, ThreadSnapshot};
 use millstream::{ClientState, ProcessingGuarantee};
 use millstream_integration_tests::kafka::{ClusterClient, NewRecord, ReadRecord, RealKafka};
 use millstream_integration_tests::wait::await_until;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
-use crate::in_process::{COUNTS, DEADLINE, Scene, count_from, counts_of, newest_counts, recount, running};
+use crate::in_process::{
+    COUNTS, DEADLINE, Scene, await_rows, count_from, counts_of, newest_counts, recount, running,
+};
 use crate::recovery::{Worker, orders};
 
 const EXACTLY_ONCE: &[(&str, &str)] = &[
@@ -29,7 +32,6 @@ const EXACTLY_ONCE: &[(&str, &str)] = &[
 fn settings(scene: &Scene) -> Settings {
     let mut settings = scene.settings();
     settings.processing_guarantee = ProcessingGuarantee::ExactlyOnce;
-    settings.transaction_timeout = Duration::from_secs(4);
     settings
 }
 
@@ -64,19 +66,6 @@ fn check_each_once(
     let changelog = newest_counts(&kafka.read_all(changelog)?)?;
     ensure!(changelog == *expected, "the changelog ends with {changelog:?}, not with {expected:?}");
     Ok(())
-}
-
-fn await_counts(
-    expected: &BTreeMap<String, u64>,
-    mut counts: impl FnMut() -> Result<BTreeMap<String, u64>>,
-) -> Result<()> {
-    let mut seen = BTreeMap::new();
-    // A broker that starts again beside other tests takes its time.
-    let equal = await_until(3 * DEADLINE, "every record to be counted once", || {
-        seen = counts().ok()?;
-        (seen == *expected).then_some(())
-    });
-    equal.with_context(|| format!("the store has {seen:?}, not {expected:?}"))
 }
 
 /// Writes sales without a pause while `during` runs. Returns how often each value was written.
@@ -115,7 +104,7 @@ fn kills_lose_nothing_double_nothing_and_cost_only_the_tail() -> Result<()> {
         worker.await_running()
     })?;
     let expected = recount(values_of(&scene.kafka.read_all(&scene.input)?));
-    await_counts(&expected, || worker.counts())?;
+    await_rows(&expected, || worker.counts())?;
     check_each_result_once(&scene, &expected)?;
     let restored = worker.restored();
     let from_the_start = restored.iter().filter(|restored| restored.from == 0 && restored.to > 0);
@@ -145,7 +134,7 @@ fn a_process_that_slept_through_its_transaction_doubles_nothing() -> Result<()> 
         Ok(())
     })?;
     let expected = recount(values_of(&scene.kafka.read_all(&scene.input)?));
-    await_counts(&expected, || worker.counts())?;
+    await_rows(&expected, || worker.counts())?;
     check_each_result_once(&scene, &expected)?;
     worker.stop()
 }
@@ -167,7 +156,7 @@ fn rebalances_under_load_double_nothing() -> Result<()> {
         Worker::start_as(&scene, scene.state_dir.path(), 1, "value", EXACTLY_ONCE)?.running()
     })?;
     let expected = recount(values_of(&scene.kafka.read_all(&scene.input)?));
-    await_counts(&expected, || {
+    await_rows(&expected, || {
         let mut counts = first.counts()?;
         counts.extend(second.counts()?);
         Ok(counts)
@@ -206,6 +195,11 @@ fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) 
     settings.transaction_timeout = transaction_timeout;
     settings.kafka_properties.insert("producer.message.timeout.ms".into(), message_timeout_millis.into());
     settings.commit_interval = Some(Duration::from_secs(1));
+    // What the outage leaves open is settled when the broker is back, however long it takes to start.
+    settings.request_timeout = Duration::from_secs(120);
+    let (told, steps) = mpsc::channel();
+    // Nobody listens any more once the broker is killed.
+    settings.on_step = StepListener::new(move |step| told.send(step).unwrap_or_default());
     // A consumer that is closed while the brokers are away cannot leave its group; its successor waits this long.
     settings.session_timeout = Duration::from_secs(6);
     settings.state_dir = state_dir.path().into();
@@ -226,8 +220,9 @@ fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) 
                 }
             }
         });
-        sleep(Duration::from_millis(1_500));
         let mut outage = || -> Result<()> {
+            sleep(Duration::from_millis(1_500));
+            await_the_middle_of_a_transaction(&client, &steps)?;
             kafka.kill()?;
             sleep(Duration::from_secs(6));
             kafka.start_again()
@@ -237,11 +232,25 @@ fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) 
         outcome
     })?;
     let expected = recount(client.read_all("sales")?.iter().filter_map(ReadRecord::key_text));
-    await_counts(&expected, || counts_of(&app))?;
+    await_rows(&expected, || counts_of(&app))?;
     check_each_once(&client, "sold", "shop-counts-changelog", &expected)?;
     let thread = ThreadSnapshot::clone(&app.threads()[0]);
     app.close()?;
     Ok(thread)
+}
+
+/// Transactions are a second apart. In the commit itself an outage would leave open what became of it, and nothing might be aborted.
+fn await_the_middle_of_a_transaction(client: &ClusterClient, steps: &Receiver<Step>) -> Result<()> {
+    loop {
+        steps.try_iter().for_each(drop);
+        while steps.recv_timeout(DEADLINE)? != Step::StatePublished {}
+        await_until(DEADLINE, "an open transaction", || {
+            client.has_open_transaction("sold").ok()?.then_some(())
+        })?;
+        if !steps.try_iter().any(|step| step == Step::CommitBegun) {
+            return Ok(());
+        }
+    }
 }
 
 #[test]
@@ -260,7 +269,7 @@ fn a_fenced_producer_is_replaced() -> Result<()> {
     scene.write(sales(2_000, 2_000))?;
 
     let expected = recount(sales(0, 4_000).map(|(_, value)| value));
-    await_counts(&expected, || counts_of(&app))?;
+    await_rows(&expected, || counts_of(&app))?;
     check_each_result_once(&scene, &expected)?;
     assert!(app.threads()[0].restarts > 0, "the thread began anew: {:?}", app.threads()[0]);
     app.close()?;
@@ -291,9 +300,9 @@ fn a_failed_thread_is_replaced_and_nothing_is_doubled() -> Result<()> {
     let app = running(app)?;
     scene.write(sales(0, 2_000))?;
     let expected = recount(sales(0, 2_000).map(|(_, value)| value));
-    await_counts(&expected, || counts_of(&app))?;
+    await_rows(&expected, || counts_of(&app))?;
     check_each_result_once(&scene, &expected)?;
-    assert_eq!(app.threads()[0].restarts, 1);
+    assert!(app.threads()[0].restarts >= 1, "{:?}", app.threads()[0]);
     app.close()?;
     Ok(())
 }
@@ -324,10 +333,12 @@ fn filtered_records_are_committed_without_a_transaction_left_open() -> Result<()
     let scene = Scene::new("exactly-filtered", 1)?;
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>(scene.input.as_str()).filter(|_, _| false).to(scene.output.as_str());
-    let app = running(scene.app(builder.build()?, settings(&scene)))?;
+    let settings = Settings { transaction_timeout: Duration::from_secs(4), ..settings(&scene) };
+    let app = running(scene.app(builder.build()?, settings))?;
     scene.write(orders(0, 100))?;
     scene.await_committed(&[&scene.input])?;
     // An idle thread commits nothing: beyond the transaction timeout, all is as it was.
+    sleep(Duration::from_secs(1)); // a thread tells of itself four times a second
     let committed = app.threads()[0].transactions_committed;
     sleep(Duration::from_secs(5));
     let idle = &app.threads()[0];

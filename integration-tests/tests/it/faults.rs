@@ -44,10 +44,10 @@ fn nothing_is_lost_under_at_least_once_and_only_what_was_not_committed_is_twice(
     assert_faultless(&Options { kinds, ..options(Guarantee::AtLeastOnce, 6, 1) })
 }
 
-/// A suite that cannot fail proves nothing. Whether a kill meets records that are not committed is chance, so it has three tries.
+/// A suite that cannot fail proves nothing. Whether a kill meets records that are not committed is chance, so it has some tries.
 #[test]
 fn what_at_least_once_does_twice_is_found_when_it_is_held_to_exactly_once() -> Result<()> {
-    let mut seeds = [1, 101, 201].into_iter();
+    let mut seeds = [1, 101, 201, 301, 401, 501].into_iter();
     let (options, outcome) = loop {
         let Some(seed) = seeds.next() else { panic!("no kill made anything come twice") };
         let options = Options {

@@ -1,6 +1,7 @@
 //! Applications that run inside the test: topics and names of their own, and what the tests ask of them.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,13 +57,13 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Settings for this cluster and state directory that commit often and notice a dead member as soon as a broker lets them.
+    /// Settings for this cluster and state directory that commit often. The session is longer than a busy machine makes anybody stand still.
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.kafka.bootstrap_servers());
         settings.state_dir = self.state_dir.path().into();
         settings.commit_interval = Some(Duration::from_millis(100));
         settings.checkpoint_interval = Duration::from_millis(200);
-        settings.session_timeout = Duration::from_secs(6);
+        settings.session_timeout = Duration::from_secs(30);
         settings.state_memory = 64 << 20;
         settings
     }
@@ -153,6 +154,21 @@ pub(crate) fn running(app: AppBuilder) -> Result<Streams> {
 pub(crate) fn counts_of(app: &Streams) -> Result<BTreeMap<String, u64>> {
     let rows = app.store(COUNTS)?.all()?;
     Ok(rows.collect::<Result<BTreeMap<_, _>, _>>()?)
+}
+
+/// Waits until a store has these rows and no others. What is committed is published to readers a moment after the brokers know of it.
+pub(crate) fn await_rows<V: PartialEq + Debug>(
+    expected: &BTreeMap<String, V>,
+    mut rows: impl FnMut() -> Result<BTreeMap<String, V>>,
+) -> Result<()> {
+    let mut seen = String::new();
+    // A broker that starts again beside other tests takes its time.
+    let equal = await_until(3 * DEADLINE, "the rows to be those of a recount", || {
+        let found = rows();
+        seen = format!("{found:?}");
+        found.is_ok_and(|found| found == *expected).then_some(())
+    });
+    equal.with_context(|| format!("the store has {seen}, not {expected:?}"))
 }
 
 /// The last value of each key, as a count.

@@ -124,6 +124,6 @@ fn a_cluster_that_does_not_answer_is_an_error_in_time() -> Result<()> {
     let asked = Instant::now();
     let app = Streams::builder("nowhere", builder.build()?).settings(settings);
     refused(app, ErrorKind::Retry, &["bootstrap_servers", "1s"])?;
-    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(30), "it took {:?}", asked.elapsed());
     Ok(())
 }

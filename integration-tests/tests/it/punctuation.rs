@@ -97,8 +97,9 @@ fn ticks_while_idle(guarantee: ProcessingGuarantee) -> Result<()> {
     ensure!(numbers == (1..=numbers.len() as u64).collect::<Vec<_>>(), "a tick is missing, or there twice");
     let mut gaps: Vec<i64> = first.windows(2).map(|two| two[1].1 - two[0].1).collect();
     gaps.sort_unstable();
-    let median = gaps[gaps.len() / 2];
-    ensure!(median < LONGEST_WAIT_MILLIS / 2, "the ticks are {median} ms apart");
+    // A thread that sleeps through them has none that are closer than its longest wait.
+    let quick = gaps[gaps.len() / 10];
+    ensure!(quick < LONGEST_WAIT_MILLIS / 2, "nine of ten ticks are {quick} ms apart, or more");
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tempfile::TempDir;
 
-use crate::in_process::{DEADLINE, Scene, counts_of, recount, running};
+use crate::in_process::{DEADLINE, Scene, await_rows, counts_of, recount, running};
 use crate::recovery::{Worker, orders, under_load};
 
 const PARTITIONS: usize = 6;
@@ -78,7 +78,7 @@ fn all_instances_end(protocol: &str) -> Result<()> {
     scene.await_committed(&[&scene.input])?;
     let input = scene.kafka.read_all(&scene.input)?;
     let keys = input.iter().filter_map(ReadRecord::key_text).filter(|key| key != POISON);
-    assert_eq!(counts_of(&app)?, recount(keys));
+    await_rows(&recount(keys), || counts_of(&app))?;
     app.close()?;
     Ok(())
 }
@@ -151,7 +151,7 @@ fn a_signal_ends_the_wait_for_those_who_do_not_end() -> Result<()> {
     })?;
     assert!(worker.program.is_running()?, "it waits for the other member");
     worker.program.interrupt()?;
-    let status = worker.program.wait(Duration::from_secs(15)).context("it would wait for twice as long")?;
+    let status = worker.program.wait(Duration::from_secs(25)).context("it would wait for twice as long")?;
     assert!(!status.success(), "it ended with {status}");
     Ok(())
 }

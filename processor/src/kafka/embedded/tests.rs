@@ -206,7 +206,12 @@ fn a_group_lines_up_its_topics_and_resumes_from_its_commits() {
         let (topic, partition) = assigned[0].first().expect("the member has partitions").clone();
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(&topic, partition, Offset::Offset(7)).expect("the offset is valid");
-        members[0].commit(&offsets, CommitMode::Sync).expect("a member may commit");
+        // Until the group has told everybody of itself, it refuses.
+        let started = Instant::now();
+        while let Err(refused) = members[0].commit(&offsets, CommitMode::Sync) {
+            assert!(started.elapsed() < DEADLINE, "a member may commit: {refused}");
+            await_assignments(&members);
+        }
 
         let observer: BaseConsumer = client(&kafka, &[("group.id", "shop")]);
         let mut asked = TopicPartitionList::new();
@@ -221,7 +226,8 @@ fn await_assignments(members: &[BaseConsumer; 2]) -> [BTreeSet<(String, i32)>; 2
     let started = Instant::now();
     loop {
         let assigned = members.each_ref().map(|member| {
-            assert!(member.poll(Duration::from_millis(20)).is_none(), "the topics are empty");
+            let polled = member.poll(Duration::from_millis(20));
+            assert!(!matches!(polled, Some(Ok(_))), "the topics are empty");
             let assignment = member.assignment().expect("a member has an assignment");
             assignment.elements().iter().map(|held| (held.topic().to_owned(), held.partition())).collect()
         });
