@@ -154,7 +154,7 @@ fn fill_disk(fault: &Fault, stage: &mut Stage<'_>) -> Result<()> {
         stage.disk.fill()?;
     }
     for (_, worker) in stage.workers.iter_mut().enumerate().filter(|(number, _)| is_hit(*number)) {
-        worker.expect_end();
+        worker.meet_full_disk();
         if !is_shared {
             worker.order(Order::FillDisk(true))?;
         }

@@ -21,6 +21,9 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(4000);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(150);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(400);
 
+/// What a write fails with on a full disk, and where files may not grow.
+const NO_ROOM: [&str; 2] = ["No space left on device", "File too large"];
+
 /// How an application says that it drops its state.
 const OF_ANOTHER_HISTORY: &str = "local state is of another history";
 
@@ -57,6 +60,8 @@ pub(super) struct Worker {
     process: Option<RunningProgram>,
     /// Whether its end would be part of a fault.
     may_end: bool,
+    /// Whether a write of it may have failed for want of room. Where a busy thread has yet to hear of that, it ends by it later.
+    has_met_full_disk: bool,
     has_rebuilt: bool,
     has_died: bool,
 }
@@ -69,6 +74,7 @@ impl Worker {
             log: logs.map(|folder| folder.join(format!("{name}.log"))),
             process: None,
             may_end: false,
+            has_met_full_disk: false,
             has_rebuilt: false,
             has_died: false,
         }
@@ -102,6 +108,7 @@ impl Worker {
         self.forget_process();
         self.process = Some(RunningProgram::start(&self.name, command)?);
         self.may_end = false;
+        self.has_met_full_disk = false;
         Ok(())
     }
 
@@ -140,6 +147,12 @@ impl Worker {
         self.may_end = true;
     }
 
+    /// From now on its end is part of a fault if it says that there is no room for its state.
+    pub(super) fn meet_full_disk(&mut self) {
+        self.expect_end();
+        self.has_met_full_disk = true;
+    }
+
     /// From now on its end is a failure again.
     pub(super) fn expect_no_end(&mut self) {
         self.may_end = false;
@@ -158,7 +171,15 @@ impl Worker {
             Some(process) if !self.may_end => !process.is_running()?,
             _ => false,
         };
-        Ok(has_ended.then(|| self.last_words()))
+        let is_of_full_disk = || self.has_met_full_disk && self.has_said_that_there_is_no_room();
+        Ok((has_ended && !is_of_full_disk()).then(|| self.last_words()))
+    }
+
+    /// Whether it ended by a failed write, and named the directory.
+    fn has_said_that_there_is_no_room(&self) -> bool {
+        let place = self.state_dir.display().to_string();
+        let lines = self.process.as_ref().map(RunningProgram::error_lines).unwrap_or_default();
+        lines.iter().any(|line| line.contains(&place) && NO_ROOM.iter().any(|reason| line.contains(reason)))
     }
 
     /// Whether it has said this on its standard error.

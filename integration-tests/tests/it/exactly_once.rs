@@ -168,15 +168,16 @@ fn rebalances_under_load_double_nothing() -> Result<()> {
 
 #[test]
 fn a_broker_away_for_longer_than_a_transaction_doubles_nothing() -> Result<()> {
-    let thread = after_an_outage(Duration::from_secs(5), "5000")?;
+    // A consumer that is closed while the brokers are away cannot leave its group; its successor waits for its session to end.
+    let thread = after_an_outage(Duration::from_secs(5), "5000", Duration::from_secs(6))?;
     assert!(thread.transactions_aborted + thread.restarts > 0, "no transaction met the outage: {thread:?}");
     Ok(())
 }
 
 #[test]
 fn an_aborted_transaction_is_processed_again_by_the_same_thread() -> Result<()> {
-    // Records are given up long before the broker gives up their transaction.
-    let thread = after_an_outage(Duration::from_secs(60), "1500")?;
+    // Records are given up long before the broker gives up their transaction, and the group its member.
+    let thread = after_an_outage(Duration::from_secs(60), "1500", Duration::from_secs(60))?;
     assert!(thread.transactions_aborted > 0, "no transaction was aborted: {thread:?}");
     assert_eq!(thread.restarts, 0, "an abort is no reason to begin anew");
     Ok(())
@@ -184,7 +185,11 @@ fn an_aborted_transaction_is_processed_again_by_the_same_thread() -> Result<()> 
 
 /// Kills the broker in the middle of a transaction, and starts it again six seconds later. Checks that each record is counted once, and
 /// returns what the thread tells of it.
-fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) -> Result<ThreadSnapshot> {
+fn after_an_outage(
+    transaction_timeout: Duration,
+    message_timeout_millis: &str,
+    session_timeout: Duration,
+) -> Result<ThreadSnapshot> {
     let mut kafka = RealKafka::start()?;
     for topic in ["sales", "sold"] {
         kafka.create_topic(topic, 2, &[])?;
@@ -200,8 +205,7 @@ fn after_an_outage(transaction_timeout: Duration, message_timeout_millis: &str) 
     let (told, steps) = mpsc::channel();
     // Nobody listens any more once the broker is killed.
     settings.on_step = StepListener::new(move |step| told.send(step).unwrap_or_default());
-    // A consumer that is closed while the brokers are away cannot leave its group; its successor waits this long.
-    settings.session_timeout = Duration::from_secs(6);
+    settings.session_timeout = session_timeout;
     settings.state_dir = state_dir.path().into();
     let builder = StreamsBuilder::new();
     let counts = builder.stream::<String, String>("sales").group_by_key().count(COUNTS.without_caching());
