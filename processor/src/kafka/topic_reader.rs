@@ -9,12 +9,11 @@ use millstream_state_stores::{Offset, RecordField, SerdeError, Timestamp};
 use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::consumer::KafkaConsumer;
 use crate::clients::{Consumer, Fetched, PartitionOffset};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, RecordLocation, Result};
+use crate::patience::{once_propagated, patiently};
 use crate::task::InputMessage;
-
-const PATIENCE_WITH_NEW_TOPICS: Duration = Duration::from_secs(5);
 
 /// Reads all partitions of some topics, from their oldest records, and then what is written to them. Records of one partition come
 /// in order; between partitions there is none.
@@ -55,12 +54,14 @@ impl TopicReader {
     /// `Invalid` if a topic does not exist or a property of the settings is not accepted; `Retry` if the cluster cannot be reached.
     pub fn from_beginning(settings: &Settings, client_id: &str, topics: &[&str]) -> Result<Self> {
         let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
-        let counts = partition_counts(settings, client_id, &names)?;
+        let clock = SystemClock::shared();
+        let counts = partition_counts(settings, client_id, &names, &*clock)?;
         let mut consumer = KafkaConsumer::alone(settings, client_id)?;
         let (mut starts, mut partitions) = (Vec::new(), Vec::new());
         for name in &names {
             for partition in 0..counts[name] {
-                let (oldest, end) = consumer.watermarks(name, partition)?;
+                let ask = || consumer.watermarks(name, partition);
+                let (oldest, end) = patiently(&*clock, settings.request_timeout, || false, ask)?;
                 starts.push(PartitionOffset { topic: name.as_str().into(), partition, offset: Some(oldest) });
                 partitions.push(Progress { next: oldest, end });
             }
@@ -124,24 +125,20 @@ impl TopicReader {
     }
 }
 
-/// How many partitions the topics have, all of them. One that was just made may take a moment to be seen by all brokers.
+/// How many partitions the topics have, all of them.
 fn partition_counts(
     settings: &Settings,
     client_id: &str,
     topics: &[String],
+    clock: &dyn Clock,
 ) -> Result<BTreeMap<String, i32>> {
-    let (admin, clock) = (KafkaAdmin::new(settings, client_id)?, SystemClock::shared());
-    let deadline = clock.monotonic() + PATIENCE_WITH_NEW_TOPICS;
-    loop {
-        let counts = admin.partition_counts(topics)?;
-        match topics.iter().find(|topic| !counts.contains_key(*topic)) {
-            None => return Ok(counts),
-            Some(_) if clock.monotonic() < deadline => clock.sleep(Duration::from_millis(50)),
-            Some(missing) => {
-                return Err(Error::invalid(format!(
-                    "topic {missing} does not exist: create it before it is read"
-                )));
-            }
+    let admin = KafkaAdmin::new(settings, client_id)?;
+    let has_all = |counts: &BTreeMap<String, i32>| topics.iter().all(|topic| counts.contains_key(topic));
+    let counts = once_propagated(clock, || false, has_all, || admin.partition_counts(topics))?;
+    match topics.iter().find(|topic| !counts.contains_key(*topic)) {
+        None => Ok(counts),
+        Some(missing) => {
+            Err(Error::invalid(format!("topic {missing} does not exist: create it before it is read")))
         }
     }
 }
