@@ -73,8 +73,16 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
                         let counts_bytes = limits.bytes.is_some();
                         let buffer =
                             RecordBuffer::<K, V>::open(wiring, &store, key_serde.clone(), counts_bytes)?;
-                        let (limits, stream_time) = (limits.clone(), None);
-                        Ok(Suppress { buffer, time, wait, is_final, sends_old_values, limits, stream_time })
+                        Ok(Suppress {
+                            buffer,
+                            time,
+                            wait,
+                            is_final,
+                            sends_old_values,
+                            limits: limits.clone(),
+                            stream_time: None,
+                            has_changes_of_commit: false,
+                        })
                     })
                 }),
             },
@@ -95,12 +103,31 @@ struct Suppress<K, V> {
     limits: BufferLimits,
     /// The latest event time since the task was built.
     stream_time: Option<Timestamp>,
+    /// Whether something came that a caching store above emits at a commit. That is not in the order of time, so all of it comes before anything
+    /// is let go by it.
+    has_changes_of_commit: bool,
 }
 
 impl<K: HasSerde, V: HasSerde> Suppress<K, V> {
     fn is_too_full(&self) -> bool {
         self.limits.records.is_some_and(|most| self.buffer.len() > most)
             || self.limits.bytes.is_some_and(|most| self.buffer.bytes() > most)
+    }
+
+    /// Emits what stream time has passed, and what there is no room for.
+    fn let_go(&mut self, context: &mut ProcessorContext<'_, K, Change<V>>) -> Result<(), Failure> {
+        let passed = |time: Timestamp| Timestamp::from_millis(time.as_millis().saturating_sub(self.wait));
+        let horizon = self.stream_time.map(passed);
+        while self.buffer.first_time().is_some_and(|time| Some(time) <= horizon) {
+            self.emit_next(context)?;
+        }
+        while self.is_too_full() {
+            if self.limits.shuts_down {
+                return Err(self.buffer.full().into());
+            }
+            self.emit_next(context)?;
+        }
+        Ok(())
     }
 
     fn emit_next(&mut self, context: &mut ProcessorContext<'_, K, Change<V>>) -> Result<(), Failure> {
@@ -129,8 +156,7 @@ impl<K: HasSerde, V: HasSerde> Processor for Suppress<K, V> {
     ) -> Result<(), Failure> {
         self.buffer.begin_record()?;
         let Record { key, value: Change { old, new }, timestamp, headers } = record;
-        let stream_time = self.stream_time.map_or(timestamp, |time| time.max(timestamp));
-        self.stream_time = Some(stream_time);
+        self.stream_time = self.stream_time.max(Some(timestamp));
         let time = (self.time)(&key, timestamp);
         let came_with = context_of(timestamp, &headers, context.task());
         self.buffer.put(key, |waiting| {
@@ -140,17 +166,18 @@ impl<K: HasSerde, V: HasSerde> Processor for Suppress<K, V> {
             };
             Buffered { prior, old, new, time, context: came_with }
         })?;
-        let horizon = Timestamp::from_millis(stream_time.as_millis().saturating_sub(self.wait));
-        while self.buffer.first_time().is_some_and(|time| time <= horizon) {
-            self.emit_next(context)?;
+        if context.task().location().is_none() {
+            self.has_changes_of_commit = true;
+            return Ok(());
         }
-        while self.is_too_full() {
-            if self.limits.shuts_down {
-                return Err(self.buffer.full().into());
-            }
-            self.emit_next(context)?;
+        self.let_go(context)
+    }
+
+    fn prepare_commit(&mut self, context: &mut ProcessorContext<'_, K, Change<V>>) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.has_changes_of_commit) {
+            return Ok(());
         }
-        Ok(())
+        self.let_go(context)
     }
 }
 

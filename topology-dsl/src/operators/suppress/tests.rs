@@ -210,6 +210,30 @@ fn a_window_has_one_result_when_it_is_closed_and_its_grace_is_over() {
     assert_eq!(written_at(&sums), expected);
 }
 
+/// At the second commit the window of pears comes first, with the time of its last change, which closes that of apples.
+#[test]
+fn a_window_of_a_caching_store_has_one_result_whatever_a_commit_covers() {
+    let driver = driver_without_commits(|builder| {
+        let windows = TimeWindows::of_size_and_grace(TEN, Duration::from_millis(5));
+        let orders = builder.stream::<String, i64>("orders").group_by_key().windowed_by(windows);
+        let counts = orders.count(()).suppress(Suppressed::until_window_closes(BufferConfig::unbounded()));
+        counts.to_stream().map(|window, count| (format!("{window}"), count)).to("counts");
+    });
+    let orders = driver.input_topic::<String, i64>("orders");
+    let counts = driver.output_topic::<String, Option<u64>>("counts");
+    orders.pipe_input_at("apples", 1, at(2)).expect("the record is processed");
+    driver.commit().expect("the commit succeeds");
+    assert_eq!(written_at(&counts), []);
+    for (sku, time) in [("pears", 10), ("apples", 9), ("pears", 19)] {
+        orders.pipe_input_at(sku, 1, at(time)).expect("the record is processed");
+    }
+    driver.commit().expect("the commit succeeds");
+    assert_eq!(written_at(&counts), [(text("[apples@0/10]"), Some(2), 9)]);
+    orders.pipe_input_at("figs", 1, at(30)).expect("the record is processed");
+    driver.commit().expect("the commit succeeds");
+    assert_eq!(written_at(&counts), [(text("[pears@10/20]"), Some(2), 19)]);
+}
+
 #[test]
 fn a_window_that_was_deleted_has_no_result() {
     let driver = driver(|builder| final_counts(builder, BufferConfig::unbounded()));
