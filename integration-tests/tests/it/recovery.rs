@@ -117,8 +117,12 @@ impl Worker {
     }
 
     pub(crate) fn stop(&mut self) -> Result<()> {
+        self.stop_within(DEADLINE)
+    }
+
+    pub(crate) fn stop_within(&mut self, deadline: Duration) -> Result<()> {
         self.program.interrupt()?;
-        let status = self.program.wait(DEADLINE)?;
+        let status = self.program.wait(deadline)?;
         ensure!(
             status.success(),
             "the worker ended with {status}: {}",
