@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use millstream_integration_tests::wait::await_until;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
@@ -58,8 +58,20 @@ impl Watch {
 
     /// Records of a topic that the group has committed.
     pub(crate) fn committed(&self, topic: &str, partitions: i32) -> Result<u64> {
-        let asked = self.at(topic, partitions, Offset::Invalid)?;
-        sum(&self.in_group()?.committed_offsets(asked, DEADLINE)?)
+        use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+        let (asked, consumer) = (self.at(topic, partitions, Offset::Invalid)?, self.in_group()?);
+        // The first group of a broker waits until that has a place for committed offsets.
+        let is_to_come = |error: &KafkaError| {
+            let code = error.rdkafka_error_code();
+            matches!(code, Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
+        };
+        let committed = await_until(DEADLINE, "the coordinator of the group", || {
+            match consumer.committed_offsets(asked.clone(), DEADLINE) {
+                Err(error) if is_to_come(&error) => None,
+                answer => Some(answer),
+            }
+        })??;
+        sum(&committed)
     }
 
     fn at(&self, topic: &str, partitions: i32, offset: Offset) -> Result<TopicPartitionList> {
