@@ -92,8 +92,9 @@ fn rows_of_ten_times_the_budget_stay_within_it() {
     }
 
     let held = PEAK.load(Ordering::Relaxed).saturating_sub(before);
-    // What is encoded, merged or sorted at the moment is there twice.
-    let most = BUDGET / 2 + BUDGET / 10;
+    // What a commit encodes is there twice until the tables give way, which they do when next used; these rows encoded take less
+    // than half of what they take in a table.
+    let most = BUDGET / 2 + limits.uncommitted / 2;
     assert!(held <= most, "{held} bytes of rows were held, {most} at most");
     assert!(held >= BUDGET / 4, "only {held} bytes were held: the budget is not used");
     let cached: usize =
