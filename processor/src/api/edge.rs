@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millstream_state_stores::SerdeError;
+use millstream_state_stores::{SerdeError, Timestamp};
 
 use super::context::TaskContext;
 use super::punctuation::Punctuation;
@@ -25,6 +25,9 @@ pub(crate) trait Lifecycle {
 
     /// Calls the node because something it scheduled is due.
     fn punctuate(&mut self, punctuation: Punctuation, task: &mut TaskContext) -> Result<(), Failure>;
+
+    /// Tells the node that stream time has come so far although no record did.
+    fn advance_stream_time(&mut self, time: Timestamp, task: &mut TaskContext) -> Result<(), Failure>;
 
     /// Emits what the node holds back until a commit.
     fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure>;

@@ -76,6 +76,19 @@ pub trait FixedKeyProcessor: 'static {
         Ok(())
     }
 
+    /// As [`Processor::advance_stream_time`].
+    ///
+    /// # Errors
+    /// They go to the handler of the stage `process`, without a record; then the call leaves no trace.
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        context: &mut FixedKeyProcessorContext<'_, Self::Key, Self::ValueOut>,
+    ) -> Result<(), Failure> {
+        let _unused = (time, context);
+        Ok(())
+    }
+
     /// As [`Processor::close`].
     fn close(&mut self) {}
 }
@@ -223,6 +236,14 @@ impl<P: FixedKeyProcessor> Processor for FixedKey<P> {
         context: &mut ProcessorContext<'_, P::Key, P::ValueOut>,
     ) -> Result<(), Failure> {
         self.0.punctuate(punctuation, &mut FixedKeyProcessorContext::of(context))
+    }
+
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        context: &mut ProcessorContext<'_, P::Key, P::ValueOut>,
+    ) -> Result<(), Failure> {
+        self.0.advance_stream_time(time, &mut FixedKeyProcessorContext::of(context))
     }
 
     fn close(&mut self) {

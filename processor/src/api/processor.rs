@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use millstream_state_stores::{
     CommittedStore, Custom, CustomStore, KeyValueStore, SerdeRef, SessionStore, StoreName, StoreTypes,
-    TaskId, TaskStores, VersionedStore, WindowStore,
+    TaskId, TaskStores, Timestamp, VersionedStore, WindowStore,
 };
 
 use super::context::{ProcessorContext, TaskContext, TopicIndex};
@@ -144,6 +144,71 @@ pub trait Processor: 'static {
         Ok(())
     }
 
+    /// Called when a heartbeat has moved stream time on although no record came ([`Consumed::with_heartbeats`](crate::topology::Consumed::with_heartbeats)):
+    /// forwards what was only waiting for time to pass. It comes right before [`prepare_commit`](Self::prepare_commit), after everything that
+    /// the processors above emit because of it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+    /// use millstream_processor::testing::TopologyTestDriver;
+    /// use millstream_processor::topology::{Consumed, Topology};
+    /// use millstream_processor::{HasSerde, Timestamp};
+    ///
+    /// /// Lets the newest order pass once a minute of event time has gone by without another one.
+    /// struct LastOfMany { order: Option<Record<String, i64>> }
+    ///
+    /// impl Processor for LastOfMany {
+    ///     type KeyIn = String;
+    ///     type ValueIn = i64;
+    ///     type KeyOut = String;
+    ///     type ValueOut = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: Record<String, i64>,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         self.advance_stream_time(order.timestamp, context)?;
+    ///         self.order = Some(order);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn advance_stream_time(
+    ///         &mut self,
+    ///         time: Timestamp,
+    ///         context: &mut ProcessorContext<'_, String, i64>,
+    ///     ) -> Result<(), Failure> {
+    ///         let is_over = |order: &mut Record<String, i64>| order.timestamp.as_millis() + 60_000 <= time.as_millis();
+    ///         self.order.take_if(is_over).map_or(Ok(()), |order| context.forward(order))
+    ///     }
+    /// }
+    ///
+    /// let mut topology = Topology::new();
+    /// let consumed = Consumed::with(String::serde(), i64::serde()).with_heartbeats(Duration::from_secs(30));
+    /// topology.add_source("orders", ["orders"], consumed)?;
+    /// topology.add_processor("last", &["orders"], &[], |_wiring| Ok(LastOfMany { order: None }))?;
+    /// topology.add_sink("out", &["last"], "last-orders", String::serde(), i64::serde())?;
+    ///
+    /// let driver = TopologyTestDriver::new(topology)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 3)?;
+    /// driver.advance_wall_clock_time(Duration::from_secs(90))?;
+    /// assert_eq!(driver.output_topic::<String, i64>("last-orders").len(), 1);
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// They go to the handler of the stage `process`, without a record; then the call leaves no trace.
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        context: &mut ProcessorContext<'_, Self::KeyOut, Self::ValueOut>,
+    ) -> Result<(), Failure> {
+        let _unused = (time, context);
+        Ok(())
+    }
+
     /// Called before each commit, in topological order: forwards what the processor holds back until then.
     fn prepare_commit(
         &mut self,
@@ -203,6 +268,10 @@ impl<P: Processor> Lifecycle for ProcessorNode<P> {
 
     fn punctuate(&mut self, punctuation: Punctuation, task: &mut TaskContext) -> Result<(), Failure> {
         self.run(task, |processor, context| processor.punctuate(punctuation, context))
+    }
+
+    fn advance_stream_time(&mut self, time: Timestamp, task: &mut TaskContext) -> Result<(), Failure> {
+        self.run(task, |processor, context| processor.advance_stream_time(time, context))
     }
 
     fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use millstream_state_stores::{
 };
 
 use super::failure::FailureLog;
+use super::heartbeat::Heartbeats;
 use super::nodes::Nodes;
 use super::queue::PartitionQueue;
 use super::state::TaskState;
@@ -179,7 +180,16 @@ impl TaskPlan {
                         let topic: Arc<str> = topic.in_application(&self.application_id).into();
                         for partition in self.partitions_of(&topic, id).filter(|_| owns(&topic)) {
                             let entry = factory.build(&node.name, &children)?;
-                            queues.push(PartitionQueue::new(Arc::clone(&topic), partition, entry));
+                            // The task of the global tables sends nothing.
+                            let heartbeats = factory.heartbeats().filter(|_| self.global_topics.is_none());
+                            let heartbeats =
+                                heartbeats.map(|every| Heartbeats::new(every, self.nodes_below(*index)));
+                            queues.push(PartitionQueue::new(
+                                Arc::clone(&topic),
+                                partition,
+                                entry,
+                                heartbeats,
+                            ));
                             sources.push(self.table_of_source(*index));
                         }
                     }
@@ -243,8 +253,24 @@ impl TaskPlan {
             is_initialized: false,
             acted_by_itself: false,
             needs_commit: false,
+            heartbeat_read_at: None,
             is_prepared: false,
         })
+    }
+
+    /// The nodes that records of a source may come to.
+    fn nodes_below(&self, source: usize) -> Vec<usize> {
+        let mut below = vec![source];
+        let mut looked_at = 0;
+        while let Some(node) = below.get(looked_at) {
+            looked_at += 1;
+            for child in self.topology.nodes[*node].children.clone() {
+                if !below.contains(&child) {
+                    below.push(child);
+                }
+            }
+        }
+        below
     }
 
     /// The partitions of a topic that a task reads.

@@ -28,6 +28,7 @@ impl<M: InputMessage> Task<M> {
         let mut done = 0;
         while done < limit
             && let Some((input, event_time)) = self.next_input(now)?
+            && !self.must_commit_before(input)
         {
             self.process_head(input, event_time, now)?;
             done += 1;
@@ -38,6 +39,7 @@ impl<M: InputMessage> Task<M> {
         if self.context.must_punctuate(PunctuationType::WallClockTime) {
             self.punctuate(PunctuationType::WallClockTime, now)?;
         }
+        self.write_heartbeats();
         Ok(done)
     }
 
@@ -97,6 +99,10 @@ impl<M: InputMessage> Task<M> {
     }
 
     fn process_head(&mut self, input: usize, event_time: Timestamp, now: Duration) -> Result<()> {
+        if self.queues[input].head_is_heartbeat() {
+            self.take_heartbeat(input, event_time, now);
+            return Ok(());
+        }
         let mark = self.begin_record();
         let queue = &mut self.queues[input];
         match queue.process_head(event_time, &mut self.context) {
@@ -194,9 +200,7 @@ impl<M: InputMessage> Task<M> {
         }
         self.context.leave_record();
         self.stores.drop_expired()?;
-        self.nodes
-            .prepare_commit(&mut self.context)
-            .map_err(|failure| self.failed_between_records("emitting at a commit failed", failure))?;
+        self.prepare_nodes()?;
         self.stores.prepare_commit()?;
         self.is_prepared = true;
         Ok(())

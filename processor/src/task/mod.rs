@@ -5,6 +5,7 @@
 mod build;
 mod execute;
 mod failure;
+mod heartbeat;
 mod nodes;
 mod punctuate;
 mod queue;
@@ -115,6 +116,8 @@ pub(crate) struct Task<M> {
     acted_by_itself: bool,
     /// Whether anything happened since the last commit.
     needs_commit: bool,
+    /// When the task has read a heartbeat since the last commit, by the monotonic clock.
+    heartbeat_read_at: Option<Duration>,
     /// Whether the first half of a commit is done and the second is not.
     is_prepared: bool,
 }

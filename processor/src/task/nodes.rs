@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use millstream_state_stores::Timestamp;
+
 use crate::api::{Failure, Lifecycle, Punctuation, TaskContext};
 
 /// By their numbers in the topology, so that parents come before children. Closed when dropped.
@@ -27,6 +29,30 @@ impl Nodes {
     ) -> Result<(), Failure> {
         match self.0.get(&index) {
             Some(node) => node.borrow_mut().punctuate(punctuation, task),
+            None => Ok(()),
+        }
+    }
+
+    /// Their numbers, parents before children.
+    pub(super) fn indexes(&self) -> Vec<usize> {
+        self.0.keys().copied().collect()
+    }
+
+    pub(super) fn advance_stream_time(
+        &self,
+        index: usize,
+        time: Timestamp,
+        task: &mut TaskContext,
+    ) -> Result<(), Failure> {
+        match self.0.get(&index) {
+            Some(node) => node.borrow_mut().advance_stream_time(time, task),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn prepare_commit_of(&self, index: usize, task: &mut TaskContext) -> Result<(), Failure> {
+        match self.0.get(&index) {
+            Some(node) => node.borrow_mut().prepare_commit(task),
             None => Ok(()),
         }
     }

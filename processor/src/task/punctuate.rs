@@ -42,9 +42,10 @@ impl<M: InputMessage> Task<M> {
         Ok(())
     }
 
-    /// When the next punctuation by the wall clock is due, if any is scheduled. None comes while a commit is being tried again.
+    /// When something is to be done by the wall clock next, a punctuation or a heartbeat, if anything is. None comes while a commit is being tried again.
     pub(crate) fn next_wall_clock_punctuation(&self) -> Option<Timestamp> {
-        let next = self.context.next_punctuation_at(PunctuationType::WallClockTime);
+        let scheduled = self.context.next_punctuation_at(PunctuationType::WallClockTime);
+        let next = scheduled.into_iter().chain(self.next_heartbeat()).min();
         next.filter(|_| !self.is_prepared)
     }
 }

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use millstream_state_stores::{Offset, Timestamp};
 
 use super::InputMessage;
+use super::heartbeat::Heartbeats;
 use crate::api::{Failure, TaskContext};
 use crate::clients::PartitionOffset;
-use crate::topology::SourceEntry;
+use crate::topology::{SourceEntry, is_heartbeat};
 
 /// Records of one partition in offset order, with the source that decodes them.
 pub(crate) struct PartitionQueue<M> {
     topic: Arc<str>,
     partition: i32,
     source: Box<dyn SourceEntry>,
+    /// If the source takes heartbeats.
+    pub(super) heartbeats: Option<Heartbeats>,
     messages: VecDeque<M>,
     /// Event time of the head, once it is known.
     pub(super) head_time: Option<Timestamp>,
@@ -29,11 +32,17 @@ pub(crate) struct PartitionQueue<M> {
 }
 
 impl<M: InputMessage> PartitionQueue<M> {
-    pub(super) fn new(topic: Arc<str>, partition: i32, source: Box<dyn SourceEntry>) -> Self {
+    pub(super) fn new(
+        topic: Arc<str>,
+        partition: i32,
+        source: Box<dyn SourceEntry>,
+        heartbeats: Option<Heartbeats>,
+    ) -> Self {
         PartitionQueue {
             topic,
             partition,
             source,
+            heartbeats,
             messages: VecDeque::new(),
             head_time: None,
             processed_to: None,
@@ -125,8 +134,23 @@ impl<M: InputMessage> PartitionQueue<M> {
     /// Event time of the head.
     #[inline]
     pub(super) fn event_time_of_head(&mut self) -> Option<Result<Timestamp, Failure>> {
-        let message = self.messages.front()?;
-        Some(self.source.event_time(&message.raw()))
+        let is_heartbeat = self.head_is_heartbeat();
+        let raw = self.messages.front()?.raw();
+        Some(if is_heartbeat { Ok(raw.timestamp) } else { self.source.event_time(&raw) })
+    }
+
+    /// Whether the head is a heartbeat instead of a record for the topology.
+    #[inline]
+    pub(super) fn head_is_heartbeat(&self) -> bool {
+        let is_heartbeat = |message: &M| is_heartbeat(&message.raw(), || message.headers());
+        self.heartbeats.is_some() && self.messages.front().is_some_and(is_heartbeat)
+    }
+
+    /// Makes the head the task's current record.
+    pub(super) fn enter_head(&self, event_time: Timestamp, context: &mut TaskContext) {
+        if let Some(message) = self.messages.front() {
+            context.enter_record(&self.topic, self.partition, message.offset(), event_time);
+        }
     }
 
     /// Passes the head through the topology; it stays at the head.
@@ -227,7 +251,7 @@ mod tests {
     }
 
     fn queue() -> PartitionQueue<At> {
-        PartitionQueue::new("orders".into(), 0, Box::new(NoSource))
+        PartitionQueue::new("orders".into(), 0, Box::new(NoSource), None)
     }
 
     #[test]

@@ -441,4 +441,6 @@ impl RecordSender for Produced {
 }
 
 #[cfg(test)]
+mod heartbeats;
+#[cfg(test)]
 mod tests;

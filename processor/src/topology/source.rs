@@ -1,6 +1,7 @@
 //! Sources: decode a raw record, give it its event time, send it on its way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_state_stores::{Offset, SerdeError, SerdeRef, Timestamp};
 
@@ -28,12 +29,13 @@ pub struct Consumed<K, V> {
     pub(crate) key_serde: SerdeRef<K>,
     pub(crate) value_serde: SerdeRef<V>,
     pub(crate) timestamp_extractor: Option<TimestampExtractor<K, V>>,
+    pub(crate) heartbeats: Option<Duration>,
 }
 
 impl<K, V> Consumed<K, V> {
     /// With these serdes, and event time from Kafka's record timestamp.
     pub fn with(key_serde: SerdeRef<K>, value_serde: SerdeRef<V>) -> Self {
-        Consumed { key_serde, value_serde, timestamp_extractor: None }
+        Consumed { key_serde, value_serde, timestamp_extractor: None, heartbeats: None }
     }
 
     /// Takes event time from the record's content. A record with a negative event time is dropped and counted.
@@ -45,6 +47,22 @@ impl<K, V> Consumed<K, V> {
         self.timestamp_extractor = Some(Arc::new(extractor));
         self
     }
+
+    /// Lets time go on while no records come. Where nothing has come to a partition for `every` by the wall clock, the task that reads it
+    /// writes a heartbeat to its end: a record without key and value, with the header [`HEARTBEAT_HEADER`](super::HEARTBEAT_HEADER), that says
+    /// that all records which are older than `every` have come. When its turn comes, stream time moves there for the processors below
+    /// ([`Processor::advance_stream_time`](crate::api::Processor::advance_stream_time)), at a commit right behind it. Whoever writes the topic
+    /// may write heartbeats, too.
+    ///
+    /// # Panics
+    /// If `every` is shorter than a millisecond.
+    #[track_caller]
+    #[must_use]
+    pub fn with_heartbeats(mut self, every: Duration) -> Self {
+        assert!(every.as_millis() > 0, "heartbeats every {every:?} are too many: a millisecond is the least");
+        self.heartbeats = Some(every);
+        self
+    }
 }
 
 impl<K, V> Clone for Consumed<K, V> {
@@ -53,6 +71,7 @@ impl<K, V> Clone for Consumed<K, V> {
             key_serde: self.key_serde.clone(),
             value_serde: self.value_serde.clone(),
             timestamp_extractor: self.timestamp_extractor.clone(),
+            heartbeats: self.heartbeats,
         }
     }
 }
@@ -73,12 +92,19 @@ pub(crate) trait SourceEntry {
 
 pub(crate) trait SourceFactory: Send + Sync {
     fn build(&self, name: &Arc<str>, children: &[(&Arc<str>, &ErasedInput)]) -> Result<Box<dyn SourceEntry>>;
+
+    /// After how long without a record heartbeats are written, if they are.
+    fn heartbeats(&self) -> Option<Duration>;
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> SourceFactory for Consumed<K, V> {
     fn build(&self, name: &Arc<str>, children: &[(&Arc<str>, &ErasedInput)]) -> Result<Box<dyn SourceEntry>> {
         let output = typed_output(name, children)?;
         Ok(Box::new(SourceNode { name: Arc::clone(name), consumed: self.clone(), head: None, output }))
+    }
+
+    fn heartbeats(&self) -> Option<Duration> {
+        self.heartbeats
     }
 }
 
