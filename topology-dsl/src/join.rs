@@ -1,9 +1,10 @@
 //! What a stream and what a table can be joined with: the argument tells the kinds of joins apart, so that each has one name.
 
+use std::time::Duration;
+
 use millstream_processor::{HasSerde, RecordField};
 
-use crate::operators::{TableWithGrace, join_stream_with_table};
-use crate::stream::KStream;
+use crate::operators::TableWithGrace;
 use crate::table::KTable;
 
 /// What a stream with keys `K` can be joined with: a `&KTable` with the same keys, or such a table
@@ -19,25 +20,23 @@ use crate::table::KTable;
     note = "a global table is joined by a key of your choice: `orders.on(|id, order| order.sku.clone()).join(&products, ..)`",
     note = "another stream is joined within a span of time: `orders.within(minutes(5)).join(&payments, ..)`"
 )]
-pub trait JoinTarget<K>: sealed::Sealed {
+pub trait JoinTarget<K: RecordField>: sealed::Sealed {
     /// The value the join finds on the other side.
     type Value: Clone + 'static;
 
     #[doc(hidden)]
-    fn join_stream<V, V2>(
-        self,
-        stream: &KStream<K, V>,
-        kind: StreamJoinKind,
-        joiner: impl Fn(V::NonNull, Option<&Self::Value>) -> Option<V2> + Send + Sync + 'static,
-    ) -> KStream<K, V2>
-    where
-        V: RecordField,
-        V2: Clone + 'static;
+    fn table(&self) -> &KTable<K::NonNull, Self::Value>;
+
+    /// How long the stream's records wait for changes of the table that come late.
+    #[doc(hidden)]
+    fn grace(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What happens to a record of the stream that finds nothing to be joined with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamJoinKind {
+pub(crate) enum StreamJoinKind {
     /// It gives no output.
     Inner,
     /// It is joined with `None`.
@@ -77,70 +76,44 @@ mod sealed {
     impl<K, V> Sealed for crate::operators::TableWithGrace<'_, K, V> {}
 }
 
+// Each for keys that may be null and for those that may not: one for both, by `K::NonNull`, would lose the message above.
+
 impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for &KTable<K, T> {
     type Value = T;
 
-    fn join_stream<V, V2>(
-        self,
-        stream: &KStream<K, V>,
-        kind: StreamJoinKind,
-        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
-    ) -> KStream<K, V2>
-    where
-        V: RecordField,
-        V2: Clone + 'static,
-    {
-        join_stream_with_table(stream, self, None, kind, joiner)
+    fn table(&self) -> &KTable<K, T> {
+        self
     }
 }
 
 impl<K: HasSerde, T: Clone + 'static> JoinTarget<Option<K>> for &KTable<K, T> {
     type Value = T;
 
-    fn join_stream<V, V2>(
-        self,
-        stream: &KStream<Option<K>, V>,
-        kind: StreamJoinKind,
-        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
-    ) -> KStream<Option<K>, V2>
-    where
-        V: RecordField,
-        V2: Clone + 'static,
-    {
-        join_stream_with_table(stream, self, None, kind, joiner)
+    fn table(&self) -> &KTable<K, T> {
+        self
     }
 }
 
 impl<K: HasSerde, T: Clone + 'static> JoinTarget<K> for TableWithGrace<'_, K, T> {
     type Value = T;
 
-    fn join_stream<V, V2>(
-        self,
-        stream: &KStream<K, V>,
-        kind: StreamJoinKind,
-        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
-    ) -> KStream<K, V2>
-    where
-        V: RecordField,
-        V2: Clone + 'static,
-    {
-        join_stream_with_table(stream, self.table, Some(self.grace), kind, joiner)
+    fn table(&self) -> &KTable<K, T> {
+        self.table
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        Some(self.grace)
     }
 }
 
 impl<K: HasSerde, T: Clone + 'static> JoinTarget<Option<K>> for TableWithGrace<'_, K, T> {
     type Value = T;
 
-    fn join_stream<V, V2>(
-        self,
-        stream: &KStream<Option<K>, V>,
-        kind: StreamJoinKind,
-        joiner: impl Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
-    ) -> KStream<Option<K>, V2>
-    where
-        V: RecordField,
-        V2: Clone + 'static,
-    {
-        join_stream_with_table(stream, self.table, Some(self.grace), kind, joiner)
+    fn table(&self) -> &KTable<K, T> {
+        self.table
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        Some(self.grace)
     }
 }

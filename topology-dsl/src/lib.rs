@@ -79,8 +79,8 @@ pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
 pub use operators::{
-    AggregateResult, CogroupedKStream, Split, StreamOn, StreamWithin, TableOn, TableWithGrace,
-    ValueTransformer,
+    AggregateResult, CogroupedKStream, SessionWindowedCogroupedKStream, Split, StreamOn, StreamWithin,
+    TableOn, TableWithGrace, TimeWindowedCogroupedKStream, ValueTransformer, WithKey,
 };
 pub use options::{
     AddedStore, BufferConfig, ConnectedStores, EmitEarly, Materialized, Produced, Repartitioned, Source,

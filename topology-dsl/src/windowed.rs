@@ -8,6 +8,9 @@ use std::sync::Arc;
 use millstream_processor::RecordField;
 
 use crate::grouped::KGroupedStream;
+use crate::operators::{
+    CogroupedKStream, FixedWindows, SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream,
+};
 use crate::options::Produced;
 use crate::windows::{
     EmitStrategy, SessionWindows, SlidingWindows, TimeSpans, TimeWindows, UnlimitedWindows,
@@ -49,7 +52,7 @@ impl<K, V> Default for WindowOptions<K, V> {
     }
 }
 
-/// How a grouped stream can be cut into windows: [`TimeWindows`], [`SlidingWindows`], [`SessionWindows`] or [`UnlimitedWindows`].
+/// How a grouped stream, or several that are aggregated together, can be cut into windows: [`TimeWindows`], [`SlidingWindows`], [`SessionWindows`] or [`UnlimitedWindows`].
 ///
 /// The trait cannot be implemented outside of this crate.
 #[diagnostic::on_unimplemented(
@@ -61,8 +64,14 @@ pub trait WindowDefinition: sealed::Sealed {
     /// The stream, cut into windows.
     type Windowed<K, V>;
 
+    /// The streams that are aggregated together, cut into windows.
+    type Cogrouped<K, A>;
+
     #[doc(hidden)]
     fn window<K, V>(self, grouped: KGroupedStream<K, V>) -> Self::Windowed<K, V>;
+
+    #[doc(hidden)]
+    fn window_cogrouped<K, A>(self, cogrouped: CogroupedKStream<K, A>) -> Self::Cogrouped<K, A>;
 }
 
 mod sealed {
@@ -77,35 +86,58 @@ mod sealed {
 
 impl WindowDefinition for TimeWindows {
     type Windowed<K, V> = TimeWindowedKStream<K, V>;
+    type Cogrouped<K, A> = TimeWindowedCogroupedKStream<K, A>;
 
     fn window<K, V>(self, grouped: KGroupedStream<K, V>) -> TimeWindowedKStream<K, V> {
         let (windows, options) = (TimeSpans::Aligned(self), WindowOptions::default());
         TimeWindowedKStream { grouped, windows, options }
     }
+
+    fn window_cogrouped<K, A>(self, cogrouped: CogroupedKStream<K, A>) -> TimeWindowedCogroupedKStream<K, A> {
+        TimeWindowedCogroupedKStream::new(cogrouped, FixedWindows::Time(TimeSpans::Aligned(self)))
+    }
 }
 
 impl WindowDefinition for UnlimitedWindows {
     type Windowed<K, V> = TimeWindowedKStream<K, V>;
+    type Cogrouped<K, A> = TimeWindowedCogroupedKStream<K, A>;
 
     fn window<K, V>(self, grouped: KGroupedStream<K, V>) -> TimeWindowedKStream<K, V> {
         let (windows, options) = (TimeSpans::Unlimited(self), WindowOptions::default());
         TimeWindowedKStream { grouped, windows, options }
     }
+
+    fn window_cogrouped<K, A>(self, cogrouped: CogroupedKStream<K, A>) -> TimeWindowedCogroupedKStream<K, A> {
+        TimeWindowedCogroupedKStream::new(cogrouped, FixedWindows::Time(TimeSpans::Unlimited(self)))
+    }
 }
 
 impl WindowDefinition for SlidingWindows {
     type Windowed<K, V> = SlidingWindowedKStream<K, V>;
+    type Cogrouped<K, A> = TimeWindowedCogroupedKStream<K, A>;
 
     fn window<K, V>(self, grouped: KGroupedStream<K, V>) -> SlidingWindowedKStream<K, V> {
         SlidingWindowedKStream { grouped, windows: self, options: WindowOptions::default() }
+    }
+
+    fn window_cogrouped<K, A>(self, cogrouped: CogroupedKStream<K, A>) -> TimeWindowedCogroupedKStream<K, A> {
+        TimeWindowedCogroupedKStream::new(cogrouped, FixedWindows::Sliding(self))
     }
 }
 
 impl WindowDefinition for SessionWindows {
     type Windowed<K, V> = SessionWindowedKStream<K, V>;
+    type Cogrouped<K, A> = SessionWindowedCogroupedKStream<K, A>;
 
     fn window<K, V>(self, grouped: KGroupedStream<K, V>) -> SessionWindowedKStream<K, V> {
         SessionWindowedKStream { grouped, windows: self, options: WindowOptions::default() }
+    }
+
+    fn window_cogrouped<K, A>(
+        self,
+        cogrouped: CogroupedKStream<K, A>,
+    ) -> SessionWindowedCogroupedKStream<K, A> {
+        SessionWindowedCogroupedKStream::new(cogrouped, self)
     }
 }
 
@@ -142,6 +174,15 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         let (graph, stream, grouping) = (Rc::clone(&self.graph), self.stream, self.grouping);
         windows.window(KGroupedStream { graph, stream, grouping, types: PhantomData })
     }
+}
+
+/// Refuses to emit windows when they are closed if they never are.
+#[track_caller]
+pub(crate) fn check_that_windows_close(close: bool, strategy: EmitStrategy) {
+    assert!(
+        close || strategy == EmitStrategy::OnWindowUpdate,
+        "a window without an end is never closed: let it emit on_window_update"
+    );
 }
 
 /// The options that all windowed streams have.
@@ -183,10 +224,7 @@ macro_rules! window_options {
             #[track_caller]
             #[must_use]
             pub fn emit_strategy(mut self, strategy: EmitStrategy) -> Self {
-                assert!(
-                    strategy == EmitStrategy::OnWindowUpdate || self.closes(),
-                    "a window without an end is never closed: let it emit on_window_update"
-                );
+                check_that_windows_close(self.closes(), strategy);
                 self.options.emit = strategy;
                 self
             }

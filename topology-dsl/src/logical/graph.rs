@@ -235,12 +235,15 @@ impl Graph {
     /// How long after its end a window of an operator's keys may still change: the longest such time of all it is made of. None if one of
     /// those has no windows.
     pub(crate) fn window_grace(&self, id: OperationId) -> Option<Duration> {
-        if let Some(grace) = self.window_graces.get(&id) {
-            return Some(*grace);
+        let mut graces: Vec<Option<Duration>> = Vec::with_capacity(id.0 + 1);
+        // Parents are declared before what is made of them.
+        for (number, operation) in self.operations[..=id.0].iter().enumerate() {
+            let own = self.window_graces.get(&OperationId(number)).copied();
+            let of_parents = operation.parents.iter().map(|parent| graces[parent.0]);
+            let of_parents: Option<Vec<Duration>> = of_parents.collect();
+            graces.push(own.or_else(|| of_parents?.into_iter().max()));
         }
-        let parents = self.operation(id).parents.iter();
-        let graces: Option<Vec<Duration>> = parents.map(|parent| self.window_grace(*parent)).collect();
-        graces?.into_iter().max()
+        graces[id.0]
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = OperationId> + use<> {

@@ -6,37 +6,53 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millstream_processor::{BoxError, Change, HasSerde, RecordField};
+use millstream_processor::{BoxError, Change, HasSerde, RecordField, SerdeRef};
 
 use super::aggregate::{AggregateResult, aggregating};
 use super::merge::PassOn;
-use super::rows::stored_rows;
+use super::rows::{RowLookup, stored_rows};
 use super::stream_aggregation::StreamAggregation;
 use super::table_store::TableStore;
+use super::windowed_cogroup::CogroupWindows;
 use crate::grouped::KGroupedStream;
 use crate::logical::{
     CogroupedInput, GroupingId, Operation, OperationId, OperationKind, SharedGraph, TypedTopic,
 };
-use crate::options::Materialized;
+use crate::options::{Materialized, StorePlan};
 use crate::table::KTable;
+use crate::windowed::WindowDefinition;
 
 /// Several grouped streams about to be aggregated together, each in its own way. Made by [`KGroupedStream::cogroup`].
 pub struct CogroupedKStream<K, A> {
-    graph: SharedGraph,
-    inputs: Vec<Input<A>>,
-    types: PhantomData<fn() -> K>,
+    pub(super) graph: SharedGraph,
+    inputs: Vec<Input<K, A>>,
 }
 
-/// One of the streams, whose types only its own closures know.
-struct Input<A> {
+/// One of the streams, whose types only its own closure knows.
+struct Input<K, A> {
     stream: OperationId,
-    grouped: Box<dyn FnOnce(Initializer<A>, IsLast) -> CogroupedInput>,
+    grouped: Box<dyn FnOnce(Cogrouping<'_, K, A>, IsLast) -> CogroupedInput>,
 }
 
-type Initializer<A> = Arc<dyn Fn() -> A + Send + Sync>;
+/// What all of the streams are aggregated by.
+pub(super) struct Cogrouping<'a, K, A> {
+    pub(super) initializer: &'a Initializer<A>,
+    /// None if there is one row for a key.
+    pub(super) windows: Option<&'a CogroupWindows<K, A>>,
+}
+
+impl<K, A> Clone for Cogrouping<'_, K, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, A> Copy for Cogrouping<'_, K, A> {}
+
+pub(super) type Initializer<A> = Arc<dyn Fn() -> A + Send + Sync>;
 
 /// Whether it is the last of the streams, whose node emits at commits what the store of all of them holds back.
-type IsLast = bool;
+pub(super) type IsLast = bool;
 
 impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     /// Aggregates this stream together with others of the same keys: `cogroup` for each of them, then
@@ -95,7 +111,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         &self,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> CogroupedKStream<K::NonNull, A> {
-        let none = CogroupedKStream { graph: Rc::clone(&self.graph), inputs: Vec::new(), types: PhantomData };
+        let none = CogroupedKStream { graph: Rc::clone(&self.graph), inputs: Vec::new() };
         none.try_cogroup(self, aggregator)
     }
 }
@@ -142,8 +158,8 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
         let grouping = grouped.grouping;
         self.inputs.push(Input {
             stream: grouped.stream,
-            grouped: Box::new(move |initializer, is_last| {
-                input::<K2, V, A, _, _>(grouping, initializer, aggregator, is_last)
+            grouped: Box::new(move |cogrouping, is_last| {
+                input::<K2, V, A, _, _>(grouping, cogrouping, aggregator, is_last)
             }),
         });
         self
@@ -173,25 +189,76 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
         store: impl Into<Materialized<K, A>>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
     ) -> KTable<K, A> {
+        let store = store.into().with_inherited_key_serde(self.key_serde());
         let initializer: Initializer<A> = Arc::new(initializer);
-        let key_serde = self.inputs.first().and_then(|input| self.graph.borrow().key_serde(input.stream));
+        let cogrouping = Cogrouping { initializer: &initializer, windows: None };
+        self.declare_table(store.into_plan(), cogrouping, stored_rows)
+    }
+
+    /// Gathers the records of each key, whichever stream they come from, in windows of event time. What is aggregated is a table of keys
+    /// within windows.
+    ///
+    /// A record that comes after its window was closed is dropped and counted: a window is closed when stream time, the latest event time
+    /// that its stream has seen, has reached its end and the grace after it. If windows are
+    /// [emitted when they are closed](crate::TimeWindowedCogroupedKStream::emit_strategy), it is the latest that any of the streams has seen.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const REVENUE: WindowStoreName<String, i64> = WindowStoreName::new("revenue-per-hour");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// let refunds = builder.stream::<String, i64>("refunds").group_by_key();
+    /// sales
+    ///     .cogroup(|_sku, cents, sum: i64| sum + cents)
+    ///     .cogroup(&refunds, |_sku, cents, sum| sum - cents)
+    ///     .windowed_by(TimeWindows::of_size_and_grace(hours(1), minutes(5)))
+    ///     .aggregate(REVENUE, || 0);
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let at = |minute: i64| Timestamp::from_millis(minute * 60_000);
+    /// driver.input_topic::<String, i64>("sales").pipe_input_at("apples", 500, at(10))?;
+    /// driver.input_topic::<String, i64>("refunds").pipe_input_at("apples", 200, at(50))?;
+    /// driver.input_topic::<String, i64>("sales").pipe_input_at("apples", 30, at(70))?;
+    /// let row = driver.window_store(REVENUE)?.fetch(&"apples".into(), at(0))?;
+    /// assert_eq!(row.map(|row| row.value), Some(300));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "windowedBy")]
+    pub fn windowed_by<W: WindowDefinition>(self, windows: W) -> W::Cogrouped<K, A> {
+        windows.window_cogrouped(self)
+    }
+
+    /// The serde of the keys, if they are those of windows.
+    pub(super) fn key_serde(&self) -> Option<SerdeRef<K>> {
+        self.inputs.first().and_then(|input| self.graph.borrow().key_serde(input.stream))
+    }
+
+    /// Declares the table, which is kept in this store.
+    pub(super) fn declare_table<K2: Clone + 'static>(
+        self,
+        store: StorePlan,
+        cogrouping: Cogrouping<'_, K, A>,
+        rows: impl FnOnce(OperationId) -> RowLookup<K2, A>,
+    ) -> KTable<K2, A> {
         let parents = self.inputs.iter().map(|input| input.stream).collect();
         let last = self.inputs.len() - 1;
         let inputs = self.inputs.into_iter().enumerate();
-        let inputs = inputs.map(|(number, input)| (input.grouped)(Arc::clone(&initializer), number == last));
-        let store = store.into().with_inherited_key_serde(key_serde);
+        let inputs = inputs.map(|(number, input)| (input.grouped)(cogrouping, number == last));
         KTable::declare(
             &self.graph,
             Operation {
                 kind: OperationKind::Cogroup { inputs: inputs.collect() },
                 parents,
                 name: None,
-                store: Some(store.into_plan()),
+                store: Some(store),
                 write: Box::new(|place| {
-                    place.add_processor(|_| Ok(PassOn::<K, Change<A>> { types: PhantomData }))
+                    place.add_processor(|_| Ok(PassOn::<K2, Change<A>> { types: PhantomData }))
                 }),
             },
-            stored_rows,
+            rows,
         )
     }
 }
@@ -204,7 +271,7 @@ impl<K, A> fmt::Debug for CogroupedKStream<K, A> {
 
 fn input<K, V, A, R, E>(
     grouping: GroupingId,
-    initializer: Initializer<A>,
+    cogrouping: Cogrouping<'_, K::NonNull, A>,
     aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     is_last: IsLast,
 ) -> CogroupedInput
@@ -215,11 +282,15 @@ where
     R: AggregateResult<A>,
     E: Into<BoxError>,
 {
+    let initializer = Arc::clone(cogrouping.initializer);
     let change = Arc::new(aggregating(move || initializer(), aggregator));
-    let write = TableStore::write(move |store| {
-        let aggregation = StreamAggregation::<K, V, A, _>::new(store, &change);
-        if is_last { aggregation } else { aggregation.without_emissions() }
-    });
+    let write = match cogrouping.windows {
+        Some(windows) => windows.write_input::<K, V, _>(&change, is_last),
+        None => TableStore::write(move |store| {
+            let aggregation = StreamAggregation::<K, V, A, _>::new(store, &change);
+            if is_last { aggregation } else { aggregation.without_emissions() }
+        }),
+    };
     CogroupedInput { grouping, topic: TypedTopic::<K, V>::of_types(), write }
 }
 

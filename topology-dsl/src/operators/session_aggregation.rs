@@ -13,8 +13,8 @@ use millstream_processor::{
 
 use super::late_records::LateRecords;
 use super::stream_aggregation::Aggregation;
-use super::window_table::WindowTable;
-use super::windowed_aggregation::WindowedAggregation;
+use super::window_table::{WindowTable, WindowTimes};
+use super::windowed_aggregation::{WindowedAggregation, WindowedKeys};
 use crate::durations::millis;
 use crate::options::{Materialized, WindowsToStore};
 use crate::table::KTable;
@@ -37,44 +37,40 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
         F: Fn(&K::NonNull, V, Option<A>) -> Result<Option<A>, Failure> + Send + Sync + 'static,
         M: Fn(&K::NonNull, Option<A>, A) -> Result<A, Failure> + Send + Sync + 'static,
     {
-        let (change, merge) = (Arc::new(change), Arc::new(merge));
+        let (windows, change, merge) = (self.windows, Arc::new(change), Arc::new(merge));
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
         let drops_null_values = aggregation == Aggregation::Reduce;
-        let gap = to_millis(self.windows.inactivity_gap());
-        let declared = WindowedAggregation {
-            aggregation,
-            key_serde: Arc::new(SessionWindowedSerde::new(store.key_serde())),
-            store: store.into_session_plan(self.windows.to_store(self.options.emit)),
-            grace: self.windows.grace().saturating_add(self.windows.inactivity_gap()),
-            // A session is closed when stream time is further from its end than another record may be.
-            delay: gap.saturating_add(to_millis(self.windows.grace())).saturating_add(1),
-            to_end: 0,
-        };
-        self.grouped.declare_windowed_aggregation(&self.options, declared, move |table, late| {
-            SessionAggregation::<K, V, A, F, M> {
-                table,
-                gap,
-                drops_null_values,
-                found: Vec::new(),
-                late,
-                change: Arc::clone(&change),
-                merge: Arc::clone(&merge),
-                types: PhantomData,
-            }
+        let declared = windows.aggregated_in(store, self.options.emit);
+        self.grouped.declare_windowed_aggregation(aggregation, &self.options, declared, move |table, late| {
+            SessionAggregation::<K, V, A, F, M>::new(table, windows, drops_null_values, late, &change, &merge)
         })
     }
 }
 
 impl SessionWindows {
-    /// What the store must be able to do: a record that is just not too late may continue a session that ended a gap before it.
-    fn to_store(self, emit: EmitStrategy) -> WindowsToStore {
+    /// A table of what is aggregated in sessions, kept in this store: a record that is just not too late may continue a session that ended
+    /// a gap before it.
+    #[track_caller]
+    pub(super) fn aggregated_in<K: HasSerde, A: HasSerde>(
+        self,
+        store: Materialized<K, A, SessionKind>,
+        emit: EmitStrategy,
+    ) -> WindowedAggregation<K> {
         let gap = self.inactivity_gap();
         let least = gap.saturating_add(self.grace());
-        WindowsToStore::new(gap, least, emit).needing(least.saturating_add(gap).saturating_add(millis(1)))
+        let needed = least.saturating_add(gap).saturating_add(millis(1));
+        let serde = Arc::new(SessionWindowedSerde::new(store.key_serde()));
+        // A session is closed when stream time is further from its end than another record may be.
+        let delay = to_millis(least).saturating_add(1);
+        WindowedAggregation {
+            store: store.into_session_plan(WindowsToStore::new(gap, least, emit).needing(needed)),
+            times: WindowTimes { emit, delay, to_end: 0 },
+            keys: WindowedKeys { serde, grace: least },
+        }
     }
 }
 
-struct SessionAggregation<K: RecordField, V, A, F, M> {
+pub(super) struct SessionAggregation<K: RecordField, V, A, F, M> {
     table: WindowTable<SessionStore<K::NonNull, A>>,
     /// Milliseconds that may lie between two records of a session.
     gap: i64,
@@ -85,6 +81,28 @@ struct SessionAggregation<K: RecordField, V, A, F, M> {
     change: Arc<F>,
     merge: Arc<M>,
     types: PhantomData<V>,
+}
+
+impl<K: RecordField, V, A, F, M> SessionAggregation<K, V, A, F, M> {
+    pub(super) fn new(
+        table: WindowTable<SessionStore<K::NonNull, A>>,
+        windows: SessionWindows,
+        drops_null_values: bool,
+        late: LateRecords<K, V>,
+        change: &Arc<F>,
+        merge: &Arc<M>,
+    ) -> Self {
+        SessionAggregation {
+            table,
+            gap: to_millis(windows.inactivity_gap()),
+            drops_null_values,
+            found: Vec::new(),
+            late,
+            change: Arc::clone(change),
+            merge: Arc::clone(merge),
+            types: PhantomData,
+        }
+    }
 }
 
 impl<K, V, A, F, M> Processor for SessionAggregation<K, V, A, F, M>
@@ -112,7 +130,7 @@ where
             context.task().drop_record();
             return Ok(());
         };
-        let (time, closing) = (timestamp.as_millis(), self.table.closing.at(timestamp));
+        let (time, closing) = (timestamp.as_millis(), self.table.closing_at(timestamp));
         let alone = Window::new(timestamp, timestamp);
         let (found, mut merged) = (&mut self.found, alone);
         found.clear();
@@ -136,7 +154,7 @@ where
             context.task().drop_record();
             let key = K::from_non_null(key);
             self.late.send(context.task(), || Record { key, value, timestamp, headers })?;
-            self.table.closing = closing;
+            self.table.set_closing(closing);
             return Ok(());
         }
         let (merge, change) = (&self.merge, &self.change);
@@ -156,7 +174,16 @@ where
             };
             change(&key, value, so_far)
         })?;
-        self.table.closing = closing;
+        self.table.set_closing(closing);
+        Ok(())
+    }
+
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        _context: &mut ProcessorContext<'_, Windowed<K::NonNull>, Change<A>>,
+    ) -> Result<(), Failure> {
+        self.table.tell_the_time(time);
         Ok(())
     }
 

@@ -16,8 +16,8 @@ use millstream_processor::{
 
 use super::late_records::LateRecords;
 use super::stream_aggregation::Aggregation;
-use super::window_table::WindowTable;
-use super::windowed_aggregation::WindowedAggregation;
+use super::window_table::{WindowTable, WindowTimes};
+use super::windowed_aggregation::{WindowedAggregation, WindowedKeys};
 use crate::durations::millis;
 use crate::options::{Materialized, WindowsToStore};
 use crate::table::KTable;
@@ -39,34 +39,38 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
     {
         let (windows, change) = (self.windows, Arc::new(change));
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
-        let difference = to_millis(windows.time_difference());
-        let declared = WindowedAggregation {
-            aggregation,
-            key_serde: Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.time_difference())),
-            store: store.into_window_plan(windows.to_store(self.options.emit)),
-            grace: windows.grace(),
-            // Their ends belong to the windows: they are closed when stream time is past them.
-            delay: to_millis(windows.grace()).saturating_add(1),
-            to_end: difference,
-        };
-        self.grouped.declare_windowed_aggregation(&self.options, declared, move |table, late| {
-            let (change, types) = (Arc::clone(&change), PhantomData);
-            SlidingWindowAggregation::<K, V, A, F> { table, difference, late, change, types }
+        let declared = windows.aggregated_in(store, self.options.emit);
+        self.grouped.declare_windowed_aggregation(aggregation, &self.options, declared, move |table, late| {
+            SlidingWindowAggregation::<K, V, A, F>::new(table, windows, late, &change)
         })
     }
 }
 
 impl SlidingWindows {
-    /// What the store must be able to do: the windows of a record that is just not too late are found by those before it.
-    fn to_store(self, emit: EmitStrategy) -> WindowsToStore {
+    /// A table of what is aggregated in these windows, kept in this store: the windows of a record that is just not too late are found by
+    /// those before it.
+    #[track_caller]
+    pub(super) fn aggregated_in<K: HasSerde, A: HasSerde>(
+        self,
+        store: Materialized<K, A, WindowKind>,
+        emit: EmitStrategy,
+    ) -> WindowedAggregation<K> {
         let (difference, grace) = (self.time_difference(), self.grace());
         let least = difference.saturating_mul(2).saturating_add(grace);
         let until_closed = difference.saturating_add(grace).saturating_add(millis(1));
-        WindowsToStore::new(difference, least, emit).needing(least.max(until_closed))
+        let to_store = WindowsToStore::new(difference, least, emit).needing(least.max(until_closed));
+        let serde = Arc::new(TimeWindowedSerde::new(store.key_serde(), difference));
+        // Their ends belong to the windows: they are closed when stream time is past them.
+        let delay = to_millis(grace).saturating_add(1);
+        WindowedAggregation {
+            store: store.into_window_plan(to_store),
+            times: WindowTimes { emit, delay, to_end: to_millis(difference) },
+            keys: WindowedKeys { serde, grace },
+        }
     }
 }
 
-struct SlidingWindowAggregation<K: RecordField, V, A, F> {
+pub(super) struct SlidingWindowAggregation<K: RecordField, V, A, F> {
     table: WindowTable<WindowStore<K::NonNull, A>>,
     /// Milliseconds from the start of a window to its end.
     difference: i64,
@@ -102,6 +106,18 @@ impl<A> Surroundings<A> {
     fn unknown() -> Self {
         let (steps, starts) = (Vec::new(), Vec::new());
         Surroundings { steps, starts, left: None, previous: None, right: None, is_complete: false }
+    }
+}
+
+impl<K: RecordField, V, A, F> SlidingWindowAggregation<K, V, A, F> {
+    pub(super) fn new(
+        table: WindowTable<WindowStore<K::NonNull, A>>,
+        windows: SlidingWindows,
+        late: LateRecords<K, V>,
+        change: &Arc<F>,
+    ) -> Self {
+        let (difference, change) = (to_millis(windows.time_difference()), Arc::clone(change));
+        SlidingWindowAggregation { table, difference, late, change, types: PhantomData }
     }
 }
 
@@ -259,13 +275,13 @@ where
             context.task().drop_record();
             return Ok(());
         };
-        let (time, closing) = (timestamp.as_millis(), self.table.closing.at(timestamp));
+        let (time, closing) = (timestamp.as_millis(), self.table.closing_at(timestamp));
         // The last window that can contain the record begins with it.
         if !closing.is_open(self.window(time).end) {
             context.task().drop_record();
             let (key, value) = (K::from_non_null(key), V::from_non_null(value));
             self.late.send(context.task(), || Record { key, value, timestamp, headers })?;
-            self.table.closing = closing;
+            self.table.set_closing(closing);
             return Ok(());
         }
         let steps =
@@ -282,7 +298,16 @@ where
             let Some(value) = value else { break };
             self.take(step, &key, value, timestamp, &headers, context)?;
         }
-        self.table.closing = closing;
+        self.table.set_closing(closing);
+        Ok(())
+    }
+
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        _context: &mut ProcessorContext<'_, Windowed<K::NonNull>, Change<A>>,
+    ) -> Result<(), Failure> {
+        self.table.tell_the_time(time);
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! `on`, and the `join` and `left_join` of a stream with a global table behind it.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
-use millstream_processor::{CommittedStore, Error, RecordField};
+use millstream_processor::{BoxError, CommittedStore, Error, RecordField};
 
+use super::with_key::{Joined, WithKey, joined};
 use crate::global_table::GlobalKTable;
 use crate::join::StreamJoinKind;
 use crate::logical::{Operation, OperationKind};
@@ -68,7 +70,37 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
         G: Into<Option<KG>>,
         F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
     {
-        self.join_global(table, StreamJoinKind::Inner, move |value, row| row.map(|row| joiner(value, row)))
+        self.try_join(table, move |value, row| Ok::<_, Infallible>(joiner(value, row)))
+    }
+
+    /// [`join`](Self::join) with a closure that can fail. A record it fails on goes to the handler of the stage `process`.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.global_table::<String, String>("prices", ());
+    /// let orders = builder.stream::<u64, String>("orders");
+    /// let cents = orders.on(|_number, sku| sku.clone()).try_join(&prices, |_sku, price| price.parse::<i64>());
+    /// cents.to("prices-of-orders");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn try_join<KG, VG, G, V2, E>(
+        self,
+        table: &GlobalKTable<KG, VG>,
+        joiner: impl Fn(V::NonNull, &VG) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        KG: 'static,
+        VG: 'static,
+        V2: Clone + 'static,
+        G: Into<Option<KG>>,
+        F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        self.with_key().try_join(table, move |_key, value, row| joiner(value, row))
     }
 
     /// [`join`](Self::join), but a record without a row, or for which no key is selected, is joined with `None` (KIP-962).
@@ -102,10 +134,106 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
         G: Into<Option<KG>>,
         F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
     {
-        self.join_global(table, StreamJoinKind::Left, move |value, row| Some(joiner(value, row)))
+        self.try_left_join(table, move |value, row| Ok::<_, Infallible>(joiner(value, row)))
     }
 
-    /// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none.
+    /// [`left_join`](Self::left_join) with a closure that can fail. See [`try_join`](Self::try_join).
+    #[track_caller]
+    pub fn try_left_join<KG, VG, G, V2, E>(
+        self,
+        table: &GlobalKTable<KG, VG>,
+        joiner: impl Fn(V::NonNull, Option<&VG>) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        KG: 'static,
+        VG: 'static,
+        V2: Clone + 'static,
+        G: Into<Option<KG>>,
+        F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        self.with_key().try_left_join(table, move |_key, value, row| joiner(value, row))
+    }
+}
+
+impl<K: Clone + 'static, V: RecordField, F> WithKey<StreamOn<K, V, F>> {
+    /// [`StreamOn::join`] with a closure that gets the stream's key first. See [`StreamOn::with_key`].
+    #[track_caller]
+    pub fn join<KG, VG, G, V2>(
+        self,
+        table: &GlobalKTable<KG, VG>,
+        joiner: impl Fn(&K, V::NonNull, &VG) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        KG: 'static,
+        VG: 'static,
+        V2: Clone + 'static,
+        G: Into<Option<KG>>,
+        F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
+    {
+        self.try_join(table, move |key, value, row| Ok::<_, Infallible>(joiner(key, value, row)))
+    }
+
+    /// [`StreamOn::try_join`] with a closure that gets the stream's key first.
+    #[track_caller]
+    pub fn try_join<KG, VG, G, V2, E>(
+        self,
+        table: &GlobalKTable<KG, VG>,
+        joiner: impl Fn(&K, V::NonNull, &VG) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        KG: 'static,
+        VG: 'static,
+        V2: Clone + 'static,
+        G: Into<Option<KG>>,
+        F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        self.joined.join_global(table, StreamJoinKind::Inner, move |key, value, row| {
+            row.map_or(Ok(None), |row| joined(joiner(key, value, row)))
+        })
+    }
+
+    /// [`StreamOn::left_join`] with a closure that gets the stream's key first.
+    #[doc(alias = "leftJoin")]
+    #[track_caller]
+    pub fn left_join<KG, VG, G, V2>(
+        self,
+        table: &GlobalKTable<KG, VG>,
+        joiner: impl Fn(&K, V::NonNull, Option<&VG>) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        KG: 'static,
+        VG: 'static,
+        V2: Clone + 'static,
+        G: Into<Option<KG>>,
+        F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
+    {
+        self.try_left_join(table, move |key, value, row| Ok::<_, Infallible>(joiner(key, value, row)))
+    }
+
+    /// [`StreamOn::try_left_join`] with a closure that gets the stream's key first.
+    #[track_caller]
+    pub fn try_left_join<KG, VG, G, V2, E>(
+        self,
+        table: &GlobalKTable<KG, VG>,
+        joiner: impl Fn(&K, V::NonNull, Option<&VG>) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2>
+    where
+        KG: 'static,
+        VG: 'static,
+        V2: Clone + 'static,
+        G: Into<Option<KG>>,
+        F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        self.joined
+            .join_global(table, StreamJoinKind::Left, move |key, value, row| joined(joiner(key, value, row)))
+    }
+}
+
+impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
+    /// Declares the join. `joiner` gets the stream's key and value and the table's value, and makes an output or none.
     #[track_caller]
     fn join_global<KG, VG, G, V2, J>(
         self,
@@ -119,7 +247,7 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
         V2: Clone + 'static,
         G: Into<Option<KG>>,
         F: Fn(&K, &V::NonNull) -> G + Send + Sync + 'static,
-        J: Fn(V::NonNull, Option<&VG>) -> Option<V2> + Send + Sync + 'static,
+        J: Fn(&K, V::NonNull, Option<&VG>) -> Joined<V2> + Send + Sync + 'static,
     {
         let StreamOn { stream, select } = self;
         assert!(
@@ -171,7 +299,7 @@ where
     V2: Clone + 'static,
     G: Into<Option<KG>>,
     F: Fn(&K, &V::NonNull) -> G + 'static,
-    J: Fn(V::NonNull, Option<&VG>) -> Option<V2> + 'static,
+    J: Fn(&K, V::NonNull, Option<&VG>) -> Joined<V2> + 'static,
 {
     type KeyIn = K;
     type ValueIn = V;
@@ -196,7 +324,7 @@ where
                 return Ok(());
             }
         };
-        match (self.joiner)(value, row.as_ref().map(|row| &row.value)) {
+        match (self.joiner)(&key, value, row.as_ref().map(|row| &row.value))? {
             Some(value) => context.forward(Record { key, value, timestamp, headers }),
             None => Ok(()),
         }
@@ -264,6 +392,27 @@ mod tests {
             (Some(3), text("plums None")),
         ];
         assert_eq!(written(&driver.output_topic::<Option<u64>, String>("left")), left);
+    }
+
+    #[test]
+    fn a_joiner_may_see_the_key_and_may_fail() {
+        let driver = driver(|builder| {
+            let prices = builder.global_table::<String, String>("prices", ());
+            let orders = builder.stream::<u64, String>("orders");
+            let on_sku = || orders.on(|_, sku| sku.clone()).with_key();
+            on_sku()
+                .try_join(&prices, |number, _, cents| cents.parse().map(|cents: u64| number * cents))
+                .to("inner");
+            on_sku().left_join(&prices, |number, sku, cents| format!("{number} {sku} {cents:?}")).to("left");
+        });
+        let prices = driver.input_topic::<String, String>("prices");
+        pipe_all(&prices, [("apples", "30"), ("pears", "dear")]);
+        let orders = driver.input_topic::<u64, String>("orders");
+        pipe_all(&orders, [(2_u64, "apples"), (3, "pears"), (4, "plums")]);
+        assert_eq!(driver.skipped_records(), 1);
+        assert_eq!(written(&driver.output_topic::<u64, u64>("inner")), [(2, 60)]);
+        let left = [(2, text("2 apples Some(\"30\")")), (4, text("4 plums None"))];
+        assert_eq!(written(&driver.output_topic::<u64, String>("left")), left);
     }
 
     #[test]

@@ -5,16 +5,18 @@ mod keeping;
 mod waiting;
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millstream_processor::{HasSerde, JoinSide, RecordField, Result, SerdeRef};
+use millstream_processor::{BoxError, HasSerde, JoinSide, RecordField, Result, SerdeRef};
 
 use self::joining::{JoinRecords, LeftSide, RightSide, Side};
 use self::keeping::KeepRecords;
 use self::waiting::Waiting;
 use super::merge::PassOn;
+use super::with_key::{Joined, WithKey, joined};
 use crate::logical::{
     Operation, OperationKind, Place, StreamStreamJoinKind, StreamStreamJoinNames, StreamStreamJoinNodes,
     TypedTopic,
@@ -111,7 +113,35 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
         V2: RecordField,
         R: Clone + 'static,
     {
-        self.join_streams(other, StreamStreamJoinKind::Inner, move |left, right| Some(joiner(left?, right?)))
+        self.try_join(other, move |left, right| Ok::<_, Infallible>(joiner(left, right)))
+    }
+
+    /// [`join`](Self::join) with a closure that can fail. A record it fails on goes to the handler of the stage `process`; none of its pairs
+    /// gives an output.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, String>("orders");
+    /// let payments = builder.stream::<String, i64>("payments");
+    /// let open = orders.within(minutes(5)).try_join(&payments, |cents, paid| cents.parse::<i64>().map(|cents| cents - paid));
+    /// open.to("open-amounts");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn try_join<V2, R, E>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(&V::NonNull, &V2::NonNull) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+        E: Into<BoxError>,
+    {
+        self.with_key().try_join(other, move |_key, left, right| joiner(left, right))
     }
 
     /// [`join`](Self::join), but a record of this stream that finds none of the other is joined with `None`: when its window has closed,
@@ -148,7 +178,23 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
         V2: RecordField,
         R: Clone + 'static,
     {
-        self.join_streams(other, StreamStreamJoinKind::Left, move |left, right| Some(joiner(left?, right)))
+        self.try_left_join(other, move |left, right| Ok::<_, Infallible>(joiner(left, right)))
+    }
+
+    /// [`left_join`](Self::left_join) with a closure that can fail. See [`try_join`](Self::try_join). If it fails on a record that is emitted
+    /// alone, the record that closed its window goes to the handler, and the next one drops and counts it.
+    #[track_caller]
+    pub fn try_left_join<V2, R, E>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(&V::NonNull, Option<&V2::NonNull>) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+        E: Into<BoxError>,
+    {
+        self.with_key().try_left_join(other, move |_key, left, right| joiner(left, right))
     }
 
     /// [`left_join`](Self::left_join), but a record of the other stream that finds none of this one is joined with `None`, too. The closure
@@ -183,11 +229,121 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
         V2: RecordField,
         R: Clone + 'static,
     {
-        let join = move |left: Option<&V::NonNull>, right: Option<&V2::NonNull>| Some(joiner(left, right));
-        self.join_streams(other, StreamStreamJoinKind::Outer, join)
+        self.try_outer_join(other, move |left, right| Ok::<_, Infallible>(joiner(left, right)))
     }
 
-    /// Declares the join. `join` makes an output of the values of both sides, if these make one.
+    /// [`outer_join`](Self::outer_join) with a closure that can fail. See [`try_left_join`](Self::try_left_join).
+    #[track_caller]
+    pub fn try_outer_join<V2, R, E>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(Option<&V::NonNull>, Option<&V2::NonNull>) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+        E: Into<BoxError>,
+    {
+        self.with_key().try_outer_join(other, move |_key, left, right| joiner(left, right))
+    }
+}
+
+impl<K: RecordField, V: RecordField> WithKey<StreamWithin<K, V>> {
+    /// [`StreamWithin::join`] with a closure that gets the key first. See [`StreamWithin::with_key`].
+    #[track_caller]
+    pub fn join<V2, R>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(&K, &V::NonNull, &V2::NonNull) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+    {
+        self.try_join(other, move |key, left, right| Ok::<_, Infallible>(joiner(key, left, right)))
+    }
+
+    /// [`StreamWithin::try_join`] with a closure that gets the key first.
+    #[track_caller]
+    pub fn try_join<V2, R, E>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(&K, &V::NonNull, &V2::NonNull) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+        E: Into<BoxError>,
+    {
+        self.joined.join_streams(other, StreamStreamJoinKind::Inner, move |key, left, right| {
+            left.zip(right).map_or(Ok(None), |(left, right)| joined(joiner(key, left, right)))
+        })
+    }
+
+    /// [`StreamWithin::left_join`] with a closure that gets the key first, which is null for a record without one.
+    #[doc(alias = "leftJoin")]
+    #[track_caller]
+    pub fn left_join<V2, R>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(&K, &V::NonNull, Option<&V2::NonNull>) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+    {
+        self.try_left_join(other, move |key, left, right| Ok::<_, Infallible>(joiner(key, left, right)))
+    }
+
+    /// [`StreamWithin::try_left_join`] with a closure that gets the key first, which is null for a record without one.
+    #[track_caller]
+    pub fn try_left_join<V2, R, E>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(&K, &V::NonNull, Option<&V2::NonNull>) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+        E: Into<BoxError>,
+    {
+        self.joined.join_streams(other, StreamStreamJoinKind::Left, move |key, left, right| {
+            left.map_or(Ok(None), |left| joined(joiner(key, left, right)))
+        })
+    }
+
+    /// [`StreamWithin::outer_join`] with a closure that gets the key first, which is null for a record without one.
+    #[doc(alias = "outerJoin")]
+    #[track_caller]
+    pub fn outer_join<V2, R>(
+        self,
+        other: &KStream<K, V2>,
+        joiner: impl Fn(&K, Option<&V::NonNull>, Option<&V2::NonNull>) -> R + Send + Sync + 'static,
+    ) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+    {
+        self.try_outer_join(other, move |key, left, right| Ok::<_, Infallible>(joiner(key, left, right)))
+    }
+
+    /// [`StreamWithin::try_outer_join`] with a closure that gets the key first, which is null for a record without one.
+    #[track_caller]
+    pub fn try_outer_join<V2, R, E, F>(self, other: &KStream<K, V2>, joiner: F) -> KStream<K, R>
+    where
+        V2: RecordField,
+        R: Clone + 'static,
+        E: Into<BoxError>,
+        F: Fn(&K, Option<&V::NonNull>, Option<&V2::NonNull>) -> Result<R, E> + Send + Sync + 'static,
+    {
+        self.joined.join_streams(other, StreamStreamJoinKind::Outer, move |key, left, right| {
+            joined(joiner(key, left, right))
+        })
+    }
+}
+
+impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
+    /// Declares the join. `join` makes an output of the key and the values of both sides, if these make one.
     #[track_caller]
     fn join_streams<V2, R, J>(
         self,
@@ -198,7 +354,7 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
     where
         V2: RecordField,
         R: Clone + 'static,
-        J: Fn(Option<&V::NonNull>, Option<&V2::NonNull>) -> Option<R> + Send + Sync + 'static,
+        J: Fn(&K, Option<&V::NonNull>, Option<&V2::NonNull>) -> Joined<R> + Send + Sync + 'static,
     {
         let StreamWithin { stream, windows, stored } = self;
         assert!(Rc::ptr_eq(&stream.graph, &other.graph), "only streams of one StreamsBuilder can be joined");
@@ -249,7 +405,7 @@ where
     V: RecordField,
     V2: RecordField,
     R: Clone + 'static,
-    J: Fn(Option<&V::NonNull>, Option<&V2::NonNull>) -> Option<R> + Send + Sync + 'static,
+    J: Fn(&K, Option<&V::NonNull>, Option<&V2::NonNull>) -> Joined<R> + Send + Sync + 'static,
 {
     fn write_window(&self, place: &mut Place<'_>, side: JoinSide, store: &str) -> Result<()> {
         match side {
@@ -274,7 +430,7 @@ where
     V: RecordField,
     V2: RecordField,
     R: Clone + 'static,
-    J: Fn(Option<&V::NonNull>, Option<&V2::NonNull>) -> Option<R> + Send + Sync + 'static,
+    J: Fn(&K, Option<&V::NonNull>, Option<&V2::NonNull>) -> Joined<R> + Send + Sync + 'static,
 {
     fn write_keeping<T: RecordField>(&self, place: &mut Place<'_>, store: &str) -> Result<()> {
         let builder =

@@ -1,21 +1,21 @@
 //! `join` and `left_join` of a stream with a table.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
-use millstream_processor::{HasSerde, RecordField, TimeFirstKey, Timestamp};
+use millstream_processor::{BoxError, HasSerde, RecordField, TimeFirstKey, Timestamp};
 
 use super::record_buffer::{RecordBuffer, buffer_store};
 use super::rows::Rows;
 use super::stream_table_join_grace::GraceJoin;
+use super::with_key::{Joined, WithKey, joined};
 use crate::join::{JoinTarget, StreamJoinKind};
 use crate::logical::{Operation, OperationKind, TypedTopic};
 use crate::options::BufferLimits;
 use crate::stream::KStream;
-use crate::table::KTable;
 
 impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// Joins each record with the table's row of the same key, as the table is when the record is processed; with a
@@ -48,7 +48,29 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         other: T,
         joiner: impl Fn(V::NonNull, &T::Value) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        other.join_stream(self, StreamJoinKind::Inner, move |value, row| row.map(|row| joiner(value, row)))
+        self.try_join(other, move |value, row| Ok::<_, Infallible>(joiner(value, row)))
+    }
+
+    /// [`join`](Self::join) with a closure that can fail. A record it fails on goes to the handler of the stage `process`.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.table::<String, i64>("prices");
+    /// let orders = builder.stream::<String, String>("orders");
+    /// let values = orders.try_join(&prices, |quantity, cents| quantity.parse::<i64>().map(|quantity| quantity * cents));
+    /// values.to("order-values");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn try_join<T: JoinTarget<K>, V2: Clone + 'static, E: Into<BoxError>>(
+        &self,
+        other: T,
+        joiner: impl Fn(V::NonNull, &T::Value) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        self.with_key().try_join(other, move |_key, value, row| joiner(value, row))
     }
 
     /// [`join`](Self::join), but a record without a row, or with a null key, is joined with `None`. Records with a null value are
@@ -79,26 +101,83 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         other: T,
         joiner: impl Fn(V::NonNull, Option<&T::Value>) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        other.join_stream(self, StreamJoinKind::Left, move |value, row| Some(joiner(value, row)))
+        self.try_left_join(other, move |value, row| Ok::<_, Infallible>(joiner(value, row)))
+    }
+
+    /// [`left_join`](Self::left_join) with a closure that can fail. See [`try_join`](Self::try_join).
+    #[track_caller]
+    pub fn try_left_join<T: JoinTarget<K>, V2: Clone + 'static, E: Into<BoxError>>(
+        &self,
+        other: T,
+        joiner: impl Fn(V::NonNull, Option<&T::Value>) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        self.with_key().try_left_join(other, move |_key, value, row| joiner(value, row))
     }
 }
 
-/// Declares the join. `joiner` gets the stream's value and the table's, and makes an output or none. With a grace, records wait for so long.
+impl<K: RecordField, V: RecordField> WithKey<KStream<K, V>> {
+    /// [`KStream::join`] with a closure that gets the key first. See [`KStream::with_key`].
+    #[track_caller]
+    pub fn join<T: JoinTarget<K>, V2: Clone + 'static>(
+        self,
+        other: T,
+        joiner: impl Fn(&K, V::NonNull, &T::Value) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        self.try_join(other, move |key, value, row| Ok::<_, Infallible>(joiner(key, value, row)))
+    }
+
+    /// [`KStream::try_join`] with a closure that gets the key first.
+    #[track_caller]
+    pub fn try_join<T: JoinTarget<K>, V2: Clone + 'static, E: Into<BoxError>>(
+        self,
+        other: T,
+        joiner: impl Fn(&K, V::NonNull, &T::Value) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        join_stream_with_table(&self.joined, &other, StreamJoinKind::Inner, move |key, value, row| {
+            row.map_or(Ok(None), |row| joined(joiner(key, value, row)))
+        })
+    }
+
+    /// [`KStream::left_join`] with a closure that gets the key first, which is null for a record without one.
+    #[doc(alias = "leftJoin")]
+    #[track_caller]
+    pub fn left_join<T: JoinTarget<K>, V2: Clone + 'static>(
+        self,
+        other: T,
+        joiner: impl Fn(&K, V::NonNull, Option<&T::Value>) -> V2 + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        self.try_left_join(other, move |key, value, row| Ok::<_, Infallible>(joiner(key, value, row)))
+    }
+
+    /// [`KStream::try_left_join`] with a closure that gets the key first, which is null for a record without one.
+    #[track_caller]
+    pub fn try_left_join<T: JoinTarget<K>, V2: Clone + 'static, E: Into<BoxError>>(
+        self,
+        other: T,
+        joiner: impl Fn(&K, V::NonNull, Option<&T::Value>) -> Result<V2, E> + Send + Sync + 'static,
+    ) -> KStream<K, V2> {
+        join_stream_with_table(&self.joined, &other, StreamJoinKind::Left, move |key, value, row| {
+            joined(joiner(key, value, row))
+        })
+    }
+}
+
+/// Declares the join. `joiner` gets the stream's key and value and the table's value, and makes an output or none.
 #[track_caller]
-pub(crate) fn join_stream_with_table<K, V, T, V2, F>(
+fn join_stream_with_table<K, V, T, V2, F>(
     stream: &KStream<K, V>,
-    table: &KTable<K::NonNull, T>,
-    grace: Option<Duration>,
+    other: &T,
     kind: StreamJoinKind,
     joiner: F,
 ) -> KStream<K, V2>
 where
     K: RecordField,
     V: RecordField,
-    T: Clone + 'static,
+    T: JoinTarget<K>,
     V2: Clone + 'static,
-    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + Send + Sync + 'static,
+    F: Fn(&K, V::NonNull, Option<&T::Value>) -> Joined<V2> + Send + Sync + 'static,
 {
+    let (table, grace) = (other.table(), other.grace());
     assert!(
         Rc::ptr_eq(&stream.graph, &table.graph),
         "only streams and tables of one StreamsBuilder can be joined"
@@ -129,7 +208,7 @@ where
             write: Box::new(move |place| {
                 let (open_rows, joiner) = (rows(place.plan)?, Arc::clone(&joiner));
                 let join = move |wiring: &Wiring<'_>| {
-                    Ok(StreamTableJoin::<K, V, T, V2, F> {
+                    Ok(StreamTableJoin::<K, V, T::Value, V2, F> {
                         rows: open_rows(wiring)?,
                         kind,
                         joiner: Arc::clone(&joiner),
@@ -162,21 +241,19 @@ where
     K: RecordField,
     V: RecordField,
     T: Clone + 'static,
-    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + 'static,
+    F: Fn(&K, V::NonNull, Option<&T>) -> Joined<V2> + 'static,
 {
     /// What a value is joined to, if to anything, with the table as of this time.
     #[inline]
-    pub(super) fn join(
-        &self,
-        key: &K::NonNull,
-        value: V::NonNull,
-        as_of: Timestamp,
-    ) -> Result<Option<V2>, Failure> {
-        let (mut value, mut joined) = (Some(value), None);
-        self.rows.read_as_of(key, Some(as_of), &mut |row| {
-            joined = value.take().and_then(|value| (self.joiner)(value, row.map(|row| row.value)));
+    pub(super) fn join(&self, key: &K, value: V::NonNull, as_of: Timestamp) -> Joined<V2> {
+        let Some(row_key) = key.as_non_null() else { return (self.joiner)(key, value, None) };
+        let (mut value, mut joined) = (Some(value), Ok(None));
+        self.rows.read_as_of(row_key, Some(as_of), &mut |row| {
+            if let Some(value) = value.take() {
+                joined = (self.joiner)(key, value, row.map(|row| row.value));
+            }
         })?;
-        Ok(joined)
+        joined
     }
 }
 
@@ -186,7 +263,7 @@ where
     V: RecordField,
     T: Clone + 'static,
     V2: Clone + 'static,
-    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + 'static,
+    F: Fn(&K, V::NonNull, Option<&T>) -> Joined<V2> + 'static,
 {
     type KeyIn = K;
     type ValueIn = V;
@@ -199,19 +276,14 @@ where
         context: &mut ProcessorContext<'_, K, V2>,
     ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
-        let Some(value) = value.into_non_null() else {
+        let Some(value) = value
+            .into_non_null()
+            .filter(|_| self.kind == StreamJoinKind::Left || key.as_non_null().is_some())
+        else {
             context.task().drop_record();
             return Ok(());
         };
-        let joined = match (key.as_non_null(), self.kind) {
-            (Some(key), _) => self.join(key, value, timestamp)?,
-            (None, StreamJoinKind::Left) => (self.joiner)(value, None),
-            (None, StreamJoinKind::Inner) => {
-                context.task().drop_record();
-                return Ok(());
-            }
-        };
-        match joined {
+        match self.join(&key, value, timestamp)? {
             Some(value) => context.forward(Record { key, value, timestamp, headers }),
             None => Ok(()),
         }
@@ -240,6 +312,35 @@ mod tests {
         assert_eq!(written(&driver.output_topic("inner")), [(text("apples"), 60_i64)]);
         let left = [(Some(text("apples")), 60_i64), (Some(text("pears")), -3), (None, -4)];
         assert_eq!(written(&driver.output_topic("left")), left);
+    }
+
+    #[test]
+    fn a_joiner_may_see_the_key_and_may_fail() {
+        let driver = driver(|builder| {
+            let prices = builder.table::<String, i64>("prices");
+            let orders = builder.stream::<Option<String>, String>("orders");
+            let value = |sku: &Option<String>, quantity: String, price: Option<&i64>| {
+                quantity.parse::<i64>().map(|quantity| format!("{sku:?} {}", quantity * price.unwrap_or(&-1)))
+            };
+            orders.with_key().try_left_join(&prices, value).to("left");
+            let inner =
+                orders.with_key().try_join(&prices, move |sku, order, price| value(sku, order, Some(price)));
+            inner.to("inner");
+            orders
+                .with_key()
+                .join(&prices, |sku, order, price| format!("{sku:?} {order} {price}"))
+                .to("seen");
+        });
+        pipe_all(&driver.input_topic::<String, i64>("prices"), [("apples", 30)]);
+        let orders = driver.input_topic::<Option<String>, String>("orders");
+        pipe_all(&orders, [(Some(text("apples")), "2"), (Some(text("apples")), "some"), (None, "4")]);
+        assert_eq!(driver.skipped_records(), 1, "all of the record is taken back");
+        let written = |topic| written(&driver.output_topic::<Option<String>, String>(topic));
+        let apples = Some(text("apples"));
+        let joined = (apples.clone(), text("Some(\"apples\") 60"));
+        assert_eq!(written("inner"), [joined.clone()]);
+        assert_eq!(written("left"), [joined, (None, text("None -4"))]);
+        assert_eq!(written("seen"), [(apples, text("Some(\"apples\") 2 30"))]);
     }
 
     #[test]

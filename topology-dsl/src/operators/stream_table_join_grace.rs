@@ -8,6 +8,7 @@ use millstream_processor::{Buffered, RecordField, TimeFirstKey, Timestamp};
 
 use super::record_buffer::{RecordBuffer, context_of, released};
 use super::stream_table_join::StreamTableJoin;
+use super::with_key::Joined;
 use crate::table::KTable;
 use crate::windows::to_millis;
 
@@ -79,6 +80,16 @@ impl<K: RecordField, V: RecordField, T, V2, F> GraceJoin<K, V, T, V2, F> {
 }
 
 impl<K: RecordField, V: RecordField, T, V2, F> GraceJoin<K, V, T, V2, F> {
+    /// Lets time come to here, if it has not; says until when records need not wait any more.
+    fn move_time(&mut self, time: Timestamp) -> Result<Timestamp, Failure> {
+        if self.buffer.begin_record()? {
+            self.number = self.buffer.keys().map(|key| key.number).max().unwrap_or_default();
+        }
+        let stream_time = self.stream_time.map_or(time, |before| before.max(time));
+        self.stream_time = Some(stream_time);
+        Ok(Timestamp::from_millis(stream_time.as_millis().saturating_sub(self.grace)))
+    }
+
     fn wait<V3: Clone + 'static>(
         &mut self,
         record: Record<K, V>,
@@ -108,7 +119,7 @@ where
     V: RecordField,
     T: Clone + 'static,
     V2: Clone + 'static,
-    F: Fn(V::NonNull, Option<&T>) -> Option<V2> + 'static,
+    F: Fn(&K, V::NonNull, Option<&T>) -> Joined<V2> + 'static,
 {
     type KeyIn = K;
     type ValueIn = V;
@@ -120,27 +131,49 @@ where
         record: Record<K, V>,
         context: &mut ProcessorContext<'_, K, V2>,
     ) -> Result<(), Failure> {
-        if self.buffer.begin_record()? {
-            self.number = self.buffer.keys().map(|key| key.number).max().unwrap_or_default();
-        }
-        let stream_time = self.stream_time.map_or(record.timestamp, |time| time.max(record.timestamp));
-        self.stream_time = Some(stream_time);
-        let horizon = Timestamp::from_millis(stream_time.as_millis().saturating_sub(self.grace));
+        let horizon = self.move_time(record.timestamp)?;
         if record.timestamp >= horizon && record.key.as_non_null().is_some() {
             self.wait(record, context)?;
         } else {
             // It comes too late to wait, or has no key: then it finds nothing whenever it is joined.
             self.join.process(record, context)?;
         }
+        self.join_until(horizon, context)
+    }
+
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        context: &mut ProcessorContext<'_, K, V2>,
+    ) -> Result<(), Failure> {
+        let horizon = self.move_time(time)?;
+        self.join_until(horizon, context)
+    }
+}
+
+impl<K, V, T, V2, F> GraceJoin<K, V, T, V2, F>
+where
+    K: RecordField,
+    V: RecordField,
+    T: Clone + 'static,
+    V2: Clone + 'static,
+    F: Fn(&K, V::NonNull, Option<&T>) -> Joined<V2> + 'static,
+{
+    /// Joins the records whose time has come.
+    fn join_until(
+        &mut self,
+        horizon: Timestamp,
+        context: &mut ProcessorContext<'_, K, V2>,
+    ) -> Result<(), Failure> {
         while self.buffer.first_time().is_some_and(|time| time <= horizon) {
             let Some((TimeFirstKey { key, .. }, Buffered { new: Some(value), context: came_with, .. })) =
                 self.buffer.pop()?
             else {
                 continue;
             };
-            let joined = self.join.join(&key, value, came_with.timestamp)?;
-            if let Some(value) = joined {
-                let (record, location) = released(K::from_non_null(key), value, came_with);
+            let key = K::from_non_null(key);
+            if let Some(value) = self.join.join(&key, value, came_with.timestamp)? {
+                let (record, location) = released(key, value, came_with);
                 context.forward_held(record, location)?;
             }
         }

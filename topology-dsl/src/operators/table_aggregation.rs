@@ -33,7 +33,8 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
                 None => Ok(without_old),
             }
         });
-        let topic = TypedTopic { key_serde: K::serde(), value_serde: Arc::new(ChangeSerde::new(V::serde())) };
+        let value_serde = Arc::new(ChangeSerde::new(V::serde()));
+        let topic = TypedTopic { key_serde: K::serde(), value_serde, heartbeats: None };
         KTable::declare(
             &self.graph,
             Operation {

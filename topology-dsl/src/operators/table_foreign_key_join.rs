@@ -11,6 +11,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Record};
 use millstream_processor::topology::{Consumed, Partitions, RepartitionTopic, Sink, TopicName};
 use millstream_processor::{
-    HasSerde, KeyValueStoreBuilder, RecordField, Result, SerdeRef, SubscriptionResponseWrapper,
+    BoxError, HasSerde, KeyValueStoreBuilder, OptionSerde, Result, SerdeRef, SubscriptionResponseWrapper,
     SubscriptionResponseWrapperSerde, SubscriptionWrapper, SubscriptionWrapperSerde, ValueHash,
 };
 
@@ -29,6 +30,7 @@ use self::send::SubscriptionSend;
 use super::newest_only::NewestOnly;
 use super::rows::{RowLookup, stored_rows};
 use super::table_keeper::TableKeeper;
+use super::with_key::{Joined, joined};
 use crate::logical::{
     ForeignKeyJoinNodes, Operation, OperationKind, Place, ResponseNames, SubscriptionNames,
 };
@@ -99,8 +101,39 @@ impl<K: HasSerde, V: HasSerde, F> TableOn<K, V, F> {
         G: Into<Option<KF>>,
         F: Fn(&K, &V) -> G + Send + Sync + 'static,
     {
-        self.join_foreign(table, ForeignKeyJoinKind::Inner, move |value, foreign: Option<&VF>| {
-            foreign.map(|foreign| joiner(value, foreign))
+        self.try_join(table, move |value, foreign| Ok::<_, Infallible>(joiner(value, foreign)))
+    }
+
+    /// [`join`](Self::join) with a closure that can fail. The answer it fails on goes to the handler of the stage `process`, and the row stays
+    /// as it was.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.table::<u64, String>("orders");
+    /// let prices = builder.table::<String, String>("prices");
+    /// let cents = orders.on(|_order, sku| sku.clone()).try_join(&prices, |_sku, price| price.parse::<i64>());
+    /// cents.to_stream().to("prices-of-orders");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn try_join<KF, VF, G, R, E>(
+        self,
+        table: &KTable<KF, VF>,
+        joiner: impl Fn(&V, &VF) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KTable<K, R>
+    where
+        KF: HasSerde,
+        VF: HasSerde,
+        R: HasSerde,
+        G: Into<Option<KF>>,
+        F: Fn(&K, &V) -> G + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        self.join_foreign(table, ForeignKeyJoinKind::Inner, move |value, foreign| {
+            foreign.map_or(Ok(None), |foreign| joined(joiner(value, foreign)))
         })
     }
 
@@ -142,8 +175,26 @@ impl<K: HasSerde, V: HasSerde, F> TableOn<K, V, F> {
         G: Into<Option<KF>>,
         F: Fn(&K, &V) -> G + Send + Sync + 'static,
     {
-        self.join_foreign(table, ForeignKeyJoinKind::Left, move |value, foreign: Option<&VF>| {
-            Some(joiner(value, foreign))
+        self.try_left_join(table, move |value, foreign| Ok::<_, Infallible>(joiner(value, foreign)))
+    }
+
+    /// [`left_join`](Self::left_join) with a closure that can fail. See [`try_join`](Self::try_join).
+    #[track_caller]
+    pub fn try_left_join<KF, VF, G, R, E>(
+        self,
+        table: &KTable<KF, VF>,
+        joiner: impl Fn(&V, Option<&VF>) -> Result<R, E> + Send + Sync + 'static,
+    ) -> KTable<K, R>
+    where
+        KF: HasSerde,
+        VF: HasSerde,
+        R: HasSerde,
+        G: Into<Option<KF>>,
+        F: Fn(&K, &V) -> G + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        self.join_foreign(table, ForeignKeyJoinKind::Left, move |value, foreign| {
+            joined(joiner(value, foreign))
         })
     }
 
@@ -161,12 +212,19 @@ impl<K: HasSerde, V: HasSerde, F> TableOn<K, V, F> {
         R: HasSerde,
         G: Into<Option<KF>>,
         F: Fn(&K, &V) -> G + Send + Sync + 'static,
-        J: Fn(&V, Option<&VF>) -> Option<R> + Send + Sync + 'static,
+        J: Fn(&V, Option<&VF>) -> Joined<R> + Send + Sync + 'static,
     {
         let TableOn { table, select } = self;
         assert!(Rc::ptr_eq(&table.graph, &foreign.graph), "only tables of one StreamsBuilder can be joined");
+        let (key_serde, foreign_key_serde) = {
+            let graph = table.graph.borrow();
+            (graph.key_serde::<K>(table.id), graph.key_serde::<KF>(foreign.id).unwrap_or_else(KF::serde))
+        };
+        let store = Materialized::<K, R>::from(()).with_inherited_key_serde(key_serde.clone());
         let nodes = ForeignKeyJoin {
             kind,
+            key_serde: key_serde.unwrap_or_else(K::serde),
+            foreign_key_serde,
             rows: Rc::clone(&table.rows),
             foreign_rows: Rc::clone(&foreign.rows),
             select: Arc::new(move |key: &K, value: &V| -> Option<KF> { select(key, value).into() }),
@@ -179,7 +237,7 @@ impl<K: HasSerde, V: HasSerde, F> TableOn<K, V, F> {
                 kind: OperationKind::ForeignKeyJoin { nodes: Box::new(nodes) },
                 parents: vec![table.id, foreign.id],
                 name: None,
-                store: Some(Materialized::<K, R>::from(()).into_plan()),
+                store: Some(store.into_plan()),
                 write: TableKeeper::<K, Option<R>>::write(),
             },
             stored_rows,
@@ -199,6 +257,8 @@ enum ForeignKeyJoinKind {
 /// The typed nodes of a join of a table of `K` and `V` with one of `KF` and `VF`.
 struct ForeignKeyJoin<K, V, KF, VF, R, F, J> {
     kind: ForeignKeyJoinKind,
+    key_serde: SerdeRef<K>,
+    foreign_key_serde: SerdeRef<KF>,
     rows: RowLookup<K, V>,
     foreign_rows: RowLookup<KF, VF>,
     select: Arc<F>,
@@ -214,15 +274,19 @@ where
     VF: HasSerde,
     R: HasSerde,
     F: Fn(&K, &V) -> Option<KF> + Send + Sync + 'static,
-    J: Fn(&V, Option<&VF>) -> Option<R> + Send + Sync + 'static,
+    J: Fn(&V, Option<&VF>) -> Joined<R> + Send + Sync + 'static,
 {
     fn write_subscription(&self, place: &mut Place<'_>, names: &SubscriptionNames) -> Result<()> {
         let SubscriptionNames { topic, send, sink } = names;
         let (kind, select, newest_only) = (self.kind, Arc::clone(&self.select), NewestOnly::of(place));
+        let foreign_key_serde = self.foreign_key_serde.clone();
         place.topology.add_processor(send, &place.parents, &[], move |_| {
-            Ok(SubscriptionSend::<K, V, KF, F>::new(kind, Arc::clone(&select), newest_only))
+            let (select, foreign_key_serde) = (Arc::clone(&select), foreign_key_serde.clone());
+            Ok(SubscriptionSend::<K, V, KF, F>::new(kind, select, newest_only, foreign_key_serde))
         })?;
-        let serdes = (Option::<KF>::field_serde(), subscription_serde::<K>());
+        let foreign_key_serde: SerdeRef<Option<KF>> =
+            Arc::new(OptionSerde::new(self.foreign_key_serde.clone()));
+        let serdes = (foreign_key_serde, self.subscription_serde());
         let to = Sink::topic(TopicName::Internal(topic.clone()));
         write_topic(place, topic, sink, &[send], to, serdes)
     }
@@ -230,20 +294,24 @@ where
     fn write_response(&self, place: &mut Place<'_>, names: &ResponseNames) -> Result<()> {
         let ResponseNames { store, receive, join, foreign_join, topic, sink } = names;
         let [registration, foreign_table] = [0, 1].map(|parent| place.parents.get(parent).copied());
-        let subscriptions = KeyValueStoreBuilder::new(store, Vec::<u8>::serde(), subscription_serde::<K>());
+        let subscriptions = KeyValueStoreBuilder::new(store, Vec::<u8>::serde(), self.subscription_serde());
         place.topology.add_state_store(Arc::new(subscriptions))?;
         let store_of_receive = store.clone();
         let (parent, stores) = (registration.as_slice(), [store.as_str()]);
+        let serdes = (self.key_serde.clone(), self.foreign_key_serde.clone());
         place.topology.add_processor(receive, parent, &stores, move |wiring| {
-            Ok(SubscriptionReceive::<K, KF>::new(wiring.key_value_store(&store_of_receive)?))
+            let subscriptions = wiring.key_value_store(&store_of_receive)?;
+            Ok(SubscriptionReceive::<K, KF>::new(subscriptions, serdes.clone()))
         })?;
         let open_rows = (self.foreign_rows)(place.plan)?;
         place.topology.add_processor(join, &[receive], &place.stores, move |wiring| {
             Ok(AnswerSubscription::<K, KF, VF>::new(open_rows(wiring)?))
         })?;
         let (store_of_change, newest_only) = (store.clone(), NewestOnly::of(place));
+        let foreign_key_serde = self.foreign_key_serde.clone();
         place.topology.add_processor(foreign_join, foreign_table.as_slice(), &stores, move |wiring| {
-            Ok(AnswerChange::<K, KF, VF>::new(wiring.key_value_store(&store_of_change)?, newest_only))
+            let subscriptions = wiring.key_value_store(&store_of_change)?;
+            Ok(AnswerChange::<K, KF, VF>::new(subscriptions, foreign_key_serde.clone(), newest_only))
         })?;
         let response_serde: SerdeRef<SubscriptionResponseWrapper<VF>> =
             Arc::new(SubscriptionResponseWrapperSerde::new(VF::serde()));
@@ -254,7 +322,7 @@ where
                 None => Partitions::ByKey,
             },
         );
-        write_topic(place, topic, sink, &[join, foreign_join], to, (K::serde(), response_serde))
+        write_topic(place, topic, sink, &[join, foreign_join], to, (self.key_serde.clone(), response_serde))
     }
 
     fn write_resolver(&self, place: &mut Place<'_>) -> Result<()> {
@@ -281,8 +349,10 @@ fn write_topic<K: Clone + 'static, V: Clone + 'static>(
     place.topology.add_source(place.name, source_topics, consumed)
 }
 
-fn subscription_serde<K: HasSerde>() -> SerdeRef<SubscriptionWrapper<K>> {
-    Arc::new(SubscriptionWrapperSerde::new(K::serde()))
+impl<K: HasSerde, V, KF, VF, R, F, J> ForeignKeyJoin<K, V, KF, VF, R, F, J> {
+    fn subscription_serde(&self) -> SerdeRef<SubscriptionWrapper<K>> {
+        Arc::new(SubscriptionWrapperSerde::new(self.key_serde.clone()))
+    }
 }
 
 /// Hashes the values of the left table, as they are written.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{
-    Change, HasSerde, RecordField, TimeWindowedSerde, WindowKind, WindowStore, Windowed,
+    Change, HasSerde, RecordField, TimeWindowedSerde, Timestamp, WindowKind, WindowStore, Windowed,
 };
 
 use super::late_records::LateRecords;
 use super::stream_aggregation::Aggregation;
-use super::window_table::WindowTable;
-use super::windowed_aggregation::WindowedAggregation;
+use super::window_table::{WindowTable, WindowTimes};
+use super::windowed_aggregation::{WindowedAggregation, WindowedKeys};
 use crate::options::{Materialized, WindowsToStore};
 use crate::table::KTable;
 use crate::windowed::TimeWindowedKStream;
@@ -33,35 +33,51 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
         let (windows, change) = (self.windows, Arc::new(change));
         let store = store.with_inherited_key_serde(self.grouped.key_serde());
         let drops_null_values = aggregation == Aggregation::Reduce;
-        let declared = WindowedAggregation {
-            aggregation,
-            key_serde: Arc::new(TimeWindowedSerde::new(store.key_serde(), windows.size())),
-            store: store.into_window_plan(windows.to_store(self.options.emit)),
-            grace: windows.grace(),
-            delay: to_millis(windows.grace()),
-            to_end: to_millis(windows.size()),
-        };
-        self.grouped.declare_windowed_aggregation(&self.options, declared, move |table, late| {
-            let (change, types) = (Arc::clone(&change), PhantomData);
-            TimeWindowAggregation::<K, V, A, F> { table, windows, drops_null_values, late, change, types }
+        let declared = windows.aggregated_in(store, self.options.emit);
+        self.grouped.declare_windowed_aggregation(aggregation, &self.options, declared, move |table, late| {
+            TimeWindowAggregation::<K, V, A, F>::new(table, windows, drops_null_values, late, &change)
         })
     }
 }
 
 impl TimeSpans {
-    /// What the store must be able to do.
-    fn to_store(self, emit: EmitStrategy) -> WindowsToStore {
-        WindowsToStore::new(self.size(), self.size().saturating_add(self.grace()), emit)
+    /// A table of what is aggregated in these windows, kept in this store.
+    #[track_caller]
+    pub(super) fn aggregated_in<K: HasSerde, A: HasSerde>(
+        self,
+        store: Materialized<K, A, WindowKind>,
+        emit: EmitStrategy,
+    ) -> WindowedAggregation<K> {
+        let (size, grace) = (self.size(), self.grace());
+        let serde = Arc::new(TimeWindowedSerde::new(store.key_serde(), size));
+        WindowedAggregation {
+            store: store.into_window_plan(WindowsToStore::new(size, size.saturating_add(grace), emit)),
+            times: WindowTimes { emit, delay: to_millis(grace), to_end: to_millis(size) },
+            keys: WindowedKeys { serde, grace },
+        }
     }
 }
 
-struct TimeWindowAggregation<K: RecordField, V, A, F> {
+pub(super) struct TimeWindowAggregation<K: RecordField, V, A, F> {
     table: WindowTable<WindowStore<K::NonNull, A>>,
     windows: TimeSpans,
     drops_null_values: bool,
     late: LateRecords<K, V>,
     change: Arc<F>,
     types: PhantomData<V>,
+}
+
+impl<K: RecordField, V, A, F> TimeWindowAggregation<K, V, A, F> {
+    pub(super) fn new(
+        table: WindowTable<WindowStore<K::NonNull, A>>,
+        windows: TimeSpans,
+        drops_null_values: bool,
+        late: LateRecords<K, V>,
+        change: &Arc<F>,
+    ) -> Self {
+        let (change, types) = (Arc::clone(change), PhantomData);
+        TimeWindowAggregation { table, windows, drops_null_values, late, change, types }
+    }
 }
 
 impl<K, V, A, F> Processor for TimeWindowAggregation<K, V, A, F>
@@ -88,7 +104,7 @@ where
             context.task().drop_record();
             return Ok(());
         };
-        let closing = self.table.closing.at(timestamp);
+        let closing = self.table.closing_at(timestamp);
         let (mut value, mut is_late) = (Some(value), false);
         let mut windows = self.windows.windows_for(timestamp).peekable();
         while let Some(window) = windows.next() {
@@ -110,7 +126,16 @@ where
             let key = K::from_non_null(key);
             self.late.send(context.task(), || Record { key, value, timestamp, headers })?;
         }
-        self.table.closing = closing;
+        self.table.set_closing(closing);
+        Ok(())
+    }
+
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        _context: &mut ProcessorContext<'_, Windowed<K::NonNull>, Change<A>>,
+    ) -> Result<(), Failure> {
+        self.table.tell_the_time(time);
         Ok(())
     }
 

@@ -1,11 +1,24 @@
 //! The store of a windowed table together with the rule when its changes go downstream: at each update, at commit, or when their
 //! window is closed.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use millstream_processor::api::{Failure, Headers, ProcessorContext, Record, Wiring};
 use millstream_processor::{Change, Result, Timestamp, ValueAndTimestamp, Window, Windowed};
 
 use super::windowed_store::WindowedStore;
 use crate::windows::EmitStrategy;
+
+/// When the windows of a table close, and how those that have closed are found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WindowTimes {
+    pub(super) emit: EmitStrategy,
+    /// How far the time to which windows are closed lies behind stream time, in milliseconds.
+    pub(super) delay: i64,
+    /// Milliseconds from the time that orders the windows of the store to their ends.
+    pub(super) to_end: i64,
+}
 
 /// Which windows are closed, and which of them were emitted.
 ///
@@ -22,9 +35,8 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// `delay` is how far the time to which windows are closed lies behind stream time, in milliseconds.
-    pub(super) fn new(emit: EmitStrategy, delay: i64) -> Self {
-        Closing { emit, observed: Timestamp::from_millis(-1), delay, emitted_to: None }
+    fn new(WindowTimes { emit, delay, .. }: WindowTimes, emitted_to: Option<Timestamp>) -> Self {
+        Closing { emit, observed: Timestamp::from_millis(-1), delay, emitted_to }
     }
 
     /// The same as seen from a record with this event time.
@@ -50,14 +62,10 @@ impl Closing {
         end > self.closed_to()
     }
 
-    pub(super) fn emits_updates(&self) -> bool {
-        self.emit == EmitStrategy::OnWindowUpdate
-    }
-
     /// The ends of windows that were closed since this was last asked: after the first time, up to the second.
     pub(super) fn newly_closed(&mut self) -> Option<(Timestamp, Timestamp)> {
         let (before, now) = (self.emitted_to.unwrap_or(Timestamp::from_millis(-1)), self.by_time());
-        if self.emits_updates() || now <= before {
+        if self.emit == EmitStrategy::OnWindowUpdate || now <= before {
             return None;
         }
         self.emitted_to = Some(now);
@@ -68,26 +76,66 @@ impl Closing {
 /// The store of a windowed table as the node that keeps the table uses it.
 pub(super) struct WindowTable<S> {
     pub(super) store: S,
-    pub(super) closing: Closing,
+    /// Where windows are emitted once, all nodes that change the table share it: closed is closed for each of them. Where they are not, each
+    /// has its own, as in Kafka Streams.
+    closing: Rc<Cell<Closing>>,
+    times: WindowTimes,
     sends_old_values: bool,
-    /// Milliseconds from the time that orders the windows of the store to their ends.
-    to_end: i64,
+    emits_at_commit: bool,
+    /// Whether time moved on without a record: how far is kept then, also if no window closed.
+    was_told_the_time: bool,
 }
 
 impl<S: WindowedStore> WindowTable<S> {
-    /// Opens the store; `to_end` is how many milliseconds lie between the time that orders its windows and their ends.
     pub(super) fn open(
         wiring: &Wiring<'_>,
         name: &str,
         sends_old_values: bool,
-        mut closing: Closing,
-        to_end: i64,
+        times: WindowTimes,
     ) -> Result<Self> {
         let store = S::open(wiring, name)?;
-        if !closing.emits_updates() {
-            closing.emitted_to = store.emitted_to()?;
-        }
-        Ok(WindowTable { store, closing, sends_old_values, to_end })
+        let closing = match times.emit {
+            EmitStrategy::OnWindowUpdate => Rc::new(Cell::new(Closing::new(times, None))),
+            EmitStrategy::OnWindowClose => {
+                let emitted_to = store.emitted_to()?;
+                wiring.shared(name, || Cell::new(Closing::new(times, emitted_to)))?
+            }
+        };
+        Ok(WindowTable {
+            store,
+            closing,
+            times,
+            sends_old_values,
+            emits_at_commit: true,
+            was_told_the_time: false,
+        })
+    }
+
+    /// Leaves it to another node of the same table to emit at commits what was held back.
+    pub(super) fn without_emissions(self) -> Self {
+        WindowTable { emits_at_commit: false, ..self }
+    }
+
+    /// Which windows are closed, as seen from a record with this event time.
+    #[inline]
+    pub(super) fn closing_at(&self, time: Timestamp) -> Closing {
+        self.closing.get().at(time)
+    }
+
+    /// Lets stream time move on to where a record has seen it.
+    #[inline]
+    pub(super) fn set_closing(&self, closing: Closing) {
+        self.closing.set(closing);
+    }
+
+    /// Lets stream time move on although no record came.
+    pub(super) fn tell_the_time(&mut self, time: Timestamp) {
+        self.set_closing(self.closing_at(time));
+        self.was_told_the_time = true;
+    }
+
+    fn emits_updates(&self) -> bool {
+        self.times.emit == EmitStrategy::OnWindowUpdate
     }
 
     /// Gives a row a new value made from the one it has; `at` is the event time of the record that does it.
@@ -111,7 +159,7 @@ impl<S: WindowedStore> WindowTable<S> {
             Ok(value.map(|value| ValueAndTimestamp { value, timestamp: time }))
         })?;
         match changed {
-            Some((value, _)) if self.closing.emits_updates() => {
+            Some((value, _)) if self.emits_updates() => {
                 let (key, headers) = (Windowed::new(key.clone(), window), headers.clone());
                 context.forward(Record { key, value, timestamp: S::time_of_change(window, time), headers })
             }
@@ -124,7 +172,10 @@ impl<S: WindowedStore> WindowTable<S> {
         &mut self,
         context: &mut ProcessorContext<'_, Windowed<S::Key>, Change<S::Value>>,
     ) -> Result<(), Failure> {
-        if self.closing.emits_updates() {
+        if !self.emits_at_commit {
+            return Ok(());
+        }
+        if self.emits_updates() {
             if self.store.is_cached() {
                 for emission in self.store.emissions()? {
                     let Change { old, new } = emission.change;
@@ -135,20 +186,21 @@ impl<S: WindowedStore> WindowTable<S> {
             }
             return Ok(());
         }
-        let Some((before, now)) = self.closing.newly_closed() else { return Ok(()) };
-        let ordered_at = |end: Timestamp| end.as_millis().saturating_sub(self.to_end);
+        let mut closing = self.closing.get();
+        let Some((before, now)) = closing.newly_closed() else { return Ok(()) };
+        self.closing.set(closing);
+        let ordered_at = |end: Timestamp| end.as_millis().saturating_sub(self.times.to_end);
         let (from, to) = (ordered_at(before).saturating_add(1).max(0), ordered_at(now));
-        if to < from {
-            return Ok(());
+        let mut is_kept = std::mem::take(&mut self.was_told_the_time);
+        if to >= from {
+            for row in self.store.by_time(Timestamp::from_millis(from), Timestamp::from_millis(to))? {
+                let (key, row) = row?;
+                let time = S::time_of_change(key.window, row.timestamp);
+                context.forward(Record::new(key, Change { old: None, new: Some(row.value) }, time))?;
+                is_kept = true;
+            }
         }
-        let mut emits = false;
-        for row in self.store.by_time(Timestamp::from_millis(from), Timestamp::from_millis(to))? {
-            let (key, row) = row?;
-            let time = S::time_of_change(key.window, row.timestamp);
-            context.forward(Record::new(key, Change { old: None, new: Some(row.value) }, time))?;
-            emits = true;
-        }
-        if emits {
+        if is_kept {
             self.store.set_emitted_to(now);
         }
         Ok(())

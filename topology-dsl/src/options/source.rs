@@ -1,6 +1,7 @@
 //! What a stream or table reads: topics, serdes, event time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_processor::topology::{Consumed, TimestampExtractor};
 use millstream_processor::{RecordField, SerdeRef, Timestamp};
@@ -24,6 +25,7 @@ pub struct Source<K, V> {
     key_serde: SerdeRef<K>,
     value_serde: SerdeRef<V>,
     timestamp: Option<TimestampExtractor<K, V>>,
+    heartbeats: Option<Duration>,
 }
 
 impl<K: RecordField, V: RecordField> Source<K, V> {
@@ -39,6 +41,7 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
             key_serde: K::field_serde(),
             value_serde: V::field_serde(),
             timestamp: None,
+            heartbeats: None,
         }
     }
 
@@ -75,6 +78,45 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
         self
     }
 
+    /// Lets windows close although no more records come: where nothing has come to a partition for `every` by the wall clock, the task that
+    /// reads it writes a heartbeat to its end, and stream time moves on when that comes back. For streams: the topic of a table, which is
+    /// compacted, takes no records without a key.
+    ///
+    /// A heartbeat says that all records have come that are older than `every`. It is a record without key and value, with the header
+    /// [`HEARTBEAT_HEADER`](crate::topology::HEARTBEAT_HEADER), which no operator sees; others who read the topic do. Because it has its place among the records,
+    /// whoever reads them again closes the same windows at the same place. It ends at the next repartition topic, which may have heartbeats of its
+    /// own ([`Repartitioned::with_heartbeats`](crate::Repartitioned::with_heartbeats)).
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>(Source::topic("orders").with_heartbeats(seconds(30)));
+    /// let minutes = orders.group_by_key().windowed_by(TimeWindows::of_size_with_no_grace(minutes(1)));
+    /// let counts = minutes.emit_strategy(EmitStrategy::on_window_close()).count(());
+    /// counts.to_stream().map(|apples, count| (apples.key, count)).to("final-counts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input_at("apples", 1, Timestamp::from_millis(10_000))?;
+    /// driver.advance_wall_clock_time(seconds(60))?; // all that is older than half a minute has come: nothing closes yet
+    /// let counts = driver.output_topic::<String, Option<u64>>("final-counts");
+    /// assert!(counts.is_empty());
+    /// driver.advance_wall_clock_time(seconds(30))?;
+    /// assert_eq!(counts.read_key_values_to_list()?, [("apples".into(), Some(1))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If `every` is shorter than a millisecond.
+    #[track_caller]
+    #[must_use]
+    pub fn with_heartbeats(mut self, every: Duration) -> Self {
+        check_heartbeats(every);
+        self.heartbeats = Some(every);
+        self
+    }
+
     pub(crate) fn into_parts(self) -> (Vec<String>, Consumed<K, V>) {
         let consumed = Consumed::with(self.key_serde, self.value_serde);
         let consumed = match self.timestamp {
@@ -83,8 +125,18 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
             }
             None => consumed,
         };
+        let consumed = match self.heartbeats {
+            Some(every) => consumed.with_heartbeats(every),
+            None => consumed,
+        };
         (self.topics, consumed)
     }
+}
+
+/// Refuses heartbeats without a pause.
+#[track_caller]
+pub(super) fn check_heartbeats(every: Duration) {
+    assert!(every.as_millis() > 0, "heartbeats every {every:?} are too many: a millisecond is the least");
 }
 
 impl<K: RecordField, V: RecordField> From<&str> for Source<K, V> {

@@ -2,6 +2,7 @@
 
 mod describe;
 mod golden;
+mod heartbeats;
 mod messages;
 mod order_availability;
 mod windows;

@@ -18,19 +18,31 @@ type Table = KTable<Windowed<String>, String>;
 
 #[track_caller]
 fn same_as_kafka_streams(program: &str, keys: SerdeRef<Windowed<String>>, table: impl Fn(&Grouped) -> Table) {
+    cogroup_same_as_kafka_streams(program, keys, |stream, _| table(stream));
+}
+
+/// The same of two streams that are aggregated together; a record that ends with `~` is one of the second.
+#[track_caller]
+fn cogroup_same_as_kafka_streams(
+    program: &str,
+    keys: SerdeRef<Windowed<String>>,
+    table: impl Fn(&Grouped, &Grouped) -> Table,
+) {
     let builder = StreamsBuilder::new();
-    let grouped = builder.stream::<String, Option<String>>("in").group_by_key();
-    table(&grouped).to_stream().to("out");
+    let grouped = |topic| builder.stream::<String, Option<String>>(topic).group_by_key();
+    table(&grouped("in"), &grouped("other")).to_stream().to("out");
     let topology = builder.build().expect("the program is right");
     let driver = TopologyTestDriver::new(topology).expect("the topology can be run");
-    let records = driver.input_topic::<String, Option<String>>("in");
+    let [records, of_other] =
+        ["in", "other"].map(|topic| driver.input_topic::<String, Option<String>>(topic));
     let outputs = driver.output_topic_with_serdes("out", keys, <Option<String>>::field_serde());
 
     let expected = KAFKA_STREAMS.of(program);
     let mut printed = Vec::new();
     for line in expected.lines() {
         let Some((record, _)) = line.split_once(" ->") else { break };
-        let (key, time) = record.trim_end_matches('!').split_once('@').expect("key@time");
+        let (key, time) = record.trim_end_matches(['!', '~']).split_once('@').expect("key@time");
+        let records = if record.ends_with('~') { &of_other } else { &records };
         let value = (!record.ends_with('!')).then(|| format!("v{time}"));
         let time = Timestamp::from_millis(time.parse().expect("a number"));
         records.pipe_input_at(key, value, time).expect("the record is processed");
@@ -155,6 +167,39 @@ fn closed_windows() {
     same_as_kafka_streams("sessions_final", sessions(), |stream| {
         let windows = SessionWindows::of_inactivity_gap_with_no_grace(millis(5));
         stream.windowed_by(windows).emit_strategy(on_close()).aggregate((), String::new, join, merge)
+    });
+}
+
+#[test]
+fn cogrouped_windows() {
+    let cogroup = |one: &Grouped, other: &Grouped| {
+        let subtract = |_: &String, value: String, row: String| format!("{row}-{value}");
+        one.cogroup(join_values).cogroup(other, subtract)
+    };
+    let tumbling = |grace| TimeWindows::of_size_and_grace(millis(10), millis(grace));
+    let kept = || uncached().with_retention(millis(1000));
+    cogroup_same_as_kafka_streams("cogroup_tumbling", times(), |one, other| {
+        cogroup(one, other).windowed_by(tumbling(0)).aggregate(kept(), String::new)
+    });
+    cogroup_same_as_kafka_streams("cogroup_tumbling_cached", times(), |one, other| {
+        cogroup(one, other).windowed_by(tumbling(5)).aggregate(().with_retention(millis(1000)), String::new)
+    });
+    cogroup_same_as_kafka_streams("cogroup_hopping", times(), |one, other| {
+        let windows = tumbling(5).advance_by(millis(5));
+        cogroup(one, other).windowed_by(windows).aggregate(kept(), String::new)
+    });
+    cogroup_same_as_kafka_streams("cogroup_sliding", times(), |one, other| {
+        let windows = SlidingWindows::of_time_difference_and_grace(millis(10), millis(5));
+        cogroup(one, other).windowed_by(windows).aggregate(kept(), String::new)
+    });
+    let sessions_of = || SessionWindows::of_inactivity_gap_and_grace(millis(5), millis(7));
+    let kept_sessions = || uncached().with_retention(millis(1000));
+    cogroup_same_as_kafka_streams("cogroup_sessions", sessions(), |one, other| {
+        cogroup(one, other).windowed_by(sessions_of()).aggregate(kept_sessions(), String::new, merge)
+    });
+    cogroup_same_as_kafka_streams("cogroup_sessions_cached", sessions(), |one, other| {
+        let kept = ().with_retention(millis(1000));
+        cogroup(one, other).windowed_by(sessions_of()).aggregate(kept, String::new, merge)
     });
 }
 

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
+use millstream_processor::api::{Failure, Headers, Processor, ProcessorContext, Record};
 use millstream_processor::{Direction, JoinSide, LeftOrRightValue, RecordField, Timestamp, WindowStore};
 
 use super::waiting::Waiting;
+use crate::operators::with_key::Joined;
 use crate::windows::JoinWindows;
 
 /// One side of a join of values `L` with values `R`.
@@ -98,7 +99,7 @@ where
     L: Clone + 'static,
     R: Clone + 'static,
     O: Clone + 'static,
-    J: Fn(Option<&L>, Option<&R>) -> Option<O> + 'static,
+    J: Fn(&K, Option<&L>, Option<&R>) -> Joined<O> + 'static,
 {
     pub(super) fn new(
         others: WindowStore<K::NonNull, S::Other>,
@@ -120,17 +121,17 @@ where
         }
     }
 
-    /// Emits what waited for longer than its window is open, because of a record that moved stream time.
+    /// Emits what waited for longer than its window is open, because stream time has come to `at`.
     fn emit_closed(
         &self,
         waiting: &SharedWaiting<K::NonNull, L, R>,
-        record: &Record<K, V>,
+        at: Timestamp,
+        headers: &Headers,
         context: &mut ProcessorContext<'_, K, O>,
     ) -> Result<(), Failure> {
         let closed = waiting.borrow_mut().closed()?;
         for row_key in closed {
-            let Some((key, timestamp, values)) = waiting.borrow_mut().take(&row_key, record.timestamp)?
-            else {
+            let Some((key, timestamp, values)) = waiting.borrow_mut().take(&row_key, at)? else {
                 continue;
             };
             if waiting.borrow().is_given_up(&row_key) {
@@ -139,12 +140,14 @@ where
             }
             for value in values {
                 let (left, right) = value.as_options();
-                let Some(value) = (self.join)(left, right) else { continue };
-                let (key, headers) = (K::from_non_null(key.clone()), record.headers.clone());
-                let forwarded = context.forward(Record { key, value, timestamp, headers });
-                if forwarded.is_err() {
+                let (key, headers) = (K::from_non_null(key.clone()), headers.clone());
+                let emitted = (self.join)(&key, left, right).and_then(|value| match value {
+                    Some(value) => context.forward(Record { key, value, timestamp, headers }),
+                    None => Ok(()),
+                });
+                if emitted.is_err() {
                     waiting.borrow_mut().give_up(row_key);
-                    return forwarded;
+                    return emitted;
                 }
             }
         }
@@ -152,21 +155,27 @@ where
     }
 
     /// Makes what the record makes with each of the others in its window.
-    fn join_with_others(
-        &mut self,
-        key: &K::NonNull,
-        value: &S::This,
-        time: Timestamp,
-    ) -> Result<(), Failure> {
-        let (from, to) = self.window(time);
-        let (join, joined) = (&self.join, &mut self.joined);
+    fn join_with_others(&mut self, record: &Record<K, V>) -> Result<(), Failure> {
+        let (Some(key), Some(value)) = (record.key.as_non_null(), record.value.as_non_null()) else {
+            return Ok(());
+        };
+        let (from, to) = self.window(record.timestamp);
+        let (join, joined, mut outcome) = (&self.join, &mut self.joined, Ok(()));
         joined.clear();
         self.others.visit_range(key, from..=to, Direction::Forward, |start, other| {
             let (left, right) = S::ordered(Some(value), Some(&other.value));
-            joined.extend(join(left, right).map(|output| (output, start)));
-            ControlFlow::Continue(())
+            match join(&record.key, left, right) {
+                Ok(output) => {
+                    joined.extend(output.map(|output| (output, start)));
+                    ControlFlow::Continue(())
+                }
+                Err(failure) => {
+                    outcome = Err(failure);
+                    ControlFlow::Break(())
+                }
+            }
         })?;
-        Ok(())
+        outcome
     }
 
     /// What becomes of a record for which the other side has none.
@@ -184,9 +193,19 @@ where
             return waiting.put(S::SIDE, timestamp, key, S::either(value));
         }
         drop(waiting);
+        self.emit_alone(record, context)
+    }
+
+    fn emit_alone(
+        &self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, K, O>,
+    ) -> Result<(), Failure> {
         let (left, right) = S::ordered(record.value.as_non_null(), None);
-        let Some(output) = (self.join)(left, right) else { return Ok(()) };
-        context.forward(record.with_value(output))
+        match (self.join)(&record.key, left, right)? {
+            Some(output) => context.forward(record.with_value(output)),
+            None => Ok(()),
+        }
     }
 
     /// The times of the records that one of this time is joined with.
@@ -205,7 +224,7 @@ where
     L: Clone + 'static,
     R: Clone + 'static,
     O: Clone + 'static,
-    J: Fn(Option<&L>, Option<&R>) -> Option<O> + 'static,
+    J: Fn(&K, Option<&L>, Option<&R>) -> Joined<O> + 'static,
 {
     type KeyIn = K;
     type ValueIn = V;
@@ -219,26 +238,22 @@ where
     ) -> Result<(), Failure> {
         let moves_time =
             self.waiting.as_ref().is_some_and(|waiting| waiting.borrow_mut().observe(record.timestamp));
-        let (key, value) = match (record.key.as_non_null(), record.value.as_non_null()) {
-            (Some(key), Some(value)) => (key, value),
-            (None, Some(value)) if self.stands_alone => {
-                let (left, right) = S::ordered(Some(value), None);
-                let Some(output) = (self.join)(left, right) else { return Ok(()) };
-                return context.forward(record.with_value(output));
-            }
+        match (record.key.as_non_null(), record.value.as_non_null()) {
+            (Some(_), Some(_)) => {}
+            (None, Some(_)) if self.stands_alone => return self.emit_alone(record, context),
             _ => {
                 context.task().drop_record();
                 return Ok(());
             }
-        };
-        if let Some(waiting) = self.waiting.as_ref().filter(|_| moves_time) {
-            self.emit_closed(waiting, &record, context)?;
         }
-        self.join_with_others(key, value, record.timestamp)?;
+        if let Some(waiting) = self.waiting.as_ref().filter(|_| moves_time) {
+            self.emit_closed(waiting, record.timestamp, &record.headers, context)?;
+        }
+        self.join_with_others(&record)?;
         if self.joined.is_empty() {
             return self.leave_alone(record, context);
         }
-        if let Some(waiting) = &self.waiting {
+        if let Some((waiting, key)) = self.waiting.as_ref().zip(record.key.as_non_null()) {
             let mut waiting = waiting.borrow_mut();
             for (_, other) in &self.joined {
                 waiting.remove(S::SIDE.other(), *other, key)?;
@@ -252,5 +267,18 @@ where
         }
         let Some((value, other)) = last else { return Ok(()) };
         context.forward(Record { key, value, timestamp: timestamp.max(other), headers })
+    }
+
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        context: &mut ProcessorContext<'_, K, O>,
+    ) -> Result<(), Failure> {
+        match &self.waiting {
+            Some(waiting) if waiting.borrow_mut().observe(time) => {
+                self.emit_closed(waiting, time, &Headers::default(), context)
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -382,6 +382,70 @@ fn a_row_that_fails_downstream_is_given_up_and_others_come_later() {
 }
 
 #[test]
+fn a_joiner_may_see_the_key() {
+    let with_key = |key: &Option<String>, left: Option<&String>, right: Option<&String>| {
+        format!("{}:{}", key.as_deref().unwrap_or("null"), pair(left, right))
+    };
+    let driver = joined(|builder| {
+        let [left, right] = sides(builder);
+        left.within(millis(10)).with_key().outer_join(&right, with_key)
+    });
+    writes(
+        &driver,
+        &[
+            (("left", Some("a"), Some("1"), 100), &[]),
+            (("right", Some("a"), Some("2"), 101), &["a=a:1+2@101"]),
+            (("right", None, Some("3"), 102), &["null=null:-+3@102"]),
+            (("left", Some("b"), Some("4"), 103), &[]),
+            (("left", Some("c"), Some("5"), 200), &["b=b:4+-@103"]),
+        ],
+    );
+    let driver = joined(|builder| {
+        let [left, right] = sides(builder);
+        let inner = left.within(millis(10)).with_key();
+        let inner = inner.join(&right, move |key, left, right| with_key(key, Some(left), Some(right)));
+        let [left, right] = sides(builder);
+        let left = left.within(millis(10)).with_key();
+        inner.merge(&left.left_join(&right, move |key, left, right| with_key(key, Some(left), right)))
+    });
+    let joined_twice: &[&str] = &["a=a:1+2@101", "a=a:1+2@101"];
+    writes(
+        &driver,
+        &[
+            (("left", Some("a"), Some("1"), 100), &[]),
+            (("right", Some("a"), Some("2"), 101), joined_twice),
+            (("left", None, Some("3"), 102), &["null=null:3+-@102"]),
+        ],
+    );
+}
+
+#[test]
+fn a_record_the_joiner_fails_on_leaves_no_trace() {
+    let driver = joined(|builder| {
+        let [left, right] = sides(builder);
+        left.within(millis(10)).try_left_join(&right, |left, right| match pair(Some(left), right) {
+            poison if poison.contains("poison") => Err("it is poison"),
+            joined => Ok(joined),
+        })
+    });
+    writes(
+        &driver,
+        &[
+            (l("1", 100), &[]),
+            (l("2", 101), &[]),
+            (r("poison", 102), &[]),
+            (r("3", 103), &["k=1+3@103", "k=2+3@103"]),
+            // It fails when its window closes, with what closes it.
+            (("left", Some("b"), Some("poison"), 110), &[]),
+            (("right", Some("c"), Some("x"), 130), &[]),
+            (("right", Some("c"), Some("y"), 131), &[]),
+            (("left", Some("c"), Some("4"), 132), &["c=4+y@132"]),
+        ],
+    );
+    assert_eq!((driver.skipped_records(), driver.dropped_records()), (2, 1));
+}
+
+#[test]
 fn stores_are_kept_as_they_were_asked_for() {
     let builder = StreamsBuilder::new();
     let [left, right] = sides(&builder);

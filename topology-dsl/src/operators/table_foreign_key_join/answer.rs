@@ -68,10 +68,11 @@ pub(super) struct AnswerChange<K, KF, VF> {
 impl<K, KF: HasSerde, VF> AnswerChange<K, KF, VF> {
     pub(super) fn new(
         subscriptions: KeyValueStore<Vec<u8>, SubscriptionWrapper<K>>,
+        foreign_key_serde: SerdeRef<KF>,
         newest_only: NewestOnly,
     ) -> Self {
-        let (foreign_key_serde, prefix) = (KF::serde(), Vec::new());
-        AnswerChange { subscriptions, foreign_key_serde, newest_only, prefix, types: PhantomData }
+        let (prefix, types) = (Vec::new(), PhantomData);
+        AnswerChange { subscriptions, foreign_key_serde, newest_only, prefix, types }
     }
 }
 

@@ -16,8 +16,10 @@ pub(super) struct SubscriptionReceive<K, KF> {
 }
 
 impl<K: HasSerde, KF: HasSerde> SubscriptionReceive<K, KF> {
-    pub(super) fn new(subscriptions: KeyValueStore<Vec<u8>, SubscriptionWrapper<K>>) -> Self {
-        let (primary_key_serde, foreign_key_serde) = (K::serde(), KF::serde());
+    pub(super) fn new(
+        subscriptions: KeyValueStore<Vec<u8>, SubscriptionWrapper<K>>,
+        (primary_key_serde, foreign_key_serde): (SerdeRef<K>, SerdeRef<KF>),
+    ) -> Self {
         SubscriptionReceive { subscriptions, primary_key_serde, foreign_key_serde, key: Vec::new() }
     }
 

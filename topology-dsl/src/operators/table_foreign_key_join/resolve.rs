@@ -8,6 +8,7 @@ use millstream_processor::{HasSerde, SubscriptionResponseWrapper};
 
 use super::ValueHasher;
 use crate::operators::rows::Rows;
+use crate::operators::with_key::Joined;
 
 /// Joins an answer with the row it is to, unless that has another value since it asked: another answer is on its way then.
 pub(super) struct ResponseResolver<K, V, VF, R, J> {
@@ -29,7 +30,7 @@ where
     V: HasSerde,
     VF: HasSerde,
     R: HasSerde,
-    J: Fn(&V, Option<&VF>) -> Option<R> + 'static,
+    J: Fn(&V, Option<&VF>) -> Joined<R> + 'static,
 {
     type KeyIn = K;
     type ValueIn = SubscriptionResponseWrapper<VF>;
@@ -42,12 +43,15 @@ where
         context: &mut ProcessorContext<'_, K, Option<R>>,
     ) -> Result<(), Failure> {
         let Record { key, value: response, timestamp, headers } = record;
-        let mut resolved: Result<Option<Option<R>>, Failure> = Ok(None);
+        let mut resolved: Joined<Option<R>> = Ok(None);
         self.rows.read(&key, &mut |row| {
             let value = row.map(|row| row.value);
-            let join = || value.and_then(|value| (self.join)(value, response.foreign_value.as_ref()));
-            let hash = self.hasher.hash(value);
-            resolved = hash.map(|hash| (hash == response.original_value_hash).then(join));
+            let join = |value| (self.join)(value, response.foreign_value.as_ref());
+            resolved = match self.hasher.hash(value) {
+                Ok(hash) if hash == response.original_value_hash => value.map_or(Ok(None), join).map(Some),
+                Ok(_) => Ok(None),
+                Err(failure) => Err(failure),
+            };
         })?;
         match resolved? {
             Some(value) => context.forward(Record { key, value, timestamp, headers }),

@@ -22,8 +22,13 @@ pub(super) struct SubscriptionSend<K, V, KF, F> {
 }
 
 impl<K, V: HasSerde, KF: HasSerde, F> SubscriptionSend<K, V, KF, F> {
-    pub(super) fn new(kind: ForeignKeyJoinKind, select: Arc<F>, newest_only: NewestOnly) -> Self {
-        let foreign_keys = KeyComparison { serde: KF::serde(), bytes: Vec::new() };
+    pub(super) fn new(
+        kind: ForeignKeyJoinKind,
+        select: Arc<F>,
+        newest_only: NewestOnly,
+        foreign_key_serde: SerdeRef<KF>,
+    ) -> Self {
+        let foreign_keys = KeyComparison { serde: foreign_key_serde, bytes: Vec::new() };
         let (hasher, types) = (ValueHasher::new(), PhantomData);
         SubscriptionSend { kind, select, newest_only, foreign_keys, hasher, types }
     }

@@ -9,9 +9,9 @@ use millstream_processor::topology::TopicName;
 
 use super::ForeignKeyJoinKind;
 use crate::operators::test_support::{
-    change_row, driver, driver_without_commits, pipe_all, table, text, written, written_at,
+    change_row, driver, driver_without_commits, pipe_all, pipe_at, table, text, written, written_at,
 };
-use crate::{KTable, StoreName, StoreOptions, StreamsBuilder};
+use crate::{KTable, StoreName, StoreOptions, StreamsBuilder, TimeWindows, Windowed, millis};
 
 const JOINED: StoreName<String, String> = StoreName::new("joined");
 const REGISTRATION: &str = "test-of-customers-subscription-registration-topic";
@@ -335,4 +335,72 @@ fn older_versions_of_versioned_tables_neither_subscribe_nor_answer() {
         ],
     );
     assert_eq!(driver.dropped_records(), 2);
+}
+
+#[test]
+fn an_answer_the_joiner_fails_on_leaves_the_row_as_it_was() {
+    let driver = driver(|builder| {
+        let (orders, customers) = (table(builder, "orders"), table(builder, "customers"));
+        let known = |order: &String, name: Option<&String>| match name {
+            Some(name) if name == "?" => Err("the customer is unknown"),
+            name => Ok(format!("{order}/{}", name.map_or("-", String::as_str))),
+        };
+        let inner = orders.on(|_, order| customer(order));
+        let inner = inner.try_join(&customers, move |order, name| known(order, Some(name)));
+        inner.to_stream().to("inner");
+        orders.on(|_, order| customer(order)).try_left_join(&customers, known).to_stream().to("out");
+    });
+    writes(
+        &driver,
+        &[
+            (("orders", "1", Some("ann:5"), 100), &["1=ann:5/-@100"]),
+            (("customers", "ann", Some("Ann"), 110), &["1=ann:5/Ann@110"]),
+            (("customers", "ann", Some("?"), 120), &[]),
+            (("customers", "ann", Some("Anna"), 130), &["1=ann:5/Anna@130"]),
+        ],
+    );
+    assert_eq!(driver.skipped_records(), 2, "an answer of each join");
+    let inner = written::<String, String>(&driver.output_topic("inner"));
+    assert_eq!(inner, [(text("1"), text("ann:5/Ann")), (text("1"), text("ann:5/Anna"))]);
+}
+
+#[test]
+fn the_keys_of_windowed_tables_are_written_as_those_of_their_windows() {
+    let driver = driver(|builder| {
+        let windows = TimeWindows::of_size_and_grace(millis(10), millis(90));
+        let grouped = |topic: &str| builder.stream::<String, String>(topic).group_by_key();
+        let orders = grouped("orders").windowed_by(windows).reduce((), |_, newest| newest);
+        let visits = grouped("visits").windowed_by(windows).count(());
+        let visited =
+            |order: &Windowed<String>, customer: &String| Windowed::new(customer.clone(), order.window);
+        let joined =
+            orders.on(visited).left_join(&visits, |customer, visits| format!("{customer}/{visits:?}"));
+        let joined = joined.named("of-customers").to_stream();
+        joined.map(|windowed, row| (windowed.to_string(), row)).to("out");
+    });
+    let (orders, visits) =
+        (driver.input_topic::<String, String>("orders"), driver.input_topic::<String, String>("visits"));
+    pipe_at(&visits, "ann", "/", 11);
+    pipe_at(&orders, "1", "ann", 12);
+    pipe_at(&orders, "2", "ann", 25);
+    pipe_at(&visits, "ann", "/", 19);
+    let expected = ["[1@10/20]=ann/Some(1)@12", "[2@20/30]=ann/None@25", "[1@10/20]=ann/Some(2)@19"];
+    assert_eq!(outputs(&driver), expected);
+
+    // Key and start; sessions would have an end, too.
+    let key = |key: &[u8], start: i64| [key, &start.to_be_bytes()[..]].concat();
+    let registered = driver.output_topic::<Vec<u8>, Option<Vec<u8>>>(REGISTRATION);
+    let registered = registered.read_key_values_to_list().expect("bytes are bytes");
+    assert_eq!(
+        registered.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
+        [key(b"ann", 10), key(b"ann", 20)]
+    );
+    let subscription = registered[0].1.as_deref().expect("it has a value");
+    assert!(subscription.windows(9).any(|part| part == key(b"1", 10)), "{subscription:?}");
+    let answers = driver.output_topic::<Vec<u8>, Option<Vec<u8>>>(RESPONSE);
+    let answers = answers.read_key_values_to_list().expect("bytes are bytes").into_iter();
+    assert_eq!(
+        answers.map(|(key, _)| key).collect::<Vec<_>>(),
+        [key(b"1", 10), key(b"2", 20), key(b"1", 10)]
+    );
 }

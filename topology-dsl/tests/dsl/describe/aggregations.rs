@@ -152,6 +152,34 @@ fn cogrouped_streams() {
 }
 
 #[test]
+fn windowed_cogroups() {
+    const SESSIONS: SessionStoreName<String, String> = SessionStoreName::new("latest");
+    const WINDOWS: WindowStoreName<String, String> = WindowStoreName::new("latest");
+    let last = |_: &String, value: String, _row: String| value;
+    same_as_kafka_streams("cogroup_time_windows", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let returns = stream(builder, "returns").group_by_key();
+        let windows = TimeWindows::of_size_with_no_grace(minutes(1));
+        let latest = orders.cogroup(last).cogroup(&returns, last).windowed_by(windows);
+        latest.aggregate((), String::new).to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_sliding_windows", |builder| {
+        let orders = by_value(&stream(builder, "orders")).group_by_key();
+        let returns = stream(builder, "returns").group_by_key();
+        let windows = SlidingWindows::of_time_difference_with_no_grace(minutes(1));
+        let latest = orders.cogroup(last).cogroup(&returns, last).windowed_by(windows);
+        latest.aggregate(WINDOWS, String::new).to_stream().to("out");
+    });
+    same_as_kafka_streams("cogroup_sessions", |builder| {
+        let orders = stream(builder, "orders").group_by_key();
+        let returns = stream(builder, "returns").group_by_key();
+        let windows = SessionWindows::of_inactivity_gap_with_no_grace(minutes(1));
+        let latest = orders.cogroup(last).cogroup(&returns, last).windowed_by(windows);
+        latest.aggregate(SESSIONS, String::new, |_, row, _| row).named("newest").to_stream().to("out");
+    });
+}
+
+#[test]
 fn windows() {
     const PER_MINUTE: WindowStoreName<String, u64> = WindowStoreName::new("per-minute");
     let minute = || TimeWindows::of_size_with_no_grace(minutes(1));

@@ -1,7 +1,7 @@
 // Prints what Kafka Streams' windowed aggregations of windows.rs make of the records that are listed here, in the format of kafka-streams.txt.
 // Run it with the class path of org.apache.kafka:kafka-streams-test-utils:4.3.1 as a single-file program: java -cp .. Windows.java
 //
-// After each record come the outputs: key@window=value, and t with the event time. Where Kafka Streams loses rows that its store has
+// A record that ends with ~ comes to the second of two streams. After each record come the outputs: key@window=value, and t with the event time. Where Kafka Streams loses rows that its store has
 // dropped too early (sessions within the gap, closed windows after a leap in time), the store is given a longer retention.
 import org.apache.kafka.common.serialization.*;
 import org.apache.kafka.common.utils.Bytes;
@@ -17,10 +17,16 @@ public class Windows {
   static final Serde<Windowed<String>> TIMES = WindowedSerdes.timeWindowedSerdeFrom(String.class, 10);
   static final Serde<Windowed<String>> SESSIONS = WindowedSerdes.sessionWindowedSerdeFrom(String.class);
 
-  /** Each record is key@time, with the value v<time>, or with none if a ! follows. */
   static void show(String name, boolean cached, Serde<Windowed<String>> keys, Function<KGroupedStream<String, String>, KTable<Windowed<String>, String>> program, String records) {
+    showCogroup(name, cached, keys, (stream, other) -> program.apply(stream), records);
+  }
+
+  /** Each record is key@time, with the value v<time>, or with none if a ! follows. */
+  static void showCogroup(String name, boolean cached, Serde<Windowed<String>> keys, BiFunction<KGroupedStream<String, String>, KGroupedStream<String, String>, KTable<Windowed<String>, String>> program, String records) {
     StreamsBuilder builder = new StreamsBuilder();
-    program.apply(builder.stream("in", Consumed.with(Serdes.String(), Serdes.String())).groupByKey()).toStream().to("out", Produced.with(keys, Serdes.String()));
+    KGroupedStream<String, String> stream = builder.stream("in", Consumed.with(Serdes.String(), Serdes.String())).groupByKey();
+    KGroupedStream<String, String> other = builder.stream("other", Consumed.with(Serdes.String(), Serdes.String())).groupByKey();
+    program.apply(stream, other).toStream().to("out", Produced.with(keys, Serdes.String()));
     Properties settings = new Properties();
     settings.put("application.id", "app");
     settings.put("bootstrap.servers", "none:1");
@@ -31,10 +37,11 @@ public class Windows {
     System.out.println("### " + name);
     try (TopologyTestDriver driver = new TopologyTestDriver(builder.build(), settings)) {
       TestInputTopic<String, String> in = driver.createInputTopic("in", new StringSerializer(), new StringSerializer());
+      TestInputTopic<String, String> toOther = driver.createInputTopic("other", new StringSerializer(), new StringSerializer());
       TestOutputTopic<Windowed<String>, String> out = driver.createOutputTopic("out", keys.deserializer(), new StringDeserializer());
       for (String record : records.split(" ")) {
-        String[] parts = record.replace("!", "").split("@");
-        in.pipeInput(parts[0], record.endsWith("!") ? null : "v" + parts[1], Long.parseLong(parts[1]));
+        String[] parts = record.replace("!", "").replace("~", "").split("@");
+        (record.endsWith("~") ? toOther : in).pipeInput(parts[0], record.endsWith("!") ? null : "v" + parts[1], Long.parseLong(parts[1]));
         StringBuilder line = new StringBuilder(record + " ->");
         for (TestRecord<Windowed<String>, String> output : out.readRecordsToList())
           line.append(" " + output.key().key() + "@" + output.key().window().start() + "/" + output.key().window().end() + "=" + output.value() + " t" + output.timestamp());
@@ -94,5 +101,13 @@ public class Windows {
         "a@11 a@13 b@14 a@22 a@23 a@24 a@25 c@60 c@61 a@55 c@71 c@72");
     show("sessions_final", false, SESSIONS, g -> g.windowedBy(SessionWindows.ofInactivityGapWithNoGrace(ms(5))).emitStrategy(EmitStrategy.onWindowClose()).aggregate(init, join, merge, sessions()),
         "a@1 b@2 a@6 b@8 a@9 c@14 c@15 c@16 a@60 c@61 a@55 b@70 b@71");
+    Aggregator<String, String, String> subtract = (key, value, row) -> row + "-" + value;
+    String two = "a@1 a@2~ b@3~ a@11 a@9~ a@8 b@13~ b@9~ a@9~ a@12~ b@30 b@12~ a@33~ a@21";
+    showCogroup("cogroup_tumbling", false, TIMES, (g, h) -> g.cogroup(join).cogroup(h, subtract).windowedBy(TimeWindows.ofSizeWithNoGrace(ms(10))).aggregate(init, kept), two);
+    showCogroup("cogroup_tumbling_cached", true, TIMES, (g, h) -> g.cogroup(join).cogroup(h, subtract).windowedBy(TimeWindows.ofSizeAndGrace(ms(10), ms(5))).aggregate(init, kept), two);
+    showCogroup("cogroup_hopping", false, TIMES, (g, h) -> g.cogroup(join).cogroup(h, subtract).windowedBy(TimeWindows.ofSizeAndGrace(ms(10), ms(5)).advanceBy(ms(5))).aggregate(init, kept), two);
+    showCogroup("cogroup_sliding", false, TIMES, (g, h) -> g.cogroup(join).cogroup(h, subtract).windowedBy(SlidingWindows.ofTimeDifferenceAndGrace(ms(10), ms(5))).aggregate(init, kept), two);
+    showCogroup("cogroup_sessions", false, SESSIONS, (g, h) -> g.cogroup(join).cogroup(h, subtract).windowedBy(SessionWindows.ofInactivityGapAndGrace(ms(5), ms(7))).aggregate(init, merge, sessions()), two);
+    showCogroup("cogroup_sessions_cached", true, SESSIONS, (g, h) -> g.cogroup(join).cogroup(h, subtract).windowedBy(SessionWindows.ofInactivityGapAndGrace(ms(5), ms(7))).aggregate(init, merge, sessions()), two);
   }
 }
