@@ -28,5 +28,6 @@ mod shutdown_application;
 mod standby;
 mod state_directories;
 mod structure;
+mod time_driven;
 mod two_instances;
 mod windows;
