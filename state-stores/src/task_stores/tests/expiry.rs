@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::steps::{Subject, check_steps, open_dormant_in};
 use super::*;
 use crate::{Direction, KeyRange};
 
@@ -149,7 +150,7 @@ impl Model {
     }
 }
 
-struct Subject {
+struct ExpiringBesideModel {
     is_cached: bool,
     root: Option<tempfile::TempDir>,
     stores: Option<TaskStores>,
@@ -161,28 +162,18 @@ struct Subject {
     topic: Vec<(String, Option<i64>, i64)>,
 }
 
-impl Subject {
-    fn new(is_cached: bool, is_on_disk: bool) -> Self {
+impl Subject for ExpiringBesideModel {
+    /// Whether it is cached, and whether it is on the disk.
+    type Variant = (bool, bool);
+    type Step = Step;
+
+    fn new((is_cached, is_on_disk): (bool, bool)) -> Self {
         let root = is_on_disk.then(|| tempfile::tempdir().unwrap());
         let stores = Self::open(is_cached, root.as_ref()).wake(Self::options());
         let stock = stores.key_value("stock").unwrap();
         let (model, committed) = <(Model, Model)>::default();
         let (stores, topic) = (Some(stores), Vec::new());
         Self { is_cached, root, stores, stock, model, committed, stored_time: 0, topic }
-    }
-
-    fn options() -> TaskStoresOptions {
-        TaskStoresOptions { undo: true, ..TaskStoresOptions::default() }
-    }
-
-    fn open(is_cached: bool, root: Option<&tempfile::TempDir>) -> DormantStores {
-        let directory = root.map(|root| StateDirectory::new(root.path(), "shop").lock_task(TASK).unwrap());
-        let builder = builder().with_caching(is_cached);
-        DormantStores::open(TASK, "shop", directory, StateMemory::new(0), &[Arc::new(builder)]).unwrap()
-    }
-
-    fn stores(&mut self) -> &mut TaskStores {
-        self.stores.as_mut().unwrap()
     }
 
     fn run(&mut self, step: &Step) {
@@ -219,7 +210,41 @@ impl Subject {
             }
             Step::Reopen { back } => self.reopen(*back),
         }
-        self.check();
+    }
+
+    fn check(&mut self) {
+        let visible = self.model.visible();
+        let found: BTreeMap<_, _> = self.stock.all().unwrap().map(Result::unwrap).collect();
+        assert_eq!(found, visible);
+        for key in (0..4).map(|key| format!("sku-{key}")) {
+            assert_eq!(self.stock.get(&key).unwrap(), visible.get(&key).copied());
+        }
+        let committed = self.committed.visible();
+        let reader = self.stores().reader("stock").unwrap();
+        let rows = reader.scan(KeyRange::all(), Direction::Forward).unwrap();
+        let found: Vec<_> = rows.map(|row| row.map(|(key, time, _)| (key, time)).unwrap()).collect();
+        let expected: Vec<_> =
+            committed.iter().map(|(key, row)| (key.clone().into_bytes(), row.timestamp)).collect();
+        assert_eq!(found, expected);
+        for key in (0..4).map(|key| format!("sku-{key}")) {
+            let found = reader.get(key.as_bytes()).unwrap().map(|(time, _)| time);
+            assert_eq!(found, committed.get(&key).map(|row| row.timestamp));
+        }
+    }
+}
+
+impl ExpiringBesideModel {
+    fn options() -> TaskStoresOptions {
+        TaskStoresOptions { undo: true, ..TaskStoresOptions::default() }
+    }
+
+    fn open(is_cached: bool, root: Option<&tempfile::TempDir>) -> DormantStores {
+        let builder = Arc::new(builder().with_caching(is_cached));
+        open_dormant_in(root.map(tempfile::TempDir::path), 0, builder)
+    }
+
+    fn stores(&mut self) -> &mut TaskStores {
+        self.stores.as_mut().unwrap()
     }
 
     fn commit(&mut self) {
@@ -266,33 +291,6 @@ impl Subject {
         }
         self.model = self.committed.clone();
     }
-
-    fn check(&mut self) {
-        let visible = self.model.visible();
-        let found: BTreeMap<_, _> = self.stock.all().unwrap().map(Result::unwrap).collect();
-        assert_eq!(found, visible);
-        for key in (0..4).map(|key| format!("sku-{key}")) {
-            assert_eq!(self.stock.get(&key).unwrap(), visible.get(&key).copied());
-        }
-        let committed = self.committed.visible();
-        let reader = self.stores().reader("stock").unwrap();
-        let rows = reader.scan(KeyRange::all(), Direction::Forward).unwrap();
-        let found: Vec<_> = rows.map(|row| row.map(|(key, time, _)| (key, time)).unwrap()).collect();
-        let expected: Vec<_> =
-            committed.iter().map(|(key, row)| (key.clone().into_bytes(), row.timestamp)).collect();
-        assert_eq!(found, expected);
-        for key in (0..4).map(|key| format!("sku-{key}")) {
-            let found = reader.get(key.as_bytes()).unwrap().map(|(time, _)| time);
-            assert_eq!(found, committed.get(&key).map(|row| row.timestamp));
-        }
-    }
-}
-
-fn check_steps(is_cached: bool, is_on_disk: bool, steps: &[Step]) {
-    let mut subject = Subject::new(is_cached, is_on_disk);
-    for step in steps {
-        subject.run(step);
-    }
 }
 
 proptest! {
@@ -302,7 +300,7 @@ proptest! {
         is_cached: bool,
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        check_steps(is_cached, false, &steps);
+        check_steps::<ExpiringBesideModel>((is_cached, false), &steps);
     }
 }
 
@@ -314,6 +312,6 @@ proptest! {
         is_cached: bool,
         steps in prop::collection::vec(step(), 1..30),
     ) {
-        check_steps(is_cached, true, &steps);
+        check_steps::<ExpiringBesideModel>((is_cached, true), &steps);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::steps::{Subject, budget, check_steps, open_dormant_in};
 use super::*;
 use crate::store::{VersionedPut, VersionedRecord, VersionedStore};
 
@@ -194,7 +195,7 @@ impl Model {
     }
 }
 
-struct Subject {
+struct VersionsBesideModel {
     root: Option<tempfile::TempDir>,
     memory_bytes: usize,
     stores: Option<TaskStores>,
@@ -204,27 +205,17 @@ struct Subject {
     topic: Vec<(String, Option<i64>, i64)>,
 }
 
-impl Subject {
-    fn new(is_on_disk: bool, memory_bytes: usize) -> Self {
+impl Subject for VersionsBesideModel {
+    /// Whether it is on the disk, and how many bytes of rows may be in memory.
+    type Variant = (bool, usize);
+    type Step = Step;
+
+    fn new((is_on_disk, memory_bytes): (bool, usize)) -> Self {
         let root = is_on_disk.then(|| tempfile::tempdir().unwrap());
         let stores = Self::open(root.as_ref(), memory_bytes).wake(Self::options());
         let prices = stores.versioned("stock").unwrap();
         let (model, committed) = <(Model, Model)>::default();
         Self { root, memory_bytes, stores: Some(stores), prices, model, committed, topic: Vec::new() }
-    }
-
-    fn options() -> TaskStoresOptions {
-        TaskStoresOptions { undo: true, ..TaskStoresOptions::default() }
-    }
-
-    fn open(root: Option<&tempfile::TempDir>, memory_bytes: usize) -> DormantStores {
-        let directory = root.map(|root| StateDirectory::new(root.path(), "shop").lock_task(TASK).unwrap());
-        let memory = StateMemory::new(memory_bytes);
-        DormantStores::open(TASK, "shop", directory, memory, &[Arc::new(builder(RETENTION))]).unwrap()
-    }
-
-    fn stores(&mut self) -> &mut TaskStores {
-        self.stores.as_mut().unwrap()
     }
 
     fn run(&mut self, step: &Step) {
@@ -254,7 +245,40 @@ impl Subject {
             }
             Step::Reopen { back } => self.reopen(*back),
         }
-        self.check();
+    }
+
+    fn check(&mut self) {
+        let reader = self.stores().reader("stock").unwrap();
+        for key in (0..3).map(|key| format!("sku-{key}")) {
+            let newest = self.model.as_of(&key, i64::MAX - 1);
+            assert_eq!(self.prices.get(&key).unwrap(), newest);
+            let now = self.model.stream_time;
+            for time in (now - RETENTION - 5).max(0)..now + 3 {
+                let found = self.prices.get_as_of(&key, at(time)).unwrap();
+                assert_eq!(found, self.model.as_of(&key, time), "{key} as of {time}");
+                let committed = reader.get_as_of(key.as_bytes(), at(time)).unwrap();
+                let committed = committed.map(|found| VersionedRecord {
+                    value: i64::from_be_bytes(found.value.as_slice().try_into().unwrap()),
+                    valid_from: found.valid_from,
+                    valid_to: found.valid_to,
+                });
+                assert_eq!(committed, self.committed.as_of(&key, time), "{key} as of {time}, committed");
+            }
+        }
+    }
+}
+
+impl VersionsBesideModel {
+    fn options() -> TaskStoresOptions {
+        TaskStoresOptions { undo: true, ..TaskStoresOptions::default() }
+    }
+
+    fn open(root: Option<&tempfile::TempDir>, memory_bytes: usize) -> DormantStores {
+        open_dormant_in(root.map(tempfile::TempDir::path), memory_bytes, Arc::new(builder(RETENTION)))
+    }
+
+    fn stores(&mut self) -> &mut TaskStores {
+        self.stores.as_mut().unwrap()
     }
 
     fn commit(&mut self) {
@@ -284,43 +308,16 @@ impl Subject {
         self.stores = Some(stores);
         self.model = self.committed.clone();
     }
-
-    fn check(&mut self) {
-        let reader = self.stores().reader("stock").unwrap();
-        for key in (0..3).map(|key| format!("sku-{key}")) {
-            let newest = self.model.as_of(&key, i64::MAX - 1);
-            assert_eq!(self.prices.get(&key).unwrap(), newest);
-            let now = self.model.stream_time;
-            for time in (now - RETENTION - 5).max(0)..now + 3 {
-                let found = self.prices.get_as_of(&key, at(time)).unwrap();
-                assert_eq!(found, self.model.as_of(&key, time), "{key} as of {time}");
-                let committed = reader.get_as_of(key.as_bytes(), at(time)).unwrap();
-                let committed = committed.map(|found| VersionedRecord {
-                    value: i64::from_be_bytes(found.value.as_slice().try_into().unwrap()),
-                    valid_from: found.valid_from,
-                    valid_to: found.valid_to,
-                });
-                assert_eq!(committed, self.committed.as_of(&key, time), "{key} as of {time}, committed");
-            }
-        }
-    }
-}
-
-fn check_steps(is_on_disk: bool, memory_bytes: usize, steps: &[Step]) {
-    let mut subject = Subject::new(is_on_disk, memory_bytes);
-    for step in steps {
-        subject.run(step);
-    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn versions_in_memory_agree_with_the_model(
-        memory in prop_oneof![Just(0), Just(1 << 20)],
+        memory in budget(),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        check_steps(false, memory, &steps);
+        check_steps::<VersionsBesideModel>((false, memory), &steps);
     }
 }
 
@@ -329,9 +326,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
     fn versions_on_disk_agree_with_the_model(
-        memory in prop_oneof![Just(0), Just(1 << 20)],
+        memory in budget(),
         steps in prop::collection::vec(step(), 1..30),
     ) {
-        check_steps(true, memory, &steps);
+        check_steps::<VersionsBesideModel>((true, memory), &steps);
     }
 }
