@@ -28,5 +28,6 @@ mod shutdown_application;
 mod standby;
 mod state_directories;
 mod structure;
+mod table_from_topic;
 mod two_instances;
 mod windows;

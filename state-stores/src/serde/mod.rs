@@ -99,7 +99,9 @@ pub trait HasSerde: Sized + Clone + 'static {
     message = "`{Self}` cannot be the key or the value of a record",
     label = "no `HasSerde` for this type",
     note = "for a type with `serde::Serialize` and `serde::Deserialize`, write `json_serde!({Self});`",
-    note = "otherwise `impl HasSerde for {Self}` with one method, `serde()`, that returns its `Serde`"
+    note = "otherwise `impl HasSerde for {Self}` with one method, `serde()`, that returns its `Serde`",
+    note = "if it is the `Result` of a closure that can fail, give the closure to the operator of the same name with `try_` before it: \
+            `try_map_values`, say"
 )]
 pub trait RecordField: Clone + 'static {
     /// The type without null.

@@ -2,7 +2,7 @@
 
 use millstream_processor::RecordField;
 
-use crate::logical::{KeyEffect, Operation, OperationKind};
+use crate::logical::{Effect, Operation, OperationKind};
 use crate::options::Produced;
 use crate::stream::{KStream, StreamEnd};
 
@@ -29,7 +29,7 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
         let Produced { sink, key_serde, value_serde } = produced.into();
         let key_serde = key_serde.unwrap_or_else(|| self.key_serde());
         let id = self.graph.borrow_mut().declare(Operation {
-            kind: OperationKind::Step { prefix: "KSTREAM-SINK-", key: KeyEffect::Kept },
+            kind: OperationKind::Step { prefix: "KSTREAM-SINK-", effect: Effect::Passes },
             parents: vec![self.id],
             name: None,
             store: None,

@@ -87,6 +87,17 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
     }
 }
 
+impl<K, V> Clone for Source<K, V> {
+    fn clone(&self) -> Self {
+        Source {
+            topics: self.topics.clone(),
+            key_serde: self.key_serde.clone(),
+            value_serde: self.value_serde.clone(),
+            timestamp: self.timestamp.clone(),
+        }
+    }
+}
+
 impl<K: RecordField, V: RecordField> From<&str> for Source<K, V> {
     fn from(topic: &str) -> Self {
         Source::topic(topic)

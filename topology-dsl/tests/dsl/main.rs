@@ -3,6 +3,7 @@
 mod describe;
 mod golden;
 mod messages;
+mod optimized;
 mod order_availability;
 mod windows;
 mod wrong_programs;
