@@ -35,8 +35,8 @@ impl StreamsBuilder {
         StreamsBuilder::default()
     }
 
-    /// Lets [`build`](Self::build) do without topics and stores that the program does not need, which nothing asks for unless this does.
-    /// [`TopologyOptimization`] says what can be done without.
+    /// Lets [`build`](Self::build) leave out topics and stores that the results do not need; [`TopologyOptimization`] says which. Without this,
+    /// a program is built as it was declared.
     ///
     /// ```
     /// use millstream::prelude::*;

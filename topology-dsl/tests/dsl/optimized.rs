@@ -131,7 +131,7 @@ fn what_a_processor_or_a_mapper_changes_goes_through_a_topic_of_its_own() {
     });
     assert_eq!(number_of_repartition_topics(&optimized), 3);
     let described = optimized.describe();
-    let of_processor = "KSTREAM-PROCESSOR-0000000008 (stores: [])\n      --> KSTREAM-FILTER-";
+    let of_processor = "KSTREAM-PROCESSOR-0000000008 (stores: [])\n      --> KSTREAM-AGGREGATE-STATE-STORE-0000000009-repartition-filter";
     assert!(described.contains(of_processor), "{described}");
 }
 
@@ -187,7 +187,7 @@ fn a_table_without_a_changelog_passes_changes_on_as_before() {
 fn a_self_join_gives_the_same_pairs_in_the_same_order_from_one_store() {
     let all_windows = [
         JoinWindows::from(millis(10)),
-        JoinWindows::from(millis(0)),
+        JoinWindows::of_time_difference_and_grace(millis(0), millis(50)),
         JoinWindows::from(millis(0)).after(millis(10)),
         JoinWindows::from(millis(10)).beginning_after(millis(2)),
         JoinWindows::of_time_difference_and_grace(millis(5), millis(20)),
