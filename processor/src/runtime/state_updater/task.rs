@@ -393,7 +393,7 @@ fn plan<C: Clients>(
     let mut found = Vec::new();
     for (place, from) in changelogs.filter_map(|(place, from)| Some((place, from?))) {
         let (start, end) = reader.bounds(clients, &shared.settings, &from.topic, id.partition)?;
-        let end = if from.rows.is_some() && !may_run_ahead() {
+        let end = if from.rows.is_some() {
             // What comes behind is processed by the task itself.
             let processed = match role {
                 Role::Active(order) => order.start_in(&from.topic),
@@ -413,15 +413,6 @@ fn plan<C: Clients>(
         followed.push(Followed { store, from, progress });
     }
     Ok(followed)
-}
-
-/// A mistake to be found: input is restored to its end.
-fn may_run_ahead() -> bool {
-    #[cfg(test)]
-    let is_mistaken = mutation::is_set_in_runtime(Mutation::RestoredAhead);
-    #[cfg(not(test))]
-    let is_mistaken = false;
-    is_mistaken
 }
 
 /// From where a store's changelog, which has the offsets `(start, end)`, is to be read.

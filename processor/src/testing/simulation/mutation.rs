@@ -20,12 +20,10 @@ pub(crate) enum Mutation {
     ReopensWhatStays,
     /// A standby that becomes active is taken for complete as it is.
     PromotedWithoutTail,
-    /// A store whose changelog is an input of its task is restored past what the task has processed.
-    RestoredAhead,
 }
 
 impl Mutation {
-    pub(super) const ALL: [Mutation; 9] = [
+    pub(super) const ALL: [Mutation; 8] = [
         Mutation::RecordsLeftBehind,
         Mutation::OffsetBeforeFlush,
         Mutation::CheckpointBeforeCommit,
@@ -34,7 +32,6 @@ impl Mutation {
         Mutation::QueueNotEmptied,
         Mutation::ReopensWhatStays,
         Mutation::PromotedWithoutTail,
-        Mutation::RestoredAhead,
     ];
 }
 
