@@ -27,8 +27,9 @@ pub(crate) trait Clients {
         instance_id: Option<&str>,
     ) -> Result<Self::Consumer>;
 
-    /// A consumer outside of any group, which reads what is committed of the partitions it is assigned.
-    fn restore_consumer(&self, settings: &Settings, client_id: &str) -> Result<Self::Consumer>;
+    /// A consumer that is no member of any group, and reads what is committed of the partitions it is assigned. It can be asked what this
+    /// group has committed.
+    fn restore_consumer(&self, settings: &Settings, group: &str, client_id: &str) -> Result<Self::Consumer>;
 
     /// With a transactional id, a producer whose transactions are ready: whatever an earlier producer of this id left open is aborted or, if
     /// its commit had begun, committed.
@@ -85,6 +86,9 @@ pub(crate) trait Consumer {
 
     /// The offsets that exist in a partition: of the oldest record, and after the newest one, even if its transaction is open.
     fn log_bounds(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)>;
+
+    /// The offset that the group has committed in a partition; none if it never did.
+    fn committed(&self, topic: &str, partition: i32) -> Result<Option<Offset>>;
 
     fn traffic(&self) -> Traffic;
 }

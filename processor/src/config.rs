@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::str::{FromStr, ParseBoolError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -67,6 +67,9 @@ pub struct Settings {
     /// has its own. One that comes back within the session finds its tasks, and nobody else notices; one that is gone for good is
     /// noticed only when its session is over, because it does not leave the group when it closes.
     pub group_instance_id: Option<String>,
+    /// Whether to refuse programs that keep data under generated names (KIP-1111): when an operator is added to them, it is not found any more.
+    /// Without this, building such a program warns.
+    pub ensure_explicit_internal_resource_naming: bool,
     /// Topic of dead letters; `None` takes `<application id>-dead-letters`. Made at start if a handler may need it.
     pub dead_letter_topic: Option<String>,
     /// What to do with records that fail.
@@ -163,6 +166,7 @@ impl Settings {
             session_timeout: Duration::from_secs(45),
             group_protocol: GroupProtocol::Classic,
             group_instance_id: None,
+            ensure_explicit_internal_resource_naming: false,
             dead_letter_topic: None,
             handlers: Handlers::default(),
             on_step: StepListener::default(),
@@ -173,7 +177,7 @@ impl Settings {
 
     /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_STATE_CLEANUP_DELAY_MS`, `MILLSTREAM_NUM_STREAM_THREADS`,
     /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_NUM_STANDBY_REPLICAS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
-    /// `MILLSTREAM_SESSION_TIMEOUT_MS`, `MILLSTREAM_GROUP_PROTOCOL` (`classic` or `consumer`), `MILLSTREAM_GROUP_INSTANCE_ID`, `MILLSTREAM_DEAD_LETTER_TOPIC`, and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
+    /// `MILLSTREAM_SESSION_TIMEOUT_MS`, `MILLSTREAM_GROUP_PROTOCOL` (`classic` or `consumer`), `MILLSTREAM_GROUP_INSTANCE_ID`, `MILLSTREAM_DEAD_LETTER_TOPIC`, `MILLSTREAM_ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING` (`true` or `false`), and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
     ///
     /// # Errors
     /// `Invalid`, with the variable, if one is missing or does not parse.
@@ -217,6 +221,9 @@ impl Settings {
                 "STATE_MEMORY" => settings.state_memory = parse(&name, &value)?,
                 "HTTP_ADDRESS" => settings.http_address = Some(value),
                 "DEAD_LETTER_TOPIC" => settings.dead_letter_topic = Some(value),
+                "ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING" => {
+                    settings.ensure_explicit_internal_resource_naming = flag(&name, &value)?;
+                }
                 _ => {
                     if let Some(property) = setting.strip_prefix("KAFKA_") {
                         let property = property.to_ascii_lowercase().replace('_', ".");
@@ -328,6 +335,12 @@ fn choice<T: FromStr<Err = Error>>(name: &str, value: &str) -> Result<T> {
     value.parse().map_err(|error| Error::invalid(format!("{name}: {error}")))
 }
 
+fn flag(name: &str, value: &str) -> Result<bool> {
+    value.parse().map_err(|error: ParseBoolError| {
+        Error::invalid(format!("{name} is {value:?}: choose true or false")).with_source(error)
+    })
+}
+
 fn millis(name: &str, value: &str) -> Result<Duration> {
     parse(name, value).map(Duration::from_millis)
 }
@@ -367,6 +380,17 @@ mod tests {
             message.contains("MILLSTREAM_PROCESSING_GUARANTEE") && message.contains("exactly_once"),
             "{message}"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_flag_is_true_or_false() -> Result<()> {
+        let brokers = ("MILLSTREAM_BOOTSTRAP_SERVERS", "b:1");
+        let with = |value| from(&[brokers, ("MILLSTREAM_ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING", value)]);
+        assert!(with("true")?.ensure_explicit_internal_resource_naming);
+        assert!(!with("false")?.ensure_explicit_internal_resource_naming);
+        let message = with("yes").expect_err("it is neither").to_string();
+        assert!(message.contains("RESOURCE_NAMING") && message.contains("true or false"), "{message}");
         Ok(())
     }
 

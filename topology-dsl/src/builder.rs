@@ -7,9 +7,9 @@ use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
 use crate::global_table::GlobalKTable;
-use crate::logical::{Operation, OperationKind, Place, SharedGraph, WriteNode};
+use crate::logical::{Operation, OperationKind, Place, ReuseTopic, SharedGraph, WriteNode};
 use crate::operators::{TableKeeper, stored_rows};
-use crate::options::{AddedStore, Materialized, Source};
+use crate::options::{AddedStore, Materialized, Source, TopologyOptimization};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -33,6 +33,33 @@ impl StreamsBuilder {
     /// A program without operators.
     pub fn new() -> Self {
         StreamsBuilder::default()
+    }
+
+    /// Lets [`build`](Self::build) leave out topics and stores that the results do not need; [`TopologyOptimization`] says which. Without this,
+    /// a program is built as it was declared.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// const PER_CUSTOMER: StoreName<String, u64> = StoreName::new("orders-per-customer");
+    ///
+    /// let builder = StreamsBuilder::new().optimized(TopologyOptimization::ALL);
+    /// let customers = builder.table::<String, String>("customers");
+    /// let orders = builder.stream::<u64, String>("orders").select_key(|_number, customer| customer.clone());
+    /// orders.group_by_key().count(PER_CUSTOMER);
+    /// orders.join(&customers, |_order, customer| customer.clone()).to("ordering-customers");
+    ///
+    /// // One topic for both the count and the join; and `customers` is its own changelog.
+    /// let topology = builder.build()?;
+    /// let repartitioned: Vec<_> = topology.repartition_topics().iter().map(|topic| topic.name.as_str()).collect();
+    /// assert_eq!(repartitioned, ["orders-per-customer-repartition"]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "topology.optimization")]
+    #[must_use]
+    pub fn optimized(self, optimization: TopologyOptimization) -> Self {
+        self.graph.borrow_mut().optimization = optimization;
+        self
     }
 
     /// Reads topics as a stream. `Option<..>` as a type lets nulls through; without it a null is an error of the stage `decode`.
@@ -86,9 +113,11 @@ impl StreamsBuilder {
         &self,
         source: impl Into<Source<Option<K>, Option<V>>>,
     ) -> KTable<K, V> {
-        let (topics, write_source) = read(source.into());
+        let source = source.into();
+        let reuse_topic = reuse(&source);
+        let (topics, write_source) = read(source);
         let operation = Operation {
-            kind: OperationKind::TableSource { topics, write_source },
+            kind: OperationKind::TableSource { topics, write_source, reuse_topic },
             parents: Vec::new(),
             name: None,
             store: Some(Materialized::<K, V>::from(()).into_plan()),
@@ -249,7 +278,8 @@ impl StreamsBuilder {
         self.graph.borrow_mut().declare(keep_everywhere(source.into(), store.into(), write));
     }
 
-    /// The program so far, as a topology with all names given.
+    /// The program so far, as a topology with all names given. It warns of stores and topics that keep data under a name that was generated
+    /// ([`Topology::generated_names`]).
     ///
     /// # Errors
     /// `Invalid` for a name that is bad or taken, a topic that is read in two ways, a store whose types differ from its
@@ -265,7 +295,9 @@ impl StreamsBuilder {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn build(&self) -> Result<Topology> {
-        self.graph.borrow().build()
+        let topology = self.graph.borrow().build()?;
+        topology.warn_of_generated_names();
+        Ok(topology)
     }
 }
 
@@ -277,6 +309,17 @@ fn read<K: RecordField, V: RecordField>(source: Source<K, V>) -> (Vec<String>, W
         place.topology.add_source(place.name, external.clone(), consumed.clone())
     };
     (topics, Box::new(write))
+}
+
+/// What makes a table's topic the changelog of its store.
+fn reuse<K: HasSerde, V: HasSerde>(source: &Source<Option<K>, Option<V>>) -> ReuseTopic {
+    let (topics, consumed) = source.clone().into_parts();
+    Box::new(move |topology, store| {
+        let mut topics = topics.iter();
+        topics.try_for_each(|topic| {
+            topology.connect_source_store_and_topic(store, topic.clone(), consumed.clone())
+        })
+    })
 }
 
 /// Keeps in a store of every instance what the node that is written so makes of a topic.

@@ -84,7 +84,7 @@ pub use operators::{
 };
 pub use options::{
     AddedStore, BufferConfig, ConnectedStores, EmitEarly, Materialized, Produced, Repartitioned, Source,
-    StoreOptions, StreamJoined, Strict, Suppressed, UntimedKind, WhenFull,
+    StoreOptions, StreamJoined, Strict, Suppressed, TopologyOptimization, UntimedKind, WhenFull,
 };
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;

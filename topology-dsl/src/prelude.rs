@@ -5,5 +5,6 @@ pub use crate::{
     JoinWindows, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, RecordField,
     Repartitioned, Result, SessionStoreName, SessionWindows, Settings, SlidingWindows, Source, StoreName,
     StoreOptions, StreamJoined, Streams, StreamsBuilder, Suppressed, TimeWindows, Timestamp, Topology,
-    UnlimitedWindows, Window, WindowStoreName, Windowed, days, hours, json_serde, millis, minutes, seconds,
+    TopologyOptimization, UnlimitedWindows, Window, WindowStoreName, Windowed, days, hours, json_serde,
+    millis, minutes, seconds,
 };

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use millstream_processor::api::Processor;
 use millstream_processor::{RecordField, SerdeRef};
 
-use crate::logical::{KeyEffect, Operation, OperationId, OperationKind, SharedGraph};
+use crate::logical::{Effect, Operation, OperationId, OperationKind, SharedGraph};
 
 /// A stream of records, each a fact by itself. What an operator returns is a new stream; the old one can be used on.
 ///
@@ -67,14 +67,14 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     pub(crate) fn step<P>(
         &self,
         prefix: &'static str,
-        key: KeyEffect,
+        effect: Effect,
         make: impl Fn() -> P + Clone + Send + Sync + 'static,
     ) -> KStream<P::KeyOut, P::ValueOut>
     where
         P: Processor<KeyIn = K, ValueIn = V>,
     {
         let operation = Operation {
-            kind: OperationKind::Step { prefix, key },
+            kind: OperationKind::Step { prefix, effect },
             parents: vec![self.id],
             name: None,
             store: None,

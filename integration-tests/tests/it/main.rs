@@ -28,6 +28,7 @@ mod shutdown_application;
 mod standby;
 mod state_directories;
 mod structure;
+mod table_from_topic;
 mod time_driven;
 mod two_instances;
 mod windows;

@@ -28,8 +28,8 @@ impl Clients for KafkaClients {
         KafkaConsumer::in_group(settings, group, client_id, instance_id)
     }
 
-    fn restore_consumer(&self, settings: &Settings, client_id: &str) -> Result<KafkaConsumer> {
-        KafkaConsumer::for_restore(settings, client_id)
+    fn restore_consumer(&self, settings: &Settings, group: &str, client_id: &str) -> Result<KafkaConsumer> {
+        KafkaConsumer::for_restore(settings, group, client_id)
     }
 
     fn producer(

@@ -36,7 +36,8 @@ pub(crate) struct KafkaConsumer {
     // Declared, and so dropped, before the client.
     pub(super) queue: OwnQueue,
     pub(super) client: Closing<BaseConsumer<GroupContext>>,
-    /// Sees open transactions, to find the end of a changelog; only where a store is restored.
+    /// Sees open transactions, to find the end of a changelog, and what the application's group has committed; only where a store is
+    /// restored. It never joins that group.
     log: Option<Closing<BaseConsumer>>,
     /// Index into `assigned` by topic handle and partition, so that no name is compared on the path.
     routes: FxHashMap<(usize, i32), usize>,
@@ -54,9 +55,10 @@ pub(crate) struct KafkaConsumer {
 }
 
 impl KafkaConsumer {
-    /// As [`KafkaConsumer::alone`], and able to tell where a log ends whose last transaction is open.
-    pub(crate) fn for_restore(settings: &Settings, client_id: &str) -> Result<Self> {
-        let fixed = [("group.id", client_id), ("isolation.level", "read_uncommitted")];
+    /// As [`KafkaConsumer::alone`], and able to tell where a log ends whose last transaction is open, and what a group has committed.
+    pub(crate) fn for_restore(settings: &Settings, group: &str, client_id: &str) -> Result<Self> {
+        let fixed =
+            [("group.id", group), ("enable.auto.commit", "false"), ("isolation.level", "read_uncommitted")];
         let log = client_config(settings, &format!("{client_id}-log"), RESTORE_PREFIXES, &[], &fixed)
             .create()
             .map_err(|error| kafka_error(format!("cannot create consumer {client_id}-log"), error))?;
@@ -395,6 +397,19 @@ impl Consumer for KafkaConsumer {
             Some(log) => bounds(log, topic, partition, self.timeout),
             None => self.watermarks(topic, partition),
         }
+    }
+
+    fn committed(&self, topic: &str, partition: i32) -> Result<Option<Offset>> {
+        let asked = partition_list(&[without_offset(&(topic.into(), partition))])?;
+        let committed = match &self.log {
+            Some(log) => log.committed_offsets(asked, self.timeout),
+            None => self.client.committed_offsets(asked, self.timeout),
+        };
+        let committed = committed.map_err(|error| kafka_error("cannot ask for a committed offset", error))?;
+        Ok(committed.find_partition(topic, partition).and_then(|found| match found.offset() {
+            NativeOffset::Offset(offset) => Some(Offset::new(offset)),
+            _ => None,
+        }))
     }
 
     fn traffic(&self) -> Traffic {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::cleanup;
 use super::global::GlobalThread;
-use super::internal_topics::ensure_internal_topics;
+use super::internal_topics::{ensure_internal_topics, warn_if_rows_may_be_lost};
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::purge;
 use super::roster::ThreadPlace;
@@ -122,6 +122,9 @@ impl AppBuilder {
         settings.validate()?;
         validate_name("application id", &self.application_id)?;
         self.topology.validate()?;
+        if settings.ensure_explicit_internal_resource_naming {
+            self.topology.check_names_are_given()?;
+        }
         let application_id: Arc<str> = self.application_id.into();
         let admin = match self.admin {
             Some(admin) => admin,
@@ -185,6 +188,11 @@ fn prepare_topics(
     ensure_internal_topics(admin, &internal)?;
     let changelogs = topology.stores().filter(|store| store.is_logged());
     let changelogs = changelogs.map(|store| changelog_topic(application_id, store.name()));
+    let reused = topology.reused_topics(application_id);
+    for (store, topic) in &reused {
+        warn_if_rows_may_be_lost(store, topic, &admin.topic_config(topic)?);
+    }
+    let changelogs = changelogs.chain(reused.into_values());
     let parts = topology.subtopologies();
     let global = parts.iter().filter(|part| part.is_global).flat_map(|part| &part.source_topics);
     let global = global.map(|topic| topic.in_application(application_id));

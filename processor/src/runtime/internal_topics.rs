@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::error::{Error, Result};
 use crate::kafka::{ClusterAdmin, NewTopic};
@@ -24,6 +24,12 @@ enum Step {
 }
 
 impl Topology {
+    /// By store: the topic in Kafka that it is restored from, where that is not a topic of its own.
+    pub(crate) fn reused_topics(&self, application_id: &str) -> BTreeMap<&str, String> {
+        let reused = self.source_changelogs.iter();
+        reused.map(|(store, source)| (store.as_str(), source.topic.in_application(application_id))).collect()
+    }
+
     /// The changelog and repartition topics of an application, given the partition counts of what it reads, and how much longer than
     /// their stores the changelogs of window and session stores keep rows.
     pub(crate) fn internal_topics(
@@ -110,6 +116,24 @@ fn check_config(required: &InternalTopic, existing: &BTreeMap<String, String>) -
     )))
 }
 
+/// A topic of others is taken as it is. But where it forgets the newest record of a key, so does a store that is restored from it.
+pub(crate) fn warn_if_rows_may_be_lost(store: &str, topic: &str, config: &BTreeMap<String, String>) {
+    if may_lose_rows(config) {
+        warn!(
+            store,
+            topic,
+            "the store is restored from a topic that deletes what is old: make it compacted with kafka-configs --alter --topic {topic} \
+             --add-config cleanup.policy=compact, or build the program without `reuse_ktable_source_topics`"
+        );
+    }
+}
+
+fn may_lose_rows(config: &BTreeMap<String, String>) -> bool {
+    let is_set = |name: &str, value: &str| config.get(name).is_some_and(|set| set == value);
+    let deletes = config.get("cleanup.policy").is_some_and(|policy| policy.contains("delete"));
+    deletes && !(is_set("retention.ms", "-1") && is_set("retention.bytes", "-1"))
+}
+
 /// Makes the topics that are missing and checks those that exist.
 ///
 /// # Errors
@@ -167,6 +191,18 @@ mod tests {
         let message =
             check_config(&changelog(), &with("delete")).expect_err("data would be lost").to_string();
         assert!(message.contains("--add-config cleanup.policy=compact"), "{message}");
+    }
+
+    #[test]
+    fn a_topic_that_deletes_what_is_old_is_told_from_one_that_keeps_it() {
+        let with = |config: &[(&str, &str)]| {
+            config.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        };
+        let forever = ("retention.ms", "-1");
+        assert!(!may_lose_rows(&with(&[("cleanup.policy", "compact")])));
+        assert!(may_lose_rows(&with(&[("cleanup.policy", "compact,delete"), ("retention.ms", "604800000")])));
+        assert!(may_lose_rows(&with(&[("cleanup.policy", "delete"), forever, ("retention.bytes", "1000")])));
+        assert!(!may_lose_rows(&with(&[("cleanup.policy", "delete"), forever, ("retention.bytes", "-1")])));
     }
 
     #[test]

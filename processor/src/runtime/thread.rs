@@ -162,7 +162,7 @@ impl<C: Clients> StreamThread<C> {
     /// Has the stores of a task made complete.
     fn ask_for(&mut self, id: TaskId, starts: Vec<PartitionOffset>) {
         self.show_as_restoring(id);
-        let ticket = self.desk.restore(id);
+        let ticket = self.desk.restore(id, starts.clone());
         self.pending.push(PendingTask { id, ticket, starts, restored: None, is_suspended: false });
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_state_stores::{
-    BackgroundThread, CheckpointListener, DormantStores, StateDirectory, StateMemory, StoreBuilder,
-    StoreError, StoreIndex, TaskId, TaskStores, TaskStoresOptions,
+    BackgroundThread, CheckpointListener, DormantStores, LogPartition, PartitionId, StateDirectory,
+    StateMemory, StoreBuilder, StoreError, StoreIndex, TaskId, TaskStores, TaskStoresOptions,
 };
 
 use super::failure::FailureLog;
@@ -25,7 +25,8 @@ use crate::handlers::Handlers;
 #[cfg(test)]
 use crate::testing::simulation::mutation::{self, Mutation};
 use crate::topology::{
-    NodeKind, PartitionCount, Site, Subtopology, TopicName, Topology, changelog_topic, dead_letter_topic,
+    NodeKind, PartitionCount, RowsOfTopic, Site, SourceChangelog, Subtopology, TopicName, Topology,
+    changelog_topic, dead_letter_topic,
 };
 
 /// What all tasks of a sub-topology have in common.
@@ -46,6 +47,15 @@ pub(crate) struct TaskPlan {
     pub(crate) globals: Arc<GlobalTables>,
     /// Set in the plan of the task that keeps the global tables: how many partitions their topics have, all of which it reads.
     pub(crate) global_topics: Option<BTreeMap<String, i32>>,
+}
+
+/// What a store is restored from.
+#[derive(Clone)]
+pub(crate) struct RestoredFrom {
+    /// The topic in Kafka.
+    pub(crate) topic: Arc<str>,
+    /// Of a topic that is read besides, and has no rows but records: what makes rows of them.
+    pub(crate) rows: Option<Arc<dyn RowsOfTopic>>,
 }
 
 /// Where one task runs: its id, its open stores, and which of its input topics it was given.
@@ -140,11 +150,16 @@ impl TaskPlan {
         })
     }
 
-    /// The changelog topics in Kafka, by store; none of stores that are not logged.
-    pub(crate) fn changelog_topics(&self) -> impl Iterator<Item = Option<Arc<str>>> {
+    /// What the stores are restored from, by store; none of stores that are not.
+    pub(crate) fn changelogs(&self) -> impl Iterator<Item = Option<RestoredFrom>> {
         self.subtopology.stores.iter().map(move |name| {
+            if let Some(SourceChangelog { topic, rows }) = self.topology.source_changelogs.get(name) {
+                let topic = topic.in_application(&self.application_id).into();
+                return Some(RestoredFrom { topic, rows: Some(Arc::clone(rows)) });
+            }
             let is_logged = self.topology.store(name).is_some_and(|store| store.is_logged());
-            is_logged.then(|| changelog_topic(&self.application_id, name).into())
+            let topic = || changelog_topic(&self.application_id, name).into();
+            is_logged.then(|| RestoredFrom { topic: topic(), rows: None })
         })
     }
 
@@ -190,7 +205,7 @@ impl TaskPlan {
                                 entry,
                                 heartbeats,
                             ));
-                            sources.push(self.table_of_source(*index));
+                            sources.push(self.log_of(*index, &topic, partition));
                         }
                     }
                     continue;
@@ -223,16 +238,17 @@ impl TaskPlan {
         }
         queues.reverse();
         sources.reverse();
-        let changelog = |(topic, store): (Option<Arc<str>>, &String)| {
+        let changelog = |(from, store): (Option<RestoredFrom>, &String)| {
+            let RestoredFrom { topic, .. } = from.filter(|from| from.rows.is_none())?;
             let header = self.topology.store(store).and_then(|store| store.changelog_header());
             let headers = header.map(|(name, value)| Header {
                 name: name.to_string(),
                 value: Some(Bytes::from_static(value)),
             });
             let headers = headers.into_iter().collect();
-            topic.map(|topic| Changelog { topic, headers, sending: None, reflected: None })
+            Some(Changelog { topic, headers, sending: None, reflected: None })
         };
-        let changelogs = self.changelog_topics().zip(&self.subtopology.stores).map(changelog).collect();
+        let changelogs = self.changelogs().zip(&self.subtopology.stores).map(changelog).collect();
         Ok(Task {
             id,
             state: TaskState::Created,
@@ -279,6 +295,19 @@ impl TaskPlan {
             Some(counts) => 0..counts.get(topic).copied().unwrap_or(0),
             None => id.partition..id.partition + 1,
         }
+    }
+
+    /// The store that holds what this source has read of a partition so far, as a log of which the position is kept beside the store's rows.
+    fn log_of(&self, source: usize, topic: &str, partition: i32) -> Option<LogPartition> {
+        if self.global_topics.is_some() {
+            let table = self.table_of_source(source)?;
+            return Some(LogPartition::Source(table, PartitionId::new(partition)));
+        }
+        let is_copy = |from: Option<RestoredFrom>| {
+            from.is_some_and(|from| from.rows.is_some() && *from.topic == *topic)
+        };
+        let place = self.changelogs().position(is_copy)?;
+        Some(StoreIndex::new(place).into())
     }
 
     /// Of the plan of the global tables: each of them by its place among the stores, with the topic it is a copy of and the number of its

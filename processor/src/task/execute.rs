@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{LogPartition, Offset, PartitionId, StoreIndex, Timestamp};
+use millstream_state_stores::{LogPartition, Offset, StoreIndex, Timestamp};
 
 use super::failure::FailedOutput;
 use super::{Changelog, InputMessage, OutgoingRecord, PartitionQueue, RecordSender, Task};
@@ -278,16 +278,14 @@ impl<M: InputMessage> Task<M> {
         let changelogs = self.changelogs();
         let of_changelogs =
             changelogs.filter_map(|(store, changelog)| Some((store.into(), changelog.reflected?)));
-        let of_sources = self.queues.iter().zip(&self.sources).filter_map(|(queue, table)| {
-            let log = LogPartition::Source((*table)?, PartitionId::new(queue.partition()));
-            Some((log, queue.committed_to()?))
-        });
+        let sources = self.queues.iter().zip(&self.sources);
+        let of_sources = sources.filter_map(|(queue, log)| Some(((*log)?, queue.resume_at()?)));
         of_changelogs.chain(of_sources).collect()
     }
 
-    /// The store that is a copy of what a queue reads, if the task keeps global tables.
+    /// The store that is a copy of what a queue reads, if there is one.
     pub(crate) fn table_of(&self, input: usize) -> Option<StoreIndex> {
-        self.sources[input]
+        self.sources[input].map(LogPartition::store)
     }
 }
 

@@ -14,14 +14,16 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{Offset, PartitionId, Position, StoreIndex, TaskId, TaskStores, Timestamp};
+use millstream_state_stores::{
+    LogPartition, Offset, PartitionId, Position, StoreIndex, TaskId, TaskStores, Timestamp,
+};
 
 use crate::api::{Headers, TaskContext};
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
 use crate::topology::RawRecord;
 
-pub(crate) use build::{TaskPlan, TaskSite};
+pub(crate) use build::{RestoredFrom, TaskPlan, TaskSite};
 pub(crate) use failure::FailedOutput;
 use failure::FailureLog;
 use nodes::Nodes;
@@ -95,8 +97,8 @@ pub(crate) struct Task<M> {
     id: TaskId,
     state: TaskState,
     queues: Vec<PartitionQueue<M>>,
-    /// By queue: the global table that is a copy of what it reads, if the task keeps such tables.
-    sources: Vec<Option<StoreIndex>>,
+    /// By queue: the log that it is of a store which is a copy of what it reads.
+    sources: Vec<Option<LogPartition>>,
     nodes: Nodes,
     context: TaskContext,
     sender_topics: Vec<SenderTopic>,

@@ -1,6 +1,7 @@
 //! The topology as data.
 
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_state_stores::StoreBuilder;
@@ -8,6 +9,7 @@ use millstream_state_stores::StoreBuilder;
 use super::factory::NodeFactory;
 use super::naming::internal_topic;
 use super::source::SourceFactory;
+use super::source_changelog::SourceChangelog;
 
 /// A program as a graph of sources, processors, sinks and stores.
 ///
@@ -72,6 +74,8 @@ pub struct Topology {
     pub(crate) global_stores: Vec<String>,
     pub(crate) repartition_topics: Vec<RepartitionTopic>,
     pub(crate) copartitioned: Vec<Vec<String>>,
+    /// By store: the topic it is restored from, where that is not a topic of its own.
+    pub(crate) source_changelogs: BTreeMap<String, SourceChangelog>,
 }
 
 /// A topic, named by the user or belonging to the application.

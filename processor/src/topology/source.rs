@@ -134,7 +134,7 @@ impl<K, V> SourceNode<K, V> {
 }
 
 #[inline]
-fn decode_field<T>(serde: &SerdeRef<T>, bytes: Option<&[u8]>) -> Result<T, SerdeError> {
+pub(super) fn decode_field<T>(serde: &SerdeRef<T>, bytes: Option<&[u8]>) -> Result<T, SerdeError> {
     match bytes {
         Some(bytes) => serde.decode(bytes),
         None => serde.decode_null(),

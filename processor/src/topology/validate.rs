@@ -10,8 +10,8 @@ impl Topology {
     /// Checks what can be known without Kafka.
     ///
     /// # Errors
-    /// `Invalid` for a topology without sources, a store nobody uses, a repartition topic that is not both written and read, or a global
-    /// store that is more than a copy of its topic.
+    /// `Invalid` for a topology without sources, a store nobody uses, a repartition topic that is not both written and read, a global store that
+    /// is more than a copy of its topic, or repartition topics that are joined and were given different partition counts.
     pub fn validate(&self) -> Result<()> {
         let subtopologies = self.subtopologies();
         if !subtopologies.iter().any(|part| !part.is_global && !part.source_topics.is_empty()) {
@@ -48,7 +48,7 @@ impl Topology {
                 )));
             }
         }
-        Ok(())
+        self.check_fixed_counts()
     }
 
     /// Groups of topics that must have equal partition counts, each group once; a topic read by two groups joins them.
@@ -149,6 +149,13 @@ impl Topology {
         largest
     }
 
+    /// The node that reads a topic.
+    fn source_of(&self, topic: &TopicName) -> Option<&str> {
+        let reads =
+            |kind: &NodeKind| matches!(kind, NodeKind::Source { topics, .. } if topics.contains(topic));
+        self.nodes.iter().find(|node| reads(&node.kind)).map(|node| &*node.name)
+    }
+
     fn writes(&self, part: &Subtopology, topic: &TopicName) -> bool {
         part.nodes.iter().any(
             |node| matches!(&self.nodes[*node].kind, NodeKind::Sink { topic: Some(written), .. } if written == topic),
@@ -161,19 +168,7 @@ impl Topology {
         groups: &[Vec<TopicName>],
         counts: &BTreeMap<TopicName, i32>,
     ) -> Result<()> {
-        let list = |topics: &[TopicName]| {
-            let described: Vec<String> =
-                topics.iter().map(|topic| format!("{} has {}", topic.undecorated(), counts[topic])).collect();
-            described.join(", ")
-        };
-        for group in groups {
-            if group.iter().any(|topic| counts[topic] != counts[&group[0]]) {
-                return Err(Error::invalid(format!(
-                    "topics that are joined need equal partition counts, but {}: repartition one of the streams first",
-                    list(group)
-                )));
-            }
-        }
+        groups.iter().try_for_each(|group| self.check_joined(group, counts))?;
         for part in subtopologies.iter().filter(|part| !part.stores.is_empty()) {
             let topics = &part.source_topics;
             if topics.iter().any(|topic| counts[topic] != counts[&topics[0]]) {
@@ -181,10 +176,42 @@ impl Topology {
                     "sub-topology {} keeps state and reads topics of different partition counts, which the group's \
                      assignor cannot give to one member together: {}; repartition them to one count",
                     part.id,
-                    list(topics)
+                    self.list(topics, counts)
                 )));
             }
         }
         Ok(())
+    }
+
+    /// Repartition topics that are joined and were given counts must have been given the same.
+    fn check_fixed_counts(&self) -> Result<()> {
+        let fixed = self
+            .repartition_topics
+            .iter()
+            .filter_map(|topic| Some((TopicName::Internal(topic.name.clone()), topic.partitions?)));
+        let fixed: BTreeMap<TopicName, i32> = fixed.collect();
+        self.copartitioned_topics().into_iter().try_for_each(|mut group| {
+            group.retain(|topic| fixed.contains_key(topic));
+            self.check_joined(&group, &fixed)
+        })
+    }
+
+    fn check_joined(&self, topics: &[TopicName], counts: &BTreeMap<TopicName, i32>) -> Result<()> {
+        if topics.iter().all(|topic| counts[topic] == counts[&topics[0]]) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "topics that are joined need equal partition counts, but {}: repartition one of them to the count of the other",
+            self.list(topics, counts)
+        )))
+    }
+
+    /// Topics with their counts, and who reads them.
+    fn list(&self, topics: &[TopicName], counts: &BTreeMap<TopicName, i32>) -> String {
+        let described = topics.iter().map(|topic| {
+            let source = self.source_of(topic).unwrap_or_default();
+            format!("{} has {} (source {source})", topic.undecorated(), counts[topic])
+        });
+        described.collect::<Vec<_>>().join(", ")
     }
 }

@@ -86,7 +86,9 @@ pub type SerdeRef<T> = Arc<dyn Serde<T>>;
     label = "no `HasSerde` for this type",
     note = "for a type with `serde::Serialize` and `serde::Deserialize`, write `json_serde!({Self});`",
     note = "otherwise `impl HasSerde for {Self}` with one method, `serde()`, that returns its `Serde`",
-    note = "for a value that may be null, use `Option<..>` of a type with `HasSerde`"
+    note = "for a value that may be null, use `Option<..>` of a type with `HasSerde`",
+    note = "if it is the `Result` of a closure that can fail, give the closure to the operator of the same name with `try_` before it: \
+            `try_map_values`, say"
 )]
 pub trait HasSerde: Sized + Clone + 'static {
     /// The serde of this type.

@@ -13,7 +13,7 @@ use super::repartition::RepartitionEdges;
 use super::stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNodes};
 use super::table_join::TableJoinKind;
 use super::write::Place;
-use crate::options::StorePlan;
+use crate::options::{LoggedTo, StorePlan, TopologyOptimization};
 
 /// The graph that all handles of one builder share.
 pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
@@ -21,8 +21,13 @@ pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
 /// Adds an operator's own node to the topology; knows its types.
 pub(crate) type WriteNode = Box<dyn Fn(&mut Place<'_>) -> Result<()>>;
 
+/// Makes the topic of a table's source the changelog of the table's store, whose types it knows.
+pub(crate) type ReuseTopic = Box<dyn Fn(&mut Topology, &str) -> Result<()>>;
+
 #[derive(Default)]
 pub(crate) struct Graph {
+    /// What is to be done beyond what was declared.
+    pub(crate) optimization: TopologyOptimization,
     pub(crate) operations: Vec<Operation>,
     pub(crate) groupings: Vec<Grouping>,
     /// Serdes of keys that know more than their type: a [`SerdeRef`] by the operator whose keys it writes.
@@ -65,13 +70,15 @@ pub(crate) struct Operation {
     pub(crate) write: WriteNode,
 }
 
-/// What the records of a stream step have to do with its input's keys.
+/// What a stream step does to records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyEffect {
-    /// Each record has the key of the record it was made from.
-    Kept,
+pub(crate) enum Effect {
+    /// It lets them pass as they are, or not at all.
+    Passes,
+    /// Each record has the key of the record it was made from, and another value.
+    ChangesValues,
     /// Keys may differ, so equal keys may lie in different partitions.
-    Changed,
+    ChangesKeys,
 }
 
 /// What an operator is, as far as names, stores and repartitioning depend on it. Prefixes are those of generated names.
@@ -79,13 +86,13 @@ pub(crate) enum OperationKind {
     /// Reads topics as a stream of records of these Rust types.
     StreamSource { topics: Vec<String>, types: &'static str },
     /// Reads a topic as a table: a source and the node that keeps the table.
-    TableSource { topics: Vec<String>, write_source: WriteNode },
+    TableSource { topics: Vec<String>, write_source: WriteNode, reuse_topic: ReuseTopic },
     /// Reads a topic as a global table: a source and the node that keeps the table, in every instance.
     GlobalTable { topics: Vec<String>, write_source: WriteNode },
     /// One node without state.
-    Step { prefix: &'static str, key: KeyEffect },
+    Step { prefix: &'static str, effect: Effect },
     /// A processor of the user's, with the names of its stores.
-    Process { prefix: &'static str, key: KeyEffect, stores: Vec<String> },
+    Process { prefix: &'static str, effect: Effect, stores: Vec<String> },
     /// One way out of a split; the default branch has the number 0, the others count from 1.
     Branch { number: usize },
     /// The records of several streams as one.
@@ -196,7 +203,7 @@ impl Graph {
                 )
             })?;
             store.check()?;
-            topology.add_state_store((store.build)(name))
+            topology.add_state_store((store.build)(name, LoggedTo::OwnTopic))
         })
     }
 
@@ -220,8 +227,8 @@ impl Graph {
         }
         let operation = self.operation(id);
         match operation.kind {
-            OperationKind::Step { key: KeyEffect::Changed, .. }
-            | OperationKind::Process { key: KeyEffect::Changed, .. }
+            OperationKind::Step { effect: Effect::ChangesKeys, .. }
+            | OperationKind::Process { effect: Effect::ChangesKeys, .. }
             | OperationKind::TableGrouping => None,
             _ => self.key_serde(*operation.parents.first()?),
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use millstream_processor::{Error, Result};
 
 use super::foreign_key_join::ForeignKeyJoinPart;
-use super::graph::{CogroupedInput, Graph, GroupingId, KeyEffect, Operation, OperationId, OperationKind};
+use super::graph::{CogroupedInput, Effect, Graph, GroupingId, Operation, OperationId, OperationKind};
 use super::names::{Names, RepartitionNames};
 use super::stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNames};
 
@@ -41,14 +41,16 @@ pub(crate) enum PlannedKind {
         filter: Option<String>,
         sink: String,
     },
-    /// The node that keeps the records of one side of a join of streams.
-    StreamWindow { operation: OperationId, store: String },
+    /// The node that keeps the records of one side of a join of streams, or of both.
+    StreamWindow { operation: OperationId, store: String, is_for_both: bool },
     /// The nodes that join the records of either side, and the one in which the results meet.
     StreamStreamJoin { operation: OperationId, names: StreamStreamJoinNames },
     /// The nodes for the changes of either side, and the one in which they meet.
     TableJoin { operation: OperationId, sides: [String; 2] },
     /// The nodes of one part of a foreign-key join.
     ForeignKeyJoin { operation: OperationId, part: ForeignKeyJoinPart },
+    /// What another node does as well.
+    LeftOut,
 }
 
 /// What was decided for one operator.
@@ -95,8 +97,12 @@ impl Plan {
             planner.note_versions(id);
             planner.request_from_parents(id);
         }
+        let read_by_others = planner.optimize();
         let mut plan = planner.plan;
         plan.keep_null_keys_above_left_joins(graph);
+        for node in read_by_others {
+            plan.nodes[node].keeps_null_keys = true;
+        }
         Ok(plan)
     }
 
@@ -157,14 +163,14 @@ impl Planner<'_> {
                 let name = self.names.given_or_node(name, "KSTREAM-LEFTJOIN-");
                 self.below(id, operation.parents[0], name)
             }
-            OperationKind::Step { prefix, key } => {
+            OperationKind::Step { prefix, effect } => {
                 let name = self.names.given_or_node(name, prefix);
-                self.step(id, operation, name, *key)
+                self.step(id, operation, name, *effect)
             }
-            OperationKind::Process { prefix, key, .. } => {
+            OperationKind::Process { prefix, effect, .. } => {
                 // The one operator whose given name does not use up a number.
                 let name = name.map_or_else(|| self.names.node(prefix), str::to_string);
-                self.step(id, operation, name, *key)
+                self.step(id, operation, name, *effect)
             }
             OperationKind::Branch { number } => {
                 self.names.skip();
@@ -479,10 +485,11 @@ impl Planner<'_> {
         id: OperationId,
         operation: &Operation,
         name: String,
-        key: KeyEffect,
+        effect: Effect,
     ) -> OperationPlan {
         let below = self.below(id, operation.parents[0], name);
-        OperationPlan { needs_repartition: below.needs_repartition || key == KeyEffect::Changed, ..below }
+        let needs_repartition = below.needs_repartition || effect == Effect::ChangesKeys;
+        OperationPlan { needs_repartition, ..below }
     }
 
     /// One node below one parent, with keys and sources of the parent.
@@ -503,7 +510,7 @@ impl Planner<'_> {
         }
     }
 
-    fn repartition_node(
+    pub(super) fn repartition_node(
         &mut self,
         operation: OperationId,
         parent: usize,

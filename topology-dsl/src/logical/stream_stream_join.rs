@@ -5,6 +5,7 @@
 //! left  -> windowed -> join this  ─┐
 //! right -> windowed -> join other ─┴─> merge
 //! ```
+//! Of a stream that is joined with itself and kept once (`optimize`), two are left: windowed -> merge.
 
 use std::collections::BTreeSet;
 
@@ -50,6 +51,12 @@ pub(crate) trait StreamStreamJoinNodes {
 
     /// The nodes that join the records of both sides, below the place's parents, with the store of records that wait.
     fn write_joins(&self, place: &mut Place<'_>, names: &StreamStreamJoinNames) -> Result<()>;
+
+    /// As [`write_window`](Self::write_window), for both sides, which are one stream. Nothing is kept here: the node below finds others first.
+    fn write_only_window(&self, place: &mut Place<'_>, store: &str) -> Result<()>;
+
+    /// The node that joins the records of a stream with each other, and keeps them. It takes the place of the last one, too.
+    fn write_self_join(&self, place: &mut Place<'_>, store: &str) -> Result<()>;
 }
 
 impl Planner<'_> {
@@ -101,7 +108,7 @@ impl Planner<'_> {
         };
         let windows = windows.map(|(window, side)| {
             let store = names.window_stores[side].clone();
-            let kind = PlannedKind::StreamWindow { operation: id, store };
+            let kind = PlannedKind::StreamWindow { operation: id, store, is_for_both: false };
             let node = self.node(window, vec![repartitioned[side].0], kind);
             self.plan.nodes[node].input = side;
             node
@@ -125,6 +132,7 @@ fn side_names(
 }
 
 impl Graph {
+    /// The node that keeps the records of a side, or of both if none is named.
     pub(super) fn write_stream_window(
         &self,
         plan: &Plan,
@@ -132,12 +140,15 @@ impl Graph {
         topology: &mut Topology,
         name: &str,
         parents: Vec<&str>,
-        (input, store): (usize, &str),
+        (side, store): (Option<JoinSide>, &str),
     ) -> Result<()> {
         let mut place = place(topology, name, parents, plan);
         place.stores = vec![store];
-        let side = if input == 0 { JoinSide::Left } else { JoinSide::Right };
-        self.stream_stream_join_nodes(id, name)?.write_window(&mut place, side, store)
+        let nodes = self.stream_stream_join_nodes(id, name)?;
+        match side {
+            Some(side) => nodes.write_window(&mut place, side, store),
+            None => nodes.write_only_window(&mut place, store),
+        }
     }
 
     pub(super) fn write_stream_stream_join(
@@ -149,8 +160,15 @@ impl Graph {
         parents: Vec<&str>,
         names: &StreamStreamJoinNames,
     ) -> Result<()> {
+        let nodes = self.stream_stream_join_nodes(id, name)?;
+        let is_self_join = parents.len() == 1;
         let mut place = place(topology, name, parents, plan);
-        self.stream_stream_join_nodes(id, name)?.write_joins(&mut place, names)?;
+        if is_self_join {
+            let [store, _] = &names.window_stores;
+            place.stores = vec![store];
+            return nodes.write_self_join(&mut place, store);
+        }
+        nodes.write_joins(&mut place, names)?;
         self.write_operation(plan, id, topology, name, names.joins.iter().map(String::as_str).collect())
     }
 

@@ -5,11 +5,12 @@ use std::collections::BinaryHeap;
 
 use millstream_processor::api::{Processor, Wiring};
 use millstream_processor::topology::RepartitionTopic;
-use millstream_processor::{Error, Result, Topology};
+use millstream_processor::{Error, JoinSide, Result, Topology};
 
 use super::graph::{Graph, OperationId, OperationKind};
 use super::plan::{Plan, PlannedKind};
 use super::repartition::RepartitionEdges;
+use crate::options::LoggedTo;
 
 /// Where an operator's node goes, and what was decided about it.
 pub(crate) struct Place<'a> {
@@ -99,8 +100,9 @@ impl Graph {
                 }
                 edges.write_source(topology, &node.name, topic)
             }
-            PlannedKind::StreamWindow { operation, store } => {
-                let of_side = (node.input, store.as_str());
+            PlannedKind::StreamWindow { operation, store, is_for_both } => {
+                let side = if node.input == 0 { JoinSide::Left } else { JoinSide::Right };
+                let of_side = ((!is_for_both).then_some(side), store.as_str());
                 self.write_stream_window(plan, *operation, topology, &node.name, parents, of_side)
             }
             PlannedKind::StreamStreamJoin { operation, names } => {
@@ -112,6 +114,7 @@ impl Graph {
             PlannedKind::ForeignKeyJoin { operation, part } => {
                 self.write_foreign_key_join(plan, *operation, topology, &node.name, parents, part)
             }
+            PlannedKind::LeftOut => Ok(()),
         }
     }
 
@@ -177,9 +180,17 @@ impl Graph {
         else {
             return Ok(None);
         };
-        let builder = (store.build)(name);
-        match operation.kind {
+        let builder = (store.build)(name, LoggedTo::OwnTopic);
+        match &operation.kind {
             OperationKind::GlobalTable { .. } => topology.add_global_store(builder)?,
+            OperationKind::TableSource { reuse_topic, .. }
+                if self.optimization.reuse_ktable_source_topics
+                    && builder.is_logged()
+                    && store.has_rows_of_records() =>
+            {
+                topology.add_state_store((store.build)(name, LoggedTo::SourceTopic))?;
+                reuse_topic(topology, name)?;
+            }
             _ => topology.add_state_store(builder)?,
         }
         Ok(Some(name))

@@ -13,7 +13,9 @@ use crate::table::KTable;
 /// What an aggregating closure may return: the new value `A`, or `Option<A>` where `None` deletes the row.
 #[diagnostic::on_unimplemented(
     message = "an aggregation into `{A}` cannot go on with `{Self}`",
-    label = "return the new value, or an `Option` of it to be able to delete the row"
+    label = "return the new value, or an `Option` of it to be able to delete the row",
+    note = "`{A}` is the value type of the store, or what the initializer makes",
+    note = "a closure that can fail goes to the operator of the same name with `try_` before it: `try_aggregate`, say"
 )]
 pub trait AggregateResult<A>: 'static {
     /// The row's new value, none to delete the row.

@@ -31,8 +31,10 @@ pub struct CogroupedKStream<K, A> {
 /// One of the streams, whose types only its own closure knows.
 struct Input<K, A> {
     stream: OperationId,
-    grouped: Box<dyn FnOnce(Cogrouping<'_, K, A>, IsLast) -> CogroupedInput>,
+    grouped: Box<Grouped<K, A>>,
 }
+
+type Grouped<K, A> = dyn FnOnce(Cogrouping<'_, K, A>, IsLast) -> CogroupedInput;
 
 /// What all of the streams are aggregated by.
 pub(super) struct Cogrouping<'a, K, A> {

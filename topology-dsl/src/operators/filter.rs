@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::BoxError;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::KStream;
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -66,7 +66,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> KStream<K, V> {
         let predicate = Arc::new(predicate);
-        self.step("KSTREAM-FILTER-", KeyEffect::Kept, move || Filter {
+        self.step("KSTREAM-FILTER-", Effect::Passes, move || Filter {
             predicate: Arc::clone(&predicate),
             types: PhantomData,
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::BoxError;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::KStream;
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -63,7 +63,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         E: Into<BoxError> + 'static,
     {
         let mapper = Arc::new(mapper);
-        self.step("KSTREAM-FLATMAP-", KeyEffect::Changed, move || FlatMap {
+        self.step("KSTREAM-FLATMAP-", Effect::ChangesKeys, move || FlatMap {
             mapper: Arc::clone(&mapper),
             types: PhantomData,
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::BoxError;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::KStream;
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -65,7 +65,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         E: Into<BoxError> + 'static,
     {
         let mapper = Arc::new(mapper);
-        self.step("KSTREAM-FLATMAPVALUES-", KeyEffect::Kept, move || FlatMapValues {
+        self.step("KSTREAM-FLATMAPVALUES-", Effect::ChangesValues, move || FlatMapValues {
             mapper: Arc::clone(&mapper),
             types: PhantomData,
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::BoxError;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::{KStream, StreamEnd};
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -45,7 +45,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         action: impl Fn(K, V) -> Result<(), E> + Send + Sync + 'static,
     ) -> StreamEnd {
         let action = Arc::new(action);
-        let end = self.step("KSTREAM-FOREACH-", KeyEffect::Kept, move || ForEach {
+        let end = self.step("KSTREAM-FOREACH-", Effect::Passes, move || ForEach {
             action: Arc::clone(&action),
             types: PhantomData,
         });

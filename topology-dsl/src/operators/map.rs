@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::BoxError;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::KStream;
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -50,7 +50,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         mapper: impl Fn(K, V) -> Result<(K2, V2), E> + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
         let mapper = Arc::new(mapper);
-        self.step("KSTREAM-MAP-", KeyEffect::Changed, move || Map {
+        self.step("KSTREAM-MAP-", Effect::ChangesKeys, move || Map {
             mapper: Arc::clone(&mapper),
             types: PhantomData,
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::BoxError;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::KStream;
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -62,7 +62,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         mapper: impl Fn(&K, V) -> Result<V2, E> + Send + Sync + 'static,
     ) -> KStream<K, V2> {
         let mapper = Arc::new(mapper);
-        self.step("KSTREAM-MAPVALUES-", KeyEffect::Kept, move || MapValues {
+        self.step("KSTREAM-MAPVALUES-", Effect::ChangesValues, move || MapValues {
             mapper: Arc::clone(&mapper),
             types: PhantomData,
         })

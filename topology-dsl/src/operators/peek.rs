@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::KStream;
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -21,7 +21,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// ```
     pub fn peek(&self, action: impl Fn(&K, &V) + Send + Sync + 'static) -> KStream<K, V> {
         let action = Arc::new(action);
-        self.step("KSTREAM-PEEK-", KeyEffect::Kept, move || Peek {
+        self.step("KSTREAM-PEEK-", Effect::Passes, move || Peek {
             action: Arc::clone(&action),
             types: PhantomData,
         })

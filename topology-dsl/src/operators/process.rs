@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millstream_processor::Result;
 use millstream_processor::api::{Processor, Wiring};
 
-use crate::logical::{KeyEffect, Operation, OperationKind};
+use crate::logical::{Effect, Operation, OperationKind};
 use crate::options::ConnectedStores;
 use crate::stream::KStream;
 
@@ -67,13 +67,13 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     where
         P: Processor<KeyIn = K, ValueIn = V>,
     {
-        self.declare_process("KSTREAM-PROCESSOR-", KeyEffect::Changed, stores.into(), supplier)
+        self.declare_process("KSTREAM-PROCESSOR-", Effect::ChangesKeys, stores.into(), supplier)
     }
 
     pub(super) fn declare_process<P>(
         &self,
         prefix: &'static str,
-        key: KeyEffect,
+        effect: Effect,
         stores: ConnectedStores,
         supplier: impl Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
     ) -> KStream<P::KeyOut, P::ValueOut>
@@ -86,7 +86,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         KStream::declare(
             &self.graph,
             Operation {
-                kind: OperationKind::Process { prefix, key, stores: names },
+                kind: OperationKind::Process { prefix, effect, stores: names },
                 parents: vec![self.id],
                 name: None,
                 store: None,

@@ -3,7 +3,7 @@
 use millstream_processor::Result;
 use millstream_processor::api::{FixedKey, FixedKeyProcessor, Wiring};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::options::ConnectedStores;
 use crate::stream::KStream;
 
@@ -53,7 +53,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     where
         P: FixedKeyProcessor<Key = K, ValueIn = V>,
     {
-        self.declare_process("KSTREAM-PROCESSVALUES-", KeyEffect::Kept, stores.into(), move |wiring| {
+        self.declare_process("KSTREAM-PROCESSVALUES-", Effect::ChangesValues, stores.into(), move |wiring| {
             Ok(FixedKey(supplier(wiring)?))
         })
     }

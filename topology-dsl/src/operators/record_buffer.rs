@@ -22,7 +22,7 @@ pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
         is_given: false,
         is_versioned: false,
         has_ttl: false,
-        build: Box::new(move |name| -> Arc<dyn StoreBuilder> {
+        build: Box::new(move |name, _logged_to| -> Arc<dyn StoreBuilder> {
             let (header, version) = BUFFERED_HEADER;
             let values = Arc::new(BufferedSerde::new(V::serde()));
             let builder = KeyValueStoreBuilder::<K, Buffered<V>>::new(name, key_serde.clone(), values)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millstream_processor::BoxError;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::KeyEffect;
+use crate::logical::Effect;
 use crate::stream::KStream;
 
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
@@ -50,7 +50,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         selector: impl Fn(&K, &V) -> Result<K2, E> + Send + Sync + 'static,
     ) -> KStream<K2, V> {
         let selector = Arc::new(selector);
-        self.step("KSTREAM-KEY-SELECT-", KeyEffect::Changed, move || SelectKey {
+        self.step("KSTREAM-KEY-SELECT-", Effect::ChangesKeys, move || SelectKey {
             selector: Arc::clone(&selector),
             types: PhantomData,
         })

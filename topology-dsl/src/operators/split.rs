@@ -9,7 +9,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
 use super::merge::PassOn;
-use crate::logical::{KeyEffect, Operation, OperationId, OperationKind, SharedGraph};
+use crate::logical::{Effect, Operation, OperationId, OperationKind, SharedGraph};
 use crate::stream::KStream;
 
 type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> bool + Send + Sync>;
@@ -43,7 +43,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
         let predicates: Rc<RefCell<Vec<Predicate<K, V>>>> = Rc::default();
         let of_this_split = Rc::clone(&predicates);
         let id = self.graph.borrow_mut().declare(Operation {
-            kind: OperationKind::Step { prefix: "KSTREAM-BRANCH-", key: KeyEffect::Kept },
+            kind: OperationKind::Step { prefix: "KSTREAM-BRANCH-", effect: Effect::Passes },
             parents: vec![self.id],
             name: None,
             store: None,

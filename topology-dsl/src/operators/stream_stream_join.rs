@@ -1,9 +1,11 @@
 //! `within`, then `join`, `left_join` and `outer_join`: two streams joined by equal keys and times that are near each other.
 
 mod joining;
+mod joining_itself;
 mod keeping;
 mod waiting;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use millstream_processor::{BoxError, HasSerde, JoinSide, RecordField, Result, SerdeRef};
 
 use self::joining::{JoinRecords, LeftSide, RightSide, Side};
+use self::joining_itself::JoinWithItself;
 use self::keeping::KeepRecords;
 use self::waiting::Waiting;
 use super::merge::PassOn;
@@ -422,6 +425,23 @@ where
         self.write_joining::<LeftSide, V>(place, names, [0, 1])?;
         self.write_joining::<RightSide, V2>(place, names, [1, 0])
     }
+
+    fn write_only_window(&self, place: &mut Place<'_>, store: &str) -> Result<()> {
+        self.add_window_store::<V>(place, store)?;
+        place.add_processor(|_| Ok(PassOn::<K, V> { types: PhantomData }))
+    }
+
+    fn write_self_join(&self, place: &mut Place<'_>, store: &str) -> Result<()> {
+        let (store, windows, join) = (store.to_string(), self.windows, Arc::clone(&self.join));
+        // The compiler cannot know that a stream which is joined with itself has values of one type.
+        let join = Arc::new(move |key: &K, left: &V::NonNull, right: &V::NonNull| {
+            join(key, Some(left), (right as &dyn Any).downcast_ref::<V2::NonNull>())
+        });
+        place.add_processor(move |wiring| {
+            let records = wiring.window_store(&store)?;
+            Ok(JoinWithItself::<K, V, R, _>::new(records, windows, Arc::clone(&join)))
+        })
+    }
 }
 
 impl<K, V, V2, R, J> StreamStreamJoin<K, V, V2, R, J>
@@ -432,10 +452,14 @@ where
     R: Clone + 'static,
     J: Fn(&K, Option<&V::NonNull>, Option<&V2::NonNull>) -> Joined<R> + Send + Sync + 'static,
 {
-    fn write_keeping<T: RecordField>(&self, place: &mut Place<'_>, store: &str) -> Result<()> {
+    fn add_window_store<T: RecordField>(&self, place: &mut Place<'_>, store: &str) -> Result<()> {
         let builder =
             self.stored.window_store::<K::NonNull, T::NonNull>(store, self.windows, self.key_serde.clone());
-        place.topology.add_state_store(builder)?;
+        place.topology.add_state_store(builder)
+    }
+
+    fn write_keeping<T: RecordField>(&self, place: &mut Place<'_>, store: &str) -> Result<()> {
+        self.add_window_store::<T>(place, store)?;
         let store = store.to_string();
         place.add_processor(move |wiring| Ok(KeepRecords::<K, T>::new(wiring.window_store(&store)?)))
     }

@@ -2,11 +2,11 @@
 
 use millstream_processor::RecordField;
 
-use crate::logical::{KeyEffect, Operation, OperationKind};
+use crate::logical::{Effect, Operation, OperationKind};
 use crate::options::Produced;
 use crate::stream::{KStream, StreamEnd};
 
-impl<K: RecordField, V: RecordField> KStream<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// Writes the stream to a topic, or each record to a topic of its choice (see [`Produced::per_record`]). The topics must
     /// exist. Records go to the partition that Kafka's default partitioner gives their key, those of a windowed table to that of the key
     /// without its window, unless [`Produced::partitioned_by`] says otherwise. Windowed keys are written as Kafka Streams writes them, those
@@ -25,11 +25,15 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// assert_eq!(apples.read_key_value()?, Some(("apples".into(), 3)));
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    pub fn to(&self, produced: impl Into<Produced<K, V>>) -> StreamEnd {
+    pub fn to(&self, produced: impl Into<Produced<K, V>>) -> StreamEnd
+    where
+        K: RecordField,
+        V: RecordField,
+    {
         let Produced { sink, key_serde, value_serde } = produced.into();
         let key_serde = key_serde.unwrap_or_else(|| self.key_serde());
         let id = self.graph.borrow_mut().declare(Operation {
-            kind: OperationKind::Step { prefix: "KSTREAM-SINK-", key: KeyEffect::Kept },
+            kind: OperationKind::Step { prefix: "KSTREAM-SINK-", effect: Effect::Passes },
             parents: vec![self.id],
             name: None,
             store: None,

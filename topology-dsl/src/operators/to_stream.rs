@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use millstream_processor::Change;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 
-use crate::logical::{KeyEffect, Operation, OperationKind};
+use crate::logical::{Effect, Operation, OperationKind};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -33,7 +33,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
         KStream::declare(
             &self.graph,
             Operation {
-                kind: OperationKind::Step { prefix: "KTABLE-TOSTREAM-", key: KeyEffect::Kept },
+                kind: OperationKind::Step { prefix: "KTABLE-TOSTREAM-", effect: Effect::Passes },
                 parents: vec![self.id],
                 name: None,
                 store: None,

@@ -127,10 +127,10 @@ impl<K: HasSerde, V: HasSerde> Materialized<K, V> {
     pub(crate) fn into_plan(self) -> StorePlan {
         let (name, is_given, key_serde) = (self.name.clone(), self.is_given, self.key_serde());
         let (is_versioned, has_ttl) = (self.history_retention.is_some(), self.ttl.is_some());
-        let build = move |name: &str| -> Arc<dyn StoreBuilder> {
+        let build = move |name: &str, logged_to: LoggedTo| -> Arc<dyn StoreBuilder> {
             let builder = KeyValueStoreBuilder::new(name, key_serde.clone(), self.value_serde.clone())
                 .with_caching(self.is_cached)
-                .with_logging(self.is_logged);
+                .with_logging(self.is_logged && logged_to == LoggedTo::OwnTopic);
             let builder = if self.is_persistent { builder } else { builder.in_memory() };
             let builder = match (self.ttl, self.history_retention) {
                 (_, Some(retention)) => builder.versioned(retention),
@@ -174,7 +174,7 @@ impl<K: HasSerde, V: HasSerde, S: TimedKind> Materialized<K, V, S> {
         builder: impl Fn(&str, SerdeRef<V>) -> TimedStoreBuilder<K, V, S> + 'static,
     ) -> StorePlan {
         let (name, is_given) = (self.name.clone(), self.is_given);
-        let build = move |name: &str| -> Arc<dyn StoreBuilder> {
+        let build = move |name: &str, _logged_to: LoggedTo| -> Arc<dyn StoreBuilder> {
             let builder = builder(name, self.value_serde.clone())
                 .with_caching(self.is_cached)
                 .with_logging(self.is_logged);
@@ -357,6 +357,11 @@ pub(crate) struct StorePlan {
 }
 
 impl StorePlan {
+    /// Whether the rows of a table's store follow from each record by itself.
+    pub(crate) fn has_rows_of_records(&self) -> bool {
+        !self.is_versioned && !self.has_ttl
+    }
+
     /// Refuses what no store can be.
     ///
     /// # Errors
@@ -374,4 +379,13 @@ impl StorePlan {
 }
 
 /// Makes a store's builder, once the store has its name.
-type BuildStore = Box<dyn Fn(&str) -> Arc<dyn StoreBuilder>>;
+type BuildStore = Box<dyn Fn(&str, LoggedTo) -> Arc<dyn StoreBuilder>>;
+
+/// What a logged store is restored from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoggedTo {
+    /// Its changelog topic.
+    OwnTopic,
+    /// The topic that a table is read from, which has all of its rows.
+    SourceTopic,
+}

@@ -1,6 +1,7 @@
 //! The options of operators, each given where the operator takes its argument.
 
 mod materialized;
+mod optimization;
 mod produced;
 mod repartitioned;
 mod source;
@@ -8,8 +9,9 @@ mod stores;
 mod stream_joined;
 mod suppressed;
 
+pub(crate) use materialized::{LoggedTo, StorePlan, WindowsToStore};
 pub use materialized::{Materialized, StoreOptions, UntimedKind};
-pub(crate) use materialized::{StorePlan, WindowsToStore};
+pub use optimization::TopologyOptimization;
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;

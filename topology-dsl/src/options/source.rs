@@ -139,6 +139,18 @@ pub(super) fn check_heartbeats(every: Duration) {
     assert!(every.as_millis() > 0, "heartbeats every {every:?} are too many: a millisecond is the least");
 }
 
+impl<K, V> Clone for Source<K, V> {
+    fn clone(&self) -> Self {
+        Source {
+            topics: self.topics.clone(),
+            key_serde: self.key_serde.clone(),
+            value_serde: self.value_serde.clone(),
+            timestamp: self.timestamp.clone(),
+            heartbeats: self.heartbeats,
+        }
+    }
+}
+
 impl<K: RecordField, V: RecordField> From<&str> for Source<K, V> {
     fn from(topic: &str) -> Self {
         Source::topic(topic)

@@ -8,6 +8,7 @@ use crate::golden::GoldenTexts;
 
 mod aggregations;
 mod joins;
+mod optimized;
 mod processors;
 mod stream_joins;
 mod streams;
@@ -35,11 +36,14 @@ fn with_sorted_names(text: &str) -> String {
 
 #[track_caller]
 fn same_as_kafka_streams(program: &str, declare: impl Fn(&StreamsBuilder)) {
-    let builder = StreamsBuilder::new();
-    declare(&builder);
+    same(KAFKA_STREAMS.of(program), &StreamsBuilder::new(), program, declare);
+}
+
+#[track_caller]
+fn same(theirs: &str, builder: &StreamsBuilder, program: &str, declare: impl Fn(&StreamsBuilder)) {
+    declare(builder);
     let topology = builder.build().unwrap_or_else(|error| panic!("{program}: {error}"));
-    let (ours, theirs) =
-        (with_sorted_names(&topology.describe()), with_sorted_names(KAFKA_STREAMS.of(program)));
+    let (ours, theirs) = (with_sorted_names(&topology.describe()), with_sorted_names(theirs));
     assert_eq!(ours, theirs, "{program}");
     let again = builder.build().expect("building does not change the program");
     assert_eq!(again.describe(), topology.describe(), "{program} built twice");

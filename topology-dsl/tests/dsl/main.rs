@@ -4,6 +4,7 @@ mod describe;
 mod golden;
 mod heartbeats;
 mod messages;
+mod optimized;
 mod order_availability;
 mod windows;
 mod wrong_programs;

@@ -92,6 +92,58 @@ fn a_type_without_serde_is_told_how_to_get_one() {
 }
 
 #[test]
+fn a_stream_joined_with_a_stream_is_told_of_the_span_of_time() {
+    explains(
+        "join_of_streams_without_window",
+        &["cannot be joined with `&KStream<String, i64>`", "`orders.within(minutes(5)).join(&payments, ..)`"],
+    );
+}
+
+#[test]
+fn a_span_of_time_that_is_no_window_is_told_what_is() {
+    explains(
+        "windows_without_kind",
+        &["`Duration` does not say how a stream is cut into windows", "use `TimeWindows`, `SlidingWindows`"],
+    );
+}
+
+#[test]
+fn an_aggregation_that_returns_another_type_is_told_which_it_has_to() {
+    explains(
+        "aggregate_of_another_type",
+        &[
+            "an aggregation into `i64` cannot go on with `String`",
+            "return the new value, or an `Option` of it",
+        ],
+    );
+}
+
+#[test]
+fn a_closure_that_can_fail_is_told_of_the_operator_that_takes_it() {
+    explains("fallible_closure", &["`Result<i64, ParseIntError>`", "`try_map_values`, say"]);
+}
+
+#[test]
+fn a_sink_of_a_type_without_serde_is_told_how_to_get_one() {
+    explains("sink_of_type_without_serde", &["no `HasSerde` for this type", "json_serde!(Priced);"]);
+}
+
+#[test]
+fn a_store_constant_of_another_type_is_named_with_what_the_table_has() {
+    explains("store_of_another_type", &["StoreName<String, i64>", "Materialized<String, u64"]);
+}
+
+#[test]
+fn a_query_by_a_key_of_another_type_names_both() {
+    explains("query_by_another_key", &["expected `&String`, found `&u64`"]);
+}
+
+#[test]
+fn a_processor_that_forwards_another_type_is_told_which_it_has_to() {
+    explains("forward_of_another_type", &["expected `Record<String, i64>`, found `Record<String, String>`"]);
+}
+
+#[test]
 fn a_null_where_none_may_be_is_told_where_it_may() {
     explains("null_where_none_may_be", &["`Option<String>`"]);
 }

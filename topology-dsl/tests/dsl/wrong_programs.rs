@@ -175,3 +175,48 @@ fn two_groupings_without_names_that_are_aggregated_together() {
     says(&refusal, "there are two repartition topics named COGROUPKSTREAM-AGGREGATE-STATE-STORE-");
     says(&refusal, "give one grouping or join another name");
 }
+
+#[test]
+fn streams_that_are_repartitioned_to_different_counts_and_joined() {
+    let refusal = refusal(|builder| {
+        let orders = builder.stream::<String, i64>("orders");
+        let payments = builder.stream::<String, i64>("payments");
+        let orders = orders.repartition(Repartitioned::named("orders-by-customer").with_partitions(3));
+        let payments = payments.repartition(Repartitioned::named("payments-by-customer").with_partitions(4));
+        orders.within(minutes(5)).join(&payments, |order, paid| order - paid);
+    });
+    says(&refusal, "topics that are joined need equal partition counts");
+    says(&refusal, "orders-by-customer-repartition has 3 (source orders-by-customer-repartition-source)");
+    says(&refusal, "repartition one of them to the count of the other");
+}
+
+/// Counts whose store and repartition topic have generated names, beside a table whose store has a name.
+fn half_named() -> Topology {
+    const PRICES: StoreName<String, i64> = StoreName::new("prices");
+    let builder = StreamsBuilder::new();
+    builder.table::<String, i64>("prices").materialized(PRICES);
+    builder.stream::<String, String>("orders").group_by(|_, sku| sku.clone()).count(());
+    builder.build().expect("a generated name is no mistake")
+}
+
+#[test]
+fn what_keeps_data_under_a_generated_name_is_listed_with_its_nodes() {
+    let generated: Vec<String> = half_named().generated_names().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        generated,
+        [
+            "store KSTREAM-AGGREGATE-STATE-STORE-0000000004 of KSTREAM-AGGREGATE-0000000005",
+            "repartition topic KSTREAM-AGGREGATE-STATE-STORE-0000000004-repartition of KSTREAM-AGGREGATE-0000000005",
+        ]
+    );
+}
+
+#[test]
+fn generated_names_are_refused_where_given_ones_are_demanded() {
+    let mut settings = Settings::new("localhost:1");
+    settings.ensure_explicit_internal_resource_naming = true;
+    let started = Streams::builder("shop", half_named()).settings(settings).start();
+    let refusal = started.err().expect("there are generated names").to_string();
+    says(&refusal, "store KSTREAM-AGGREGATE-STATE-STORE-0000000004 of KSTREAM-AGGREGATE-0000000005");
+    says(&refusal, "name stores with a `StoreName`, repartition topics with `named(..)`");
+}

@@ -18,7 +18,8 @@ pub struct RestoreProgress {
     /// The next offset to be restored.
     pub next: Offset,
     /// Of a restore, the end of the changelog when it began; a transaction that a former owner left open before it is waited for. Of a
-    /// standby, the end as of the last fetch, which moves on.
+    /// standby, the end as of the last fetch, which moves on. Where the changelog is a topic that the task reads as well, the offset at which
+    /// the task begins; of a standby, that which the application had committed when it was last asked.
     pub end: Offset,
     /// Records applied so far.
     pub records: u64,

@@ -10,6 +10,7 @@ use crate::clients::{Clients, Consumer, Fetched, PartitionOffset};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::task::InputMessage;
+use crate::topology::{EncodedRow, RowsOfTopic};
 
 /// A changelog partition to be read from an offset on.
 pub(super) struct Wanted {
@@ -35,18 +36,20 @@ pub(super) struct ChangelogReader<C: Clients> {
     // Declared, and so dropped, before the consumer: batches hold its messages.
     readings: Vec<Reading<C::Message>>,
     consumer: Option<C::Consumer>,
+    /// The application's, whose committed offsets can be asked for.
+    group: Arc<str>,
     client_id: String,
 }
 
 impl<C: Clients> ChangelogReader<C> {
-    pub(super) fn new(client_id: String) -> Self {
-        ChangelogReader { readings: Vec::new(), consumer: None, client_id }
+    pub(super) fn new(group: Arc<str>, client_id: String) -> Self {
+        ChangelogReader { readings: Vec::new(), consumer: None, group, client_id }
     }
 
     fn consumer(&mut self, clients: &C, settings: &Settings) -> Result<&mut C::Consumer> {
         let consumer = match self.consumer.take() {
             Some(consumer) => consumer,
-            None => clients.restore_consumer(settings, &self.client_id)?,
+            None => clients.restore_consumer(settings, &self.group, &self.client_id)?,
         };
         Ok(self.consumer.insert(consumer))
     }
@@ -60,6 +63,17 @@ impl<C: Clients> ChangelogReader<C> {
         partition: i32,
     ) -> Result<(Offset, Offset)> {
         self.consumer(clients, settings)?.log_bounds(topic, partition)
+    }
+
+    /// Up to where the application has processed a partition, as far as it has said so.
+    pub(super) fn committed(
+        &mut self,
+        clients: &C,
+        settings: &Settings,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Option<Offset>> {
+        self.consumer(clients, settings)?.committed(topic, partition)
     }
 
     /// The end of a partition as of the last fetch; asks nobody.
@@ -125,6 +139,12 @@ impl<M: InputMessage> Reading<M> {
             let raw = message.raw();
             Some(RestoreRow { key: raw.key?, value: raw.value, timestamp: raw.timestamp })
         })
+    }
+
+    /// The rows that the records before an offset made when they were processed.
+    pub(super) fn rows_made(&self, rows: &dyn RowsOfTopic, end: Offset) -> Vec<EncodedRow> {
+        let processed = self.batch.iter().map(InputMessage::raw).take_while(|raw| raw.offset < end);
+        processed.filter_map(|raw| rows.row(&raw)).collect()
     }
 
     /// The offset after everything it brought.

@@ -9,6 +9,7 @@ use millstream_state_stores::{DormantStores, Offset, StoreIndex, TaskId};
 use parking_lot::Mutex;
 
 use super::progress::{RestoreProgress, UpdaterSnapshot};
+use crate::clients::PartitionOffset;
 use crate::error::Result;
 
 /// Names one wish for a task's stores: an answer that comes after it was taken back is told from that to a newer one.
@@ -25,7 +26,16 @@ pub(super) enum Request {
 /// Who waits for the stores of a task.
 pub(super) struct Order {
     pub(super) ticket: Ticket,
+    /// The task's input partitions, and where it will begin in each.
+    pub(super) starts: Vec<PartitionOffset>,
     pub(super) reply_to: Sender<Reply>,
+}
+
+impl Order {
+    /// Where the task will begin in its partition of a topic.
+    pub(super) fn start_in(&self, topic: &str) -> Option<Offset> {
+        self.starts.iter().find(|start| *start.topic == *topic)?.offset
+    }
 }
 
 /// The end of a restore: the stores, or why there are none.
@@ -93,10 +103,11 @@ pub(crate) struct RestoreDesk {
 }
 
 impl RestoreDesk {
-    /// Asks for the complete stores of a task. Whoever else waits for them gets no answer any more.
-    pub(crate) fn restore(&self, task: TaskId) -> Ticket {
+    /// Asks for the complete stores of a task that will begin in its input where `starts` says. Whoever else waits for them gets no answer
+    /// any more.
+    pub(crate) fn restore(&self, task: TaskId, starts: Vec<PartitionOffset>) -> Ticket {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        self.send(Request::Restore(Order { ticket, reply_to: self.reply_to.clone() }, task));
+        self.send(Request::Restore(Order { ticket, starts, reply_to: self.reply_to.clone() }, task));
         ticket
     }
 

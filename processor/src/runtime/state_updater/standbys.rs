@@ -44,7 +44,7 @@ impl Standbys {
         let placement = Placement::of(&shared.application_id, protocol, &shared.inputs, &group.members);
         let Some(mine) = placement.active(me).filter(|_| group.is_settled) else { return false };
         self.active_here.clone_from(mine);
-        let is_stateful = |task| shared.plan_of(task).changelog_topics().any(|topic| topic.is_some());
+        let is_stateful = |task| shared.plan_of(task).changelogs().any(|changelog| changelog.is_some());
         let wanted = placement.standbys(me, replicas, is_stateful);
         if wanted != self.wanted {
             info!(?wanted, "standbys of this instance");

@@ -14,9 +14,10 @@ use crate::clients::Clients;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Shared;
 use crate::runtime::shared::GIVE_UP_AFTER;
-use crate::task::InputMessage;
+use crate::task::{InputMessage, RestoredFrom};
 #[cfg(test)]
 use crate::testing::simulation::mutation::{self, Mutation};
+use crate::topology::EncodedRow;
 
 /// How long after something that can pass it is tried again.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
@@ -38,6 +39,8 @@ pub(super) struct TaskInCare {
     retry_at: Duration,
     /// Whether something has to pass first, which was said.
     is_held_up: bool,
+    /// Whether it was said what it follows.
+    is_told: bool,
     /// When a standby was last brought to the disk.
     flushed_at: Duration,
 }
@@ -65,8 +68,15 @@ enum Stage {
 /// A changelog, and how far its store is.
 struct Followed {
     store: StoreIndex,
-    topic: Arc<str>,
+    from: RestoredFrom,
     progress: RestoreProgress,
+}
+
+impl Followed {
+    /// Whether it is read up to what the application has committed of it, and no further.
+    fn is_input(&self) -> bool {
+        self.from.rows.is_some()
+    }
 }
 
 impl TaskInCare {
@@ -86,6 +96,7 @@ impl TaskInCare {
             since: now,
             retry_at: now,
             is_held_up: false,
+            is_told: false,
             flushed_at: now,
         }
     }
@@ -154,7 +165,7 @@ impl TaskInCare {
                     Ok(stores) => (Stage::Planning(stores), Ok(())),
                     Err(error) => (Stage::Opening, Err(error)),
                 },
-                Stage::Planning(mut stores) => match plan(&mut stores, reader, clients, shared) {
+                Stage::Planning(mut stores) => match plan(&mut stores, &self.role, reader, clients, shared) {
                     Ok(changelogs) => (Stage::Following(stores, changelogs), Ok(())),
                     Err(error) => (Stage::Planning(stores), Err(error)),
                 },
@@ -168,6 +179,7 @@ impl TaskInCare {
             }
             if let Stage::Following(_, changelogs) = &self.stage {
                 self.tell_begun(changelogs, shared);
+                self.is_told = true;
                 return Ok(true);
             }
         }
@@ -192,9 +204,12 @@ impl TaskInCare {
     }
 
     fn tell_begun(&self, changelogs: &[Followed], shared: &Shared) {
-        for Followed { topic, progress, .. } in changelogs {
+        for Followed { from: RestoredFrom { topic, .. }, progress, .. } in changelogs {
             let RestoreProgress { store, from, end, .. } = progress;
             debug!(task = %self.id, %store, %topic, %from, %end, "planned");
+            if self.is_standby() && self.is_told {
+                continue;
+            }
             if self.is_standby() {
                 info!(task = %self.id, %store, %topic, %from, %end, "following, as a standby");
             } else if !progress.was_complete() {
@@ -221,12 +236,13 @@ impl TaskInCare {
 
     /// What is to be read for it.
     pub(super) fn wanted(&self) -> impl Iterator<Item = Wanted> {
-        let is_wanted = move |followed: &Followed| self.is_standby() || !followed.progress.is_complete();
+        let is_endless = |followed: &Followed| self.is_standby() && !followed.is_input();
+        let is_wanted = move |followed: &Followed| is_endless(followed) || !followed.progress.is_complete();
         let of_changelog = move |(changelog, followed): (usize, &Followed)| {
             is_wanted(followed).then(|| Wanted {
                 task: self.id,
                 changelog,
-                topic: Arc::clone(&followed.topic),
+                topic: Arc::clone(&followed.from.topic),
                 from: followed.progress.next,
             })
         };
@@ -251,10 +267,16 @@ impl TaskInCare {
             return Ok(());
         };
         let progress = &mut followed.progress;
-        if !is_standby && progress.is_complete() {
+        if (!is_standby || followed.from.rows.is_some()) && progress.is_complete() {
             return Ok(());
         }
-        let restored = stores.restore(followed.store, reading.rows(), next);
+        let (restored, next) = match &followed.from.rows {
+            None => (stores.restore(followed.store, reading.rows(), next), next),
+            Some(rows) => {
+                let (rows, next) = (reading.rows_made(&**rows, progress.end), next.min(progress.end));
+                (stores.restore(followed.store, rows.iter().map(EncodedRow::as_restored), next), next)
+            }
+        };
         progress.records += restored.map_err(|error| Error::from(error).in_task(self.id))?;
         progress.next = next;
         if !is_standby {
@@ -278,7 +300,19 @@ impl TaskInCare {
         if let Stage::Following(stores, changelogs) = &mut self.stage {
             flush(stores, changelogs).map_err(|error| error.in_task(self.id))?;
         }
+        self.look_for_more_input(now);
         Ok(())
+    }
+
+    /// Has it asked anew what the application has committed of what is input as well. Nothing else says that it has gone on.
+    fn look_for_more_input(&mut self, now: Duration) {
+        self.stage = match std::mem::take(&mut self.stage) {
+            Stage::Following(stores, changelogs) if changelogs.iter().any(Followed::is_input) => {
+                self.retry_at = now;
+                Stage::Planning(stores)
+            }
+            stage => stage,
+        };
     }
 
     /// Hands a complete task to whoever waits for it.
@@ -320,7 +354,7 @@ impl TaskInCare {
         let seen = |followed: &Followed| {
             let mut progress = followed.progress.clone();
             if self.is_standby() {
-                let seen = end_of(&followed.topic, self.id.partition);
+                let seen = end_of(&followed.from.topic, self.id.partition).filter(|_| !followed.is_input());
                 progress.end = progress.end.max(progress.next).max(seen.unwrap_or(progress.end));
             }
             progress
@@ -349,23 +383,34 @@ fn open(id: TaskId, shared: &Shared) -> Result<DormantStores> {
 /// Finds out from where each changelog is to be read, and drops the rows of other histories. All is asked before anything is dropped.
 fn plan<C: Clients>(
     stores: &mut DormantStores,
+    role: &Role,
     reader: &mut ChangelogReader<C>,
     clients: &C,
     shared: &Shared,
 ) -> Result<Vec<Followed>> {
     let id = stores.task();
-    let topics = shared.plan_of(id).changelog_topics().enumerate();
+    let changelogs = shared.plan_of(id).changelogs().enumerate();
     let mut found = Vec::new();
-    for (place, topic) in topics.filter_map(|(place, topic)| Some((place, topic?))) {
-        let (start, end) = reader.bounds(clients, &shared.settings, &topic, id.partition)?;
-        found.push((StoreIndex::new(place), topic, start, end));
+    for (place, from) in changelogs.filter_map(|(place, from)| Some((place, from?))) {
+        let (start, end) = reader.bounds(clients, &shared.settings, &from.topic, id.partition)?;
+        let end = if from.rows.is_some() {
+            // What comes behind is processed by the task itself.
+            let processed = match role {
+                Role::Active(order) => order.start_in(&from.topic),
+                Role::Standby => reader.committed(clients, &shared.settings, &from.topic, id.partition)?,
+            };
+            processed.map_or(start, |processed| processed.clamp(start, end.max(start)))
+        } else {
+            end
+        };
+        found.push((StoreIndex::new(place), from, start, end));
     }
     let mut followed = Vec::new();
-    for (store, topic, start, end) in found {
-        let from = begin(stores, store, &topic, (start, end), shared)?;
+    for (store, from, start, end) in found {
+        let next = begin(stores, store, &from.topic, (start, end), shared)?;
         let name = stores.name_of(store).into();
-        let progress = RestoreProgress { task: id, store: name, from, next: from, end, records: 0 };
-        followed.push(Followed { store, topic, progress });
+        let progress = RestoreProgress { task: id, store: name, from: next, next, end, records: 0 };
+        followed.push(Followed { store, from, progress });
     }
     Ok(followed)
 }

@@ -71,11 +71,10 @@ impl<C: Clients> UpdaterLoop<C> {
         let now = shared.clock.monotonic();
         UpdaterLoop {
             tasks: BTreeMap::new(),
-            reader: ChangelogReader::new(format!(
-                "{}-{}-restore-consumer",
-                shared.application_id,
-                shared.process_id()
-            )),
+            reader: ChangelogReader::new(
+                Arc::clone(&shared.application_id),
+                format!("{}-{}-restore-consumer", shared.application_id, shared.process_id()),
+            ),
             is_astray: false,
             is_restoring: false,
             group: GroupWatch::new(group, now),

@@ -60,23 +60,23 @@ impl Processor for Tally {
     }
 }
 
-/// What the stock topic says of a sku that is sold out: its row is deleted.
-pub(super) const SOLD_OUT: &str = "sold-out";
-
-/// Keeps the newest stock of each sku.
+/// Keeps the newest stock of each sku that is not sold out.
 pub(super) struct KeepStock {
     pub(super) on_hand: TextStore,
 }
 
 impl Processor for KeepStock {
     type KeyIn = String;
-    type ValueIn = String;
+    type ValueIn = Option<String>;
     type KeyOut = String;
     type ValueOut = String;
 
-    fn process(&mut self, stock: Text, _context: &mut TextContext<'_>) -> Result<(), Failure> {
-        let row = (stock.value != SOLD_OUT)
-            .then_some(ValueAndTimestamp { value: stock.value, timestamp: stock.timestamp });
+    fn process(
+        &mut self,
+        stock: Record<String, Option<String>>,
+        _context: &mut TextContext<'_>,
+    ) -> Result<(), Failure> {
+        let row = stock.value.map(|value| ValueAndTimestamp { value, timestamp: stock.timestamp });
         self.on_hand.update::<StoreError>(&stock.key, stock.timestamp, false, |_before| Ok(row))?;
         Ok(())
     }

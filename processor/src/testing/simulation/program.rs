@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, Timestamp};
+use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, RecordField, Timestamp};
 
 use super::cluster::{Cluster, LogRecord, TopicPartition};
-use super::processors::{BySku, CheckOrders, KeepStock, SOLD_OUT, Tally};
+use super::processors::{BySku, CheckOrders, KeepStock, Tally};
 use crate::error::Result;
 use crate::topology::{
     Consumed, RepartitionTopic, Sink, TopicName, Topology, changelog_topic, internal_topic,
@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Tally,
     /// Orders by sku meet the stock of the sku at their time: one sub-topology with two inputs, a store of the stock.
     Join,
+    /// The same, but the store's changelog is the stock topic.
+    JoinWithCopy,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,7 @@ impl Program {
         let mut topology = Topology::new();
         let text = || Consumed::with(String::serde(), String::serde());
         let store = KeyValueStoreBuilder::new(self.store(), String::serde(), String::serde());
-        let store = store.with_caching(self.is_cached);
+        let store = store.with_caching(self.is_cached).with_logging(self.kind != Kind::JoinWithCopy);
         topology.add_source("orders", ["orders"], text())?;
         topology.add_state_store(Arc::new(store))?;
         match self.kind {
@@ -59,12 +61,16 @@ impl Program {
                     Ok(Tally { tallies: wiring.key_value_store("tallies")? })
                 })?;
             }
-            Kind::Join => {
-                topology.add_source("stock", ["stock"], text())?;
+            Kind::Join | Kind::JoinWithCopy => {
+                let stock = Consumed::with(String::serde(), Option::<String>::field_serde());
+                topology.add_source("stock", ["stock"], stock.clone())?;
                 topology.copartition(&["orders", "stock"])?;
                 topology.add_processor("keep", &["stock"], &["on-hand"], |wiring| {
                     Ok(KeepStock { on_hand: wiring.key_value_store("on-hand")? })
                 })?;
+                if self.kind == Kind::JoinWithCopy {
+                    topology.connect_source_store_and_topic("on-hand", "stock", stock)?;
+                }
                 topology.add_processor("check", &["orders"], &["on-hand"], |wiring| {
                     Ok(CheckOrders { on_hand: wiring.key_value_store("on-hand")? })
                 })?;
@@ -78,12 +84,15 @@ impl Program {
     pub(super) fn store(&self) -> &'static str {
         match self.kind {
             Kind::Tally => "tallies",
-            Kind::Join => "on-hand",
+            Kind::Join | Kind::JoinWithCopy => "on-hand",
         }
     }
 
     pub(super) fn changelog(&self) -> Arc<str> {
-        changelog_topic(APPLICATION, self.store()).into()
+        match self.kind {
+            Kind::JoinWithCopy => self.kept_topic(),
+            _ => changelog_topic(APPLICATION, self.store()).into(),
+        }
     }
 
     pub(super) fn source_topics(&self) -> BTreeMap<Arc<str>, i32> {
@@ -94,7 +103,7 @@ impl Program {
     pub(super) fn kept_topic(&self) -> Arc<str> {
         match self.kind {
             Kind::Tally => internal_topic(APPLICATION, BY_SKU).into(),
-            Kind::Join => "stock".into(),
+            Kind::Join | Kind::JoinWithCopy => "stock".into(),
         }
     }
 
@@ -109,13 +118,15 @@ impl Program {
     pub(super) fn input(&self, number: usize, below: impl Fn(usize) -> usize) -> InputRecord {
         let sku = format!("sku-{}", below(4));
         let (topic, key, value) = match self.kind {
-            Kind::Tally => ("orders", format!("o{number}"), sku),
-            Kind::Join if below(3) > 0 => ("orders", sku, format!("o{number}")),
-            Kind::Join if below(4) == 0 => ("stock", sku, SOLD_OUT.to_string()),
-            Kind::Join => ("stock", sku, format!("s{number}")),
+            Kind::Tally => ("orders", format!("o{number}"), Some(sku)),
+            Kind::Join | Kind::JoinWithCopy if below(3) > 0 => ("orders", sku, Some(format!("o{number}"))),
+            // It is sold out.
+            Kind::Join | Kind::JoinWithCopy if below(4) == 0 => ("stock", sku, None),
+            Kind::Join | Kind::JoinWithCopy => ("stock", sku, Some(format!("s{number}"))),
         };
         let timestamp = Timestamp::from_millis(1_000 + i64::try_from(number).unwrap_or(0));
-        let record = LogRecord { key: Some(key.into_bytes()), value: Some(value.into_bytes()), timestamp };
+        let record =
+            LogRecord { key: Some(key.into_bytes()), value: value.map(String::into_bytes), timestamp };
         InputRecord { topic: topic.into(), record }
     }
 
@@ -141,15 +152,19 @@ impl Program {
                 };
                 logged(&has) && resulted(&has)
             }
-            (Kind::Join, "orders") => resulted(&|it| text(&it.value).starts_with(&format!("{value} "))),
+            (Kind::Join | Kind::JoinWithCopy, "orders") => {
+                resulted(&|it| text(&it.value).starts_with(&format!("{value} ")))
+            }
             (Kind::Join, _) => {
                 let follows = |it: &LogRecord| text(&it.key) == key && it.timestamp >= record.timestamp;
                 let newest = all(&self.changelog()).filter(|it| text(&it.record.key) == key).last();
                 // A row that came and went between two commits was never there, and one that is not there needs no tombstone.
                 let is_gone = || newest.is_none_or(|it| it.record.value.is_none());
-                let is_sold_out = |it: &LogRecord| follows(it) && text(&it.value) == SOLD_OUT;
+                let is_sold_out = |it: &LogRecord| follows(it) && it.value.is_none();
                 logged(&follows) || is_gone() && all("stock").any(|it| is_sold_out(&it.record))
             }
+            // The topic itself is all that is needed to make the row.
+            (Kind::JoinWithCopy, _) => true,
         }
     }
 
@@ -168,11 +183,13 @@ impl Program {
                 (Kind::Tally, _) => {
                     recount.store.entry(value.to_string()).or_default().push(key.to_string());
                 }
-                (Kind::Join, false) if value == SOLD_OUT => drop(recount.store.remove(key)),
-                (Kind::Join, false) => {
+                (Kind::Join | Kind::JoinWithCopy, false) if record.value.is_none() => {
+                    recount.store.remove(key);
+                }
+                (Kind::Join | Kind::JoinWithCopy, false) => {
                     recount.store.insert(key.to_string(), vec![value.to_string()]);
                 }
-                (Kind::Join, true) => {
+                (Kind::Join | Kind::JoinWithCopy, true) => {
                     let on_hand = recount.store.get(key).map_or("none", |rows| &rows[0]);
                     let result = format!("{value} {on_hand}");
                     recount.results.entry(key.to_string()).or_default().push(result);

@@ -40,7 +40,11 @@ impl Scenario {
     pub(super) fn of_seed(seed: u64, mutation: Option<Mutation>) -> Self {
         let mut chance = SmallRng::seed_from_u64(!seed);
         let mut one_of = |choices: &[u64]| choices[chance.random_range(0..choices.len())];
-        let kind = if one_of(&[0, 1]) == 0 { Kind::Tally } else { Kind::Join };
+        let kind = match one_of(&[0, 1]) {
+            0 => Kind::Tally,
+            _ if seed % 5 == 3 => Kind::JoinWithCopy,
+            _ => Kind::Join,
+        };
         let is_exactly_once = one_of(&[0, 1, 2]) > 0;
         let guarantee =
             if is_exactly_once { ProcessingGuarantee::ExactlyOnce } else { ProcessingGuarantee::AtLeastOnce };
@@ -108,8 +112,8 @@ impl Scenario {
             | Fault::SeekFails
             | Fault::Fence => self.is_exactly_once(),
             Fault::Pause | Fault::Kick => self.has_zombies,
-            // What a zombie wrote may hide what it does not know, and must not take it along.
-            Fault::Compaction => self.has_faithful_stores(),
+            // What a zombie wrote may hide what it does not know, and must not take it along; nor may what is counted again be gone.
+            Fault::Compaction => self.has_faithful_stores() && self.program.kind != Kind::JoinWithCopy,
             _ => true,
         }
     }

@@ -210,10 +210,15 @@ where
 
     /// The times of the records that one of this time is joined with.
     fn window(&self, time: Timestamp) -> (Timestamp, Timestamp) {
-        let time = time.as_millis();
-        let (from, to) = (time.saturating_sub(self.before), time.saturating_add(self.after));
-        (Timestamp::from_millis(from.max(0)), Timestamp::from_millis(to.max(0)))
+        window(time, self.before, self.after)
     }
+}
+
+/// The times from `before` to `after` a time, in milliseconds; there are none before 0.
+pub(super) fn window(time: Timestamp, before: i64, after: i64) -> (Timestamp, Timestamp) {
+    let time = time.as_millis();
+    let (from, to) = (time.saturating_sub(before), time.saturating_add(after));
+    (Timestamp::from_millis(from.max(0)), Timestamp::from_millis(to.max(0)))
 }
 
 impl<S, K, V, L, R, O, J> Processor for JoinRecords<S, K, V, L, R, O, J>

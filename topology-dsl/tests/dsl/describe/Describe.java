@@ -1,4 +1,5 @@
-// Prints what Kafka Streams' Topology.describe() says about the programs of describe.rs, in the format of kafka-streams.txt.
+// Prints what Kafka Streams' Topology.describe() says about the programs of describe.rs, in the format of kafka-streams.txt; with the argument
+// `optimized`, about those of describe/optimized.rs, as optimized.txt has it, with topology.optimization=all.
 // Run it with the class path of org.apache.kafka:kafka-streams:4.3.1 as a single-file program: java -cp .. Describe.java
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
@@ -12,11 +13,12 @@ import java.util.*;
 import java.util.function.*;
 
 public class Describe {
+  static final Properties properties = new Properties();
   static void show(String name, Consumer<StreamsBuilder> f) {
     StreamsBuilder b = new StreamsBuilder();
     f.accept(b);
     System.out.println("### " + name);
-    System.out.print(b.build().describe());
+    System.out.print(b.build(properties).describe());
     System.out.println("###END");
   }
   static Materialized<String, Long, KeyValueStore<Bytes, byte[]>> store(String n) { return Materialized.as(n); }
@@ -44,6 +46,41 @@ public class Describe {
   static StreamJoined<String, String, String> joined() { return StreamJoined.with(null, null, null); }
   static Aggregator<String, String, String> last() { return (k, v, a) -> v; }
   public static void main(String[] a) {
+    if (List.of(a).contains("optimized")) {
+      properties.put(StreamsConfig.TOPOLOGY_OPTIMIZATION_CONFIG, StreamsConfig.OPTIMIZE);
+      optimized();
+    } else {
+      asDeclared();
+    }
+  }
+  static KStream<String,String> byValue(StreamsBuilder b, String topic) { return b.<String,String>stream(topic).selectKey((k, v) -> v); }
+  static void optimized() {
+    show("count_and_join", b -> { KStream<String,String> s = byValue(b, "orders"); KTable<String,String> t = b.table("products"); s.groupByKey().count(store("c")); s.join(t, (o, p) -> o).to("out"); });
+    show("one_topic_moves_too", b -> byValue(b, "orders").filter((k, v) -> true).groupByKey().count().toStream().to("out"));
+    show("values_change_on_the_way", b -> { KStream<String,String> s = byValue(b, "orders"); s.mapValues(v -> v).groupByKey().count(store("c")); s.peek((k, v) -> {}).groupByKey().reduce((x, y) -> y, sstore("r")); });
+    show("given_names", b -> { KStream<String,String> s = byValue(b, "orders"); KTable<String,String> t = b.table("products"); s.groupByKey(Grouped.as("by-sku")).count(store("c")); s.filter((k, v) -> true, Named.as("some")).join(t, (o, p) -> o, Joined.as("enrich")).to("out"); });
+    show("a_group_used_twice", b -> { KGroupedStream<String,String> g = b.<String,String>stream("orders").groupBy((k, v) -> v, Grouped.as("by-sku")); g.count(store("a")); g.reduce((x, y) -> y, sstore("b")); });
+    show("an_unnamed_group_used_twice", b -> { KGroupedStream<String,String> g = b.<String,String>stream("orders").groupBy((k, v) -> v); g.count(); g.reduce((x, y) -> y); g.aggregate(() -> "", (k, v, x) -> x); });
+    show("others_read_on_the_way", b -> { KStream<String,String> s = byValue(b, "orders").filter((k, v) -> true); s.to("out"); s.groupByKey().count(store("c")); });
+    show("merged_streams", b -> { KStream<String,String> s = b.<String,String>stream("orders").merge(byValue(b, "returns")); s.groupByKey().count(store("c")); s.filter((k, v) -> true).groupByKey().reduce((x, y) -> y, sstore("r")); });
+    show("merged_streams_of_changed_keys", b -> { KStream<String,String> s = byValue(b, "orders").merge(byValue(b, "returns")); s.groupByKey().count(store("c")); s.groupByKey().reduce((x, y) -> y, sstore("r")); });
+    show("to_table_and_count", b -> { KStream<String,String> s = byValue(b, "orders"); s.toTable(sstore("latest")); s.groupByKey().count(store("c")); });
+    show("asked_for_repartition", b -> { KStream<String,String> s = byValue(b, "orders"); s.repartition(Repartitioned.as("spread")).to("out"); s.groupByKey().count(store("c")); });
+    show("cogrouped", b -> { KStream<String,String> s = byValue(b, "orders"); KGroupedStream<String,String> g = b.<String,String>stream("returns").groupByKey(); s.groupByKey().cogroup(last()).cogroup(g, last()).aggregate(() -> "", sstore("latest")); s.groupByKey().count(store("c")); });
+    show("two_changes_of_keys", b -> { KStream<String,String> s = byValue(b, "orders"); s.groupByKey().count(store("c")).toStream().selectKey((k, n) -> k).groupByKey().count(store("d")); s.groupByKey().reduce((x, y) -> y, sstore("r")); });
+    show("left_join_of_null_keys", b -> { KStream<String,String> s = byValue(b, "orders"); KTable<String,String> t = b.table("products"); s.leftJoin(t, (o, p) -> o).to("out"); s.groupByKey().count(store("c")); });
+    show("tables", b -> { KTable<String,String> t = b.table("products", sstore("p")); KTable<String,String> u = b.table("prices"); t.join(u, (x, y) -> x).toStream().to("out"); });
+    show("table_groups", b -> { KGroupedTable<String,String> g = b.<String,String>table("orders").groupBy((k, v) -> KeyValue.pair(v, v)); g.reduce((x, y) -> x, (x, y) -> x); g.count(); });
+    show("self_join", b -> { KStream<String,String> o = b.stream("orders"); o.join(o, first(), minutes(5)).to("out"); });
+    show("self_join_all_named", b -> { KStream<String,String> o = b.stream("orders"); o.join(o, first(), minutes(5), joined().withName("pair").withStoreName("pairs")).to("out"); });
+    show("self_join_of_two_sources", b -> { KStream<String,String> o = b.stream("orders"); KStream<String,String> p = b.stream("orders"); o.join(p, first(), minutes(5)).to("out"); });
+    show("self_join_of_changed_keys", b -> { KStream<String,String> o = byValue(b, "orders"); o.join(o, first(), minutes(5)).to("out"); o.groupByKey().count(store("c")); });
+    show("self_join_of_changed_keys_named", b -> { KStream<String,String> o = byValue(b, "orders"); o.join(o, first(), minutes(5), joined().withName("pair")).to("out"); });
+    show("self_join_twice", b -> { KStream<String,String> o = b.stream("orders"); o.join(o, first(), minutes(5)).join(o, first(), minutes(5)).to("out"); });
+    show("no_self_join_of_a_filtered_stream", b -> { KStream<String,String> o = b.stream("orders"); o.join(o.filter((k, v) -> true), first(), minutes(5)).to("out"); });
+    show("stream_joins_of_one_change", b -> { KStream<String,String> o = byValue(b, "orders"); KStream<String,String> p = b.stream("payments"); o.join(p, first(), minutes(5)).to("a"); o.filter((k, v) -> true).join(p, first(), minutes(5), joined().withName("pay")).to("b"); });
+  }
+  static void asDeclared() {
     show("word_count", b -> b.<String,String>stream("lines").flatMapValues(v -> List.of(v.split(" "))).groupBy((k, v) -> v).count(store("counts")).toStream().to("word-counts"));
     show("word_count_unnamed", b -> b.<String,String>stream("lines").flatMapValues(v -> List.of(v.split(" "))).groupBy((k, v) -> v).count().toStream().to("word-counts"));
     show("filter_count", b -> b.<String,String>stream("orders").filter((k, v) -> true).groupByKey().count().toStream().to("counts"));

@@ -333,6 +333,16 @@ impl Consumer for SimulatedConsumer {
         Ok((Offset::new(0), self.clients.cluster.borrow().log(&(topic.into(), partition)).end()))
     }
 
+    fn committed(&self, topic: &str, partition: i32) -> Result<Option<Offset>> {
+        self.clients.process.asks("a committed offset")?;
+        let cluster = &mut *self.clients.cluster.borrow_mut();
+        cluster.tick();
+        let committed = cluster.committed(&(topic.into(), partition)).map_err(|_not_yet| {
+            Error::new(ErrorKind::Retry, "a transaction decides about the committed offset")
+        })?;
+        Ok(committed.map(Offset::new))
+    }
+
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }

@@ -95,7 +95,12 @@ impl Clients for SimulatedClients {
         Ok(SimulatedConsumer::in_group(self, client_id))
     }
 
-    fn restore_consumer(&self, _settings: &Settings, _client_id: &str) -> Result<SimulatedConsumer> {
+    fn restore_consumer(
+        &self,
+        _settings: &Settings,
+        _group: &str,
+        _client_id: &str,
+    ) -> Result<SimulatedConsumer> {
         self.process.calls("new restore consumer")?;
         Ok(SimulatedConsumer::alone(self))
     }
