@@ -81,7 +81,7 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
                             sends_old_values,
                             limits: limits.clone(),
                             stream_time: None,
-                            decides_at_commit: false,
+                            has_changes_of_commit: false,
                         })
                     })
                 }),
@@ -103,9 +103,9 @@ struct Suppress<K, V> {
     limits: BufferLimits,
     /// The latest event time since the task was built.
     stream_time: Option<Timestamp>,
-    /// Whether something is let go by time at the end of the commit only: a caching store above emits there what it holds, not in the order of
-    /// time, and all of it comes before anything goes.
-    decides_at_commit: bool,
+    /// Whether something came that a caching store above emits at a commit. That is not in the order of time, so all of it comes before anything
+    /// is let go by it.
+    has_changes_of_commit: bool,
 }
 
 impl<K: HasSerde, V: HasSerde> Suppress<K, V> {
@@ -167,14 +167,14 @@ impl<K: HasSerde, V: HasSerde> Processor for Suppress<K, V> {
             Buffered { prior, old, new, time, context: came_with }
         })?;
         if context.task().location().is_none() {
-            self.decides_at_commit = true;
+            self.has_changes_of_commit = true;
             return Ok(());
         }
         self.let_go(context)
     }
 
     fn prepare_commit(&mut self, context: &mut ProcessorContext<'_, K, Change<V>>) -> Result<(), Failure> {
-        if !std::mem::take(&mut self.decides_at_commit) {
+        if !std::mem::take(&mut self.has_changes_of_commit) {
             return Ok(());
         }
         self.let_go(context)
@@ -183,12 +183,11 @@ impl<K: HasSerde, V: HasSerde> Processor for Suppress<K, V> {
     fn advance_stream_time(
         &mut self,
         time: Timestamp,
-        _: &mut ProcessorContext<'_, K, Change<V>>,
+        context: &mut ProcessorContext<'_, K, Change<V>>,
     ) -> Result<(), Failure> {
         self.buffer.begin_record()?;
         self.stream_time = self.stream_time.max(Some(time));
-        self.decides_at_commit = true;
-        Ok(())
+        self.let_go(context)
     }
 }
 
