@@ -170,7 +170,7 @@ impl Bench {
             id,
             input: input.to_owned(),
             partitions,
-            table: None,
+            other_input: None,
             output,
             state_dir: state.path().to_owned(),
             threads: 1,

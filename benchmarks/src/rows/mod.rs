@@ -5,6 +5,7 @@ mod count;
 mod exactly_once;
 mod failover;
 mod filter_map;
+mod foreign_key_join;
 mod idle;
 mod join;
 mod latency;
@@ -18,7 +19,9 @@ mod rolling;
 mod scale;
 mod start;
 mod state_memory;
+mod stream_join;
 mod throughput;
+mod windowed_count;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -69,6 +72,9 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     add(count::rows());
     add(join::rows());
     add(repartition::rows());
+    add(windowed_count::rows());
+    add(stream_join::rows());
+    add(foreign_key_join::rows());
     rows.extend(restore::rows());
     rows.extend(exactly_once::rows());
     rows.extend(latency::rows());
@@ -92,6 +98,11 @@ pub(crate) enum Workload {
     Count,
     Join,
     Repartition,
+    WindowedCount,
+    HoppingCount,
+    FinalCount,
+    StreamJoin,
+    ForeignKeyJoin,
     Restore,
     Start,
     /// The count of a group of instances, some of which come and go.
@@ -106,6 +117,11 @@ impl Workload {
             Workload::Count => "count",
             Workload::Join => "join",
             Workload::Repartition => "repartition",
+            Workload::WindowedCount => "windowed-count",
+            Workload::HoppingCount => "hopping-count",
+            Workload::FinalCount => "final-count",
+            Workload::StreamJoin => "stream-join",
+            Workload::ForeignKeyJoin => "foreign-key-join",
             Workload::Restore => "restore",
             Workload::Start => "start",
             Workload::Group => "group",
@@ -120,6 +136,11 @@ impl Workload {
             Workload::Count | Workload::Restore | Workload::Group => count::topology(&builder, run),
             Workload::Join => join::topology(&builder, run)?,
             Workload::Repartition => repartition::topology(&builder, run),
+            Workload::WindowedCount | Workload::HoppingCount | Workload::FinalCount => {
+                windowed_count::topology(&builder, run);
+            }
+            Workload::StreamJoin => stream_join::topology(&builder, run)?,
+            Workload::ForeignKeyJoin => foreign_key_join::topology(&builder, run)?,
         }
         Ok(builder.build()?)
     }
@@ -134,6 +155,11 @@ impl Workload {
             Workload::Restore => restore::limit(run),
             Workload::Start => start::limit(run),
             Workload::Group => run_member(run),
+            Workload::WindowedCount
+            | Workload::HoppingCount
+            | Workload::FinalCount
+            | Workload::StreamJoin
+            | Workload::ForeignKeyJoin => bail!("the workload {} has no raw limit", self.name()),
         }
     }
 
@@ -147,10 +173,17 @@ impl Workload {
     }
 }
 
-/// The topic of the table of a join.
-fn table_of(run: &OneRun) -> Result<&str> {
-    let Some(table) = &run.table else { bail!("the workload {} needs --table", run.workload.name()) };
-    Ok(table)
+/// The second topic of a join.
+fn other_input(run: &OneRun) -> Result<&str> {
+    let Some(other) = &run.other_input else { bail!("the workload {} needs --other-input", run.workload.name()) };
+    Ok(other)
+}
+
+/// The left value, its beginning replaced by the right one.
+fn joined(left: &[u8], right: &[u8]) -> Vec<u8> {
+    let mut joined = left.to_vec();
+    joined[..right.len()].copy_from_slice(right);
+    joined
 }
 
 /// What `map` makes of a value, and `select_key` of a key: the same bytes from the end.
