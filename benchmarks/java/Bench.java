@@ -197,7 +197,7 @@ public final class Bench {
                             Bench::joined)
                     .toStream()
                     .to(output, bytes);
-            default -> throw new IllegalArgumentException("no such workload: " + flags.get("workload"));
+            default -> Nexmark.query(flags.get("workload"), builder, flags.get("input"), output);
         }
         return builder.build();
     }

@@ -88,13 +88,13 @@ impl Watch {
         let mut newest: FxHashMap<Vec<u8>, u64> = FxHashMap::default();
         let consumer = self.in_group()?;
         let (mut all, mut count) = (0_u64, 0_u64);
-        let (expected, keys) = match what {
-            Digest::AllRecords { expected } => (expected, 0),
-            Digest::NewestByKey { keys } => (0, keys),
+        let expected = match what {
+            Digest::AllRecords { expected } => expected,
+            Digest::NewestByKey => 0,
         };
         consumer.assign(&self.at(topic, partitions, Offset::Beginning)?)?;
         let mut at_end: FxHashSet<i32> = FxHashSet::default();
-        while at_end.len() < usize::try_from(partitions)? || count < expected || (newest.len() as u64) < keys {
+        while at_end.len() < usize::try_from(partitions)? || count < expected {
             match consumer.poll(DEADLINE) {
                 Some(Ok(message)) => {
                     at_end.remove(&message.partition());
@@ -107,7 +107,7 @@ impl Watch {
                     let hash = hasher.finish();
                     match what {
                         Digest::AllRecords { .. } => all = all.wrapping_add(hash),
-                        Digest::NewestByKey { .. } => drop(newest.insert(key.to_vec(), hash)),
+                        Digest::NewestByKey => drop(newest.insert(key.to_vec(), hash)),
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(at_end.insert(partition)),
@@ -128,10 +128,7 @@ pub(crate) enum Digest {
         expected: u64,
     },
     /// How often a key is written may differ, how it ends may not.
-    NewestByKey {
-        /// How many there are going to be at least.
-        keys: u64,
-    },
+    NewestByKey,
 }
 
 fn sum(offsets: &TopicPartitionList) -> Result<u64> {

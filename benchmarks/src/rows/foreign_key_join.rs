@@ -7,7 +7,7 @@ use millstream::prelude::*;
 use super::throughput::{Emission, Throughput};
 use super::{Workload, joined, other_input};
 use crate::child::OneRun;
-use crate::input::{EventTime, Input, Keys, REFERENCE_BYTES};
+use crate::input::{Content, EventTime, Input, Keys, REFERENCE_BYTES};
 use crate::report::Goal;
 
 const GOALS: &[Goal] = &[Goal::throughput(2.0, 2.5), Goal::cpu(0.5), Goal::rss(0.25)];
@@ -17,10 +17,11 @@ const RIGHT: StoreName<Vec<u8>, Vec<u8>> = StoreName::new("right");
 
 pub(super) fn rows() -> Vec<Throughput> {
     const RIGHT_ROWS: u64 = 20_000;
-    let left = Input { refers_to: Some(RIGHT_ROWS), ..Input::stream(400_000, Keys::Unique) };
+    let left = Input { content: Content::Reference(RIGHT_ROWS), ..Input::stream(400_000, Keys::Unique) };
     vec![Throughput {
         other: Some(Input { time: EventTime::Table, value_bytes: 20, ..Input::stream(RIGHT_ROWS, Keys::Unique) }),
-        emission: Emission::EachKeyInTheEnd,
+        emission: Emission::InTheEnd,
+        ours: &["commit.interval.ms=200"],
         has_limit: false,
         is_in_quick_look: false,
         ..Throughput::new(

@@ -10,6 +10,7 @@ mod idle;
 mod join;
 mod latency;
 mod measured;
+mod nexmark;
 mod pass;
 mod query;
 mod reopen;
@@ -75,6 +76,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     add(windowed_count::rows());
     add(stream_join::rows());
     add(foreign_key_join::rows());
+    add(nexmark::rows());
     rows.extend(restore::rows());
     rows.extend(exactly_once::rows());
     rows.extend(latency::rows());
@@ -103,6 +105,14 @@ pub(crate) enum Workload {
     FinalCount,
     StreamJoin,
     ForeignKeyJoin,
+    NexmarkQ1,
+    NexmarkQ2,
+    NexmarkQ3,
+    NexmarkQ4,
+    NexmarkQ5,
+    NexmarkQ6,
+    NexmarkQ7,
+    NexmarkQ8,
     Restore,
     Start,
     /// The count of a group of instances, some of which come and go.
@@ -122,6 +132,14 @@ impl Workload {
             Workload::FinalCount => "final-count",
             Workload::StreamJoin => "stream-join",
             Workload::ForeignKeyJoin => "foreign-key-join",
+            Workload::NexmarkQ1 => "nexmark-q1",
+            Workload::NexmarkQ2 => "nexmark-q2",
+            Workload::NexmarkQ3 => "nexmark-q3",
+            Workload::NexmarkQ4 => "nexmark-q4",
+            Workload::NexmarkQ5 => "nexmark-q5",
+            Workload::NexmarkQ6 => "nexmark-q6",
+            Workload::NexmarkQ7 => "nexmark-q7",
+            Workload::NexmarkQ8 => "nexmark-q8",
             Workload::Restore => "restore",
             Workload::Start => "start",
             Workload::Group => "group",
@@ -141,6 +159,7 @@ impl Workload {
             }
             Workload::StreamJoin => stream_join::topology(&builder, run)?,
             Workload::ForeignKeyJoin => foreign_key_join::topology(&builder, run)?,
+            _ => nexmark::topology(&builder, run),
         }
         Ok(builder.build()?)
     }
@@ -155,11 +174,7 @@ impl Workload {
             Workload::Restore => restore::limit(run),
             Workload::Start => start::limit(run),
             Workload::Group => run_member(run),
-            Workload::WindowedCount
-            | Workload::HoppingCount
-            | Workload::FinalCount
-            | Workload::StreamJoin
-            | Workload::ForeignKeyJoin => bail!("the workload {} has no raw limit", self.name()),
+            _ => bail!("the workload {} has no raw limit", self.name()),
         }
     }
 

@@ -52,8 +52,8 @@ pub(super) enum Emission {
     Cached,
     /// Nothing is held back, but how many records come out depends on which came in.
     Unforeseen,
-    /// In the end each key of the input has its record, on the way there it may have others.
-    EachKeyInTheEnd,
+    /// Nothing is held back, but only the newest of each key is known.
+    InTheEnd,
 }
 
 impl Row for Throughput {
@@ -199,8 +199,7 @@ impl Throughput {
         match self.emission {
             Emission::EveryUpdate => Digest::AllRecords { expected: self.outputs(input.records) },
             Emission::Unforeseen => Digest::AllRecords { expected: 0 },
-            Emission::Cached => Digest::NewestByKey { keys: 0 },
-            Emission::EachKeyInTheEnd => Digest::NewestByKey { keys: input.distinct_keys() },
+            Emission::Cached | Emission::InTheEnd => Digest::NewestByKey,
         }
     }
 
@@ -210,8 +209,8 @@ impl Throughput {
         let expected = self.outputs(input.records);
         let is_right = match (self.emission, self.exactly_once) {
             (Emission::EveryUpdate, None) => outputs == expected,
-            (Emission::EveryUpdate, Some(_)) | (Emission::EachKeyInTheEnd, _) => outputs >= expected,
-            (Emission::Cached | Emission::Unforeseen, _) => true,
+            (Emission::EveryUpdate, Some(_)) => outputs >= expected,
+            (Emission::Cached | Emission::Unforeseen | Emission::InTheEnd, _) => true,
         };
         ensure!(is_right, "{} wrote {outputs} records instead of {expected}", scene.run.side.name());
         Ok(outputs)
@@ -236,7 +235,7 @@ impl Throughput {
     /// Whether the input that the group has committed is counted, because the output does not tell how much of it was read.
     /// Elsewhere outputs are, also those of a second hop; the ends of transactions among them are too few to show.
     fn counts_commits(&self) -> bool {
-        matches!(self.emission, Emission::Cached | Emission::Unforeseen)
+        self.emission != Emission::EveryUpdate
     }
 
     /// Whether what is counted appears commit by commit.
@@ -262,6 +261,7 @@ impl Throughput {
         let all = if self.counts_commits() { topics.records } else { topics.input.records };
         let begin = all / part.skipped();
         let mut marks: Vec<Mark> = Vec::new();
+        let mut was_unsettled = false;
         scene.watch(child, || {
             let records = match self.counts_commits() {
                 true => {
@@ -275,10 +275,17 @@ impl Throughput {
             }
             let measured = marks.iter().find(|mark| mark.records >= begin).zip(marks.last());
             let time = measured.map(|(first, last)| last.usage.at.saturating_sub(first.usage.at));
-            let is_done = self.outputs(records) >= self.outputs(all);
+            let mut is_done = self.outputs(records) >= self.outputs(all);
+            if is_done && self.counts_commits() {
+                is_done = scene.is_settled(watch)?;
+                if was_unsettled && is_done {
+                    marks.push(Mark { usage: child.usage()?, records });
+                }
+                was_unsettled |= !is_done;
+            }
             Ok(is_done || part == Part::Window && time >= Some(WINDOW))
         })?;
-        if self.comes_in_steps() && marks.len() > 2 {
+        if self.comes_in_steps() && !was_unsettled && marks.len() > 2 {
             // The last commit waits for its interval although there is nothing left to do.
             marks.pop();
         }
