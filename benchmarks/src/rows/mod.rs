@@ -10,7 +10,7 @@ mod idle;
 mod join;
 mod latency;
 mod measured;
-mod nexmark;
+pub(crate) mod nexmark;
 mod pass;
 mod query;
 mod reopen;
