@@ -70,7 +70,14 @@ pub(crate) enum EventTime {
 impl Input {
     /// 100-byte values in four partitions.
     pub(crate) const fn stream(records: u64, keys: Keys) -> Self {
-        Input { records, keys, value_bytes: 100, partitions: 4, time: EventTime::Stream, content: Content::Filler }
+        Input {
+            records,
+            keys,
+            value_bytes: 100,
+            partitions: 4,
+            time: EventTime::Stream,
+            content: Content::Filler,
+        }
     }
 
     /// The same with fewer records, and no more keys than that.

@@ -19,7 +19,11 @@ pub(super) fn rows() -> Vec<Throughput> {
     const RIGHT_ROWS: u64 = 20_000;
     let left = Input { content: Content::Reference(RIGHT_ROWS), ..Input::stream(400_000, Keys::Unique) };
     vec![Throughput {
-        other: Some(Input { time: EventTime::Table, value_bytes: 20, ..Input::stream(RIGHT_ROWS, Keys::Unique) }),
+        other: Some(Input {
+            time: EventTime::Table,
+            value_bytes: 20,
+            ..Input::stream(RIGHT_ROWS, Keys::Unique)
+        }),
         emission: Emission::InTheEnd,
         ours: &["commit.interval.ms=200"],
         has_limit: false,
@@ -37,7 +41,9 @@ pub(super) fn rows() -> Vec<Throughput> {
 pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) -> Result<()> {
     let left = builder.table::<Vec<u8>, Vec<u8>>(run.input.as_str()).materialized(LEFT.without_caching());
     let right = builder.table::<Vec<u8>, Vec<u8>>(other_input(run)?).materialized(RIGHT.without_caching());
-    let rows = left.on(|_key, value| value[..REFERENCE_BYTES].to_vec()).join(&right, |left, right| joined(left, right));
+    let rows = left
+        .on(|_key, value| value[..REFERENCE_BYTES].to_vec())
+        .join(&right, |left, right| joined(left, right));
     rows.to_stream().to(run.output.as_str());
     Ok(())
 }

@@ -190,7 +190,9 @@ impl Workload {
 
 /// The second topic of a join.
 fn other_input(run: &OneRun) -> Result<&str> {
-    let Some(other) = &run.other_input else { bail!("the workload {} needs --other-input", run.workload.name()) };
+    let Some(other) = &run.other_input else {
+        bail!("the workload {} needs --other-input", run.workload.name())
+    };
     Ok(other)
 }
 

@@ -58,7 +58,13 @@ pub(super) fn rows() -> Vec<Throughput> {
         row("nexmark-q5", "auction with most bids in ten seconds", Workload::NexmarkQ5, some, last),
         row("nexmark-q6", "average of the last ten prices of each seller", Workload::NexmarkQ6, some, last),
         row("nexmark-q7", "highest bid of each ten seconds", Workload::NexmarkQ7, some, last),
-        row("nexmark-q8", "people who sell within ten seconds of their coming", Workload::NexmarkQ8, many, all),
+        row(
+            "nexmark-q8",
+            "people who sell within ten seconds of their coming",
+            Workload::NexmarkQ8,
+            many,
+            all,
+        ),
     ]
 }
 
@@ -132,10 +138,13 @@ pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
         }
         Workload::NexmarkQ3 => {
             let near = people(&events).filter(|_, person| ["OR", "ID", "CA"].contains(&&*person.state));
-            let near = near.select_key(|_, person| person.id).to_table().materialized(PEOPLE.without_caching());
+            let near =
+                near.select_key(|_, person| person.id).to_table().materialized(PEOPLE.without_caching());
             let chosen = auctions(&events).filter(|_, auction| auction.category == 10);
-            let chosen =
-                chosen.select_key(|_, auction| auction.id).to_table().materialized(AUCTIONS.without_caching());
+            let chosen = chosen
+                .select_key(|_, auction| auction.id)
+                .to_table()
+                .materialized(AUCTIONS.without_caching());
             let offers = chosen.on(|_id, auction| auction.seller).join(&near, |auction, person| Offer {
                 name: person.name.clone(),
                 state: person.state.clone(),
@@ -144,7 +153,8 @@ pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
             offers.to_stream().to(output);
         }
         Workload::NexmarkQ4 => {
-            let by_category = sales(&events).group_by(|_auction, sale| (sale.category.unwrap_or(0), sale.price));
+            let by_category =
+                sales(&events).group_by(|_auction, sale| (sale.category.unwrap_or(0), sale.price));
             let averages = by_category.aggregate(
                 AVERAGES.without_caching(),
                 Prices::default,
@@ -165,7 +175,11 @@ pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
                 let is_hotter = (item.bids, -item.auction) > (hottest.bids, -hottest.auction);
                 if is_hotter { item } else { hottest }
             };
-            items.group_by_key().aggregate(HOTTEST.without_caching(), HotItem::default, hotter).to_stream().to(output);
+            items
+                .group_by_key()
+                .aggregate(HOTTEST.without_caching(), HotItem::default, hotter)
+                .to_stream()
+                .to(output);
         }
         Workload::NexmarkQ6 => {
             let by_seller = sales(&events).group_by(|auction, sale| {
@@ -232,13 +246,16 @@ fn sales(events: &KStream<Vec<u8>, Event>) -> KTable<i64, Sale> {
         Event::Bid(bid) => bid.auction,
         Event::Person(person) => person.id,
     });
-    let sales = by_auction.group_by_key().aggregate(SALES.without_caching(), Sale::default, |_, event, sale| match event {
-        Event::Auction(auction) => {
-            Sale { seller: Some(auction.seller), category: Some(auction.category), ..sale }
-        }
-        Event::Bid(bid) => Sale { price: sale.price.max(bid.price), ..sale },
-        Event::Person(_) => sale,
-    });
+    let sales =
+        by_auction.group_by_key().aggregate(SALES.without_caching(), Sale::default, |_, event, sale| {
+            match event {
+                Event::Auction(auction) => {
+                    Sale { seller: Some(auction.seller), category: Some(auction.category), ..sale }
+                }
+                Event::Bid(bid) => Sale { price: sale.price.max(bid.price), ..sale },
+                Event::Person(_) => sale,
+            }
+        });
     sales.filter(|_, sale| sale.seller.is_some() && sale.price > 0)
 }
 

@@ -42,6 +42,7 @@ pub(crate) struct Throughput {
     pub(super) exactly_once: Option<Duration>,
     pub(super) goals: &'static [Goal],
     pub(super) is_in_quick_look: bool,
+    pub(super) is_in_full_look: bool,
 }
 
 /// When a store's updates go downstream and to the changelog.
@@ -67,6 +68,10 @@ impl Row for Throughput {
 
     fn is_in_quick_look(&self) -> bool {
         self.is_in_quick_look
+    }
+
+    fn is_in_full_look(&self) -> bool {
+        self.is_in_full_look
     }
 
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
@@ -127,6 +132,7 @@ impl Throughput {
             exactly_once: None,
             goals,
             is_in_quick_look: true,
+            is_in_full_look: true,
         }
     }
 

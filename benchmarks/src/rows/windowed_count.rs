@@ -70,9 +70,7 @@ pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
     let records = builder.stream::<Vec<u8>, Vec<u8>>(run.input.as_str()).group_by_key();
     let counts = records.windowed_by(windows).count(COUNTS.without_caching());
     let counts = match run.workload {
-        Workload::FinalCount => {
-            counts.suppress(Suppressed::until_window_closes(BufferConfig::unbounded()))
-        }
+        Workload::FinalCount => counts.suppress(Suppressed::until_window_closes(BufferConfig::unbounded())),
         _ => counts,
     };
     counts.to_stream().to(run.output.as_str());
