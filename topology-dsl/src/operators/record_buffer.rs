@@ -134,8 +134,10 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             let timestamp = value.context.timestamp;
             Ok::<_, Failure>(Some(ValueAndTimestamp { value, timestamp }))
         })?;
-        if let Some(time) = new_at {
-            self.waiting.insert((time, encoded), key);
+        match new_at {
+            Some(time) => drop(self.waiting.insert((time, encoded), key)),
+            // What failed is replaced, and has its turn again.
+            None => self.given_up.retain(|(_, given_up)| *given_up != encoded),
         }
         if let Some(size) = &mut self.size {
             size.bytes = size.bytes.saturating_add_signed(grown);
