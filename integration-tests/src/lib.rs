@@ -1,8 +1,9 @@
 //! The harness of the end-to-end tests: a real Apache Kafka ([`kafka`]), the JVM with Kafka Streams as the oracle
 //! ([`java`], [`interop`]), programs run as processes that can be killed ([`process`]), free ports for them ([`ports`]),
-//! and waiting for a condition ([`wait`]); and the fault suite, which is built on all of it ([`faults`]).
+//! and waiting for a condition ([`wait`]); what applications to be killed have in common ([`worker`]); and the fault suite, which is built on
+//! all of it ([`faults`]).
 //!
-//! Only the fault suite knows millstream's types: what the other tests read and write is what is in Kafka. A test which needs
+//! Only the fault suite, the oracle and those applications know millstream's types: what the other tests read and write is what is in Kafka. A test which needs
 //! something that is not there (no Docker engine, no JDK) fails and says what to install; it is never skipped.
 //! Whatever the harness starts ends with its handle, and also when the test process is killed.
 #![expect(
@@ -18,6 +19,7 @@ pub mod oracle;
 pub mod ports;
 pub mod process;
 pub mod wait;
+pub mod worker;
 
 use std::path::PathBuf;
 

@@ -7,8 +7,7 @@
 //! store that had something to restore. Answers `counts` with `counts {"key":1,..}` of the partitions it has, and
 //! `coverage` with `coverage OPEN of ALL`. Ends on SIGINT.
 
-use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::io::BufRead;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -16,20 +15,14 @@ use millstream::prelude::*;
 use millstream::query::ReadOnlyKeyValueStore;
 use millstream::runtime::{RestoreProgress, ThreadFailureResponse};
 use millstream::{ClientState, ProcessingGuarantee, Streams};
+use millstream_integration_tests::worker::{self, say};
 
 const COUNTS: StoreName<String, u64> = StoreName::new("counts");
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [bootstrap_servers, application_id, input, output, state_dir, session_timeout, threads, count_by] =
-        arguments.as_slice()
-    else {
-        bail!("eight arguments are needed; the head of this program's source names them");
-    };
-    let brokers = ("MILLSTREAM_BOOTSTRAP_SERVERS".to_owned(), bootstrap_servers.clone());
-    let mut settings = Settings::from_variables(std::env::vars().chain([brokers]))?;
-    settings.state_dir = PathBuf::from(state_dir);
+        worker::arguments()?;
+    let mut settings = worker::settings(&bootstrap_servers, &state_dir)?;
     settings.session_timeout = Duration::from_millis(session_timeout.parse()?);
     settings.num_stream_threads = threads.parse()?;
     // Long, so that a kill under load is likely to meet an uncommitted interval on a slow machine, too.
@@ -40,7 +33,7 @@ fn main() -> Result<()> {
     // A broker on a busy machine takes its time to make a thousand partitions.
     settings.request_timeout = Duration::from_secs(120);
 
-    let app = Streams::builder(application_id.as_str(), topology(input, output, count_by)?)
+    let app = Streams::builder(application_id.as_str(), topology(&input, &output, &count_by)?)
         .settings(settings)
         .on_state_change(|_before, now: ClientState| say(&format!("state {now}")))
         .on_restore(|progress: &RestoreProgress| {
@@ -87,12 +80,4 @@ fn topology(input: &str, output: &str, count_by: &str) -> Result<Topology> {
 fn answer(counts: &ReadOnlyKeyValueStore<String, u64>) -> Result<String> {
     let rows = counts.all()?.collect::<Result<std::collections::BTreeMap<_, _>, _>>()?;
     Ok(format!("counts {}", serde_json::to_string(&rows)?))
-}
-
-/// A line on stdout, whole even when several threads talk. Who reads it may be gone; that is no reason to end.
-fn say(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        tracing::warn!(%error, line, "nobody hears this line");
-    }
 }

@@ -4,13 +4,9 @@
 //! may say more, as [`Settings::from_env`] reads it, such as `MILLSTREAM_PROCESSING_GUARANTEE`. Prints `state NAME` at each change of state.
 //! Ends on SIGINT.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use millstream::prelude::*;
-use millstream::{ClientState, Streams};
+use millstream_integration_tests::worker;
 
 const PRICES: StoreName<String, String> = StoreName::new("prices");
 const VISITS: StoreName<String, u64> = StoreName::new("visits");
@@ -18,28 +14,12 @@ const VISITS: StoreName<String, u64> = StoreName::new("visits");
 type Texts = KStream<String, String>;
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [bootstrap_servers, application_id, inputs, output, state_dir] = arguments.as_slice() else {
-        bail!("five arguments are needed; the head of this program's source names them");
-    };
-    let brokers = ("MILLSTREAM_BOOTSTRAP_SERVERS".to_owned(), bootstrap_servers.clone());
-    let mut settings = Settings::from_variables(std::env::vars().chain([brokers]))?;
-    settings.state_dir = PathBuf::from(state_dir);
-    settings.session_timeout = Duration::from_secs(6);
-    settings.checkpoint_interval = Duration::from_secs(1);
-
-    let app = Streams::builder(application_id.as_str(), topology(inputs, output)?)
-        .settings(settings)
-        .on_state_change(|_before, now: ClientState| {
-            // Who reads it may be gone; that is no reason to end.
-            let mut stdout = std::io::stdout().lock();
-            if let Err(error) = writeln!(stdout, "state {now}").and_then(|()| stdout.flush()) {
-                tracing::warn!(%error, "nobody hears of the state");
-            }
-        })
-        .start()?;
-    app.run_until_signal().context("the application ended with an error")
+    let [bootstrap_servers, application_id, inputs, output, state_dir] = worker::arguments()?;
+    worker::run(
+        &application_id,
+        topology(&inputs, &output)?,
+        worker::settings(&bootstrap_servers, &state_dir)?,
+    )
 }
 
 fn topology(inputs: &str, output: &str) -> Result<Topology> {
