@@ -47,9 +47,10 @@ public final class Oracle {
         settings.put(StreamsConfig.STATE_DIR_CONFIG, stateFolder);
         settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
-        // By event time alone: windows that close are emitted at once, not once in a second of wall clock.
+        // By event time alone: windows that close, and records without a match, are emitted at once, not once in a second of wall clock.
         settings.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_WINDOWED_AGGREGATION, 0L);
         settings.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_OUTER_JOIN_SPURIOUS_RESULTS_FIX, 0L);
+        settings.put(StreamsConfig.PROCESSOR_WRAPPER_CLASS_CONFIG, PromptJoins.class);
         return settings;
     }
 
@@ -57,7 +58,7 @@ public final class Oracle {
         Map<String, Object> observation = new LinkedHashMap<>();
         Topology topology;
         try {
-            topology = Programs.build(test.get("program"));
+            topology = Programs.build(test.get("program"), settings);
             observation.put("describe", topology.describe().toString());
         } catch (RuntimeException refused) {
             return Map.of("refused", refused.toString());

@@ -15,6 +15,16 @@ pub struct Difference {
     pub theirs: Vec<String>,
 }
 
+/// How the case ends: refused, failed, or through.
+const END: &str = "end";
+
+impl Difference {
+    /// Whether one side refuses the program, or fails, where the other does not.
+    pub(super) fn is_of_the_end(&self) -> bool {
+        self.what == END
+    }
+}
+
 /// All differences, the topology's text first, then topics, then stores.
 pub fn differences(ours: &Observation, theirs: &Observation) -> Vec<Difference> {
     let mut all = Vec::new();
@@ -41,7 +51,7 @@ pub fn differences(ours: &Observation, theirs: &Observation) -> Vec<Difference> 
             }
             note("dropped records", vec![ours.dropped.to_string()], vec![theirs.dropped.to_string()]);
         }
-        _ => note("end", vec![end(ours)], vec![end(theirs)]),
+        _ => note(END, vec![end(ours)], vec![end(theirs)]),
     }
     all
 }

@@ -74,14 +74,19 @@ pub fn run(
     Ok(tally)
 }
 
-/// A case that differs made as small as it can be while it does, and where it differs.
+/// A case that differs made as small as it can be while it does, and where it differs. One in which both sides take the program, and each
+/// step, is not made smaller to one in which only one side does.
 ///
 /// # Errors
 /// As [`compare`].
 pub fn smallest(case: &Case, kafka_streams: &mut KafkaStreams) -> Result<(Case, Vec<Difference>)> {
+    let ends_otherwise = |differences: &[Difference]| differences.iter().any(Difference::is_of_the_end);
+    let ended_otherwise = ends_otherwise(&compare(case, kafka_streams)?);
     let smallest = shrink(case, &mut |candidate| {
         // Where it fails, what is left is no program, or cannot be compared.
-        compare(candidate, kafka_streams).is_ok_and(|differences| !differences.is_empty())
+        compare(candidate, kafka_streams).is_ok_and(|differences| {
+            !differences.is_empty() && ends_otherwise(&differences) == ended_otherwise
+        })
     });
     let differences = compare(&smallest, kafka_streams)?;
     Ok((smallest, differences))

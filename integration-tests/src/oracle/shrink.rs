@@ -26,6 +26,8 @@ fn smaller(case: &Case) -> Vec<Case> {
         all.push(without_statement(case, index));
         all.extend(with_statement_bypassed(case, index));
     }
+    // No program at all tells nothing, even if both sides do not refuse it.
+    all.retain(|smaller| !smaller.program.is_empty());
     for (index, statement) in case.program.iter().enumerate() {
         all.extend(simpler_statements(statement).into_iter().map(|simpler| {
             let mut smaller = case.clone();
@@ -162,5 +164,13 @@ mod tests {
         let Step::Pipe(left) = &smallest.steps[..][0] else { panic!("{:?}", smallest.steps) };
         assert_eq!((smallest.steps.len(), left.value.as_deref(), left.at), (1, Some("x"), 0));
         assert!(!smallest.commits_by_hand);
+    }
+
+    #[test]
+    fn something_is_left_of_a_program() {
+        let program = vec![statement("a", Op::Stream, None), statement("to", Op::To, Some("a"))];
+        let steps = vec![input("a", "k")];
+        let case = Case { name: "large".into(), differs: None, commits_by_hand: false, program, steps };
+        assert_eq!(shrink(&case, &mut |_| true).program, [statement("a", Op::Stream, None)]);
     }
 }

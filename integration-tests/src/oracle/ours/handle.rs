@@ -1,11 +1,12 @@
 //! What a statement makes: a stream, a table, a grouping, with its types erased.
 
 use std::any::{Any, type_name};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use millstream::{EmitStrategy, GlobalKTable, KGroupedTable, StreamEnd};
 
-use super::super::case::{Store, Windows};
+use super::super::case::{JoinWindows, Statement, Store, Windows};
 use super::super::functions::{
     Aggregator, FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Reducer, ValueMapper,
 };
@@ -55,7 +56,15 @@ pub(super) trait StreamHandle {
     fn process(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle>;
     fn process_values(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle>;
     fn group_by(&self, selector: KeySelector) -> Handle;
-    fn join_table(&self, table: &dyn TableHandle, kind: JoinKind) -> Result<Handle>;
+    fn join_stream(
+        &self,
+        other: &dyn StreamHandle,
+        within: &JoinWindows,
+        store: Option<&Store>,
+        kind: JoinKind,
+    ) -> Result<Handle>;
+    /// With a grace, it waits for the table.
+    fn join_table(&self, table: &dyn TableHandle, grace: Option<Duration>, kind: JoinKind) -> Result<Handle>;
     fn join_global_table(
         &self,
         table: &GlobalKTable<String, String>,
@@ -82,6 +91,7 @@ pub(super) trait TableHandle {
     fn transform_values(&self, mapper: ValueMapper) -> Handle;
     fn join_table(&self, other: &dyn TableHandle, kind: JoinKind) -> Result<Handle>;
     fn join_foreign_table(&self, other: &dyn TableHandle, on: KeySelector, kind: JoinKind) -> Result<Handle>;
+    fn suppress(&self, suppressed: &Statement) -> Result<Handle>;
     fn to_stream(&self) -> Handle;
     fn group_by(&self, selector: KeySelector) -> Handle;
 }

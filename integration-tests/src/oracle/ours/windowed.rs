@@ -10,7 +10,7 @@ use millstream::{
 use super::super::case::{Store, WindowKind, Windows};
 use super::super::functions::{Aggregator, Readable, Reducer, Reducible};
 use super::handle::{Handle, WindowedStreamHandle};
-use super::stores::materialized;
+use super::stores::materialized_in;
 use super::streams::text;
 
 /// The grouped stream, cut into windows.
@@ -44,17 +44,17 @@ where
     V: RecordField<NonNull: Reducible>,
 {
     fn count(&self, store: Option<&Store>) -> Handle {
-        Handle::Table(Box::new(self.count(materialized(store))))
+        Handle::Table(Box::new(self.count(materialized_in(store))))
     }
 
     fn reduce(&self, reducer: Reducer, store: Option<&Store>) -> Handle {
         let reduce = move |row, value| V::NonNull::reduce(reducer, row, value);
-        Handle::Table(Box::new(self.reduce(materialized(store), reduce)))
+        Handle::Table(Box::new(self.reduce(materialized_in(store), reduce)))
     }
 
     fn aggregate(&self, Aggregator { initial, add, .. }: Aggregator, store: Option<&Store>) -> Handle {
         let aggregate = move |_: &String, value: V, row: String| add(text(&value).as_deref(), &row);
-        Handle::Table(Box::new(self.aggregate(materialized(store), || initial.to_owned(), aggregate)))
+        Handle::Table(Box::new(self.aggregate(materialized_in(store), || initial.to_owned(), aggregate)))
     }
 }
 
@@ -64,17 +64,17 @@ where
     V: RecordField<NonNull: Reducible>,
 {
     fn count(&self, store: Option<&Store>) -> Handle {
-        Handle::Table(Box::new(self.count(materialized(store))))
+        Handle::Table(Box::new(self.count(materialized_in(store))))
     }
 
     fn reduce(&self, reducer: Reducer, store: Option<&Store>) -> Handle {
         let reduce = move |row, value| V::NonNull::reduce(reducer, row, value);
-        Handle::Table(Box::new(self.reduce(materialized(store), reduce)))
+        Handle::Table(Box::new(self.reduce(materialized_in(store), reduce)))
     }
 
     fn aggregate(&self, Aggregator { initial, add, .. }: Aggregator, store: Option<&Store>) -> Handle {
         let aggregate = move |_: &String, value: V::NonNull, row: String| add(Some(&value.text()), &row);
-        Handle::Table(Box::new(self.aggregate(materialized(store), || initial.to_owned(), aggregate)))
+        Handle::Table(Box::new(self.aggregate(materialized_in(store), || initial.to_owned(), aggregate)))
     }
 }
 
@@ -84,17 +84,22 @@ where
     V: RecordField<NonNull: Reducible>,
 {
     fn count(&self, store: Option<&Store>) -> Handle {
-        Handle::Table(Box::new(self.count(materialized(store))))
+        Handle::Table(Box::new(self.count(materialized_in(store))))
     }
 
     fn reduce(&self, reducer: Reducer, store: Option<&Store>) -> Handle {
         let reduce = move |row, value| V::NonNull::reduce(reducer, row, value);
-        Handle::Table(Box::new(self.reduce(materialized(store), reduce)))
+        Handle::Table(Box::new(self.reduce(materialized_in(store), reduce)))
     }
 
     fn aggregate(&self, Aggregator { initial, add, merge, .. }: Aggregator, store: Option<&Store>) -> Handle {
         let aggregate = move |_: &String, value: V, row: String| add(text(&value).as_deref(), &row);
         let merge = move |_: &String, one: String, other: String| merge(&one, &other);
-        Handle::Table(Box::new(self.aggregate(materialized(store), || initial.to_owned(), aggregate, merge)))
+        Handle::Table(Box::new(self.aggregate(
+            materialized_in(store),
+            || initial.to_owned(),
+            aggregate,
+            merge,
+        )))
     }
 }
