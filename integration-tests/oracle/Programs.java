@@ -242,9 +242,10 @@ final class Programs {
         } else if (of instanceof CogroupedKStream cogrouped) {
             return cogrouped.aggregate(initial, named, store(s));
         } else if (of instanceof TimeWindowedCogroupedKStream windowed) {
-            return windowed.aggregate(initial, named, store(s));
+            return windowed.aggregate(initial, named, store(s).withKeySerde(Serdes.String()));
         }
-        return ((SessionWindowedCogroupedKStream) of).aggregate(initial, merger, named, store(s));
+        return ((SessionWindowedCogroupedKStream) of)
+                .aggregate(initial, merger, named, store(s).withKeySerde(Serdes.String()));
     }
 
     private Object join(JsonNode s, Named named) {

@@ -199,6 +199,17 @@ pub const EXCEPTIONS: &[Exception] = &[
         }),
     },
     Exception {
+        row: "rows of windows that are no longer kept",
+        applies: |case| {
+            let is_looked_up = |table: &Statement| {
+                let goes = windows_of(case, table).is_some_and(|windows| rows_may_go(case, windows));
+                goes && case.below(&table.id).into_iter().any(is_join_by_foreign_key)
+            };
+            case.program.iter().any(is_looked_up)
+        },
+        forgive: None,
+    },
+    Exception {
         row: "a null value in a windowed `reduce` or cogroup",
         applies: |case| {
             let would_give_nulls = |statement: &&Statement| {
@@ -571,6 +582,16 @@ fn emits_closed_windows(case: &Case, statement: &Statement) -> bool {
 fn kept_for(windows: &Windows) -> i64 {
     let length = if windows.kind == WindowKind::Sliding { 2 * windows.size } else { windows.size };
     i64::try_from(length + windows.grace).unwrap_or(i64::MAX)
+}
+
+/// Whether a row may be there no longer when the last record comes.
+fn rows_may_go(case: &Case, windows: &Windows) -> bool {
+    let times = || {
+        case.steps.iter().filter_map(|step| if let Step::Pipe(input) = step { Some(input.at) } else { None })
+    };
+    let size = i64::try_from(windows.size).unwrap_or(i64::MAX);
+    let oldest = times().min().unwrap_or_default().saturating_sub(size);
+    times().max().is_some_and(|newest| newest.saturating_sub(oldest) >= kept_for(windows))
 }
 
 /// By which a row of windows or sessions is kept: the start of the window, or the end of the session. None of a row without a window.
