@@ -3,6 +3,7 @@ import java.io.InputStreamReader;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -13,6 +14,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Supplier;
 import org.HdrHistogram.Histogram;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
@@ -29,15 +31,22 @@ import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.JoinWindows;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.KTable;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
+import org.apache.kafka.streams.kstream.StreamJoined;
+import org.apache.kafka.streams.kstream.Suppressed;
+import org.apache.kafka.streams.kstream.TimeWindows;
+import org.apache.kafka.streams.kstream.Windowed;
+import org.apache.kafka.streams.kstream.WindowedSerdes;
 import org.apache.kafka.streams.processor.StateRestoreListener;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.QueryableStoreTypes;
 import org.apache.kafka.streams.state.ReadOnlyKeyValueStore;
 import org.apache.kafka.streams.state.RocksDBConfigSetter;
+import org.apache.kafka.streams.state.WindowStore;
 import org.rocksdb.BlockBasedTableConfig;
 import org.rocksdb.Cache;
 import org.rocksdb.LRUCache;
@@ -53,6 +62,10 @@ import org.rocksdb.WriteBufferManager;
  */
 public final class Bench {
     private static final String STORE = "counts";
+    private static final TimeWindows TUMBLING =
+            TimeWindows.ofSizeAndGrace(Duration.ofSeconds(1), Duration.ofSeconds(1));
+    private static final Produced<Windowed<byte[]>, Long> WINDOWED_COUNTS = Produced.with(
+            WindowedSerdes.timeWindowedSerdeFrom(byte[].class, TUMBLING.sizeMs), Serdes.Long());
 
     public static void main(String[] none) throws Exception {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
@@ -148,29 +161,43 @@ public final class Bench {
     private static Topology topology(Map<String, String> flags) {
         StreamsBuilder builder = new StreamsBuilder();
         String output = flags.get("output");
-        KStream<byte[], byte[]> input =
-                builder.stream(flags.get("input"), Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()));
+        Consumed<byte[], byte[]> consumed = Consumed.with(Serdes.ByteArray(), Serdes.ByteArray());
+        Supplier<KStream<byte[], byte[]>> input = () -> builder.stream(flags.get("input"), consumed);
         Produced<byte[], byte[]> bytes = Produced.with(Serdes.ByteArray(), Serdes.ByteArray());
         switch (flags.get("workload")) {
-            case "pass", "start" -> input.to(output, bytes);
-            case "filter-map" -> input
+            case "pass", "start" -> input.get().to(output, bytes);
+            case "filter-map" -> input.get()
                     .filter((key, value) -> (key[key.length - 1] & 1) == 0)
                     .mapValues(Bench::reversed)
                     .to(output, bytes);
-            case "count", "restore", "group" -> count(input, output);
+            case "count", "restore", "group" -> count(input.get(), output);
             case "repartition" -> count(
-                    input.selectKey((key, value) -> reversed(key)),
+                    input.get().selectKey((key, value) -> reversed(key)),
                     output);
-            case "join" -> {
-                KTable<byte[], byte[]> table =
-                        builder.table(flags.get("table"), Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()));
-                input.join(table, (left, right) -> {
-                    byte[] joined = left.clone();
-                    System.arraycopy(right, 0, joined, 0, right.length);
-                    return joined;
-                }).to(output, bytes);
-            }
-            default -> throw new IllegalArgumentException("no such workload: " + flags.get("workload"));
+            case "join" -> input.get().join(builder.table(flags.get("other-input"), consumed), Bench::joined)
+                    .to(output, bytes);
+            case "windowed-count" -> windowedCount(input.get(), TUMBLING).toStream().to(output, WINDOWED_COUNTS);
+            case "hopping-count" -> windowedCount(input.get(), TUMBLING.advanceBy(Duration.ofMillis(100)))
+                    .toStream()
+                    .to(output, WINDOWED_COUNTS);
+            case "final-count" -> windowedCount(input.get(), TUMBLING)
+                    .suppress(Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded()))
+                    .toStream()
+                    .to(output, WINDOWED_COUNTS);
+            case "stream-join" -> input.get().join(
+                            builder.stream(flags.get("other-input"), consumed),
+                            Bench::joined,
+                            JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofMillis(50)),
+                            StreamJoined.with(Serdes.ByteArray(), Serdes.ByteArray(), Serdes.ByteArray()))
+                    .to(output, bytes);
+            case "foreign-key-join" -> builder.table(flags.get("input"), consumed)
+                    .join(
+                            builder.table(flags.get("other-input"), consumed),
+                            value -> Arrays.copyOf(value, Long.BYTES),
+                            Bench::joined)
+                    .toStream()
+                    .to(output, bytes);
+            default -> Nexmark.query(flags.get("workload"), builder, flags.get("input"), output);
         }
         return builder.build();
     }
@@ -182,6 +209,21 @@ public final class Bench {
                         .withValueSerde(Serdes.Long()))
                 .toStream()
                 .to(output, Produced.with(Serdes.ByteArray(), Serdes.Long()));
+    }
+
+    private static KTable<Windowed<byte[]>, Long> windowedCount(KStream<byte[], byte[]> stream, TimeWindows windows) {
+        return stream.groupByKey(Grouped.with(Serdes.ByteArray(), Serdes.ByteArray()))
+                .windowedBy(windows)
+                .count(Materialized.<byte[], Long, WindowStore<Bytes, byte[]>>as(STORE)
+                        .withKeySerde(Serdes.ByteArray())
+                        .withValueSerde(Serdes.Long()));
+    }
+
+    /** The left value, its beginning replaced by the right one. */
+    private static byte[] joined(byte[] left, byte[] right) {
+        byte[] joined = left.clone();
+        System.arraycopy(right, 0, joined, 0, right.length);
+        return joined;
     }
 
     private static byte[] reversed(byte[] bytes) {

@@ -17,6 +17,7 @@ use crate::machine;
 use crate::rows::Workload;
 use crate::settings::Column;
 use crate::sides::Side;
+use crate::watch::Watch;
 
 /// The event times of the inputs lie years back: retention would remove them while they are read.
 pub(crate) const KEEP_ALL: [(&str, &str); 1] = [("retention.ms", "-1")];
@@ -46,7 +47,10 @@ pub(crate) struct Scene<'bench> {
 
 impl Bench {
     pub(crate) fn start(pairs: usize, is_quick: bool, rows: usize) -> Result<Self> {
-        let java = JavaPrograms::compile(&[("Bench.java", include_str!("../java/Bench.java"))]);
+        let java = JavaPrograms::compile(&[
+            ("Bench.java", include_str!("../java/Bench.java")),
+            ("Nexmark.java", include_str!("../java/Nexmark.java")),
+        ]);
         let java = java.map_err(|error| eprintln!("Kafka Streams is not compared: {error:#}")).ok();
         let kafka = RealKafka::for_measuring()?;
         let bar = ProgressBar::new(rows as u64);
@@ -170,7 +174,7 @@ impl Bench {
             id,
             input: input.to_owned(),
             partitions,
-            table: None,
+            other_input: None,
             output,
             state_dir: state.path().to_owned(),
             threads: 1,
@@ -264,10 +268,28 @@ impl Scene<'_> {
         self.clean_up()
     }
 
+    /// The topics that were made for it.
+    fn own_topics(&self) -> Result<Vec<String>> {
+        let all = self.bench.kafka.topics()?;
+        Ok(all.into_iter().filter(|topic| topic.starts_with(&self.run.id)).collect())
+    }
+
+    /// Whether the topics between the parts of its program are read to their ends.
+    pub(crate) fn is_settled(&self, watch: &Watch) -> Result<bool> {
+        let mut between = self.own_topics()?;
+        between.retain(|topic| *topic != self.run.output && !topic.ends_with("-changelog"));
+        let partitions = self.run.partitions;
+        for topic in between {
+            if watch.committed(&topic, partitions)? < watch.records(&topic, partitions)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Removes every topic that was made for it.
     pub(crate) fn clean_up(self) -> Result<()> {
-        let topics = self.bench.kafka.topics()?;
-        let own = topics.iter().map(String::as_str).filter(|topic| topic.starts_with(&self.run.id));
-        self.bench.kafka.delete_topics(&own.collect::<Vec<_>>())
+        let own = self.own_topics()?;
+        self.bench.kafka.delete_topics(&own.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }

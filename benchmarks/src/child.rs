@@ -40,9 +40,9 @@ pub(crate) struct OneRun {
     pub(crate) input: String,
     #[arg(long)]
     pub(crate) partitions: i32,
-    /// The topic of the table, for joins.
+    /// The topic that the input is joined with.
     #[arg(long)]
-    pub(crate) table: Option<String>,
+    pub(crate) other_input: Option<String>,
     #[arg(long)]
     pub(crate) output: String,
     #[arg(long)]
@@ -81,8 +81,8 @@ impl OneRun {
         flag("threads", &self.threads.to_string());
         flag("query-threads", &self.query_threads.to_string());
         flag("keys", &self.keys.to_string());
-        if let Some(table) = &self.table {
-            flag("table", table);
+        if let Some(other) = &self.other_input {
+            flag("other-input", other);
         }
         for property in &self.properties {
             flag("property", property);

@@ -12,6 +12,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use crate::auction_site::Event;
+
 /// Event time of the first record of a stream; tables lie before it, so that they are complete when the stream begins.
 const START_OF_STREAMS: i64 = 1_700_000_000_000;
 const START_OF_TABLES: i64 = 1_600_000_000_000;
@@ -24,7 +26,22 @@ pub(crate) struct Input {
     pub(crate) value_bytes: usize,
     pub(crate) partitions: i32,
     pub(crate) time: EventTime,
+    pub(crate) content: Content,
 }
+
+/// What is in the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Content {
+    /// The same byte, `value_bytes` times.
+    Filler,
+    /// The same, but for the key of one of so many rows of another input in the first [`REFERENCE_BYTES`].
+    Reference(u64),
+    /// An [`Event`] as JSON.
+    AuctionSite,
+}
+
+/// The size of a key.
+pub(crate) const REFERENCE_BYTES: usize = size_of::<u64>();
 
 /// Which key a record has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,14 +57,27 @@ pub(crate) enum Keys {
 /// Where the records lie in event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum EventTime {
+    /// A thousand records in a millisecond, in order.
     Stream,
+    /// The same, before all streams.
     Table,
+    /// A hundred records in a millisecond, and one in twenty up to half a second late.
+    Disordered,
+    /// Ten records in a millisecond, in order.
+    Unhurried,
 }
 
 impl Input {
     /// 100-byte values in four partitions.
     pub(crate) const fn stream(records: u64, keys: Keys) -> Self {
-        Input { records, keys, value_bytes: 100, partitions: 4, time: EventTime::Stream }
+        Input {
+            records,
+            keys,
+            value_bytes: 100,
+            partitions: 4,
+            time: EventTime::Stream,
+            content: Content::Filler,
+        }
     }
 
     /// The same with fewer records, and no more keys than that.
@@ -78,7 +108,7 @@ impl Input {
             .set("queue.buffering.max.messages", "500000")
             .create()?;
         let mut random = StdRng::seed_from_u64(7);
-        let value = vec![b'x'; self.value_bytes];
+        let mut value = vec![b'x'; self.value_bytes];
         let zipf = match self.keys {
             #[allow(clippy::cast_precision_loss, reason = "a number of keys fits")]
             Keys::Zipf(keys) => Some(Zipf::new(keys as f64, 1.0)?),
@@ -96,15 +126,28 @@ impl Input {
                 (_, None) => number,
             };
             let key = key.to_be_bytes();
-            let start = match self.time {
-                EventTime::Stream => START_OF_STREAMS,
-                EventTime::Table => START_OF_TABLES,
+            let number = i64::try_from(number)?;
+            match self.content {
+                Content::Filler => {}
+                Content::Reference(rows) => {
+                    value[..REFERENCE_BYTES].copy_from_slice(&random.random_range(0..rows).to_be_bytes());
+                }
+                Content::AuctionSite => value = serde_json::to_vec(&Event::of_number(number, &mut random))?,
+            }
+            let timestamp = match self.time {
+                EventTime::Stream => START_OF_STREAMS + number / 1000,
+                EventTime::Table => START_OF_TABLES + number / 1000,
+                EventTime::Unhurried => START_OF_STREAMS + number / 10,
+                EventTime::Disordered => {
+                    let late = if random.random_ratio(1, 20) { random.random_range(0..500) } else { 0 };
+                    START_OF_STREAMS + number / 100 - late
+                }
             };
             let record = BaseRecord::to(topic)
                 .partition(partition_for_key(&key, self.partitions))
                 .key(&key)
                 .payload(&value)
-                .timestamp(start + i64::try_from(number / 1000)?);
+                .timestamp(timestamp);
             send(&producer, record)?;
         }
         Ok(producer.flush(Duration::from_secs(60))?)

@@ -4,6 +4,7 @@
 //! Each run is a process of its own and the sides alternate. What is compared is the ratio pair by pair: of the throughput,
 //! and of the CPU time per record, which does not depend on how busy the machine is. Every row is a file in `rows/`.
 
+mod auction_site;
 mod bench;
 mod child;
 mod clock;

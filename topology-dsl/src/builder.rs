@@ -80,8 +80,10 @@ impl StreamsBuilder {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn stream<K: RecordField, V: RecordField>(&self, source: impl Into<Source<K, V>>) -> KStream<K, V> {
-        let (topics, write) = read(source.into());
-        let kind = OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>() };
+        let source = source.into();
+        let heartbeats = source.heartbeats();
+        let (topics, write) = read(source);
+        let kind = OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>(), heartbeats };
         let operation = Operation { kind, parents: Vec::new(), name: None, store: None, write };
         KStream::declare(&self.graph, operation)
     }
@@ -314,11 +316,9 @@ fn read<K: RecordField, V: RecordField>(source: Source<K, V>) -> (Vec<String>, W
 /// What makes a table's topic the changelog of its store.
 fn reuse<K: HasSerde, V: HasSerde>(source: &Source<Option<K>, Option<V>>) -> ReuseTopic {
     let (topics, consumed) = source.clone().into_parts();
+    // The planner refuses a table that does not read one topic before this is called.
     Box::new(move |topology, store| {
-        let mut topics = topics.iter();
-        topics.try_for_each(|topic| {
-            topology.connect_source_store_and_topic(store, topic.clone(), consumed.clone())
-        })
+        topology.connect_source_store_and_topic(store, topics[0].clone(), consumed.clone())
     })
 }
 
@@ -334,6 +334,10 @@ where
     K: HasSerde,
     V: HasSerde,
 {
+    assert!(
+        source.heartbeats().is_none(),
+        "a global table takes no heartbeats: no operator waits for its time; give them to a stream"
+    );
     let (topics, write_source) = read(source);
     Operation {
         kind: OperationKind::GlobalTable { topics, write_source },

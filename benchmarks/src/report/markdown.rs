@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Figure, Figures, Goal, Outcome};
+use crate::rows::nexmark;
 use crate::stats::Spread;
 
 /// One outcome, while the others are still being measured.
@@ -51,12 +52,30 @@ pub(crate) fn tables(outcomes: &[Outcome]) -> String {
                 .expect("writing to a String cannot fail");
         }
     }
+    text.push_str(&mean_of_nexmark(outcomes));
     let notes =
         outcomes.iter().flat_map(|outcome| outcome.notes.iter().map(|note| (&outcome.workload, note)));
     for (workload, note) in notes {
         writeln!(text, "\n- {workload}: {note}").expect("writing to a String cannot fail");
     }
     text
+}
+
+/// Nexmark's goal is about all of its queries; empty until each was measured.
+fn mean_of_nexmark(outcomes: &[Outcome]) -> String {
+    let queries = outcomes.iter().filter(|outcome| outcome.workload.starts_with(nexmark::PREFIX));
+    let ratios: Vec<f64> = queries.filter_map(|query| Some(query.ratio?.throughput.median)).collect();
+    if ratios.len() < nexmark::QUERIES {
+        return String::new();
+    }
+    #[allow(clippy::cast_precision_loss, reason = "there are eight")]
+    let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+    let missed = if mean < nexmark::MEAN_MUST { ", missed" } else { "" };
+    format!(
+        "\nThroughput of Nexmark's queries, of Kafka Streams', geometric mean of the medians: {mean:.2}{missed}; the goal is at least {:.2} (stretch {:.2}).\n",
+        nexmark::MEAN_MUST,
+        nexmark::MEAN_STRETCH,
+    )
 }
 
 /// What was noticed of instances that came and went, a line for each side; empty if none did.

@@ -5,7 +5,7 @@ use millstream::StreamsBuilder;
 use rustc_hash::FxHashMap;
 
 use super::throughput::Throughput;
-use super::{Workload, table_of};
+use super::{Workload, joined, other_input};
 use crate::child::OneRun;
 use crate::input::{EventTime, Input, Keys};
 use crate::report::Goal;
@@ -18,13 +18,13 @@ pub(super) fn rows() -> Vec<Throughput> {
     let input = Input::stream(2_000_000, Keys::Uniform(ROWS));
     let title = "join 100-byte records with a table of 200 k rows";
     vec![Throughput {
-        table: Some(Input { time: EventTime::Table, value_bytes: 20, ..Input::stream(ROWS, Keys::Unique) }),
+        other: Some(Input { time: EventTime::Table, value_bytes: 20, ..Input::stream(ROWS, Keys::Unique) }),
         ..Throughput::new("join", title, Workload::Join, input, GOALS)
     }]
 }
 
 pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) -> Result<()> {
-    let table = builder.table::<Vec<u8>, Vec<u8>>(table_of(run)?);
+    let table = builder.table::<Vec<u8>, Vec<u8>>(other_input(run)?);
     let stream = builder.stream::<Vec<u8>, Vec<u8>>(run.input.as_str());
     stream.join(&table, |left, right| joined(&left, right)).to(run.output.as_str());
     Ok(())
@@ -34,7 +34,7 @@ pub(super) fn limit(run: &OneRun) -> Result<()> {
     let mut rows: FxHashMap<Vec<u8>, Vec<u8>> = FxHashMap::default();
     // The topics are read side by side: what comes before its row waits for it.
     let mut waiting: FxHashMap<Vec<u8>, Vec<(Vec<u8>, i64)>> = FxHashMap::default();
-    let limit = Limit::new(run, &[table_of(run)?, &run.input], &[&run.output])?;
+    let limit = Limit::new(run, &[other_input(run)?, &run.input], &[&run.output])?;
     limit.run(|limit, record| {
         let key = record.key;
         if record.is_of_first {
@@ -51,11 +51,4 @@ pub(super) fn limit(run: &OneRun) -> Result<()> {
         }
         rows.insert(key.to_vec(), record.value.to_vec());
     })
-}
-
-/// The left value, its beginning replaced by the right one.
-fn joined(left: &[u8], right: &[u8]) -> Vec<u8> {
-    let mut joined = left.to_vec();
-    joined[..right.len()].copy_from_slice(right);
-    joined
 }

@@ -5,10 +5,12 @@ mod count;
 mod exactly_once;
 mod failover;
 mod filter_map;
+mod foreign_key_join;
 mod idle;
 mod join;
 mod latency;
 mod measured;
+pub(crate) mod nexmark;
 mod pass;
 mod query;
 mod reopen;
@@ -18,7 +20,9 @@ mod rolling;
 mod scale;
 mod start;
 mod state_memory;
+mod stream_join;
 mod throughput;
+mod windowed_count;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -69,6 +73,10 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     add(count::rows());
     add(join::rows());
     add(repartition::rows());
+    add(windowed_count::rows());
+    add(stream_join::rows());
+    add(foreign_key_join::rows());
+    add(nexmark::rows());
     rows.extend(restore::rows());
     rows.extend(exactly_once::rows());
     rows.extend(latency::rows());
@@ -92,6 +100,19 @@ pub(crate) enum Workload {
     Count,
     Join,
     Repartition,
+    WindowedCount,
+    HoppingCount,
+    FinalCount,
+    StreamJoin,
+    ForeignKeyJoin,
+    NexmarkQ1,
+    NexmarkQ2,
+    NexmarkQ3,
+    NexmarkQ4,
+    NexmarkQ5,
+    NexmarkQ6,
+    NexmarkQ7,
+    NexmarkQ8,
     Restore,
     Start,
     /// The count of a group of instances, some of which come and go.
@@ -106,6 +127,19 @@ impl Workload {
             Workload::Count => "count",
             Workload::Join => "join",
             Workload::Repartition => "repartition",
+            Workload::WindowedCount => "windowed-count",
+            Workload::HoppingCount => "hopping-count",
+            Workload::FinalCount => "final-count",
+            Workload::StreamJoin => "stream-join",
+            Workload::ForeignKeyJoin => "foreign-key-join",
+            Workload::NexmarkQ1 => "nexmark-q1",
+            Workload::NexmarkQ2 => "nexmark-q2",
+            Workload::NexmarkQ3 => "nexmark-q3",
+            Workload::NexmarkQ4 => "nexmark-q4",
+            Workload::NexmarkQ5 => "nexmark-q5",
+            Workload::NexmarkQ6 => "nexmark-q6",
+            Workload::NexmarkQ7 => "nexmark-q7",
+            Workload::NexmarkQ8 => "nexmark-q8",
             Workload::Restore => "restore",
             Workload::Start => "start",
             Workload::Group => "group",
@@ -120,6 +154,12 @@ impl Workload {
             Workload::Count | Workload::Restore | Workload::Group => count::topology(&builder, run),
             Workload::Join => join::topology(&builder, run)?,
             Workload::Repartition => repartition::topology(&builder, run),
+            Workload::WindowedCount | Workload::HoppingCount | Workload::FinalCount => {
+                windowed_count::topology(&builder, run);
+            }
+            Workload::StreamJoin => stream_join::topology(&builder, run)?,
+            Workload::ForeignKeyJoin => foreign_key_join::topology(&builder, run)?,
+            _ => nexmark::topology(&builder, run),
         }
         Ok(builder.build()?)
     }
@@ -134,6 +174,7 @@ impl Workload {
             Workload::Restore => restore::limit(run),
             Workload::Start => start::limit(run),
             Workload::Group => run_member(run),
+            _ => bail!("the workload {} has no raw limit", self.name()),
         }
     }
 
@@ -147,10 +188,19 @@ impl Workload {
     }
 }
 
-/// The topic of the table of a join.
-fn table_of(run: &OneRun) -> Result<&str> {
-    let Some(table) = &run.table else { bail!("the workload {} needs --table", run.workload.name()) };
-    Ok(table)
+/// The second topic of a join.
+fn other_input(run: &OneRun) -> Result<&str> {
+    let Some(other) = &run.other_input else {
+        bail!("the workload {} needs --other-input", run.workload.name())
+    };
+    Ok(other)
+}
+
+/// The left value, its beginning replaced by the right one.
+fn joined(left: &[u8], right: &[u8]) -> Vec<u8> {
+    let mut joined = left.to_vec();
+    joined[..right.len()].copy_from_slice(right);
+    joined
 }
 
 /// What `map` makes of a value, and `select_key` of a key: the same bytes from the end.

@@ -20,7 +20,8 @@ pub(crate) struct Throughput {
     pub(super) title: &'static str,
     pub(super) workload: Workload,
     pub(super) input: Input,
-    pub(super) table: Option<Input>,
+    /// What the input is joined with.
+    pub(super) other: Option<Input>,
     pub(super) columns: &'static [Column],
     pub(super) emission: Emission,
     /// Of each thousand input records, how many come out, where every update is emitted.
@@ -41,6 +42,7 @@ pub(crate) struct Throughput {
     pub(super) exactly_once: Option<Duration>,
     pub(super) goals: &'static [Goal],
     pub(super) is_in_quick_look: bool,
+    pub(super) is_in_full_look: bool,
 }
 
 /// When a store's updates go downstream and to the changelog.
@@ -49,6 +51,10 @@ pub(super) enum Emission {
     EveryUpdate,
     /// The newest of each key at commit: Kafka Streams' record cache.
     Cached,
+    /// Nothing is held back, but how many records come out depends on which came in.
+    Unforeseen,
+    /// Nothing is held back, but only the newest of each key is known.
+    InTheEnd,
 }
 
 impl Row for Throughput {
@@ -62,6 +68,10 @@ impl Row for Throughput {
 
     fn is_in_quick_look(&self) -> bool {
         self.is_in_quick_look
+    }
+
+    fn is_in_full_look(&self) -> bool {
+        self.is_in_full_look
     }
 
     fn measure(&self, bench: &mut Bench) -> Result<Vec<Outcome>> {
@@ -89,7 +99,9 @@ impl Row for Throughput {
 pub(super) struct Topics {
     input: Input,
     stream: String,
-    table: Option<String>,
+    other: Option<String>,
+    /// Records of both.
+    records: u64,
 }
 
 impl Throughput {
@@ -106,7 +118,7 @@ impl Throughput {
             title,
             workload,
             input,
-            table: None,
+            other: None,
             columns: &[Column::Matched],
             emission: Emission::EveryUpdate,
             outputs_per_thousand: 1000,
@@ -120,13 +132,15 @@ impl Throughput {
             exactly_once: None,
             goals,
             is_in_quick_look: true,
+            is_in_full_look: true,
         }
     }
 
     pub(super) fn topics(&self, bench: &mut Bench) -> Result<Topics> {
         let input = bench.sized(self.input);
-        let table = self.table.map(|table| bench.topic(table)).transpose()?;
-        Ok(Topics { input, stream: bench.topic(input)?, table })
+        let other = self.other.map(|other| bench.topic(other)).transpose()?;
+        let records = input.records + self.other.map_or(0, |other| other.records);
+        Ok(Topics { input, stream: bench.topic(input)?, other, records })
     }
 
     /// One run of a side in a round. Before its first one, Kafka Streams runs once more: the JVM is warm then, and what it has
@@ -162,7 +176,7 @@ impl Throughput {
     ) -> Result<Measured> {
         let input = topics.input;
         let mut scene = bench.scene(side, self.workload, &topics.stream, input.partitions)?;
-        scene.run.table.clone_from(&topics.table);
+        scene.run.other_input.clone_from(&topics.other);
         scene.run.emission_cache = self.emission == Emission::Cached;
         scene.run.properties = self.properties(side);
         scene.run.threads = self.threads;
@@ -171,7 +185,7 @@ impl Throughput {
         scene.run.keys = input.distinct_keys();
         let mut child = scene.start(column)?;
         let watch = Watch::new(bench.bootstrap_servers(), &scene.run.id)?;
-        let (from, to) = self.await_done(&scene, &child, &watch, input, part)?;
+        let (from, to) = self.await_done(&scene, &child, &watch, topics, part)?;
         let rss_mb = child.peak_resident_megabytes()?;
         let outputs = match part {
             Part::Whole => Some(self.checked_outputs(&scene, &watch, input)?),
@@ -190,7 +204,8 @@ impl Throughput {
     fn digest(&self, input: Input) -> Digest {
         match self.emission {
             Emission::EveryUpdate => Digest::AllRecords { expected: self.outputs(input.records) },
-            Emission::Cached => Digest::NewestByKey,
+            Emission::Unforeseen => Digest::AllRecords { expected: 0 },
+            Emission::Cached | Emission::InTheEnd => Digest::NewestByKey,
         }
     }
 
@@ -201,7 +216,7 @@ impl Throughput {
         let is_right = match (self.emission, self.exactly_once) {
             (Emission::EveryUpdate, None) => outputs == expected,
             (Emission::EveryUpdate, Some(_)) => outputs >= expected,
-            (Emission::Cached, _) => true,
+            (Emission::Cached | Emission::Unforeseen | Emission::InTheEnd, _) => true,
         };
         ensure!(is_right, "{} wrote {outputs} records instead of {expected}", scene.run.side.name());
         Ok(outputs)
@@ -210,8 +225,8 @@ impl Throughput {
     fn properties(&self, side: Side) -> Vec<String> {
         let (emission, others): (&[&str], &[&str]) = match (side, self.emission) {
             (Side::Ours, _) => (&[], self.ours),
-            (Side::Peer, Emission::EveryUpdate) => (&["statestore.cache.max.bytes=0"], self.peer),
             (Side::Peer, Emission::Cached) => (&["statestore.cache.max.bytes=67108864"], self.peer),
+            (Side::Peer, _) => (&["statestore.cache.max.bytes=0"], self.peer),
             (Side::Limit, _) => (&[], &[]),
         };
         let properties = emission.iter().chain(others).map(|property| (*property).to_owned());
@@ -223,10 +238,10 @@ impl Throughput {
         properties
     }
 
-    /// Whether the input that the group has committed is counted, because an emission cache leaves out some of the output.
+    /// Whether the input that the group has committed is counted, because the output does not tell how much of it was read.
     /// Elsewhere outputs are, also those of a second hop; the ends of transactions among them are too few to show.
     fn counts_commits(&self) -> bool {
-        self.emission == Emission::Cached
+        self.emission != Emission::EveryUpdate
     }
 
     /// Whether what is counted appears commit by commit.
@@ -245,39 +260,44 @@ impl Throughput {
         scene: &Scene<'_>,
         child: &Child,
         watch: &Watch,
-        input: Input,
+        topics: &Topics,
         part: Part,
     ) -> Result<(Mark, Mark)> {
-        let begin = input.records / part.skipped();
+        let partitions = topics.input.partitions;
+        let all = if self.counts_commits() { topics.records } else { topics.input.records };
+        let begin = all / part.skipped();
         let mut marks: Vec<Mark> = Vec::new();
+        let mut was_unsettled = false;
         scene.watch(child, || {
             let records = match self.counts_commits() {
-                true => watch.committed(&scene.run.input, input.partitions)?,
-                false => {
-                    watch.records(&scene.run.output, input.partitions)? * 1000 / self.outputs_per_thousand
+                true => {
+                    let of = |topic: &String| watch.committed(topic, partitions);
+                    of(&topics.stream)? + topics.other.as_ref().map_or(Ok(0), of)?
                 }
+                false => watch.records(&scene.run.output, partitions)? * 1000 / self.outputs_per_thousand,
             };
             if records > marks.last().map_or(0, |last| last.records) {
                 marks.push(Mark { usage: child.usage()?, records });
             }
             let measured = marks.iter().find(|mark| mark.records >= begin).zip(marks.last());
             let time = measured.map(|(first, last)| last.usage.at.saturating_sub(first.usage.at));
-            Ok(self.is_done(records, input) || part == Part::Window && time >= Some(WINDOW))
+            let mut is_done = self.outputs(records) >= self.outputs(all);
+            if is_done && self.counts_commits() {
+                is_done = scene.is_settled(watch)?;
+                if was_unsettled && is_done {
+                    marks.push(Mark { usage: child.usage()?, records });
+                }
+                was_unsettled |= !is_done;
+            }
+            Ok(is_done || part == Part::Window && time >= Some(WINDOW))
         })?;
-        if self.comes_in_steps() && marks.len() > 2 {
+        if self.comes_in_steps() && !was_unsettled && marks.len() > 2 {
             // The last commit waits for its interval although there is nothing left to do.
             marks.pop();
         }
         let last = marks.pop().context("the run had no output")?;
         let first = marks.iter().find(|mark| mark.records >= begin).or(marks.last());
         Ok((*first.context("the run was too short to be measured: give it more records")?, last))
-    }
-
-    fn is_done(&self, records: u64, input: Input) -> bool {
-        match self.counts_commits() {
-            true => records >= input.records,
-            false => self.outputs(records) >= self.outputs(input.records),
-        }
     }
 }
 

@@ -29,6 +29,9 @@ pub(crate) trait Lifecycle {
     /// Tells the node that stream time has come so far although no record did.
     fn advance_stream_time(&mut self, time: Timestamp, task: &mut TaskContext) -> Result<(), Failure>;
 
+    /// Whether time that came so far for the node has come so far for those below.
+    fn passes_stream_time(&self) -> bool;
+
     /// Emits what the node holds back until a commit.
     fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure>;
 

@@ -89,6 +89,11 @@ pub trait FixedKeyProcessor: 'static {
         Ok(())
     }
 
+    /// As [`Processor::passes_stream_time`].
+    fn passes_stream_time(&self) -> bool {
+        true
+    }
+
     /// As [`Processor::close`].
     fn close(&mut self) {}
 }
@@ -244,6 +249,10 @@ impl<P: FixedKeyProcessor> Processor for FixedKey<P> {
         context: &mut ProcessorContext<'_, P::Key, P::ValueOut>,
     ) -> Result<(), Failure> {
         self.0.advance_stream_time(time, &mut FixedKeyProcessorContext::of(context))
+    }
+
+    fn passes_stream_time(&self) -> bool {
+        self.0.passes_stream_time()
     }
 
     fn close(&mut self) {

@@ -183,6 +183,10 @@ pub trait Processor: 'static {
     ///         let is_over = |order: &mut Record<String, i64>| order.timestamp.as_millis() + 60_000 <= time.as_millis();
     ///         self.order.take_if(is_over).map_or(Ok(()), |order| context.forward(order))
     ///     }
+    ///
+    ///     fn passes_stream_time(&self) -> bool {
+    ///         false
+    ///     }
     /// }
     ///
     /// let mut topology = Topology::new();
@@ -207,6 +211,13 @@ pub trait Processor: 'static {
     ) -> Result<(), Failure> {
         let _unused = (time, context);
         Ok(())
+    }
+
+    /// Whether time that a heartbeat has moved on here moves on for the processors below, too. It does not below one that holds records
+    /// back by their time: what it lets go is older, and would be late. There time moves on by the records it forwards, as it does without
+    /// heartbeats. Asked once, when the task is built.
+    fn passes_stream_time(&self) -> bool {
+        true
     }
 
     /// Called before each commit, in topological order: forwards what the processor holds back until then.
@@ -272,6 +283,10 @@ impl<P: Processor> Lifecycle for ProcessorNode<P> {
 
     fn advance_stream_time(&mut self, time: Timestamp, task: &mut TaskContext) -> Result<(), Failure> {
         self.run(task, |processor, context| processor.advance_stream_time(time, context))
+    }
+
+    fn passes_stream_time(&self) -> bool {
+        self.processor.passes_stream_time()
     }
 
     fn prepare_commit(&mut self, task: &mut TaskContext) -> Result<(), Failure> {

@@ -11,7 +11,8 @@ use super::edge::Failure;
 /// The clock a schedule follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PunctuationType {
-    /// The largest event time of the task's records. It stands still while none come, and a replay punctuates after the same records.
+    /// The largest event time of the task's records and heartbeats. It stands still while none come, and a replay punctuates after the same
+    /// ones.
     StreamTime,
     /// The clock of the machine. It goes on while no records come; a replay punctuates after other records.
     WallClockTime,

@@ -190,7 +190,7 @@ fn prepare_topics(
     let changelogs = changelogs.map(|store| changelog_topic(application_id, store.name()));
     let reused = topology.reused_topics(application_id);
     for (store, topic) in &reused {
-        warn_if_rows_may_be_lost(store, topic, &admin.topic_config(topic)?);
+        warn_if_rows_may_be_lost(store, topic, admin.topic_config(topic))?;
     }
     let changelogs = changelogs.chain(reused.into_values());
     let parts = topology.subtopologies();

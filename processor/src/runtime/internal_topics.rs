@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{ClusterAdmin, NewTopic};
 use crate::topology::{TopicName, Topology, changelog_topic};
 
@@ -116,16 +116,34 @@ fn check_config(required: &InternalTopic, existing: &BTreeMap<String, String>) -
     )))
 }
 
-/// A topic of others is taken as it is. But where it forgets the newest record of a key, so does a store that is restored from it.
-pub(crate) fn warn_if_rows_may_be_lost(store: &str, topic: &str, config: &BTreeMap<String, String>) {
-    if may_lose_rows(config) {
-        warn!(
+/// A topic of others is taken as it is. But where it forgets the newest record of a key, so does a store that is restored from it. Who may not
+/// see how the topic is configured is told only that.
+///
+/// # Errors
+/// `Retry` if the cluster did not answer.
+pub(crate) fn warn_if_rows_may_be_lost(
+    store: &str,
+    topic: &str,
+    config: Result<BTreeMap<String, String>>,
+) -> Result<()> {
+    match config {
+        Ok(config) if may_lose_rows(&config) => warn!(
             store,
             topic,
             "the store is restored from a topic that deletes what is old: make it compacted with kafka-configs --alter --topic {topic} \
              --add-config cleanup.policy=compact, or build the program without `reuse_ktable_source_topics`"
-        );
+        ),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
+        Err(error) => warn!(
+            store,
+            topic,
+            %error,
+            "the store is restored from a topic of which it is not known whether it deletes what is old: allow this application \
+             DescribeConfigs on {topic}, or see to it that the topic is compacted"
+        ),
     }
+    Ok(())
 }
 
 fn may_lose_rows(config: &BTreeMap<String, String>) -> bool {
@@ -203,6 +221,16 @@ mod tests {
         assert!(may_lose_rows(&with(&[("cleanup.policy", "compact,delete"), ("retention.ms", "604800000")])));
         assert!(may_lose_rows(&with(&[("cleanup.policy", "delete"), forever, ("retention.bytes", "1000")])));
         assert!(!may_lose_rows(&with(&[("cleanup.policy", "delete"), forever, ("retention.bytes", "-1")])));
+    }
+
+    #[test]
+    fn a_topic_whose_configuration_may_not_be_seen_does_not_end_the_start() {
+        let said =
+            |kind| warn_if_rows_may_be_lost("stock", "stock-levels", Err(Error::new(kind, "no answer")));
+        assert!(said(ErrorKind::Invalid).is_ok());
+        assert!(said(ErrorKind::Fatal).is_ok());
+        let retried = said(ErrorKind::Retry).expect_err("another try may tell");
+        assert_eq!(retried.kind(), ErrorKind::Retry);
     }
 
     #[test]

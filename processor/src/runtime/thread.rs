@@ -272,7 +272,7 @@ impl<C: Clients> StreamThread<C> {
             RESTORE_POLL
         } else {
             POLL.min(self.commit_clock.until_commit(start, &self.shared.settings))
-                .min(self.until_punctuation())
+                .min(self.until_due_by_wall_clock())
                 .max(Duration::from_millis(1))
         };
         let mut fetched = self.fetch_batch(wait)?;
@@ -305,10 +305,10 @@ impl<C: Clients> StreamThread<C> {
         })
     }
 
-    /// How long the loop may wait for records before a punctuation by the wall clock is due. Reads the clock only if there is any.
-    fn until_punctuation(&self) -> Duration {
+    /// How long the loop may wait for records before a punctuation or a heartbeat is due. Reads the clock only if there is any.
+    fn until_due_by_wall_clock(&self) -> Duration {
         let running = self.tasks.iter().filter(|task| task.state() == TaskState::Running);
-        let Some(next) = running.filter_map(Task::next_wall_clock_punctuation).min() else {
+        let Some(next) = running.filter_map(Task::next_by_wall_clock).min() else {
             return Duration::MAX;
         };
         let left = next.as_millis().saturating_sub(self.shared.clock.wall_clock().as_millis());

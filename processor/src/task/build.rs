@@ -197,8 +197,8 @@ impl TaskPlan {
                             let entry = factory.build(&node.name, &children)?;
                             // The task of the global tables sends nothing.
                             let heartbeats = factory.heartbeats().filter(|_| self.global_topics.is_none());
-                            let heartbeats =
-                                heartbeats.map(|every| Heartbeats::new(every, self.nodes_below(*index)));
+                            let heartbeats = heartbeats
+                                .map(|every| Heartbeats::new(every, self.nodes_moved_by(*index, &nodes)));
                             queues.push(PartitionQueue::new(
                                 Arc::clone(&topic),
                                 partition,
@@ -274,19 +274,22 @@ impl TaskPlan {
         })
     }
 
-    /// The nodes that records of a source may come to.
-    fn nodes_below(&self, source: usize) -> Vec<usize> {
-        let mut below = vec![source];
+    /// The nodes for which a heartbeat of a source moves time on: all below it, down to those that hold records back.
+    fn nodes_moved_by(&self, source: usize, nodes: &Nodes) -> Vec<usize> {
+        let mut moved = vec![source];
         let mut looked_at = 0;
-        while let Some(node) = below.get(looked_at) {
+        while let Some(node) = moved.get(looked_at).copied() {
             looked_at += 1;
-            for child in self.topology.nodes[*node].children.clone() {
-                if !below.contains(&child) {
-                    below.push(child);
+            if !nodes.passes_stream_time(node) {
+                continue;
+            }
+            for child in &self.topology.nodes[node].children {
+                if !moved.contains(child) {
+                    moved.push(*child);
                 }
             }
         }
-        below
+        moved
     }
 
     /// The partitions of a topic that a task reads.

@@ -99,7 +99,7 @@ impl<M: InputMessage> Task<M> {
     }
 
     fn process_head(&mut self, input: usize, event_time: Timestamp, now: Duration) -> Result<()> {
-        if self.queues[input].head_is_heartbeat() {
+        if self.queues[input].heartbeat_at_head().is_some() {
             self.take_heartbeat(input, event_time, now);
             return Ok(());
         }
@@ -111,6 +111,9 @@ impl<M: InputMessage> Task<M> {
                 self.failed(Some(input), failure, mark, now)?;
                 self.queues[input].pop();
             }
+        }
+        if let Some(heartbeats) = &mut self.queues[input].heartbeats {
+            heartbeats.saw(event_time);
         }
         self.counters.processed += 1;
         self.needs_commit = true;

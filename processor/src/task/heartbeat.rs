@@ -14,31 +14,39 @@ use millstream_state_stores::{Offset, Timestamp};
 
 use super::{InputMessage, Task};
 use crate::api::PunctuationType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::topology::{heartbeat, heartbeat_headers};
 
 /// What a queue that takes heartbeats knows of them.
 pub(super) struct Heartbeats {
-    /// For how long nothing comes before one is written.
-    every: Duration,
-    /// The numbers of the nodes below the source.
+    /// For how many milliseconds nothing comes before one is written.
+    every: i64,
+    /// The numbers of the nodes for which they move time on.
     nodes: Vec<usize>,
     /// The time of those that were read since the last commit.
     read: Option<Timestamp>,
+    /// The latest time of the partition, of records and heartbeats.
+    newest: Option<Timestamp>,
     /// Where the queue stood, and since when by the wall clock.
     quiet: Option<(Option<Offset>, Timestamp)>,
 }
 
 impl Heartbeats {
     pub(super) fn new(every: Duration, nodes: Vec<usize>) -> Self {
-        Heartbeats { every, nodes, read: None, quiet: None }
+        let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+        Heartbeats { every, nodes, read: None, newest: None, quiet: None }
+    }
+
+    /// Takes note of the event time of a record that was processed.
+    #[inline]
+    pub(super) fn saw(&mut self, time: Timestamp) {
+        self.newest = self.newest.max(Some(time));
     }
 
     /// When the next one is to be written, by the wall clock.
     fn due_at(&self) -> Option<Timestamp> {
         let (_, since) = self.quiet?;
-        let every = i64::try_from(self.every.as_millis()).unwrap_or(i64::MAX);
-        Some(Timestamp::from_millis(since.as_millis().saturating_add(every)))
+        Some(Timestamp::from_millis(since.as_millis().saturating_add(self.every)))
     }
 
     /// Takes note of where the queue stands, and says whether nothing has come for so long.
@@ -59,10 +67,10 @@ impl<M: InputMessage> Task<M> {
         let queue = &mut self.queues[input];
         queue.enter_head(time, &mut self.context);
         if let Some(heartbeats) = &mut queue.heartbeats {
+            heartbeats.saw(time);
             heartbeats.read = heartbeats.read.max(Some(time));
         }
         queue.pop();
-        self.counters.processed += 1;
         self.needs_commit = true;
         self.heartbeat_read_at = Some(now);
         self.context.request_commit();
@@ -72,7 +80,7 @@ impl<M: InputMessage> Task<M> {
     #[inline]
     pub(super) fn must_commit_before(&self, input: usize) -> bool {
         self.heartbeat_read_at.is_some()
-            && (!self.queues[input].head_is_heartbeat()
+            && (self.queues[input].heartbeat_at_head().is_none()
                 || self.context.next_punctuation_at(PunctuationType::StreamTime).is_some())
     }
 
@@ -85,12 +93,11 @@ impl<M: InputMessage> Task<M> {
             if !heartbeats.is_due(stands_at, is_empty, wall_clock) {
                 continue;
             }
-            let every = i64::try_from(heartbeats.every.as_millis()).unwrap_or(i64::MAX);
-            let time = Timestamp::from_millis(wall_clock.as_millis().saturating_sub(every));
-            if time.as_millis() < 0 || Some(time) <= self.context.stream_time() {
+            let time = Timestamp::from_millis(wall_clock.as_millis().saturating_sub(heartbeats.every));
+            if time.as_millis() < 0 || Some(time) <= heartbeats.newest {
                 continue;
             }
-            let (headers, topic) = (heartbeat_headers(), self.context.outputs().topic(queue.topic()));
+            let (headers, topic) = (heartbeat_headers(time), self.context.outputs().topic(queue.topic()));
             self.context.outputs().push(&heartbeat(topic, queue.partition(), time, &headers));
             (self.acted_by_itself, self.needs_commit) = (true, true);
         }
@@ -104,28 +111,35 @@ impl<M: InputMessage> Task<M> {
     /// Lets the nodes emit what they hold back until a commit; before each of them does, time moves on for it if heartbeats were read.
     ///
     /// # Errors
-    /// A node that fails on what is emitted, unless it was time that released it and the handler of the stage `process` passes over it.
+    /// A node that fails on what is emitted, unless it was time that released it and the handler of the stage `process` passes over it. It is
+    /// fatal: what was emitted by then must not be emitted a second time.
     pub(super) fn prepare_nodes(&mut self) -> Result<()> {
-        let failed =
-            |task: &Self, failure| Err(task.failed_between_records("emitting at a commit failed", failure));
-        let Some(now) = self.heartbeat_read_at.take() else {
-            let prepared = self.nodes.prepare_commit(&mut self.context);
-            return prepared.or_else(|failure| failed(self, failure));
-        };
-        let read = self.queues.iter_mut().filter_map(|queue| queue.heartbeats.as_mut());
-        let read: Vec<(Timestamp, Vec<usize>)> =
-            read.filter_map(|of| Some((of.read.take()?, of.nodes.clone()))).collect();
+        let read = self.heartbeat_read_at.take().map(|now| (now, self.times_read()));
         for node in self.nodes.indexes() {
-            let below = read.iter().filter(|(_, nodes)| nodes.contains(&node));
-            if let Some((time, _)) = below.max_by_key(|(time, _)| *time) {
-                let mark = self.begin_record();
-                if let Err(failure) = self.nodes.advance_stream_time(node, *time, &mut self.context) {
-                    self.failed(None, failure, mark, now)?;
-                }
+            if let Some((now, read)) = &read {
+                self.move_time_of(node, read, *now)?;
             }
             let prepared = self.nodes.prepare_commit_of(node, &mut self.context);
-            prepared.or_else(|failure| failed(self, failure))?;
+            prepared
+                .map_err(|failure| self.failed_between_records("emitting at a commit failed", failure))?;
         }
         Ok(())
+    }
+
+    /// The times of the heartbeats since the last commit, with the nodes for which each of them moves time on.
+    fn times_read(&mut self) -> Vec<(Timestamp, Vec<usize>)> {
+        let heartbeats = self.queues.iter_mut().filter_map(|queue| queue.heartbeats.as_mut());
+        heartbeats.filter_map(|of| Some((of.read.take()?, of.nodes.clone()))).collect()
+    }
+
+    fn move_time_of(&mut self, node: usize, read: &[(Timestamp, Vec<usize>)], now: Duration) -> Result<()> {
+        let times = read.iter().filter(|(_, nodes)| nodes.contains(&node)).map(|(time, _)| *time);
+        let Some(time) = times.max() else { return Ok(()) };
+        let mark = self.begin_record();
+        let Err(failure) = self.nodes.advance_stream_time(node, time, &mut self.context) else {
+            return Ok(());
+        };
+        self.failed(None, failure, mark, now)
+            .map_err(|error| Error::fatal("letting time go on failed").with_source(error).in_task(self.id))
     }
 }

@@ -50,15 +50,16 @@ impl Nodes {
         }
     }
 
+    /// Whether time that a heartbeat has moved on for a node moves on for its children.
+    pub(super) fn passes_stream_time(&self, index: usize) -> bool {
+        self.0.get(&index).is_none_or(|node| node.borrow().passes_stream_time())
+    }
+
     pub(super) fn prepare_commit_of(&self, index: usize, task: &mut TaskContext) -> Result<(), Failure> {
         match self.0.get(&index) {
             Some(node) => node.borrow_mut().prepare_commit(task),
             None => Ok(()),
         }
-    }
-
-    pub(super) fn prepare_commit(&self, task: &mut TaskContext) -> Result<(), Failure> {
-        self.0.values().try_for_each(|node| node.borrow_mut().prepare_commit(task))
     }
 }
 

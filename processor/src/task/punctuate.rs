@@ -43,7 +43,7 @@ impl<M: InputMessage> Task<M> {
     }
 
     /// When something is to be done by the wall clock next, a punctuation or a heartbeat, if anything is. None comes while a commit is being tried again.
-    pub(crate) fn next_wall_clock_punctuation(&self) -> Option<Timestamp> {
+    pub(crate) fn next_by_wall_clock(&self) -> Option<Timestamp> {
         let scheduled = self.context.next_punctuation_at(PunctuationType::WallClockTime);
         let next = scheduled.into_iter().chain(self.next_heartbeat()).min();
         next.filter(|_| !self.is_prepared)

@@ -9,7 +9,7 @@ use super::InputMessage;
 use super::heartbeat::Heartbeats;
 use crate::api::{Failure, TaskContext};
 use crate::clients::PartitionOffset;
-use crate::topology::{SourceEntry, is_heartbeat};
+use crate::topology::{SourceEntry, time_of_heartbeat};
 
 /// Records of one partition in offset order, with the source that decodes them.
 pub(crate) struct PartitionQueue<M> {
@@ -134,16 +134,17 @@ impl<M: InputMessage> PartitionQueue<M> {
     /// Event time of the head.
     #[inline]
     pub(super) fn event_time_of_head(&mut self) -> Option<Result<Timestamp, Failure>> {
-        let is_heartbeat = self.head_is_heartbeat();
+        let heartbeat = self.heartbeat_at_head();
         let raw = self.messages.front()?.raw();
-        Some(if is_heartbeat { Ok(raw.timestamp) } else { self.source.event_time(&raw) })
+        Some(heartbeat.map_or_else(|| self.source.event_time(&raw), Ok))
     }
 
-    /// Whether the head is a heartbeat instead of a record for the topology.
+    /// The time of the heartbeat that the head is, if it is none of the records for the topology.
     #[inline]
-    pub(super) fn head_is_heartbeat(&self) -> bool {
-        let is_heartbeat = |message: &M| is_heartbeat(&message.raw(), || message.headers());
-        self.heartbeats.is_some() && self.messages.front().is_some_and(is_heartbeat)
+    pub(super) fn heartbeat_at_head(&self) -> Option<Timestamp> {
+        self.heartbeats.as_ref()?;
+        let message = self.messages.front()?;
+        time_of_heartbeat(&message.raw(), || message.headers())
     }
 
     /// Makes the head the task's current record.

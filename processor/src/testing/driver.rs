@@ -222,7 +222,7 @@ impl TopologyTestDriver {
         Ok(open(task.stores())?)
     }
 
-    /// Moves wall-clock time forward, and punctuates what is due then: once, however many intervals have passed.
+    /// Moves wall-clock time forward, and does what is due then: punctuations, once, however many intervals have passed, and heartbeats.
     ///
     /// # Errors
     /// Whatever processing fails with.

@@ -23,7 +23,7 @@ pub use generated_names::{GeneratedName, NamedResource};
 pub(crate) use graph::NodeKind;
 pub use graph::{RepartitionTopic, TopicName, Topology};
 pub use heartbeat::HEARTBEAT_HEADER;
-pub(crate) use heartbeat::{heartbeat, heartbeat_headers, is_heartbeat};
+pub(crate) use heartbeat::{heartbeat, heartbeat_headers, time_of_heartbeat};
 pub use naming::{changelog_topic, dead_letter_topic, internal_topic, validate_name};
 pub(crate) use partitioner::PartitionCount;
 pub use partitioner::Partitions;

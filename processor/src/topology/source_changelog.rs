@@ -1,13 +1,13 @@
 //! Stores whose changelog is the topic they are made of, record by record (Kafka Streams' `reuse.ktable.source.topics`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_state_stores::{
-    Encoded, KeyValueStoreBuilder, RecordField, RestoreRow, SerdeError, SerdeRef, Timestamp,
-};
+use millstream_state_stores::{Encoded, KeyValueStoreBuilder, RecordField, RestoreRow, SerdeRef, Timestamp};
 
 use super::graph::{TopicName, Topology};
 use super::source::{Consumed, RawRecord, decode_field};
+use super::subtopology::Subtopology;
 use crate::error::{Error, Result};
 
 /// The topic a store is restored from in place of a changelog of its own.
@@ -19,7 +19,7 @@ pub(crate) struct SourceChangelog {
 
 /// Makes of the records of a topic the rows that they made when they were processed.
 pub(crate) trait RowsOfTopic: Send + Sync {
-    /// The row of a record; none if it was dropped, or passed over because it could not be read.
+    /// The row of a record; none if it was dropped, or passed over because it could not be read or kept.
     fn row(&self, record: &RawRecord<'_>) -> Option<EncodedRow>;
 }
 
@@ -47,6 +47,8 @@ struct TypedRows<K: RecordField, V: RecordField> {
 impl<K: RecordField, V: RecordField> RowsOfTopic for TypedRows<K, V> {
     fn row(&self, record: &RawRecord<'_>) -> Option<EncodedRow> {
         let key = decode_field(&self.consumed.key_serde, record.key).ok()?;
+        // Heartbeats have no key, and are not meant for the extractor.
+        let key_bytes = encoded(&self.key_serde, key.as_non_null()?)?;
         let value = decode_field(&self.consumed.value_serde, record.value).ok()?;
         let timestamp = match &self.consumed.timestamp_extractor {
             Some(extract) => extract(&key, &value, record.timestamp),
@@ -55,28 +57,31 @@ impl<K: RecordField, V: RecordField> RowsOfTopic for TypedRows<K, V> {
         if timestamp.as_millis() < 0 {
             return None;
         }
-        let key = encoded(&self.key_serde, key.as_non_null()?).ok()??;
-        let value = value.as_non_null().map(|value| encoded(&self.value_serde, value));
-        Some(EncodedRow { key, value: value.transpose().ok()?.flatten(), timestamp })
+        let value = match value.as_non_null() {
+            Some(value) => Some(encoded(&self.value_serde, value)?),
+            None => None,
+        };
+        Some(EncodedRow { key: key_bytes, value, timestamp })
     }
 }
 
-/// The bytes of a key or value; none if they are null.
-fn encoded<T>(serde: &SerdeRef<T>, value: &T) -> Result<Option<Vec<u8>>, SerdeError> {
+/// The bytes of a key or value; none if a store refuses it, as it does what is written as null.
+fn encoded<T>(serde: &SerdeRef<T>, value: &T) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    Ok(match serde.encode(value, &mut bytes)? {
+    match serde.encode(value, &mut bytes).ok()? {
         Encoded::Bytes => Some(bytes),
         Encoded::Null => None,
-    })
+    }
 }
 
 impl Topology {
     /// Makes a topic that is read the changelog of a store: for each record the store has the row of its key with its value, or none if that
     /// is null (Kafka Streams' `connectSourceStoreAndTopic`). The store is not logged, and is restored from the topic up to what was
-    /// processed of it. `consumed` is how the source reads the topic.
+    /// processed of it. `consumed` is how the source reads the topic. A source of the store's own sub-topology must read it, and no other store
+    /// be restored from it ([`validate`](Topology::validate)).
     ///
     /// # Errors
-    /// `Invalid` for a store that the topology does not have, is logged, or is none of plain rows of these types.
+    /// `Invalid` for a store that the topology does not have, is logged, is none of plain rows of these types, or has a topic already.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -109,6 +114,10 @@ impl Topology {
         if builder.is_logged() {
             return refused("it has a changelog of its own: build it without logging");
         }
+        if let Some(connected) = self.source_changelogs.get(store) {
+            let connected = connected.topic.undecorated();
+            return refused(&format!("it is restored from topic {connected} already: connect it once"));
+        }
         let typed = builder.as_any().downcast_ref::<KeyValueStoreBuilder<K::NonNull, V::NonNull>>();
         let Some(typed) = typed.filter(|_| builder.companion().is_none()) else {
             return refused(&format!(
@@ -125,18 +134,45 @@ impl Topology {
         self.source_changelogs.insert(store.to_string(), changelog);
         Ok(())
     }
+
+    /// A store is restored up to where its own task goes on in the topic, and as its only copy.
+    pub(super) fn check_source_changelogs(&self, subtopologies: &[Subtopology]) -> Result<()> {
+        let mut store_of_topic: BTreeMap<&TopicName, &str> = BTreeMap::new();
+        for (store, SourceChangelog { topic, .. }) in &self.source_changelogs {
+            let name = topic.undecorated();
+            let reads =
+                |part: &Subtopology| part.stores.contains(store) && part.source_topics.contains(topic);
+            if !subtopologies.iter().any(reads) {
+                return Err(Error::invalid(format!(
+                    "store {store} cannot be restored from topic {name}: no source of the store's sub-topology reads it; connect the store to a \
+                     processor below the topic's source, or give it a changelog of its own (build it with logging, and connect no topic)"
+                )));
+            }
+            if let Some(other) = store_of_topic.insert(topic, store) {
+                return Err(Error::invalid(format!(
+                    "stores {other} and {store} cannot both be restored from topic {name}: give one of them a changelog of its own (build it \
+                     with logging, and connect no topic)"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use millstream_state_stores::{HasSerde, Offset};
+    use millstream_state_stores::{HasSerde, Offset, Serde, SerdeError};
 
     use super::*;
+    use crate::testing::pass_on::PassOn;
+
+    fn unlogged(name: &str) -> Arc<KeyValueStoreBuilder<String, i64>> {
+        Arc::new(KeyValueStoreBuilder::new(name, String::serde(), i64::serde()).with_logging(false))
+    }
 
     fn prices() -> Topology {
         let mut topology = Topology::new();
-        let store = KeyValueStoreBuilder::new("prices", String::serde(), i64::serde()).with_logging(false);
-        topology.add_state_store(Arc::new(store)).expect("there is no other");
+        topology.add_state_store(unlogged("prices")).expect("there is no other");
         topology
     }
 
@@ -165,8 +201,81 @@ mod tests {
         assert_eq!(row_of(&consumed, apples, None)?, row(None, 7));
         assert_eq!(row_of(&consumed, None, Some(&thirty))?, None, "a record without a key is dropped");
         assert_eq!(row_of(&consumed, apples, Some(b"thirty"))?, None, "no number: it was passed over");
+        let by_key = consumed.clone().with_timestamp_extractor(|key: &Option<String>, _, kafka| {
+            assert!(key.is_some(), "the source does not ask for the time of a heartbeat");
+            kafka
+        });
+        assert_eq!(row_of(&by_key, None, None)?, None, "a heartbeat");
         let minus = (-30_i64).to_be_bytes();
         assert_eq!(row_of(&by_value, apples, Some(&minus))?, None, "there is no time before 0");
+        Ok(())
+    }
+
+    /// Writes 0 as null.
+    struct ZeroIsNull;
+
+    impl Serde<i64> for ZeroIsNull {
+        fn encode(&self, value: &i64, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
+            if *value == 0 { Ok(Encoded::Null) } else { i64::serde().encode(value, out) }
+        }
+
+        fn decode(&self, bytes: &[u8]) -> Result<i64, SerdeError> {
+            i64::serde().decode(bytes)
+        }
+    }
+
+    #[test]
+    fn a_value_that_its_store_refuses_is_no_row_and_no_deletion() -> Result<()> {
+        let mut topology = Topology::new();
+        let store = KeyValueStoreBuilder::<String, i64>::new("prices", String::serde(), Arc::new(ZeroIsNull));
+        topology.add_state_store(Arc::new(store.with_logging(false)))?;
+        let consumed = Consumed::with(Option::<String>::field_serde(), Option::<i64>::field_serde());
+        topology.connect_source_store_and_topic("prices", "prices", consumed)?;
+        let row = |value: i64| {
+            let bytes = value.to_be_bytes();
+            topology.source_changelogs["prices"].rows.row(&record(Some(b"apples"), Some(&bytes)))
+        };
+        assert!(row(30).is_some_and(|row| row.value.is_some()));
+        assert_eq!(row(0), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_store_is_the_only_copy_of_a_topic_that_its_own_tasks_read() -> Result<()> {
+        let consumed = || Consumed::with(String::serde(), i64::serde());
+        let topology = || -> Result<Topology> {
+            let mut topology = prices();
+            topology.add_source("prices", ["prices"], consumed())?;
+            topology.add_source("orders", ["orders"], consumed())?;
+            topology.add_processor("keep", &["prices"], &["prices"], |_| Ok(PassOn))?;
+            topology.add_processor("check", &["orders"], &[], |_| Ok(PassOn))?;
+            Ok(topology)
+        };
+        let refusal = |topology: Topology| topology.validate().expect_err("it is refused").to_string();
+
+        let mut right = topology()?;
+        right.connect_source_store_and_topic("prices", "prices", consumed())?;
+        right.validate()?;
+        let twice = right.connect_source_store_and_topic("prices", "orders", consumed());
+        let message = twice.expect_err("it is refused").to_string();
+        assert!(message.contains("it is restored from topic prices already: connect it once"), "{message}");
+
+        for unread in ["orders", "archive"] {
+            let mut wrong = topology()?;
+            wrong.connect_source_store_and_topic("prices", unread, consumed())?;
+            let message = refusal(wrong);
+            let expected = format!("prices cannot be restored from topic {unread}: no source of the store's");
+            assert!(message.contains(&expected), "{message}");
+        }
+
+        let mut wrong = topology()?;
+        wrong.add_state_store(unlogged("copies"))?;
+        wrong.connect("keep", &["copies"])?;
+        wrong.connect_source_store_and_topic("prices", "prices", consumed())?;
+        wrong.connect_source_store_and_topic("copies", "prices", consumed())?;
+        let message = refusal(wrong);
+        let expected = "stores copies and prices cannot both be restored from topic prices";
+        assert!(message.contains(expected), "{message}");
         Ok(())
     }
 

@@ -10,8 +10,9 @@ impl Topology {
     /// Checks what can be known without Kafka.
     ///
     /// # Errors
-    /// `Invalid` for a topology without sources, a store nobody uses, a repartition topic that is not both written and read, a global store that
-    /// is more than a copy of its topic, or repartition topics that are joined and were given different partition counts.
+    /// `Invalid` for a topology without sources, a store nobody uses, a store that cannot be restored from the topic it is to be restored from, a
+    /// repartition topic that is not both written and read, a global store that is more than a copy of its topic, or repartition topics that are
+    /// joined and were given different partition counts.
     pub fn validate(&self) -> Result<()> {
         let subtopologies = self.subtopologies();
         if !subtopologies.iter().any(|part| !part.is_global && !part.source_topics.is_empty()) {
@@ -37,6 +38,7 @@ impl Topology {
                 )));
             }
         }
+        self.check_source_changelogs(&subtopologies)?;
         for topic in &self.repartition_topics {
             let name = TopicName::Internal(topic.name.clone());
             let written = self.sink_topics().contains(&&name);

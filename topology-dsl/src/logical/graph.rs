@@ -84,7 +84,7 @@ pub(crate) enum Effect {
 /// What an operator is, as far as names, stores and repartitioning depend on it. Prefixes are those of generated names.
 pub(crate) enum OperationKind {
     /// Reads topics as a stream of records of these Rust types.
-    StreamSource { topics: Vec<String>, types: &'static str },
+    StreamSource { topics: Vec<String>, types: &'static str, heartbeats: Option<Duration> },
     /// Reads a topic as a table: a source and the node that keeps the table.
     TableSource { topics: Vec<String>, write_source: WriteNode, reuse_topic: ReuseTopic },
     /// Reads a topic as a global table: a source and the node that keeps the table, in every instance.

@@ -2,7 +2,8 @@
 //! and the second store of a stream that is joined with itself.
 //!
 //! Repartition topics are merged into one, right after the change of keys; it has the name of the first of them. Where streams are merged on
-//! the way, it comes after that.
+//! the way, it comes after that. What else reads on the way then reads from the topic, which heartbeats do not pass: where they come from above,
+//! topics stay where they are.
 //!
 //! ```text
 //! select key -> filter -> topic -> count         select key -> topic -> filter -> count
@@ -23,6 +24,9 @@ impl Planner<'_> {
         if self.graph.optimization.merge_repartition_topics {
             for (change, topics) in self.mergeable() {
                 let has_other_readers = self.has_other_readers(change, &topics);
+                if has_other_readers && self.has_heartbeats(change) {
+                    continue;
+                }
                 read_by_others.extend(self.merge_topics(change, &topics).filter(|_| has_other_readers));
             }
         }
@@ -114,6 +118,32 @@ impl Planner<'_> {
         let is_passed = |node: &usize| on_the_way.contains(node) && !topics.contains(node);
         let mut others = (0..self.plan.nodes.len()).filter(|node| !on_the_way.contains(node));
         others.any(|node| self.parents(node).iter().any(is_passed))
+    }
+
+    /// Whether heartbeats come to a node from a source above it. They end at topics of the application's own.
+    fn has_heartbeats(&self, node: usize) -> bool {
+        let mut above = vec![node];
+        let mut looked_at = 0;
+        while let Some(node) = above.get(looked_at).copied() {
+            looked_at += 1;
+            match self.plan.nodes[node].kind {
+                PlannedKind::Repartition { .. } | PlannedKind::ForeignKeyJoin { .. } => continue,
+                PlannedKind::Node(id) => {
+                    if let OperationKind::StreamSource { heartbeats: Some(_), .. } =
+                        self.graph.operation(id).kind
+                    {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+            for parent in self.parents(node) {
+                if !above.contains(parent) {
+                    above.push(*parent);
+                }
+            }
+        }
+        false
     }
 
     /// Puts one topic right below the change of keys, in place of all of these. Returns it.

@@ -4,6 +4,7 @@
 //! names in both.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use millstream_processor::{Error, Result};
 
@@ -147,7 +148,9 @@ impl Planner<'_> {
         let operation = self.graph.operation(id);
         let name = operation.name.as_deref();
         Ok(match &operation.kind {
-            OperationKind::StreamSource { topics, types } => self.stream_source(id, name, topics, types)?,
+            OperationKind::StreamSource { topics, types, heartbeats } => {
+                self.stream_source(id, name, topics, (types, *heartbeats))?
+            }
             OperationKind::TableSource { topics, .. } | OperationKind::GlobalTable { topics, .. } => {
                 let [topic] = topics.as_slice() else {
                     return Err(Error::invalid(format!(
@@ -265,10 +268,10 @@ impl Planner<'_> {
         id: OperationId,
         name: Option<&str>,
         topics: &[String],
-        types: &str,
+        read_as: (&str, Option<Duration>),
     ) -> Result<OperationPlan> {
         let name = self.names.given_or_node(name, "KSTREAM-SOURCE-");
-        let node = match self.source_shared_with(topics, types)? {
+        let node = match self.source_shared_with(topics, read_as)? {
             Some(node) => node,
             None => self.node(name, Vec::new(), PlannedKind::Node(id)),
         };
@@ -276,11 +279,18 @@ impl Planner<'_> {
     }
 
     /// The source of an earlier stream that reads the same topics.
-    fn source_shared_with(&self, topics: &[String], types: &str) -> Result<Option<usize>> {
+    fn source_shared_with(
+        &self,
+        topics: &[String],
+        (types, heartbeats): (&str, Option<Duration>),
+    ) -> Result<Option<usize>> {
         for (index, node) in self.plan.nodes.iter().enumerate() {
             let PlannedKind::Node(other) = node.kind else { continue };
             let other = &self.graph.operation(other).kind;
-            let OperationKind::StreamSource { topics: read, types: read_as } = other else { continue };
+            let OperationKind::StreamSource { topics: read, types: read_as, heartbeats: beats } = other
+            else {
+                continue;
+            };
             let Some(shared) = topics.iter().find(|topic| read.contains(topic)) else { continue };
             if BTreeSet::from_iter(topics) != BTreeSet::from_iter(read) {
                 return Err(Error::invalid(format!(
@@ -291,6 +301,17 @@ impl Planner<'_> {
             if types != *read_as {
                 return Err(Error::invalid(format!(
                     "topic {shared} is read as {read_as} and as {types}: read it once and convert with `map`"
+                )));
+            }
+            if heartbeats != *beats {
+                let said = |every: Option<Duration>| match every {
+                    Some(every) => format!("with heartbeats every {every:?}"),
+                    None => "without heartbeats".to_string(),
+                };
+                return Err(Error::invalid(format!(
+                    "topic {shared} is read {} and {}: they are of the topic, so give all its streams the same",
+                    said(*beats),
+                    said(heartbeats)
                 )));
             }
             return Ok(Some(index));

@@ -1,7 +1,6 @@
 //! The two sides of a repartition topic: what is written to it is read from it, with the same types.
 
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::topology::{Consumed, SinkTopic, TopicName};
@@ -27,19 +26,17 @@ pub(crate) trait RepartitionEdges {
 pub(crate) struct TypedTopic<K, V> {
     pub(crate) key_serde: SerdeRef<K>,
     pub(crate) value_serde: SerdeRef<V>,
-    /// After how long without a record heartbeats are written, if they are.
-    pub(crate) heartbeats: Option<Duration>,
 }
 
 impl<K: RecordField, V: RecordField> TypedTopic<K, V> {
     /// With the serdes of the types.
     pub(crate) fn of_types() -> Box<dyn RepartitionEdges> {
-        Self::with(K::field_serde(), None)
+        Self::with_key_serde(K::field_serde())
     }
 
-    /// With the serdes of the types, but for that of the keys, and heartbeats if it has them.
-    pub(crate) fn with(key_serde: SerdeRef<K>, heartbeats: Option<Duration>) -> Box<dyn RepartitionEdges> {
-        Box::new(TypedTopic { key_serde, value_serde: V::field_serde(), heartbeats })
+    /// With the serdes of the types, and this one for the keys.
+    pub(crate) fn with_key_serde(key_serde: SerdeRef<K>) -> Box<dyn RepartitionEdges> {
+        Box::new(TypedTopic { key_serde, value_serde: V::field_serde() })
     }
 }
 
@@ -63,10 +60,6 @@ impl<K: RecordField, V: Clone + 'static> RepartitionEdges for TypedTopic<K, V> {
 
     fn write_source(&self, topology: &mut Topology, name: &str, topic: &str) -> Result<()> {
         let consumed = Consumed::with(self.key_serde.clone(), self.value_serde.clone());
-        let consumed = match self.heartbeats {
-            Some(every) => consumed.with_heartbeats(every),
-            None => consumed,
-        };
         topology.add_source(name, vec![TopicName::Internal(topic.to_string())], consumed)
     }
 }

@@ -180,18 +180,16 @@ impl Graph {
         else {
             return Ok(None);
         };
-        let builder = (store.build)(name, LoggedTo::OwnTopic);
+        let build = |logged_to| (store.build)(name, logged_to);
         match &operation.kind {
-            OperationKind::GlobalTable { .. } => topology.add_global_store(builder)?,
+            OperationKind::GlobalTable { .. } => topology.add_global_store(build(LoggedTo::OwnTopic))?,
             OperationKind::TableSource { reuse_topic, .. }
-                if self.optimization.reuse_ktable_source_topics
-                    && builder.is_logged()
-                    && store.has_rows_of_records() =>
+                if self.optimization.reuse_ktable_source_topics && store.has_rows_of_records() =>
             {
-                topology.add_state_store((store.build)(name, LoggedTo::SourceTopic))?;
+                topology.add_state_store(build(LoggedTo::SourceTopic))?;
                 reuse_topic(topology, name)?;
             }
-            _ => topology.add_state_store(builder)?,
+            _ => topology.add_state_store(build(LoggedTo::OwnTopic))?,
         }
         Ok(Some(name))
     }

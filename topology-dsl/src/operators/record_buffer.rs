@@ -1,6 +1,6 @@
 //! Records that wait in a store until their time has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Header, Headers, Record, TaskContext, Wiring};
@@ -48,6 +48,10 @@ pub(super) struct RecordBuffer<K, V> {
     time_of: TimeOf<K, V>,
     /// The state of the store that `waiting` was made of; `None` at first.
     reverts: Option<u64>,
+    /// The place of what was taken last.
+    taken: Option<(Timestamp, Vec<u8>)>,
+    /// The places of what failed on its way downstream.
+    given_up: BTreeSet<(Timestamp, Vec<u8>)>,
     /// Set if the bytes of what waits are counted.
     size: Option<Size<V>>,
 }
@@ -79,6 +83,8 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             waiting: BTreeMap::new(),
             time_of,
             reverts: None,
+            taken: None,
+            given_up: BTreeSet::new(),
             size: counts_bytes.then(size),
         })
     }
@@ -87,6 +93,8 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
     pub(super) fn begin_record(&mut self) -> Result<bool, Failure> {
         let reverts = self.store.reverts();
         if self.reverts == Some(reverts) {
+            // Those that were dropped are gone for good.
+            self.given_up.clear();
             return Ok(false);
         }
         self.waiting.clear();
@@ -135,8 +143,10 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             let timestamp = value.context.timestamp;
             Ok::<_, Failure>(Some(ValueAndTimestamp { value, timestamp }))
         })?;
-        if let Some(time) = new_at {
-            self.waiting.insert((time, encoded), key);
+        match new_at {
+            Some(time) => drop(self.waiting.insert((time, encoded), key)),
+            // What failed is replaced, and has its turn again.
+            None => self.given_up.retain(|(_, given_up)| *given_up != encoded),
         }
         if let Some(size) = &mut self.size {
             size.bytes = size.bytes.saturating_add_signed(grown);
@@ -149,9 +159,9 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
         self.waiting.first_key_value().map(|((time, _), _)| *time)
     }
 
-    /// Takes the record that is next, and removes it from the store.
-    pub(super) fn pop(&mut self) -> Result<Option<(K, Buffered<V>)>, Failure> {
-        let Some(((_, encoded), key)) = self.waiting.pop_first() else { return Ok(None) };
+    /// Takes the record that is next, and removes it from the store. None if it failed before: then it is dropped, and counted.
+    pub(super) fn pop(&mut self, task: &mut TaskContext) -> Result<Option<(K, Buffered<V>)>, Failure> {
+        let Some((place, key)) = self.waiting.pop_first() else { return Ok(None) };
         let mut taken = None;
         let at = Timestamp::from_millis(0);
         self.store.update(&key, at, false, |row| {
@@ -159,9 +169,20 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             Ok::<_, Failure>(None)
         })?;
         if let (Some(size), Some(taken)) = (&mut self.size, &taken) {
-            size.bytes = size.bytes.saturating_sub(size.of(&encoded, taken)?);
+            size.bytes = size.bytes.saturating_sub(size.of(&place.1, taken)?);
         }
+        if self.given_up.contains(&place) {
+            task.drop_record();
+            return Ok(None);
+        }
+        self.taken = Some(place);
         Ok(taken.map(|taken| (key, taken)))
+    }
+
+    /// Takes note that what was taken last failed on its way downstream. What let it go is taken back, and it waits again; when its turn comes
+    /// the next time it is dropped, or nothing would ever come past it.
+    pub(super) fn give_up(&mut self) {
+        self.given_up.extend(self.taken.take());
     }
 
     /// How many records wait.

@@ -24,13 +24,13 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     pub fn repartition(&self, repartitioned: impl Into<Repartitioned>) -> KStream<K, V> {
-        let Repartitioned { name, partitions, heartbeats } = repartitioned.into();
+        let Repartitioned { name, partitions } = repartitioned.into();
         KStream::declare(
             &self.graph,
             Operation {
                 kind: OperationKind::Repartition {
                     partitions,
-                    topic: TypedTopic::<K, V>::with(self.key_serde(), heartbeats),
+                    topic: TypedTopic::<K, V>::with_key_serde(self.key_serde()),
                 },
                 parents: vec![self.id],
                 name,

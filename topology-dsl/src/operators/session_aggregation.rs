@@ -187,6 +187,10 @@ where
         Ok(())
     }
 
+    fn passes_stream_time(&self) -> bool {
+        self.table.emits_updates()
+    }
+
     fn prepare_commit(
         &mut self,
         context: &mut ProcessorContext<'_, Windowed<K::NonNull>, Change<A>>,

@@ -277,7 +277,7 @@ where
         };
         let (time, closing) = (timestamp.as_millis(), self.table.closing_at(timestamp));
         // The last window that can contain the record begins with it.
-        if !closing.is_open(self.window(time).end) {
+        if !closing.is_open(self.window(time).end) || !self.table.store.is_kept(timestamp) {
             context.task().drop_record();
             let (key, value) = (K::from_non_null(key), V::from_non_null(value));
             self.late.send(context.task(), || Record { key, value, timestamp, headers })?;
@@ -309,6 +309,10 @@ where
     ) -> Result<(), Failure> {
         self.table.tell_the_time(time);
         Ok(())
+    }
+
+    fn passes_stream_time(&self) -> bool {
+        self.table.emits_updates()
     }
 
     fn prepare_commit(

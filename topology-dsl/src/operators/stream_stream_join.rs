@@ -150,7 +150,8 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
     /// [`join`](Self::join), but a record of this stream that finds none of the other is joined with `None`: when its window has closed,
     /// or at once if it has no key (KIP-962).
     ///
-    /// A window closes when a record of either stream moves stream time past its end and the grace. While no records come, nothing closes.
+    /// A window closes when a record of either stream, or a heartbeat ([`Source::with_heartbeats`](crate::Source::with_heartbeats)), moves stream
+    /// time past its end and the grace.
     ///
     /// ```
     /// use millstream::prelude::*;

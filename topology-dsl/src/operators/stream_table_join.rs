@@ -345,7 +345,7 @@ mod tests {
         let written = |topic| written(&driver.output_topic::<Option<String>, String>(topic));
         let apples = Some(text("apples"));
         let joined = (apples.clone(), text("Some(\"apples\") 60"));
-        assert_eq!(written("inner"), [joined.clone()]);
+        assert_eq!(written("inner"), std::slice::from_ref(&joined));
         assert_eq!(written("left"), [joined, (None, text("None -4"))]);
         assert_eq!(written("seen"), [(apples, text("Some(\"apples\") 2 30"))]);
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
-use millstream_processor::{Buffered, RecordField, TimeFirstKey, Timestamp};
+use millstream_processor::{Buffered, BufferedContext, RecordField, TimeFirstKey, Timestamp};
 
 use super::record_buffer::{RecordBuffer, context_of, released};
 use super::stream_table_join::StreamTableJoin;
@@ -147,6 +147,10 @@ where
         let horizon = self.move_time(time)?;
         self.join_until(horizon, context)
     }
+
+    fn passes_stream_time(&self) -> bool {
+        false
+    }
 }
 
 impl<K, V, T, V2, F> GraceJoin<K, V, T, V2, F>
@@ -165,17 +169,27 @@ where
     ) -> Result<(), Failure> {
         while self.buffer.first_time().is_some_and(|time| time <= horizon) {
             let Some((TimeFirstKey { key, .. }, Buffered { new: Some(value), context: came_with, .. })) =
-                self.buffer.pop()?
+                self.buffer.pop(context.task())?
             else {
                 continue;
             };
             let key = K::from_non_null(key);
-            if let Some(value) = self.join.join(&key, value, came_with.timestamp)? {
-                let (record, location) = released(key, value, came_with);
-                context.forward_held(record, location)?;
-            }
+            self.join_now(key, value, came_with, context).inspect_err(|_| self.buffer.give_up())?;
         }
         Ok(())
+    }
+
+    /// Joins a record that has waited with the row as of its time.
+    fn join_now(
+        &self,
+        key: K,
+        value: V::NonNull,
+        came_with: BufferedContext,
+        context: &mut ProcessorContext<'_, K, V2>,
+    ) -> Result<(), Failure> {
+        let Some(value) = self.join.join(&key, value, came_with.timestamp)? else { return Ok(()) };
+        let (record, location) = released(key, value, came_with);
+        context.forward_held(record, location)
     }
 }
 
@@ -239,6 +253,34 @@ mod tests {
         }
         let seen: Vec<i64> = values(&driver).into_iter().map(|row| row.1).collect();
         assert_eq!(seen, [-1, 300, 300, -1, 400, 400, -1]);
+    }
+
+    #[test]
+    fn a_record_on_which_the_joiner_fails_is_given_up_and_others_come_later() {
+        let (driver, orders, prices) = joined(|builder| {
+            let prices = builder
+                .table::<String, i64>("prices")
+                .materialized(PRICES.versioned(Duration::from_millis(1_000)));
+            let orders = builder.stream::<Option<String>, Option<i64>>("orders");
+            let value = |quantity: i64, price: &i64| match quantity {
+                0 => Err("it is poison"),
+                _ => Ok(quantity * price),
+            };
+            orders.try_join(prices.with_grace(TEN), value).to("values");
+        });
+        price(&prices, "apples", Some(30), 90);
+        order(&orders, "apples", 1, 100);
+        order(&orders, "apples", 0, 101);
+        order(&orders, "apples", 2, 102);
+        // It fails with what it lets go.
+        order(&orders, "apples", 3, 120);
+        assert_eq!(values(&driver), []);
+        order(&orders, "apples", 4, 121);
+        let apples = Some(text("apples"));
+        assert_eq!(values(&driver), [(apples.clone(), 30, 100), (apples.clone(), 60, 102)]);
+        order(&orders, "apples", 5, 150);
+        assert_eq!(values(&driver), [(apples, 120, 121)]);
+        assert_eq!((driver.skipped_records(), driver.dropped_records()), (1, 1));
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl<K: HasSerde, V: HasSerde> Suppress<K, V> {
     }
 
     fn emit_next(&mut self, context: &mut ProcessorContext<'_, K, Change<V>>) -> Result<(), Failure> {
-        let Some((key, Buffered { prior, new, context: came_with, .. })) = self.buffer.pop()? else {
+        let Some((key, Buffered { prior, new, context: came_with, .. })) = self.buffer.pop(context.task())?
+        else {
             return Ok(());
         };
         if new.is_none() && self.is_final {
@@ -139,7 +140,7 @@ impl<K: HasSerde, V: HasSerde> Suppress<K, V> {
         }
         let change = Change { old: prior.filter(|_| self.sends_old_values), new };
         let (record, location) = released(key, change, came_with);
-        context.forward_held(record, location)
+        context.forward_held(record, location).inspect_err(|_| self.buffer.give_up())
     }
 }
 
@@ -177,6 +178,7 @@ impl<K: HasSerde, V: HasSerde> Processor for Suppress<K, V> {
         if !std::mem::take(&mut self.has_changes_of_commit) {
             return Ok(());
         }
+        self.buffer.begin_record()?;
         self.let_go(context)
     }
 
@@ -188,6 +190,10 @@ impl<K: HasSerde, V: HasSerde> Processor for Suppress<K, V> {
         self.buffer.begin_record()?;
         self.stream_time = self.stream_time.max(Some(time));
         self.let_go(context)
+    }
+
+    fn passes_stream_time(&self) -> bool {
+        false
     }
 }
 

@@ -33,8 +33,7 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
                 None => Ok(without_old),
             }
         });
-        let value_serde = Arc::new(ChangeSerde::new(V::serde()));
-        let topic = TypedTopic { key_serde: K::serde(), value_serde, heartbeats: None };
+        let topic = TypedTopic { key_serde: K::serde(), value_serde: Arc::new(ChangeSerde::new(V::serde())) };
         KTable::declare(
             &self.graph,
             Operation {

@@ -32,11 +32,13 @@ pub(super) struct Closing {
     delay: i64,
     /// Windows that end at or before this were emitted, of an operator that emits them once.
     emitted_to: Option<Timestamp>,
+    /// Whether time moved on without a record: how far windows were emitted is kept then, also if there was none.
+    was_told: bool,
 }
 
 impl Closing {
     fn new(WindowTimes { emit, delay, .. }: WindowTimes, emitted_to: Option<Timestamp>) -> Self {
-        Closing { emit, observed: Timestamp::from_millis(-1), delay, emitted_to }
+        Closing { emit, observed: Timestamp::from_millis(-1), delay, emitted_to, was_told: false }
     }
 
     /// The same as seen from a record with this event time.
@@ -82,8 +84,6 @@ pub(super) struct WindowTable<S> {
     times: WindowTimes,
     sends_old_values: bool,
     emits_at_commit: bool,
-    /// Whether time moved on without a record: how far is kept then, also if no window closed.
-    was_told_the_time: bool,
 }
 
 impl<S: WindowedStore> WindowTable<S> {
@@ -101,14 +101,7 @@ impl<S: WindowedStore> WindowTable<S> {
                 wiring.shared(name, || Cell::new(Closing::new(times, emitted_to)))?
             }
         };
-        Ok(WindowTable {
-            store,
-            closing,
-            times,
-            sends_old_values,
-            emits_at_commit: true,
-            was_told_the_time: false,
-        })
+        Ok(WindowTable { store, closing, times, sends_old_values, emits_at_commit: true })
     }
 
     /// Leaves it to another node of the same table to emit at commits what was held back.
@@ -129,12 +122,12 @@ impl<S: WindowedStore> WindowTable<S> {
     }
 
     /// Lets stream time move on although no record came.
-    pub(super) fn tell_the_time(&mut self, time: Timestamp) {
-        self.set_closing(self.closing_at(time));
-        self.was_told_the_time = true;
+    pub(super) fn tell_the_time(&self, time: Timestamp) {
+        self.set_closing(Closing { was_told: true, ..self.closing_at(time) });
     }
 
-    fn emits_updates(&self) -> bool {
+    /// Whether a change goes downstream before its window is closed.
+    pub(super) fn emits_updates(&self) -> bool {
         self.times.emit == EmitStrategy::OnWindowUpdate
     }
 
@@ -188,10 +181,10 @@ impl<S: WindowedStore> WindowTable<S> {
         }
         let mut closing = self.closing.get();
         let Some((before, now)) = closing.newly_closed() else { return Ok(()) };
+        let mut is_kept = std::mem::take(&mut closing.was_told);
         self.closing.set(closing);
         let ordered_at = |end: Timestamp| end.as_millis().saturating_sub(self.times.to_end);
         let (from, to) = (ordered_at(before).saturating_add(1).max(0), ordered_at(now));
-        let mut is_kept = std::mem::take(&mut self.was_told_the_time);
         if to >= from {
             for row in self.store.by_time(Timestamp::from_millis(from), Timestamp::from_millis(to))? {
                 let (key, row) = row?;

@@ -227,7 +227,8 @@ pub trait StoreOptions<K, V, S = KeyValueKind>: Into<Materialized<K, V, S>> {
         with(self, |store| store.is_cached = false)
     }
 
-    /// Keeps no changelog topic: what the store holds is lost with its directory.
+    /// Keeps no changelog topic: what the store holds is lost with its directory, unless a table is restored from the topic it is read from
+    /// ([`TopologyOptimization::reuse_ktable_source_topics`](crate::TopologyOptimization::reuse_ktable_source_topics)).
     fn without_logging(self) -> Materialized<K, V, S> {
         with(self, |store| store.is_logged = false)
     }
@@ -381,10 +382,10 @@ impl StorePlan {
 /// Makes a store's builder, once the store has its name.
 type BuildStore = Box<dyn Fn(&str, LoggedTo) -> Arc<dyn StoreBuilder>>;
 
-/// What a logged store is restored from.
+/// What a store is restored from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoggedTo {
-    /// Its changelog topic.
+    /// Its changelog topic, if it is logged.
     OwnTopic,
     /// The topic that a table is read from, which has all of its rows.
     SourceTopic,

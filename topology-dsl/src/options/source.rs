@@ -84,8 +84,10 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
     ///
     /// A heartbeat says that all records have come that are older than `every`. It is a record without key and value, with the header
     /// [`HEARTBEAT_HEADER`](crate::topology::HEARTBEAT_HEADER), which no operator sees; others who read the topic do. Because it has its place among the records,
-    /// whoever reads them again closes the same windows at the same place. It ends at the next repartition topic, which may have heartbeats of its
-    /// own ([`Repartitioned::with_heartbeats`](crate::Repartitioned::with_heartbeats)).
+    /// whoever reads them again closes the same windows at the same place. It ends at the next repartition topic, and at operators that hold
+    /// records back themselves: what lies below these has the time of what they let go.
+    ///
+    /// All streams of a topic have the same; of streams that are merged or joined, each needs its own.
     ///
     /// ```
     /// use millstream::prelude::*;
@@ -112,9 +114,13 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
     #[track_caller]
     #[must_use]
     pub fn with_heartbeats(mut self, every: Duration) -> Self {
-        check_heartbeats(every);
+        assert!(every.as_millis() > 0, "heartbeats every {every:?} are too many: a millisecond is the least");
         self.heartbeats = Some(every);
         self
+    }
+
+    pub(crate) fn heartbeats(&self) -> Option<Duration> {
+        self.heartbeats
     }
 
     pub(crate) fn into_parts(self) -> (Vec<String>, Consumed<K, V>) {
@@ -131,12 +137,6 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
         };
         (self.topics, consumed)
     }
-}
-
-/// Refuses heartbeats without a pause.
-#[track_caller]
-pub(super) fn check_heartbeats(every: Duration) {
-    assert!(every.as_millis() > 0, "heartbeats every {every:?} are too many: a millisecond is the least");
 }
 
 impl<K, V> Clone for Source<K, V> {

@@ -158,20 +158,43 @@ fn what_is_suppressed_sees_the_last_change_before_time_moves() {
 }
 
 #[test]
-fn a_repartition_topic_has_heartbeats_of_its_own() {
+fn what_a_join_held_back_is_not_late_below_it() {
+    const PRICES: StoreName<String, i64> = StoreName::new("prices");
     let driver = driver(
         |builder| {
-            let orders = builder.stream::<String, i64>("orders").select_key(|sku, _| sku.to_uppercase());
-            let orders = orders.repartition(Repartitioned::named("loud").with_heartbeats(millis(100)));
-            let windows = orders.group_by_key().windowed_by(tens());
-            write(&windows.emit_strategy(EmitStrategy::on_window_close()).count(()));
+            let prices = builder.table::<String, i64>("prices").materialized(PRICES.versioned(minutes(1)));
+            let joined = orders(builder).left_join(prices.with_grace(millis(400)), |_, price| price.copied());
+            let windows = TimeWindows::of_size_with_no_grace(millis(10));
+            write(&joined.group_by_key().windowed_by(windows).count(()));
         },
         false,
     );
     pipe(&driver, order("a", 1));
+    for _ in 0..4 {
+        wait(&driver, 100);
+        assert!(outputs(&driver).is_empty(), "it waits for its price");
+    }
     wait(&driver, 200);
-    assert_eq!(outputs(&driver), ["[A@0/10]=1@1"]);
-    assert!(driver.output_topic::<Option<String>, Option<i64>>("orders").is_empty());
+    assert_eq!(outputs(&driver), ["[a@0/10]=1@1"]);
+    assert_eq!(driver.dropped_records(), 0);
+}
+
+#[test]
+fn a_heartbeat_ends_at_a_repartition_topic() {
+    let program = |builder: &StreamsBuilder| {
+        let orders = orders(builder).select_key(|sku, _| sku.to_uppercase()).group_by_key();
+        write(&orders.windowed_by(tens()).emit_strategy(EmitStrategy::on_window_close()).count(()));
+    };
+    closes(program, &[order("a", 1)], &[]);
+}
+
+#[test]
+fn streams_of_one_topic_have_the_same() {
+    let builder = StreamsBuilder::new();
+    orders(&builder).to("all-orders");
+    builder.stream::<String, i64>("orders").to("archive");
+    let refused = builder.build().map(drop).expect_err("they differ").to_string();
+    assert!(refused.contains("with heartbeats every 100ms and without heartbeats"), "{refused}");
 }
 
 /// Orders and pauses; after a pause some orders come too late.
@@ -228,20 +251,28 @@ fn what_comes_after_a_heartbeat_and_before_its_time_is_late() {
     assert_eq!(driver.dropped_records(), 1);
 }
 
-#[test]
-fn how_far_time_has_come_is_kept_also_if_nothing_closed() {
-    const COUNTS: WindowStoreName<String, u64> = WindowStoreName::new("counts");
-    let driver = driver(
-        |builder| {
-            let windows = orders(builder).group_by_key().windowed_by(tens());
-            write(&windows.emit_strategy(EmitStrategy::on_window_close()).count(COUNTS));
-        },
-        false,
-    );
+/// Whether each heartbeat after the last window that closed leaves its time in the changelog.
+#[track_caller]
+fn keeps_the_time(declare: impl Fn(&StreamsBuilder, WindowStoreName<String, u64>)) {
+    let driver = driver(|builder| declare(builder, WindowStoreName::new("counts")), false);
     let changelog = || driver.output_topic::<Vec<u8>, Option<Vec<u8>>>("test-counts-changelog").len();
     pipe(&driver, order("a", 1));
     wait(&driver, 200);
     let before = changelog();
     wait(&driver, 100);
     assert_eq!(changelog(), before + 1, "what comes before it is late after a restart, too");
+}
+
+#[test]
+fn how_far_time_has_come_is_kept_also_if_nothing_closed() {
+    keeps_the_time(|builder, counts| {
+        let windows = orders(builder).group_by_key().windowed_by(tens());
+        write(&windows.emit_strategy(EmitStrategy::on_window_close()).count(counts));
+    });
+    keeps_the_time(|builder, counts| {
+        let returns = builder.stream::<String, i64>("returns").group_by_key();
+        let both = orders(builder).group_by_key().cogroup(|_, _, count: u64| count + 1);
+        let both = both.cogroup(&returns, |_, _, count| count - 1).windowed_by(tens());
+        write(&both.emit_strategy(EmitStrategy::on_window_close()).aggregate(counts, || 0));
+    });
 }

@@ -3,6 +3,7 @@
 use millstream::api::{Failure, Processor, ProcessorContext, Record};
 use millstream::prelude::*;
 use millstream::testing::TopologyTestDriver;
+use millstream::topology::Consumed;
 
 const COUNTS: StoreName<String, u64> = StoreName::new("counts");
 const NEWEST: StoreName<String, String> = StoreName::new("newest");
@@ -81,6 +82,27 @@ fn what_others_read_below_the_topic_has_records_without_a_key_as_before() {
     });
     assert_eq!(optimized, as_declared);
     assert!(optimized.contains(&(None, None)), "{optimized:?}");
+}
+
+#[test]
+fn a_topic_that_heartbeats_would_not_pass_stays_below_what_others_read() {
+    let are_the_same = |has_heartbeats: bool, is_read_by_others: bool| {
+        let topologies = both(|builder| {
+            let orders = Source::<String, String>::topic("orders");
+            let orders = if has_heartbeats { orders.with_heartbeats(seconds(30)) } else { orders };
+            let by_sku =
+                builder.stream::<String, String>(orders).select_key(|_, sku| sku.clone()).peek(|_, _| {});
+            by_sku.group_by_key().count(COUNTS);
+            if is_read_by_others {
+                by_sku.to("all");
+            }
+        });
+        let [as_declared, optimized] = topologies.map(|topology| topology.describe());
+        as_declared == optimized
+    };
+    assert!(are_the_same(true, true), "time would stand still for what is written to `all`");
+    assert!(!are_the_same(true, false), "nobody else reads");
+    assert!(!are_the_same(false, true), "there are no heartbeats");
 }
 
 #[test]
@@ -163,6 +185,21 @@ fn a_table_has_no_changelog_but_its_topic() {
         builder.stream::<String, String>("products").to_table().materialized(PRODUCTS);
     });
     assert_eq!(is_logged(&of_stream), Some(true), "a stream has no rows");
+}
+
+#[test]
+fn a_table_that_is_not_logged_is_restored_from_its_topic_as_well() {
+    let topologies = both(|builder| {
+        builder.table::<String, String>("products").materialized(PRODUCTS.without_logging());
+    });
+    let is_connected = topologies.map(|mut topology| {
+        let field = Option::<String>::field_serde;
+        let again = Consumed::with(field(), field());
+        topology
+            .connect_source_store_and_topic("products", "products", again)
+            .is_err_and(|refused| refused.to_string().contains("it is restored from topic products already"))
+    });
+    assert_eq!(is_connected, [false, true]);
 }
 
 #[test]

@@ -77,6 +77,11 @@ impl Followed {
     fn is_input(&self) -> bool {
         self.from.rows.is_some()
     }
+
+    /// Whether there is more to be read of it: for a standby, a changelog has no end.
+    fn is_wanted(&self, by_standby: bool) -> bool {
+        by_standby && !self.is_input() || !self.progress.is_complete()
+    }
 }
 
 impl TaskInCare {
@@ -236,10 +241,9 @@ impl TaskInCare {
 
     /// What is to be read for it.
     pub(super) fn wanted(&self) -> impl Iterator<Item = Wanted> {
-        let is_endless = |followed: &Followed| self.is_standby() && !followed.is_input();
-        let is_wanted = move |followed: &Followed| is_endless(followed) || !followed.progress.is_complete();
+        let is_standby = self.is_standby();
         let of_changelog = move |(changelog, followed): (usize, &Followed)| {
-            is_wanted(followed).then(|| Wanted {
+            followed.is_wanted(is_standby).then(|| Wanted {
                 task: self.id,
                 changelog,
                 topic: Arc::clone(&followed.from.topic),
@@ -256,20 +260,20 @@ impl TaskInCare {
         }
     }
 
-    /// Applies what was fetched of one of its changelogs.
+    /// Applies what was fetched of one of its changelogs. Returns whether this completed what a standby wants of it.
     ///
     /// # Errors
     /// What the store says. Then the task is of no use any more.
-    pub(super) fn apply<M: InputMessage>(&mut self, reading: &Reading<M>, shared: &Shared) -> Result<()> {
+    pub(super) fn apply<M: InputMessage>(&mut self, reading: &Reading<M>, shared: &Shared) -> Result<bool> {
         let is_standby = self.is_standby();
-        let Stage::Following(stores, changelogs) = &mut self.stage else { return Ok(()) };
+        let Stage::Following(stores, changelogs) = &mut self.stage else { return Ok(false) };
         let (Some(followed), Some(next)) = (changelogs.get_mut(reading.changelog), reading.next()) else {
-            return Ok(());
+            return Ok(false);
         };
-        let progress = &mut followed.progress;
-        if (!is_standby || followed.from.rows.is_some()) && progress.is_complete() {
-            return Ok(());
+        if !followed.is_wanted(is_standby) {
+            return Ok(false);
         }
+        let progress = &mut followed.progress;
         let (restored, next) = match &followed.from.rows {
             None => (stores.restore(followed.store, reading.rows(), next), next),
             Some(rows) => {
@@ -285,7 +289,7 @@ impl TaskInCare {
                 info!(task = %progress.task, store = %progress.store, records = progress.records, "restored");
             }
         }
-        Ok(())
+        Ok(is_standby && !followed.is_wanted(is_standby))
     }
 
     /// Brings a standby to the disk if that was not done for a while: rows, then the offsets they reflect.

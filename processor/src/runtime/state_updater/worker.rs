@@ -263,10 +263,12 @@ impl<C: Clients> UpdaterLoop<C> {
         };
         let mut failed = Vec::new();
         for reading in self.reader.fetched() {
-            if let Some(task) = self.tasks.get_mut(&reading.task)
-                && let Err(error) = task.apply(reading, &self.shared)
-            {
-                failed.push((reading.task, error));
+            if let Some(task) = self.tasks.get_mut(&reading.task) {
+                match task.apply(reading, &self.shared) {
+                    // What the reader fetched of it next would be thrown away.
+                    Ok(wants_no_more) => self.is_astray |= wants_no_more,
+                    Err(error) => failed.push((reading.task, error)),
+                }
             }
             reading.clear();
         }

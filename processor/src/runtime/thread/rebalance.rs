@@ -94,14 +94,16 @@ impl<C: Clients> StreamThread<C> {
         #[cfg(test)]
         let gone =
             if mutation::is_set_in_runtime(Mutation::ReopensWhatStays) { self.suspended() } else { gone };
-        let stay = |task: &Task<C::Message>| {
-            task.state() == TaskState::Suspended
-                && tasks.contains_key(&task.id())
-                && !gone.contains(&task.id())
-        };
-        let stay: Vec<usize> = (0..self.tasks.len()).filter(|index| stay(&self.tasks[*index])).collect();
+        let stays = |id: TaskId| tasks.contains_key(&id) && !gone.contains(&id);
+        let is_resumed = |task: &Task<C::Message>| task.state() == TaskState::Suspended && stays(task.id());
+        let stay: Vec<usize> =
+            (0..self.tasks.len()).filter(|index| is_resumed(&self.tasks[*index])).collect();
         let places = stay.iter().flat_map(|index| self.tasks[*index].queues());
-        let known: Vec<PartitionOffset> = places.filter_map(PartitionQueue::place).collect();
+        let places = places.filter_map(PartitionQueue::place);
+        // The state updater was told where these begin, and restores their stores up to there: a second answer could be another one.
+        let waiting = self.pending.iter().filter(|task| task.is_suspended && stays(task.id));
+        let starts_of_waiting = waiting.flat_map(|task| task.starts.iter().cloned());
+        let known: Vec<PartitionOffset> = places.chain(starts_of_waiting).collect();
         let shared = Arc::clone(&self.shared);
         let starts = shared.patiently(GIVE_UP_AFTER, || {
             self.membership.starts(&self.consumer, known.clone(), |topic| shared.reset_of(topic))

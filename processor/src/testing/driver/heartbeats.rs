@@ -5,7 +5,7 @@ use millstream_state_stores::HasSerde;
 use super::*;
 use crate::api::{Failure, Processor, ProcessorContext, Record};
 use crate::handlers::{Handlers, Reaction};
-use crate::topology::{Consumed, HEARTBEAT_HEADER};
+use crate::topology::{Consumed, HEARTBEAT_HEADER, heartbeat_headers};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -82,7 +82,8 @@ fn written(driver: &TopologyTestDriver) -> Result<Vec<i64>> {
     let orders = driver.output_topic::<Option<String>, Option<String>>("orders").read_records_to_list()?;
     for heartbeat in &orders {
         assert_eq!((&heartbeat.key, &heartbeat.value), (&None, &None));
-        assert_eq!(heartbeat.headers.last(HEARTBEAT_HEADER), Some(None));
+        let time = heartbeat.timestamp.as_millis().to_be_bytes();
+        assert_eq!(heartbeat.headers.last(HEARTBEAT_HEADER).flatten().map(|told| &told[..]), Some(&time[..]));
     }
     Ok(orders.into_iter().map(|heartbeat| heartbeat.timestamp.as_millis()).collect())
 }
@@ -127,6 +128,67 @@ fn time_moves_for_the_nodes_below_after_what_those_above_emit() -> Result<()> {
     let expected = ["at once now 5000", "at once now 5000", "an order", "now 5000", "now 5000"];
     assert_eq!(diary(&driver)?, expected);
     assert_eq!((driver.dropped_records(), driver.skipped_records()), (0, 0));
+    Ok(())
+}
+
+#[test]
+fn what_comes_in_other_topics_holds_none_back() -> Result<()> {
+    let driver = driver()?;
+    let others = driver.input_topic::<String, String>("others");
+    others.pipe_input_at("apples", "another", Timestamp::from_millis(60_000))?;
+    driver.advance_wall_clock_time(15 * SECOND)?;
+    assert_eq!(written(&driver)?, [5_000]);
+    Ok(())
+}
+
+/// Lets records pass a minute late.
+#[derive(Default)]
+struct Delay {
+    held_back: Vec<Record<String, String>>,
+}
+
+impl Processor for Delay {
+    type KeyIn = String;
+    type ValueIn = String;
+    type KeyOut = String;
+    type ValueOut = String;
+
+    fn process(
+        &mut self,
+        record: Record<String, String>,
+        _context: &mut ProcessorContext<'_, String, String>,
+    ) -> Result<(), Failure> {
+        self.held_back.push(record);
+        Ok(())
+    }
+
+    fn advance_stream_time(
+        &mut self,
+        time: Timestamp,
+        context: &mut ProcessorContext<'_, String, String>,
+    ) -> Result<(), Failure> {
+        let is_over =
+            |record: &mut Record<String, String>| record.timestamp.as_millis() + 60_000 <= time.as_millis();
+        self.held_back.extract_if(.., is_over).try_for_each(|record| context.forward(record))
+    }
+
+    fn passes_stream_time(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn below_a_node_that_holds_records_back_time_moves_by_what_it_lets_go() -> Result<()> {
+    let mut topology = Topology::new();
+    let consumed = Consumed::with(String::serde(), String::serde()).with_heartbeats(10 * SECOND);
+    topology.add_source("orders", ["orders"], consumed)?;
+    topology.add_processor("delay", &["orders"], &[], |_| Ok(Delay::default()))?;
+    topology.add_processor("diary", &["delay"], &[], |_| Ok(Diary::default()))?;
+    topology.add_sink("out", &["diary"], "diary", String::serde(), String::serde())?;
+    let driver = TopologyTestDriver::new(topology)?;
+    order(&driver, "an order", 1_000)?;
+    driver.advance_wall_clock_time(90 * SECOND)?;
+    assert_eq!(diary(&driver)?, ["an order"]);
     Ok(())
 }
 
@@ -191,10 +253,14 @@ fn no_record_behind_one_is_taken_before_the_commit() -> Result<()> {
 fn those_that_others_write_count_and_what_only_looks_like_one_is_a_record() -> Result<()> {
     let driver = driver()?;
     driver.core.borrow_mut().pipe("orders", message(0, None, 7_000))?;
+    let mut by_the_broker = message(1, None, 90_000);
+    by_the_broker.headers = heartbeat_headers(Timestamp::from_millis(8_000));
+    driver.core.borrow_mut().pipe("orders", by_the_broker)?;
     driver.core.borrow_mut().pipe("others", message(0, None, 9_000))?;
     assert_eq!(driver.skipped_records(), 1, "that topic takes none, and a null key is no text");
-    let expected = ["at once now 7000", "at once now 7000", "now 7000", "now 7000"];
-    assert_eq!(diary(&driver)?, expected);
+    let expected = [7_000, 8_000]
+        .map(|time| ["at once now", "at once now", "now", "now"].map(|entry| format!("{entry} {time}")));
+    assert_eq!(diary(&driver)?, expected.concat());
     let orders = driver.input_topic::<String, String>("orders");
     orders.pipe_raw(None, None)?;
     assert_eq!(driver.skipped_records(), 2, "it has no such header");

@@ -11,6 +11,7 @@ mod fate;
 mod invariants;
 mod machine;
 pub(crate) mod mutation;
+mod pending;
 mod process;
 mod processors;
 mod program;

@@ -286,4 +286,9 @@ where
             _ => Ok(()),
         }
     }
+
+    /// Not where records wait for a partner: they are emitted without one when they are old.
+    fn passes_stream_time(&self) -> bool {
+        self.waiting.is_none()
+    }
 }

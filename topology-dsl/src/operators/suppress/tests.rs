@@ -305,3 +305,23 @@ fn what_cannot_be_held_back_is_refused() {
     let error = builder.build().expect_err("its grace is not known").to_string();
     assert!(error.contains("use `until_time_limit`"), "{error}");
 }
+
+#[test]
+fn a_change_that_fails_downstream_is_given_up_and_others_come_later() {
+    let driver = driver(|builder| {
+        let stock = builder.table::<String, i64>("stock").materialized(STOCK.without_caching());
+        let suppressed = stock.suppress(Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
+        let checked = suppressed.to_stream().try_map_values(|_, on_hand| match on_hand {
+            Some(0) => Err("it is poison"),
+            on_hand => Ok(on_hand),
+        });
+        checked.to("levels");
+    });
+    let stock = driver.input_topic("stock");
+    // What comes at 20 fails with what it lets go.
+    pipe(&stock, &[("apples", Some(0), 1), ("pears", Some(2), 2), ("plums", Some(3), 20)]);
+    assert_eq!(levels(&driver), []);
+    pipe(&stock, &[("plums", Some(4), 21)]);
+    assert_eq!(levels(&driver), [("pears".to_string(), Some(2), 2)]);
+    assert_eq!((driver.skipped_records(), driver.dropped_records()), (1, 1));
+}

@@ -21,6 +21,8 @@ use crate::testing::simulation::mutation::Mutation;
 
 /// Records fetched ahead of a partition.
 const AHEAD: usize = 8;
+/// What the trace says where a thread asks for the places at which its tasks begin.
+pub(in super::super) const ASKS_FOR_STARTS: &str = "asks where to begin";
 
 pub(in super::super) struct SimulatedConsumer {
     clients: SimulatedClients,
@@ -365,6 +367,7 @@ impl GroupMember for SimulatedConsumer {
         _reset: impl Fn(&str) -> OffsetReset,
     ) -> Result<Vec<PartitionOffset>> {
         self.clients.process.asks("committed offsets")?;
+        self.fate().note(|| format!("{} {ASKS_FOR_STARTS}: {partitions:?}", self.clients.process.name));
         let cluster = &mut *self.clients.cluster.borrow_mut();
         cluster.tick();
         let starts = partitions.iter().map(|partition| {

@@ -25,7 +25,7 @@ use crate::runtime::GroupView;
 use crate::task::InputMessage;
 use crate::topology::RawRecord;
 
-pub(super) use consumer::SimulatedConsumer;
+pub(super) use consumer::{ASKS_FOR_STARTS, SimulatedConsumer};
 pub(super) use producer::SimulatedProducer;
 use staying::Staying;
 
