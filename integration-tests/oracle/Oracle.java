@@ -47,22 +47,24 @@ public final class Oracle {
         settings.put(StreamsConfig.STATE_DIR_CONFIG, stateFolder);
         settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
-        // By event time alone: windows that close are emitted at once, not once in a second of wall clock.
+        // By event time alone: windows that close, and records without a match, are emitted at once, not once in a second of wall clock.
         settings.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_WINDOWED_AGGREGATION, 0L);
         settings.put(StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_OUTER_JOIN_SPURIOUS_RESULTS_FIX, 0L);
+        settings.put(StreamsConfig.PROCESSOR_WRAPPER_CLASS_CONFIG, PromptJoins.class);
         return settings;
     }
 
     private static Map<String, Object> observe(JsonNode test, Properties settings) {
         Map<String, Object> observation = new LinkedHashMap<>();
-        Topology topology;
+        Driver taken;
         try {
-            topology = Programs.build(test.get("program"));
+            Topology topology = Programs.build(test.get("program"), settings);
             observation.put("describe", topology.describe().toString());
+            taken = new Driver(topology, settings, test.path("commits_by_hand").asBoolean(false));
         } catch (RuntimeException refused) {
             return Map.of("refused", refused.toString());
         }
-        try (Driver driver = new Driver(topology, settings, test.path("commits_by_hand").asBoolean(false))) {
+        try (Driver driver = taken) {
             int step = 0;
             try {
                 for (JsonNode next : test.get("steps")) {

@@ -3,12 +3,15 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiFunction;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.Topology;
+import org.apache.kafka.streams.TopologyConfig;
 import org.apache.kafka.streams.kstream.Branched;
 import org.apache.kafka.streams.kstream.BranchedKStream;
 import org.apache.kafka.streams.kstream.CogroupedKStream;
@@ -46,11 +49,15 @@ import org.apache.kafka.streams.state.Stores;
 /** Makes the topology of a case's program: statement by statement, in order, as program.rs describes them. A new operator is one more case. */
 @SuppressWarnings({"unchecked", "rawtypes"})
 final class Programs {
-    private final StreamsBuilder builder = new StreamsBuilder();
+    private final StreamsBuilder builder;
     private final Map<String, Object> handles = new HashMap<>();
 
-    static Topology build(JsonNode program) {
-        Programs programs = new Programs();
+    private Programs(StreamsBuilder builder) {
+        this.builder = builder;
+    }
+
+    static Topology build(JsonNode program, Properties settings) {
+        Programs programs = new Programs(new StreamsBuilder(new TopologyConfig(new StreamsConfig(settings))));
         for (JsonNode statement : program) {
             programs.handles.put(statement.get("id").asText(), programs.declare(statement));
         }
@@ -235,9 +242,10 @@ final class Programs {
         } else if (of instanceof CogroupedKStream cogrouped) {
             return cogrouped.aggregate(initial, named, store(s));
         } else if (of instanceof TimeWindowedCogroupedKStream windowed) {
-            return windowed.aggregate(initial, named, store(s));
+            return windowed.aggregate(initial, named, store(s).withKeySerde(Serdes.String()));
         }
-        return ((SessionWindowedCogroupedKStream) of).aggregate(initial, merger, named, store(s));
+        return ((SessionWindowedCogroupedKStream) of)
+                .aggregate(initial, merger, named, store(s).withKeySerde(Serdes.String()));
     }
 
     private Object join(JsonNode s, Named named) {
@@ -295,18 +303,17 @@ final class Programs {
     }
 
     private static Suppressed suppressed(JsonNode s) {
-        boolean emitsEarly = s.path("when_full").asText("emit_early").equals("emit_early");
+        Suppressed.EagerBufferConfig most = Suppressed.BufferConfig.maxRecords(s.path("max_records").asLong(Long.MAX_VALUE));
+        boolean isLogged = s.path("store").path("logged").asBoolean(true);
+        Suppressed.StrictBufferConfig strict = most.shutDownWhenFull();
+        strict = isLogged ? strict : strict.withLoggingDisabled();
         Suppressed<?> suppressed;
-        if (s.has("time_limit")) {
-            Suppressed.EagerBufferConfig buffer = s.has("max_records")
-                    ? Suppressed.BufferConfig.maxRecords(s.get("max_records").asLong())
-                    : (Suppressed.EagerBufferConfig) Suppressed.BufferConfig.maxRecords(Long.MAX_VALUE);
-            Suppressed.BufferConfig<?> config = emitsEarly ? buffer.emitEarlyWhenFull() : buffer.shutDownWhenFull();
-            suppressed = Suppressed.untilTimeLimit(millis(s, "time_limit"), config);
+        if (!s.has("time_limit")) {
+            suppressed = Suppressed.untilWindowCloses(strict);
+        } else if (s.path("when_full").asText().equals("shut_down")) {
+            suppressed = Suppressed.untilTimeLimit(millis(s, "time_limit"), strict);
         } else {
-            suppressed = Suppressed.untilWindowCloses(s.has("max_records")
-                    ? Suppressed.BufferConfig.maxRecords(s.get("max_records").asLong()).shutDownWhenFull()
-                    : Suppressed.BufferConfig.unbounded());
+            suppressed = Suppressed.untilTimeLimit(millis(s, "time_limit"), isLogged ? most : most.withLoggingDisabled());
         }
         return s.has("named") ? suppressed.withName(text(s, "named")) : suppressed;
     }
@@ -421,9 +428,17 @@ final class Programs {
         return s.has("named") ? TableJoined.as(text(s, "named")) : TableJoined.with(null, null);
     }
 
-    private static StreamJoined streamJoined(JsonNode s) {
-        StreamJoined joined = StreamJoined.with(null, null, null);
-        joined = s.has("store") ? joined.withStoreName(text(s.get("store"), "name")) : joined;
+    private StreamJoined streamJoined(JsonNode s) {
+        Serde otherValues = ((AbstractStream) with(s)).valueSerde();
+        StreamJoined joined = StreamJoined.with(keySerde(s), serdesOf(s).valueSerde(), otherValues);
+        JsonNode store = s.path("store");
+        joined = store.has("name") ? joined.withStoreName(text(store, "name")) : joined;
+        if (!store.path("logged").asBoolean(true)) {
+            joined = joined.withLoggingDisabled();
+        }
+        if (store.path("in_memory").asBoolean(false)) {
+            joined = joined.withDslStoreSuppliers(BuiltInDslStoreSuppliers.IN_MEMORY);
+        }
         return s.has("named") ? joined.withName(text(s, "named")) : joined;
     }
 

@@ -208,6 +208,19 @@ impl Case {
         self.program.iter().find(|statement| statement.id == id)
     }
 
+    /// The statements that this one builds on, and those that these build on.
+    pub fn above(&self, id: &str) -> Vec<&Statement> {
+        let mut known: Vec<&str> = self.statement(id).into_iter().flat_map(Statement::parents).collect();
+        let mut above = Vec::new();
+        for statement in self.program.iter().rev() {
+            if known.contains(&&*statement.id) {
+                known.extend(statement.parents());
+                above.push(statement);
+            }
+        }
+        above
+    }
+
     /// The statements that build on this one, and on those.
     pub fn below<'a>(&'a self, id: &'a str) -> Vec<&'a Statement> {
         let mut known = vec![id];

@@ -40,6 +40,7 @@ const OPERATORS: &[(Op, u32)] = &[
     (Op::ProcessValues, 2),
     (Op::TransformValues, 2),
     (Op::Cogroup, 3),
+    (Op::Suppress, 4),
 ];
 
 /// Operators below one another.
@@ -167,7 +168,23 @@ impl Draft<'_> {
         let closes = op == Op::WindowedBy && self.chance.random_bool(0.3);
         let emit = closes.then(|| "on_window_close".to_owned());
         let within = is_join.then(|| self.random_join_windows());
-        Statement { of, with, by, on, windows, emit, within, ..self.named_statement(op) }
+        let waits = is_join && self.chance.random_bool(0.2);
+        let grace = waits.then(|| *self.pick(&[0, 5, 20]));
+        let statement =
+            Statement { of, with, by, on, windows, emit, within, grace, ..self.named_statement(op) };
+        if op == Op::Suppress { self.with_random_limits(statement) } else { statement }
+    }
+
+    /// Of what is suppressed.
+    fn with_random_limits(&mut self, statement: Statement) -> Statement {
+        let by_time = self.chance.random_bool(0.6);
+        let is_limited = self.chance.random_bool(0.3);
+        Statement {
+            time_limit: by_time.then(|| *self.pick(&[0, 5, 10, 30])),
+            max_records: is_limited.then(|| self.chance.random_range(1..=3)),
+            when_full: (by_time && is_limited).then(|| (*self.pick(&["emit_early", "shut_down"])).to_owned()),
+            ..statement
+        }
     }
 
     fn random_windows(&mut self) -> Windows {
@@ -209,6 +226,14 @@ impl Draft<'_> {
             logged: self.chance.random_bool(0.9),
             in_memory: self.chance.random_bool(0.2),
             versioned: None,
+        };
+        let is_versioned = matches!(op, Op::Table | Op::ToTable | Op::Reduce | Op::Aggregate)
+            && has_name
+            && self.chance.random_bool(0.15);
+        let store = if is_versioned {
+            Store { cached: true, in_memory: false, versioned: Some(*self.pick(&[5, 20])), ..store }
+        } else {
+            store
         };
         let store = (store != Store::default() && self.chance.random_bool(keeps)).then_some(store);
         let named = self.chance.random_bool(0.1).then(|| format!("name-{number}"));
@@ -275,6 +300,8 @@ fn random_steps(chance: &mut StdRng, program: &[Statement], commits_by_hand: boo
     let sources = program.iter().filter(|statement| statement.of.is_none());
     let topics: Vec<&str> =
         sources.filter_map(|source| source.topic.as_deref()).flat_map(|topics| topics.split(',')).collect();
+    // Some programs cannot be compared with nulls.
+    let (null_keys, null_values) = if chance.random_bool(0.3) { (0.0, 0.0) } else { (0.07, 0.15) };
     let mut now = 0;
     let mut steps = Vec::new();
     for _ in 0..chance.random_range(1..=20) {
@@ -293,8 +320,8 @@ fn random_steps(chance: &mut StdRng, program: &[Statement], commits_by_hand: boo
         let has_header = chance.random_bool(0.1);
         steps.push(Step::Pipe(Input {
             topic: (*topics.choose(chance).expect("a program has a source")).to_owned(),
-            key: text(chance, &KEYS, 0.07),
-            value: text(chance, &VALUES, 0.15),
+            key: text(chance, &KEYS, null_keys),
+            value: text(chance, &VALUES, null_values),
             at: (now - late).max(0),
             headers: has_header.then(|| ("header".to_owned(), now.to_string())).into_iter().collect(),
         }));

@@ -9,12 +9,13 @@ use super::observation::Observation;
 use crate::java::{JavaPrograms, JavaSource};
 use crate::process::RunningProgram;
 
-const SOURCES: [JavaSource; 5] = [
+const SOURCES: [JavaSource; 6] = [
     ("Driver.java", include_str!("../../oracle/Driver.java")),
     ("Functions.java", include_str!("../../oracle/Functions.java")),
     ("Oracle.java", include_str!("../../oracle/Oracle.java")),
     ("Processors.java", include_str!("../../oracle/Processors.java")),
     ("Programs.java", include_str!("../../oracle/Programs.java")),
+    ("PromptJoins.java", include_str!("../../oracle/PromptJoins.java")),
 ];
 
 /// Little memory, no time spent on optimising a program that ends soon, and no words about the records that cases make it drop.

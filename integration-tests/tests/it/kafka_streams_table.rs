@@ -27,6 +27,22 @@ fn rows(table: &str) -> Vec<Row<'_>> {
     table.lines().filter_map(cells).collect()
 }
 
+/// The names of all tests of the workspace, and of the oracle's written cases.
+pub(crate) fn tests_and_cases() -> Result<BTreeSet<String>> {
+    let mut known: BTreeSet<String> = written_cases()?.into_iter().map(|case| case.name).collect();
+    for path in files_below("", "rs") {
+        let text = read(&path);
+        let mut lines = text.lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            if line == "#[test]" {
+                let name = lines.find_map(|line| line.strip_prefix("fn ")?.split('(').next());
+                known.extend(name.map(str::to_owned));
+            }
+        }
+    }
+    Ok(known)
+}
+
 #[test]
 fn it_has_a_row_for_whatever_kafka_streams_offers() -> Result<()> {
     let programs = JavaPrograms::compile(&[("PublicApi.java", include_str!("../../oracle/PublicApi.java"))])?;
@@ -46,17 +62,7 @@ fn it_has_a_row_for_whatever_kafka_streams_offers() -> Result<()> {
 
 #[test]
 fn what_is_the_same_names_a_test_and_all_else_a_reason() -> Result<()> {
-    let mut known: BTreeSet<String> = written_cases()?.into_iter().map(|case| case.name).collect();
-    for path in files_below("", "rs") {
-        let text = read(&path);
-        let mut lines = text.lines().map(str::trim);
-        while let Some(line) = lines.next() {
-            if line == "#[test]" {
-                let name = lines.find_map(|line| line.strip_prefix("fn ")?.split('(').next());
-                known.extend(name.map(str::to_owned));
-            }
-        }
-    }
+    let known = tests_and_cases()?;
     for Row { what, verdict, because } in rows(TABLE) {
         match verdict {
             "same" => {

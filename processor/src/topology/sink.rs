@@ -252,4 +252,23 @@ mod tests {
             task.outputs().iter().map(|output| (output.partition, output.unhashed_key_bytes)).collect();
         assert_eq!(outputs, [(Some(7), 8), (None, 8)]);
     }
+
+    #[test]
+    fn a_record_for_no_partition_is_dropped_and_one_for_two_is_sent_twice() {
+        let mut task = TaskContext::new(TaskId { subtopology: 0, partition: 0 }, false);
+        let choose: StreamPartitioner<String, i64> = Arc::new(|record, _| {
+            Partitions::Each((0..).take(usize::try_from(record.value).unwrap_or(0)).collect())
+        });
+        let mut sink = TaskSink {
+            topic: TaskTopic::Fixed(task.outputs().topic("warehouses")),
+            partitioner: Some(TaskPartitioner::new(choose, Arc::new(|_| Ok(8)))),
+            encoder: RecordEncoder::new(String::serde(), i64::serde()),
+        };
+        for value in [0, 2] {
+            let record = Record::new("apples".to_string(), value, Timestamp::from_millis(0));
+            sink.write(&record, &mut task).expect("the record can be written");
+        }
+        let partitions: Vec<Option<i32>> = task.outputs().iter().map(|output| output.partition).collect();
+        assert_eq!((partitions, task.dropped()), (vec![Some(0), Some(1)], 1));
+    }
 }

@@ -16,10 +16,16 @@ impl NewestOnly {
         NewestOnly { reads_versions: place.reads_versions }
     }
 
-    /// Whether the change that is passed on is to be left out; it is counted as dropped then.
+    /// Whether the change that is passed on is to be left out.
+    #[inline]
+    pub(super) fn leaves_out(self, task: &TaskContext) -> bool {
+        self.reads_versions && task.is_superseded()
+    }
+
+    /// The same; the change is counted as dropped then.
     #[inline]
     pub(super) fn drops(self, task: &mut TaskContext) -> bool {
-        let is_dropped = self.reads_versions && task.is_superseded();
+        let is_dropped = self.leaves_out(task);
         if is_dropped {
             task.drop_record();
         }

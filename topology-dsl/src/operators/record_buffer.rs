@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Header, Headers, Record, TaskContext, Wiring};
 use millstream_processor::{
-    BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, HasSerde, KeyValueStore, KeyValueStoreBuilder,
-    Offset, RecordLocation, Result, SerdeRef, StoreBuilder, StoreError, Timestamp, ValueAndTimestamp,
+    Buffered, BufferedContext, BufferedSerde, HasSerde, KeyValueStore, KeyValueStoreBuilder, Offset,
+    RecordLocation, Result, SerdeRef, StoreBuilder, StoreError, Timestamp, ValueAndTimestamp,
 };
 
 use crate::options::{BufferLimits, StorePlan};
 
-/// The store of a buffer, as the planner knows it.
+/// The store of a buffer, as the planner knows it. Records of its changelog have the header if there is one.
 pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
     key_serde: SerdeRef<K>,
     limits: &BufferLimits,
+    header: Option<(&'static str, &'static [u8])>,
 ) -> StorePlan {
     let BufferLimits { is_unlogged, changelog_config, .. } = limits.clone();
     StorePlan {
@@ -23,11 +24,13 @@ pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
         is_versioned: false,
         has_ttl: false,
         build: Box::new(move |name, _logged_to| -> Arc<dyn StoreBuilder> {
-            let (header, version) = BUFFERED_HEADER;
             let values = Arc::new(BufferedSerde::new(V::serde()));
             let builder = KeyValueStoreBuilder::<K, Buffered<V>>::new(name, key_serde.clone(), values)
-                .with_changelog_header(header, version)
                 .with_logging(!is_unlogged);
+            let builder = match header {
+                Some((header, value)) => builder.with_changelog_header(header, value),
+                None => builder,
+            };
             let config = changelog_config.iter();
             Arc::new(
                 config.fold(builder, |builder, (name, value)| builder.with_changelog_config(name, value)),
@@ -42,6 +45,7 @@ pub(super) struct RecordBuffer<K, V> {
     store: KeyValueStore<K, Buffered<V>>,
     key_serde: SerdeRef<K>,
     waiting: BTreeMap<(Timestamp, Vec<u8>), K>,
+    time_of: TimeOf<K, V>,
     /// The state of the store that `waiting` was made of; `None` at first.
     reverts: Option<u64>,
     /// The place of what was taken last.
@@ -51,6 +55,9 @@ pub(super) struct RecordBuffer<K, V> {
     /// Set if the bytes of what waits are counted.
     size: Option<Size<V>>,
 }
+
+/// The time by which a record waits.
+type TimeOf<K, V> = fn(&K, &Buffered<V>) -> Timestamp;
 
 /// How many bytes wait.
 struct Size<V> {
@@ -65,6 +72,7 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
         wiring: &Wiring<'_>,
         store: &str,
         key_serde: SerdeRef<K>,
+        time_of: TimeOf<K, V>,
         counts_bytes: bool,
     ) -> Result<Self> {
         let size =
@@ -73,6 +81,7 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             store: wiring.key_value_store(store)?,
             key_serde,
             waiting: BTreeMap::new(),
+            time_of,
             reverts: None,
             taken: None,
             given_up: BTreeSet::new(),
@@ -98,7 +107,7 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             if let Some(size) = &mut self.size {
                 size.bytes += size.of(&encoded, &row.value)?;
             }
-            self.waiting.insert((row.value.time, encoded), key);
+            self.waiting.insert(((self.time_of)(&key, &row.value), encoded), key);
         }
         self.reverts = Some(reverts);
         Ok(true)
@@ -117,7 +126,7 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
     ) -> Result<(), Failure> {
         let encoded = self.encode(&key)?;
         let (mut new_at, mut grown) = (None, 0_isize);
-        let size = &mut self.size;
+        let (size, time_of) = (&mut self.size, self.time_of);
         // The timestamp of a row matters to nobody, and the one that counts is known only inside.
         let at = Timestamp::from_millis(0);
         self.store.update(&key, at, false, |row| {
@@ -130,7 +139,7 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             if let Some(size) = size.as_mut() {
                 grown += size.of(&encoded, &value)? as isize;
             }
-            new_at = is_new.then_some(value.time);
+            new_at = is_new.then(|| time_of(&key, &value));
             let timestamp = value.context.timestamp;
             Ok::<_, Failure>(Some(ValueAndTimestamp { value, timestamp }))
         })?;

@@ -203,6 +203,7 @@ where
                 buffer_store::<TimeFirstKey<K::NonNull>, V::NonNull>(
                     HasSerde::serde(),
                     &BufferLimits::default(),
+                    None,
                 )
             }),
             write: Box::new(move |place| {
@@ -220,7 +221,13 @@ where
                 place.add_processor(move |wiring| {
                     Ok(GraceJoin::new(
                         join(wiring)?,
-                        RecordBuffer::open(wiring, &buffer, HasSerde::serde(), false)?,
+                        RecordBuffer::open(
+                            wiring,
+                            &buffer,
+                            HasSerde::serde(),
+                            |key: &TimeFirstKey<_>, _| key.time,
+                            false,
+                        )?,
                         grace,
                     ))
                 })

@@ -63,7 +63,7 @@ pub(super) struct GraceJoin<K: RecordField, V: RecordField, T, V2, F> {
     join: StreamTableJoin<K, V, T, V2, F>,
     buffer: RecordBuffer<TimeFirstKey<K::NonNull>, V::NonNull>,
     grace: i64,
-    /// The latest event time of the stream since the task was built.
+    /// The latest event time, since the task was built, of the stream's records that have a key and a value.
     stream_time: Option<Timestamp>,
     /// Tells apart records of the same time and key.
     number: i32,
@@ -90,26 +90,20 @@ impl<K: RecordField, V: RecordField, T, V2, F> GraceJoin<K, V, T, V2, F> {
         Ok(Timestamp::from_millis(stream_time.as_millis().saturating_sub(self.grace)))
     }
 
+    /// Lets a record wait that has a key and a value.
     fn wait<V3: Clone + 'static>(
         &mut self,
         record: Record<K, V>,
         context: &mut ProcessorContext<'_, K, V3>,
     ) -> Result<(), Failure> {
         let Record { key, value, timestamp, headers } = record;
-        let (Some(key), Some(value)) = (key.into_non_null(), value.into_non_null()) else {
-            context.task().drop_record();
-            return Ok(());
-        };
+        let (Some(key), Some(value)) = (key.into_non_null(), value.into_non_null()) else { return Ok(()) };
         self.number = self.number.wrapping_add(1) & i32::MAX;
         let key = TimeFirstKey { time: timestamp, key, number: self.number };
         let context = context_of(timestamp, &headers, context.task());
-        self.buffer.put(key, |_| Buffered {
-            prior: None,
-            old: None,
-            new: Some(value),
-            time: timestamp,
-            context,
-        })
+        // Its time is part of the key; Kafka Streams writes none here.
+        let time = Timestamp::from_millis(0);
+        self.buffer.put(key, |_| Buffered { prior: None, old: None, new: Some(value), time, context })
     }
 }
 
@@ -131,11 +125,15 @@ where
         record: Record<K, V>,
         context: &mut ProcessorContext<'_, K, V2>,
     ) -> Result<(), Failure> {
+        if record.key.as_non_null().is_none() || record.value.as_non_null().is_none() {
+            // It is dropped, or finds nothing whenever it is joined; and others wait on.
+            return self.join.process(record, context);
+        }
         let horizon = self.move_time(record.timestamp)?;
-        if record.timestamp >= horizon && record.key.as_non_null().is_some() {
+        if record.timestamp >= horizon {
             self.wait(record, context)?;
         } else {
-            // It comes too late to wait, or has no key: then it finds nothing whenever it is joined.
+            // It comes too late to wait.
             self.join.process(record, context)?;
         }
         self.join_until(horizon, context)
@@ -324,6 +322,18 @@ mod tests {
         assert_eq!(values(&driver), [(None, 7, 100)]);
         orders.pipe_input_at(text("apples"), None::<i64>, at(100)).expect("the record is processed");
         assert_eq!(driver.dropped_records(), 3, "both drop the null value");
+    }
+
+    #[test]
+    fn a_null_lets_nothing_go() {
+        let (driver, orders, prices) = joined(inner);
+        price(&prices, "apples", Some(30), 90);
+        order(&orders, "apples", 2, 100);
+        orders.pipe_input_at(text("pears"), None::<i64>, at(150)).expect("the record is processed");
+        orders.pipe_input_at(None::<String>, 1, at(150)).expect("the record is processed");
+        assert_eq!(values(&driver), []);
+        order(&orders, "pears", 1, 110);
+        assert_eq!(values(&driver), [(Some(text("apples")), 60, 100)]);
     }
 
     #[test]

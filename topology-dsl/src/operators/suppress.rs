@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record, Wiring};
 use millstream_processor::{
-    Buffered, Change, Error, HasSerde, KeyValueStore, Result, Timestamp, ValueAndTimestamp,
+    BUFFERED_HEADER, Buffered, Change, Error, HasSerde, KeyValueStore, Result, Timestamp, ValueAndTimestamp,
 };
 
 use super::record_buffer::{RecordBuffer, buffer_store, context_of, released};
@@ -46,7 +46,7 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
             let graph = self.graph.borrow();
             (graph.window_grace(self.id), graph.key_serde(self.id).unwrap_or_else(K::serde))
         };
-        let mut store = buffer_store::<K, V>(key_serde.clone(), &limits);
+        let mut store = buffer_store::<K, V>(key_serde.clone(), &limits, Some(BUFFERED_HEADER));
         store.is_given = true;
         KTable::declare(
             &self.graph,
@@ -71,8 +71,8 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
                     let (wait, limits, key_serde) = (to_millis(wait), limits.clone(), key_serde.clone());
                     place.add_processor(move |wiring| {
                         let counts_bytes = limits.bytes.is_some();
-                        let buffer =
-                            RecordBuffer::<K, V>::open(wiring, &store, key_serde.clone(), counts_bytes)?;
+                        let (key_serde, time_of) = (key_serde.clone(), |_: &K, row: &Buffered<V>| row.time);
+                        let buffer = RecordBuffer::open(wiring, &store, key_serde, time_of, counts_bytes)?;
                         Ok(Suppress {
                             buffer,
                             time,

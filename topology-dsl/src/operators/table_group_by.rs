@@ -101,7 +101,8 @@ where
         record: Record<K, Change<V>>,
         context: &mut ProcessorContext<'_, K2::NonNull, Change<V2::NonNull>>,
     ) -> Result<(), Failure> {
-        if self.newest_only.drops(context.task()) {
+        // Not counted as dropped, as in Kafka Streams.
+        if self.newest_only.leaves_out(context.task()) {
             return Ok(());
         }
         let Record { key, value: change, timestamp, headers } = record;

@@ -9,7 +9,7 @@ use super::super::case::{Store, Windows};
 use super::super::functions::{Aggregator, Readable, Reducer, Reducible, subtract};
 use super::handle::{CogroupedHandle, GroupedStreamHandle, Handle};
 use super::stores::materialized;
-use super::windowed::windowed;
+use super::windowed::{windowed, windowed_cogroup};
 
 impl<K, V> GroupedStreamHandle for KGroupedStream<K, V>
 where
@@ -62,6 +62,13 @@ where
 impl<K: HasSerde + Readable> CogroupedHandle for CogroupedKStream<K, String> {
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+
+    fn windowed_by(self: Box<Self>, windows: &Windows) -> Result<Handle> {
+        match self.into_any().downcast::<CogroupedKStream<String, String>>() {
+            Ok(cogrouped) => Ok(windowed_cogroup(*cogrouped, windows)),
+            Err(_) => bail!("the keys are windowed already"),
+        }
     }
 
     fn aggregate(self: Box<Self>, aggregator: Aggregator, store: Option<&Store>) -> Handle {

@@ -1,11 +1,12 @@
 //! What a statement makes: a stream, a table, a grouping, with its types erased.
 
 use std::any::{Any, type_name};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use millstream::{EmitStrategy, GlobalKTable, KGroupedTable, StreamEnd};
 
-use super::super::case::{Store, Windows};
+use super::super::case::{JoinWindows, Statement, Store, Windows};
 use super::super::functions::{
     Aggregator, FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Reducer, ValueMapper,
 };
@@ -20,6 +21,7 @@ pub(super) enum Handle {
     GroupedTable(KGroupedTable<String, String>),
     Cogrouped(Box<dyn CogroupedHandle>),
     WindowedStream(Box<dyn WindowedStreamHandle>),
+    WindowedCogroup(Box<dyn WindowedCogroupHandle>),
     Split(Box<dyn SplitHandle>),
     End(StreamEnd),
 }
@@ -55,7 +57,15 @@ pub(super) trait StreamHandle {
     fn process(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle>;
     fn process_values(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle>;
     fn group_by(&self, selector: KeySelector) -> Handle;
-    fn join_table(&self, table: &dyn TableHandle, kind: JoinKind) -> Result<Handle>;
+    fn join_stream(
+        &self,
+        other: &dyn StreamHandle,
+        within: &JoinWindows,
+        store: Option<&Store>,
+        kind: JoinKind,
+    ) -> Result<Handle>;
+    /// With a grace, it waits for the table.
+    fn join_table(&self, table: &dyn TableHandle, grace: Option<Duration>, kind: JoinKind) -> Result<Handle>;
     fn join_global_table(
         &self,
         table: &GlobalKTable<String, String>,
@@ -82,6 +92,7 @@ pub(super) trait TableHandle {
     fn transform_values(&self, mapper: ValueMapper) -> Handle;
     fn join_table(&self, other: &dyn TableHandle, kind: JoinKind) -> Result<Handle>;
     fn join_foreign_table(&self, other: &dyn TableHandle, on: KeySelector, kind: JoinKind) -> Result<Handle>;
+    fn suppress(&self, suppressed: &Statement) -> Result<Handle>;
     fn to_stream(&self) -> Handle;
     fn group_by(&self, selector: KeySelector) -> Handle;
 }
@@ -104,9 +115,15 @@ pub(super) trait WindowedStreamHandle {
     fn aggregate(&self, aggregator: Aggregator, store: Option<&Store>) -> Handle;
 }
 
+/// A windowed cogroup of any windows.
+pub(super) trait WindowedCogroupHandle {
+    fn aggregate(self: Box<Self>, aggregator: Aggregator, store: Option<&Store>) -> Handle;
+}
+
 /// A `CogroupedKStream` of any keys.
 pub(super) trait CogroupedHandle {
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
+    fn windowed_by(self: Box<Self>, windows: &Windows) -> Result<Handle>;
     fn aggregate(self: Box<Self>, aggregator: Aggregator, store: Option<&Store>) -> Handle;
 }
 
@@ -120,7 +137,7 @@ impl Handle {
             Handle::GroupedStream(grouped) => grouped.named(name),
             Handle::GroupedTable(grouped) => Handle::GroupedTable(grouped.named(name)),
             Handle::Split(split) => split.named(name),
-            handle @ (Handle::Cogrouped(_) | Handle::WindowedStream(_)) => {
+            handle @ (Handle::Cogrouped(_) | Handle::WindowedStream(_) | Handle::WindowedCogroup(_)) => {
                 bail!("{} has no name", handle.kind())
             }
             Handle::End(end) => Handle::End(end.named(name)),
@@ -146,6 +163,7 @@ impl Handle {
             Handle::Split(_) => "a split",
             Handle::Cogrouped(_) => "a cogroup",
             Handle::WindowedStream(_) => "a windowed stream",
+            Handle::WindowedCogroup(_) => "a windowed cogroup",
             Handle::End(_) => "the end of a stream",
         }
     }

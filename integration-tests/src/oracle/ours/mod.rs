@@ -5,6 +5,7 @@ mod handle;
 mod processors;
 mod program;
 mod stores;
+mod stream_joins;
 mod streams;
 mod tables;
 mod windowed;

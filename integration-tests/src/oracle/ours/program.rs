@@ -1,6 +1,7 @@
 //! Makes the topology of a case's program: statement by statement, in order. A new operator is one more arm here, and one in `Programs.java`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use millstream::{EmitStrategy, StreamsBuilder, Topology};
@@ -47,20 +48,32 @@ fn declare<'a>(
             Handle::Split(split) => split.default_branch(),
             of => bail!("the default branch of {}", of.kind()),
         },
-        Op::Cogroup | Op::Aggregate
+        Op::Cogroup | Op::Aggregate | Op::WindowedBy
             if matches!(handle_of(handles, statement.of.as_deref())?, Handle::Cogrouped(_)) =>
         {
             let Handle::Cogrouped(others) = take(handles, statement.of.as_deref())? else {
                 bail!("no cogroup")
             };
-            let by = aggregator(statement.by.as_deref().unwrap_or_default())?;
+            let by = || aggregator(statement.by.as_deref().unwrap_or_default());
             match (statement.op, statement.with.as_deref()) {
-                (Op::Aggregate, _) => others.aggregate(by, store),
+                (Op::Aggregate, _) => others.aggregate(by()?, store),
+                (Op::WindowedBy, _) if statement.emit.is_some() => bail!("a windowed cogroup emits updates"),
+                (Op::WindowedBy, _) => {
+                    others.windowed_by(statement.windows.as_ref().context("which windows?")?)?
+                }
                 (_, with) => match handle_of(handles, with)? {
-                    Handle::GroupedStream(grouped) => grouped.cogroup(Some(others), by)?,
+                    Handle::GroupedStream(grouped) => grouped.cogroup(Some(others), by()?)?,
                     with => bail!("cogroup with {}", with.kind()),
                 },
             }
+        }
+        Op::Aggregate
+            if matches!(handle_of(handles, statement.of.as_deref())?, Handle::WindowedCogroup(_)) =>
+        {
+            let Handle::WindowedCogroup(windowed) = take(handles, statement.of.as_deref())? else {
+                bail!("no windowed cogroup")
+            };
+            windowed.aggregate(aggregator(statement.by.as_deref().unwrap_or_default())?, store)
         }
         Op::Cogroup if statement.with.is_some() => bail!("a cogroup begins with one grouped stream"),
         Op::Merge | Op::Join | Op::LeftJoin | Op::OuterJoin => {
@@ -69,10 +82,20 @@ fn declare<'a>(
         }
         _ => continue_with(statement, handle_of(handles, statement.of.as_deref())?)?,
     };
-    let handle = match statement.op {
+    let handle = match (statement.op, handle) {
         // They take the store as an argument.
-        Op::GlobalTable | Op::Count | Op::Reduce | Op::Aggregate | Op::Process | Op::ProcessValues => handle,
-        _ => handle.materialized(store)?,
+        (
+            Op::GlobalTable
+            | Op::Count
+            | Op::Reduce
+            | Op::Aggregate
+            | Op::Process
+            | Op::ProcessValues
+            | Op::Suppress,
+            handle,
+        ) => handle,
+        (Op::Join | Op::LeftJoin | Op::OuterJoin, handle @ Handle::Stream(_)) => handle,
+        (_, handle) => handle.materialized(store)?,
     };
     match &statement.named {
         Some(name) => handle.named(name),
@@ -88,10 +111,18 @@ fn combine(statement: &Statement, of: &Handle, with: &Handle) -> Result<Handle> 
         _ => JoinKind::Outer,
     };
     let on = || key_selector(statement.on.as_deref().context("on which key?")?);
+    let store = statement.store.as_ref();
     match (statement.op, of, with) {
         (Op::Merge, Handle::Stream(stream), Handle::Stream(other)) => stream.merge(other.as_ref()),
         (Op::Merge, of, with) => bail!("merge of {} with {}", of.kind(), with.kind()),
-        (_, Handle::Stream(stream), Handle::Table(table)) => stream.join_table(table.as_ref(), kind),
+        (_, Handle::Stream(stream), Handle::Stream(other)) => {
+            let within = statement.within.as_ref().context("within which windows?")?;
+            stream.join_stream(other.as_ref(), within, store, kind)
+        }
+        (_, Handle::Stream(_), _) if store.is_some() => bail!("a store for a join with {}", with.kind()),
+        (_, Handle::Stream(stream), Handle::Table(table)) => {
+            stream.join_table(table.as_ref(), statement.grace.map(Duration::from_millis), kind)
+        }
         (_, Handle::Stream(stream), Handle::GlobalTable(table)) => {
             stream.join_global_table(table, on()?, kind)
         }
@@ -127,6 +158,7 @@ fn continue_with(statement: &Statement, of: &Handle) -> Result<Handle> {
         (Op::ToChosenTopic, Handle::Stream(stream)) => stream.to_chosen_topic(key_selector(by)?),
         (Op::ToTable, Handle::Stream(stream)) => stream.to_table(),
         (Op::ToStream, Handle::Table(table)) => table.to_stream(),
+        (Op::Suppress, Handle::Table(table)) => table.suppress(statement)?,
         (Op::GroupByKey, Handle::Stream(stream)) => stream.group_by_key(),
         (Op::GroupBy, Handle::Stream(stream)) => stream.group_by(key_selector(by)?),
         (Op::GroupBy, Handle::Table(table)) => table.group_by(key_selector(by)?),
@@ -139,6 +171,9 @@ fn continue_with(statement: &Statement, of: &Handle) -> Result<Handle> {
         (Op::WindowedBy, Handle::GroupedStream(grouped)) => {
             let windows = statement.windows.as_ref().context("which windows?")?;
             grouped.windowed_by(windows, emit_strategy(statement.emit.as_deref())?)?
+        }
+        (_, Handle::WindowedStream(_)) if store.is_some_and(|store| store.versioned.is_some()) => {
+            bail!("a versioned store of windows")
         }
         (Op::Count, Handle::WindowedStream(windowed)) => windowed.count(store),
         (Op::Reduce, Handle::WindowedStream(windowed)) => windowed.reduce(reducer(by)?, store),

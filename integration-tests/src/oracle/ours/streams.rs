@@ -1,17 +1,21 @@
 //! The operators of a stream.
 
 use std::any::Any;
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use millstream::{ConnectedStores, GlobalKTable, JoinTarget, KStream, KTable, Produced, RecordField, Split};
+use millstream::{
+    ConnectedStores, GlobalKTable, JoinTarget, KStream, KTable, Produced, RecordField, Split, TableWithGrace,
+};
 
-use super::super::case::Store;
+use super::super::case::{JoinWindows, Store};
 use super::super::functions::{
     FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Readable, Reducible, ValueMapper, join,
 };
 use super::handle::{Handle, JoinKind, SplitHandle, StreamHandle, TableHandle, same};
 use super::processors::{NamedProcessor, RunningCount, Ticking, counts};
 use super::stores::materialized;
+use super::stream_joins::join_streams;
 
 /// A key or a value as text.
 pub(super) fn text<F: RecordField<NonNull: Readable>>(field: &F) -> Option<String> {
@@ -24,6 +28,7 @@ where
     V: RecordField<NonNull: Reducible>,
     for<'t> &'t KTable<K::NonNull, String>: JoinTarget<K, Value = String>,
     for<'t> &'t KTable<K::NonNull, u64>: JoinTarget<K, Value = u64>,
+    for<'t> TableWithGrace<'t, K::NonNull, String>: JoinTarget<K, Value = String>,
 {
     fn as_any(&self) -> &dyn Any {
         self
@@ -114,7 +119,7 @@ where
 
     fn process(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
         let stores = match store {
-            Some(_) => ConnectedStores::bringing(materialized::<String, u64, _>(store)),
+            Some(_) => ConnectedStores::bringing(materialized::<String, u64>(store)),
             None => ConnectedStores::default(),
         };
         Ok(Handle::Stream(Box::new(match processor {
@@ -129,16 +134,38 @@ where
     fn process_values(&self, processor: NamedProcessor, store: Option<&Store>) -> Result<Handle> {
         ensure!(processor == NamedProcessor::RunningCount, "{processor:?} is no processor of values");
         let counts = counts(store)?;
-        let stores = ConnectedStores::bringing(materialized::<String, u64, _>(store));
+        let stores = ConnectedStores::bringing(materialized::<String, u64>(store));
         Ok(Handle::Stream(Box::new(
             self.process_values(stores, move |wiring| RunningCount::open(wiring, counts)),
         )))
     }
 
-    fn join_table(&self, table: &dyn TableHandle, kind: JoinKind) -> Result<Handle> {
+    fn join_stream(
+        &self,
+        other: &dyn StreamHandle,
+        within: &JoinWindows,
+        store: Option<&Store>,
+        kind: JoinKind,
+    ) -> Result<Handle> {
+        // Each pair of types more is compiled once more: so values of both are text, of which there is most.
+        let this: &dyn Any = self;
+        let (this, other) = (this.downcast_ref(), other.as_any().downcast_ref());
+        let (Some(this), Some(other)) = (this, other) else {
+            bail!("keys and values of both streams are text")
+        };
+        let joined: KStream<K, Option<String>> =
+            join_streams::<K, Option<String>, Option<String>>(this, other, within, store, kind)?;
+        Ok(Handle::Stream(Box::new(joined)))
+    }
+
+    fn join_table(&self, table: &dyn TableHandle, grace: Option<Duration>, kind: JoinKind) -> Result<Handle> {
         let joined = if let Some(table) = table.as_any().downcast_ref::<KTable<K::NonNull, String>>() {
-            join_table(self, table, kind)?
+            match grace {
+                Some(grace) => join_table(self, table.with_grace(grace), kind)?,
+                None => join_table(self, table, kind)?,
+            }
         } else if let Some(table) = table.as_any().downcast_ref::<KTable<K::NonNull, u64>>() {
+            ensure!(grace.is_none(), "counts are not versioned");
             join_table(self, table, kind)?
         } else {
             bail!("the stream's keys are not those of the table")
@@ -164,16 +191,11 @@ where
     }
 }
 
-fn join_table<K, V, T>(
-    stream: &KStream<K, V>,
-    table: &KTable<K::NonNull, T>,
-    kind: JoinKind,
-) -> Result<KStream<K, Option<String>>>
+fn join_table<K, V, T>(stream: &KStream<K, V>, table: T, kind: JoinKind) -> Result<KStream<K, Option<String>>>
 where
     K: RecordField<NonNull: Readable>,
     V: RecordField<NonNull: Reducible>,
-    T: Readable,
-    for<'t> &'t KTable<K::NonNull, T>: JoinTarget<K, Value = T>,
+    T: JoinTarget<K, Value: Readable>,
 {
     Ok(match kind {
         JoinKind::Inner => {

@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use millstream::api::{Failure, Wiring};
-use millstream::{HasSerde, KTable, ValueTransformer};
+use millstream::{BufferConfig, HasSerde, KTable, Suppressed, ValueTransformer, WhenFull, Windowed};
 
-use super::super::case::Store;
+use super::super::case::{Statement, Store};
 use super::super::functions::{KeySelector, Predicate, Readable, Reducible, ValueMapper, join};
 use super::handle::{Handle, JoinKind, TableHandle};
 use super::stores::materialized;
@@ -70,6 +71,28 @@ impl<K: HasSerde + Readable, V: HasSerde + Reducible> TableHandle for KTable<K, 
         Ok(Handle::Table(Box::new(joined)))
     }
 
+    fn suppress(&self, suppressed: &Statement) -> Result<Handle> {
+        let is_logged = suppressed.store.as_ref().is_none_or(|store| store.logged);
+        let max_records = suppressed.max_records.map(usize::try_from).transpose()?;
+        let max_records = max_records.map(|most| logged(BufferConfig::max_records(most), is_logged));
+        let unbounded = logged(BufferConfig::unbounded(), is_logged);
+        let Some(limit) = suppressed.time_limit.map(Duration::from_millis) else {
+            let windows = (self as &dyn Any).downcast_ref::<KTable<Windowed<String>, V>>();
+            let windows = windows.context("a table without windows until they close")?;
+            let buffer = max_records.map_or(unbounded, BufferConfig::shut_down_when_full);
+            return Ok(Handle::Table(Box::new(windows.suppress(Suppressed::until_window_closes(buffer)))));
+        };
+        let suppressed = match (max_records, suppressed.when_full.as_deref()) {
+            (None, _) => Suppressed::until_time_limit(limit, unbounded),
+            (Some(buffer), None | Some("emit_early")) => Suppressed::until_time_limit(limit, buffer),
+            (Some(buffer), Some("shut_down")) => {
+                Suppressed::until_time_limit(limit, buffer.shut_down_when_full())
+            }
+            (_, Some(name)) => bail!("no such thing to do with a full buffer: {name}"),
+        };
+        Ok(Handle::Table(Box::new(self.suppress(suppressed))))
+    }
+
     fn to_stream(&self) -> Handle {
         Handle::Stream(Box::new(self.to_stream()))
     }
@@ -79,6 +102,10 @@ impl<K: HasSerde + Readable, V: HasSerde + Reducible> TableHandle for KTable<K, 
             (selector(Some(&key.text()), Some(&value.text())), Some(value.text()))
         }))
     }
+}
+
+fn logged<F: WhenFull>(buffer: BufferConfig<F>, is_logged: bool) -> BufferConfig<F> {
+    if is_logged { buffer } else { buffer.without_logging() }
 }
 
 fn join_tables<K, V, V2>(table: &KTable<K, V>, other: &KTable<K, V2>, kind: JoinKind) -> KTable<K, String>
