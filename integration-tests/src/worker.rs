@@ -18,7 +18,9 @@ pub fn arguments<const COUNT: usize>() -> Result<[String; COUNT]> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     arguments.try_into().map_err(|given: Vec<String>| {
         let given = given.len();
-        anyhow!("{COUNT} arguments are needed instead of {given}; the head of this program's source names them")
+        anyhow!(
+            "{COUNT} arguments are needed instead of {given}; the head of this program's source names them"
+        )
     })
 }
 
