@@ -217,7 +217,11 @@ mod tests {
         let sums: Vec<i64> =
             written::<String, i64>(&driver.output_topic("sum")).into_iter().map(|row| row.1).collect();
         assert_eq!(sums, [40, 30, 35]);
-        assert_eq!(driver.dropped_records(), 1, "60 is older than 40");
+        assert_eq!(
+            driver.dropped_records(),
+            0,
+            "60 is older than 40, which Kafka Streams does not count here"
+        );
     }
 
     #[test]
