@@ -1,10 +1,27 @@
 //! What the two do not agree on, on purpose: each is a row of `docs/differences-from-kafka-streams.md`, and has a case in
 //! `integration-tests/oracle/cases` that shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod changelogs;
+mod program;
+mod windows;
 
-use super::case::{Case, Input, JoinWindows, Op, Statement, Step, WindowKind, Windows};
-use super::observation::{Observation, Outcome, Row, Written};
+use std::collections::BTreeSet;
+
+use self::changelogs::{
+    HEX_OF_NUMBER, KEPT_FOR_A_JOIN, WAITING_FOR_A_MATCH, changelogs, end_of_session, is_mark,
+    keep_newest_rows, without_origin,
+};
+use self::program::{
+    holds_back, input_times, is_aggregate, is_cached, is_in_memory, is_join, is_join_by_foreign_key,
+    is_join_of_streams, is_table, makes_many, makes_nulls, mixes_keys_below_tables, reads_old_values,
+    versioned,
+};
+use self::windows::{
+    emits_closed_windows, is_met_exactly, is_windowed_cogroup, kept_for, leaps_over, reaches_back,
+    rows_may_go, time_of_row, window_kind, windows_of,
+};
+use super::case::{Case, JoinWindows, Op, Statement, Step, WindowKind};
+use super::observation::{Observation, Outcome};
 
 /// A difference that is meant to be there.
 pub struct Exception {
@@ -366,141 +383,6 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
-/// Parts of the names of the stores in which a join of streams keeps the records of both.
-const KEPT_FOR_A_JOIN: [&str; 5] = ["JOINTHIS", "OUTERTHIS", "this-join", "OTHER-", "other-join"];
-
-/// Parts of the names of the stores in which records wait for a match.
-const WAITING_FOR_A_MATCH: [&str; 2] = ["KSTREAM-OUTERSHARED", "-shared-join-store"];
-
-/// A key in a store that retains duplicates ends with the number of its row, which has four bytes.
-const HEX_OF_NUMBER: usize = 8;
-
-/// Whether it is the row that tells up to where closed windows, or sessions, were emitted.
-fn is_mark(record: &Written) -> bool {
-    matches!(record.key.as_deref(), Some("0000000000000000ffffffff" | "0000000000000000ffffffffffffffff"))
-}
-
-/// The end of the session that a record is about.
-fn end_of_session(record: &Written) -> Option<i64> {
-    let key = record.key.as_deref()?;
-    let end = key.get(key.len().checked_sub(32)?..key.len() - 16)?;
-    i64::from_str_radix(end, 16).ok()
-}
-
-/// Whether stream time leaps, between two records that sliding windows see, over all that Kafka Streams' store keeps behind those that are
-/// open.
-fn leaps_over(case: &Case, windowed: &Statement) -> bool {
-    let Some(Windows { kind: WindowKind::Sliding, size, .. }) = &windowed.windows else { return false };
-    let farthest = i64::try_from(2 * size).unwrap_or(i64::MAX);
-    let topics = topics_of(case, windowed);
-    let mut stream_time: Option<i64> = None;
-    case.steps.iter().any(|step| {
-        let Step::Pipe(Input { topic, key, value, at, .. }) = step else { return false };
-        let before = stream_time.unwrap_or(*at);
-        stream_time = match &topics {
-            Some(topics) if !topics.contains(&&**topic) || key.is_none() || value.is_none() => return false,
-            Some(_) => Some(before.max(*at)),
-            // What is above may leave any record out, and so all between two.
-            None => Some(before.min(*at)),
-        };
-        at - before >= farthest
-    })
-}
-
-/// Whether the window that ends with a record is the one that begins right after another.
-fn is_met_exactly(case: &Case, windows: &Windows) -> bool {
-    let keys_stay = !case.program.iter().any(changes_keys);
-    let distance = windows.size + 1;
-    let inputs =
-        || case.steps.iter().filter_map(|step| if let Step::Pipe(input) = step { Some(input) } else { None });
-    windows.kind == WindowKind::Sliding
-        && inputs().any(|one| {
-            inputs()
-                .any(|other| one.at.abs_diff(other.at) == distance && (!keys_stay || one.key == other.key))
-        })
-}
-
-/// The topics whose records the statement sees, each of them and as they came; none if something above does more than to pass them on.
-fn topics_of<'a>(case: &'a Case, statement: &'a Statement) -> Option<Vec<&'a str>> {
-    match statement.op {
-        Op::Stream => Some(statement.topic.as_deref()?.split(',').collect()),
-        Op::GroupByKey | Op::WindowedBy | Op::Peek | Op::Merge => {
-            let parents = statement.parents().map(|parent| topics_of(case, case.statement(parent)?));
-            Some(parents.collect::<Option<Vec<_>>>()?.concat())
-        }
-        _ => None,
-    }
-}
-
-/// Whether a record that is not too late may continue a session that is too old for the store of Kafka Streams.
-fn reaches_back(case: &Case, windowed: &Statement) -> bool {
-    let Some(windows @ Windows { kind: WindowKind::Session, .. }) = &windowed.windows else { return false };
-    let (gap, kept) = (i64::try_from(windows.size).unwrap_or(i64::MAX), kept_for(windows));
-    let keys_stay = !case.program.iter().any(changes_keys);
-    let topics = topics_of(case, windowed);
-    let (mut before, mut stream_time) = (Vec::new(), i64::MIN);
-    case.steps.iter().any(|step| {
-        let Step::Pipe(Input { topic, key, at, .. }) = step else { return false };
-        let is_elsewhere = topics.as_ref().is_some_and(|topics| !topics.contains(&&**topic));
-        if is_elsewhere || keys_stay && key.is_none() {
-            return false;
-        }
-        stream_time = stream_time.max(*at);
-        let closed = stream_time.saturating_sub(kept);
-        let of_its_key = before.iter().filter(|(other, _)| !keys_stay || *other == key);
-        let continued = of_its_key.map(|(_, end)| *end).filter(|end| (at - gap..=at + gap).contains(end));
-        let (open, too_old): (Vec<i64>, Vec<i64>) = continued.partition(|end| *end > closed);
-        before.push((key, *at));
-        // What is above may leave out the record that makes this one late.
-        let is_late = topics.is_some() && *at < closed && open.is_empty();
-        !is_late && !too_old.is_empty()
-    })
-}
-
-/// The changelogs of stores whose names contain one of these.
-fn changelogs<'o>(outcome: &'o mut Outcome, stores: &[&str]) -> impl Iterator<Item = &'o mut Vec<Written>> {
-    let is_wanted =
-        |topic: &str| topic.ends_with("-changelog") && stores.iter().any(|store| topic.contains(store));
-    outcome.topics.iter_mut().filter(move |(topic, _)| is_wanted(topic)).map(|(_, records)| records)
-}
-
-/// Leaves of a changelog what it is about: the newest record of each key.
-fn keep_newest_rows(changelog: &mut Vec<Written>) {
-    let newest: BTreeMap<_, _> = changelog.drain(..).map(|record| (record.key.clone(), record)).collect();
-    changelog.extend(newest.into_values().filter(|record| record.value.is_some()));
-}
-
-/// What waits in a buffer, in hex, without event time and headers of the newest change, and where it came from.
-fn without_origin(buffered: &str) -> Option<&str> {
-    let number = |at: usize| u32::from_str_radix(buffered.get(at..at + 8)?, 16).ok();
-    // Lengths that are negative are those of nulls.
-    let behind_bytes = |at: usize| {
-        let length = usize::try_from(number(at)?.cast_signed().max(0)).ok()?;
-        Some(at + 8 + 2 * length)
-    };
-    let event_time_and_offset = 32;
-    let headers = behind_bytes(event_time_and_offset)? + 8;
-    let mut at = headers + 8;
-    for _ in 0..2 * number(headers)? {
-        at = behind_bytes(at)?;
-    }
-    buffered.get(at..)
-}
-
-/// Whether records or changes wait in a buffer of the statement.
-fn holds_back(case: &Case, statement: &Statement) -> bool {
-    let waits_for_table = || statement.grace.is_some() && !is_join_of_streams(case, statement);
-    statement.op == Op::Suppress || waits_for_table()
-}
-
-/// The versioned stores, and for how many milliseconds they remember.
-fn versioned(case: &Case) -> impl Iterator<Item = (&str, i64)> {
-    case.program.iter().filter_map(|statement| {
-        let store = statement.store.as_ref()?;
-        Some((store.name.as_deref()?, i64::try_from(store.versioned?).unwrap_or(i64::MAX)))
-    })
-}
-
 /// Whether an exception makes the case one that cannot be compared.
 pub fn is_comparable(case: &Case) -> bool {
     !EXCEPTIONS.iter().any(|exception| exception.forgive.is_none() && (exception.applies)(case))
@@ -514,140 +396,4 @@ pub(super) fn forgive(case: &Case, observation: &mut Observation) {
             forgive(case, outcome);
         }
     }
-}
-
-/// Whether the order of changes of different keys can be seen in what becomes of them: keys change, or stream time is looked at.
-fn mixes_keys_below_tables(case: &Case) -> bool {
-    let mixes = |statement: &Statement| {
-        changes_keys(statement)
-            || matches!(statement.op, Op::WindowedBy | Op::Suppress | Op::ToChosenTopic)
-            || statement.grace.is_some()
-            || is_join_of_streams(case, statement)
-    };
-    let mut tables = case.program.iter().filter(|statement| is_table(case, statement));
-    tables.any(|table| case.below(&table.id).into_iter().any(mixes))
-}
-
-/// Whether the statement may make more of a record, or of a change, than one.
-fn makes_many(case: &Case, statement: &Statement) -> bool {
-    match statement.op {
-        Op::FlatMap | Op::FlatMapValues | Op::Merge | Op::Cogroup | Op::Process | Op::Suppress => true,
-        Op::Join | Op::LeftJoin | Op::OuterJoin => true,
-        Op::GroupBy => is_of_table(case, statement),
-        Op::WindowedBy => {
-            let hops = |windows: &Windows| windows.kind != WindowKind::Time || windows.advance.is_some();
-            statement.emit.is_some() || statement.windows.as_ref().is_some_and(hops)
-        }
-        _ => false,
-    }
-}
-
-fn changes_keys(statement: &Statement) -> bool {
-    matches!(statement.op, Op::SelectKey | Op::Map | Op::FlatMap | Op::GroupBy | Op::Process)
-}
-
-/// Whether values may become null there.
-fn makes_nulls(statement: &Statement) -> bool {
-    let makers = ["null_if_long", "swap", "and_swapped"];
-    statement.op == Op::ToStream || statement.by.as_deref().is_some_and(|by| makers.contains(&by))
-}
-
-/// Whether a table above must say what a row was before.
-fn reads_old_values(statement: &Statement) -> bool {
-    let on_tables =
-        [Op::Filter, Op::FilterNot, Op::GroupBy, Op::Join, Op::LeftJoin, Op::OuterJoin, Op::Suppress];
-    on_tables.contains(&statement.op)
-}
-
-/// The windows that the statement aggregates.
-fn windows_of<'a>(case: &'a Case, statement: &Statement) -> Option<&'a Windows> {
-    case.statement(statement.of.as_deref()?)?.windows.as_ref()
-}
-
-/// Whether the statement aggregates several streams in windows.
-fn is_windowed_cogroup(case: &Case, statement: &Statement) -> bool {
-    let of = |statement: &Statement| statement.of.as_deref().and_then(|of| case.statement(of));
-    let windowed = of(statement).filter(|windowed| windowed.op == Op::WindowedBy);
-    windowed.and_then(of).is_some_and(|of| of.op == Op::Cogroup)
-}
-
-fn window_kind(case: &Case, statement: &Statement) -> Option<WindowKind> {
-    windows_of(case, statement).map(|windows| windows.kind)
-}
-
-/// Whether the statement aggregates windows and emits them when they close.
-fn emits_closed_windows(case: &Case, statement: &Statement) -> bool {
-    let of = statement.of.as_deref().and_then(|of| case.statement(of));
-    of.is_some_and(|of| of.emit.as_deref() == Some("on_window_close"))
-}
-
-/// How long rows of such windows are there for certain, in milliseconds.
-fn kept_for(windows: &Windows) -> i64 {
-    let length = if windows.kind == WindowKind::Sliding { 2 * windows.size } else { windows.size };
-    i64::try_from(length + windows.grace).unwrap_or(i64::MAX)
-}
-
-/// Whether a row may be there no longer when the last record comes.
-fn rows_may_go(case: &Case, windows: &Windows) -> bool {
-    let size = i64::try_from(windows.size).unwrap_or(i64::MAX);
-    let oldest = input_times(case).min().unwrap_or_default().saturating_sub(size);
-    input_times(case).max().is_some_and(|newest| newest.saturating_sub(oldest) >= kept_for(windows))
-}
-
-fn input_times(case: &Case) -> impl Iterator<Item = i64> {
-    let time = |step: &Step| if let Step::Pipe(input) = step { Some(input.at) } else { None };
-    case.steps.iter().filter_map(time)
-}
-
-/// By which a row of windows or sessions is kept: the start of the window, or the end of the session. None of a row without a window.
-fn time_of_row(case: &Case, row: &Row) -> Option<i64> {
-    let (start, end) = row.key.rsplit_once('@')?.1.split_once('/')?;
-    let mut windows = case.program.iter().filter_map(|statement| statement.windows.as_ref());
-    let has_sessions = windows.any(|windows| windows.kind == WindowKind::Session);
-    if has_sessions { end } else { start }.parse().ok()
-}
-
-/// Whether what the statement is called on is a table.
-fn is_of_table(case: &Case, statement: &Statement) -> bool {
-    let of = statement.of.as_deref().and_then(|of| case.statement(of));
-    of.is_some_and(|of| is_table(case, of))
-}
-
-/// Whether what the statement makes is a table.
-fn is_table(case: &Case, statement: &Statement) -> bool {
-    match statement.op {
-        Op::Table | Op::ToTable | Op::Count | Op::Reduce | Op::Aggregate | Op::Suppress => true,
-        Op::Filter | Op::FilterNot | Op::MapValues | Op::TransformValues => is_of_table(case, statement),
-        Op::Join | Op::LeftJoin | Op::OuterJoin => is_of_table(case, statement),
-        _ => false,
-    }
-}
-
-fn is_join(op: Op) -> bool {
-    matches!(op, Op::Join | Op::LeftJoin | Op::OuterJoin)
-}
-
-fn is_join_by_foreign_key(statement: &Statement) -> bool {
-    is_join(statement.op) && statement.on.is_some()
-}
-
-fn is_join_of_streams(case: &Case, statement: &Statement) -> bool {
-    let is_stream = |id: &String| {
-        let parent = case.statement(id);
-        parent.is_some_and(|parent| parent.op != Op::GlobalTable && !is_table(case, parent))
-    };
-    is_join(statement.op) && statement.of.iter().chain(&statement.with).all(is_stream)
-}
-
-fn is_aggregate(op: Op) -> bool {
-    matches!(op, Op::Count | Op::Reduce | Op::Aggregate)
-}
-
-fn is_in_memory(statement: &Statement) -> bool {
-    statement.store.as_ref().is_some_and(|store| store.in_memory)
-}
-
-fn is_cached(statement: &Statement) -> bool {
-    let store_is = statement.store.as_ref().is_none_or(|store| store.cached && store.versioned.is_none());
-    store_is && statement.op != Op::Suppress
 }

@@ -1,0 +1,59 @@
+//! What exceptions look at in changelogs, which is bytes in hex.
+
+use std::collections::BTreeMap;
+
+use crate::oracle::observation::{Outcome, Written};
+
+/// Parts of the names of the stores in which a join of streams keeps the records of both.
+pub(super) const KEPT_FOR_A_JOIN: [&str; 5] = ["JOINTHIS", "OUTERTHIS", "this-join", "OTHER-", "other-join"];
+
+/// Parts of the names of the stores in which records wait for a match.
+pub(super) const WAITING_FOR_A_MATCH: [&str; 2] = ["KSTREAM-OUTERSHARED", "-shared-join-store"];
+
+/// A key in a store that retains duplicates ends with the number of its row, which has four bytes.
+pub(super) const HEX_OF_NUMBER: usize = 8;
+
+/// Whether it is the row that tells up to where closed windows, or sessions, were emitted.
+pub(super) fn is_mark(record: &Written) -> bool {
+    matches!(record.key.as_deref(), Some("0000000000000000ffffffff" | "0000000000000000ffffffffffffffff"))
+}
+
+/// The end of the session that a record is about.
+pub(super) fn end_of_session(record: &Written) -> Option<i64> {
+    let key = record.key.as_deref()?;
+    let end = key.get(key.len().checked_sub(32)?..key.len() - 16)?;
+    i64::from_str_radix(end, 16).ok()
+}
+
+/// The changelogs of stores whose names contain one of these.
+pub(super) fn changelogs<'o>(
+    outcome: &'o mut Outcome,
+    stores: &[&str],
+) -> impl Iterator<Item = &'o mut Vec<Written>> {
+    let is_wanted =
+        |topic: &str| topic.ends_with("-changelog") && stores.iter().any(|store| topic.contains(store));
+    outcome.topics.iter_mut().filter(move |(topic, _)| is_wanted(topic)).map(|(_, records)| records)
+}
+
+/// Leaves of a changelog what it is about: the newest record of each key.
+pub(super) fn keep_newest_rows(changelog: &mut Vec<Written>) {
+    let newest: BTreeMap<_, _> = changelog.drain(..).map(|record| (record.key.clone(), record)).collect();
+    changelog.extend(newest.into_values().filter(|record| record.value.is_some()));
+}
+
+/// What waits in a buffer, in hex, without event time and headers of the newest change, and where it came from.
+pub(super) fn without_origin(buffered: &str) -> Option<&str> {
+    let number = |at: usize| u32::from_str_radix(buffered.get(at..at + 8)?, 16).ok();
+    // Lengths that are negative are those of nulls.
+    let behind_bytes = |at: usize| {
+        let length = usize::try_from(number(at)?.cast_signed().max(0)).ok()?;
+        Some(at + 8 + 2 * length)
+    };
+    let event_time_and_offset = 32;
+    let headers = behind_bytes(event_time_and_offset)? + 8;
+    let mut at = headers + 8;
+    for _ in 0..2 * number(headers)? {
+        at = behind_bytes(at)?;
+    }
+    buffered.get(at..)
+}

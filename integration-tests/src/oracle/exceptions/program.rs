@@ -1,0 +1,122 @@
+//! What exceptions ask of the program of a case, and of its records.
+
+use crate::oracle::case::{Case, Op, Statement, Step, WindowKind, Windows};
+
+/// The topics whose records the statement sees, each of them and as they came; none if something above does more than to pass them on.
+pub(super) fn topics_of<'a>(case: &'a Case, statement: &'a Statement) -> Option<Vec<&'a str>> {
+    match statement.op {
+        Op::Stream => Some(statement.topic.as_deref()?.split(',').collect()),
+        Op::GroupByKey | Op::WindowedBy | Op::Peek | Op::Merge => {
+            let parents = statement.parents().map(|parent| topics_of(case, case.statement(parent)?));
+            Some(parents.collect::<Option<Vec<_>>>()?.concat())
+        }
+        _ => None,
+    }
+}
+
+/// Whether records or changes wait in a buffer of the statement.
+pub(super) fn holds_back(case: &Case, statement: &Statement) -> bool {
+    let waits_for_table = || statement.grace.is_some() && !is_join_of_streams(case, statement);
+    statement.op == Op::Suppress || waits_for_table()
+}
+
+/// The versioned stores, and for how many milliseconds they remember.
+pub(super) fn versioned(case: &Case) -> impl Iterator<Item = (&str, i64)> {
+    case.program.iter().filter_map(|statement| {
+        let store = statement.store.as_ref()?;
+        Some((store.name.as_deref()?, i64::try_from(store.versioned?).unwrap_or(i64::MAX)))
+    })
+}
+
+/// Whether the order of changes of different keys can be seen in what becomes of them: keys change, or stream time is looked at.
+pub(super) fn mixes_keys_below_tables(case: &Case) -> bool {
+    let mixes = |statement: &Statement| {
+        changes_keys(statement)
+            || matches!(statement.op, Op::WindowedBy | Op::Suppress | Op::ToChosenTopic)
+            || statement.grace.is_some()
+            || is_join_of_streams(case, statement)
+    };
+    let mut tables = case.program.iter().filter(|statement| is_table(case, statement));
+    tables.any(|table| case.below(&table.id).into_iter().any(mixes))
+}
+
+/// Whether the statement may make more of a record, or of a change, than one.
+pub(super) fn makes_many(case: &Case, statement: &Statement) -> bool {
+    match statement.op {
+        Op::FlatMap | Op::FlatMapValues | Op::Merge | Op::Cogroup | Op::Process | Op::Suppress => true,
+        Op::Join | Op::LeftJoin | Op::OuterJoin => true,
+        Op::GroupBy => is_of_table(case, statement),
+        Op::WindowedBy => {
+            let hops = |windows: &Windows| windows.kind != WindowKind::Time || windows.advance.is_some();
+            statement.emit.is_some() || statement.windows.as_ref().is_some_and(hops)
+        }
+        _ => false,
+    }
+}
+
+pub(super) fn changes_keys(statement: &Statement) -> bool {
+    matches!(statement.op, Op::SelectKey | Op::Map | Op::FlatMap | Op::GroupBy | Op::Process)
+}
+
+/// Whether values may become null there.
+pub(super) fn makes_nulls(statement: &Statement) -> bool {
+    let makers = ["null_if_long", "swap", "and_swapped"];
+    statement.op == Op::ToStream || statement.by.as_deref().is_some_and(|by| makers.contains(&by))
+}
+
+/// Whether a table above must say what a row was before.
+pub(super) fn reads_old_values(statement: &Statement) -> bool {
+    let on_tables =
+        [Op::Filter, Op::FilterNot, Op::GroupBy, Op::Join, Op::LeftJoin, Op::OuterJoin, Op::Suppress];
+    on_tables.contains(&statement.op)
+}
+
+pub(super) fn input_times(case: &Case) -> impl Iterator<Item = i64> {
+    let time = |step: &Step| if let Step::Pipe(input) = step { Some(input.at) } else { None };
+    case.steps.iter().filter_map(time)
+}
+
+/// Whether what the statement is called on is a table.
+pub(super) fn is_of_table(case: &Case, statement: &Statement) -> bool {
+    let of = statement.of.as_deref().and_then(|of| case.statement(of));
+    of.is_some_and(|of| is_table(case, of))
+}
+
+/// Whether what the statement makes is a table.
+pub(super) fn is_table(case: &Case, statement: &Statement) -> bool {
+    match statement.op {
+        Op::Table | Op::ToTable | Op::Count | Op::Reduce | Op::Aggregate | Op::Suppress => true,
+        Op::Filter | Op::FilterNot | Op::MapValues | Op::TransformValues => is_of_table(case, statement),
+        Op::Join | Op::LeftJoin | Op::OuterJoin => is_of_table(case, statement),
+        _ => false,
+    }
+}
+
+pub(super) fn is_join(op: Op) -> bool {
+    matches!(op, Op::Join | Op::LeftJoin | Op::OuterJoin)
+}
+
+pub(super) fn is_join_by_foreign_key(statement: &Statement) -> bool {
+    is_join(statement.op) && statement.on.is_some()
+}
+
+pub(super) fn is_join_of_streams(case: &Case, statement: &Statement) -> bool {
+    let is_stream = |id: &String| {
+        let parent = case.statement(id);
+        parent.is_some_and(|parent| parent.op != Op::GlobalTable && !is_table(case, parent))
+    };
+    is_join(statement.op) && statement.of.iter().chain(&statement.with).all(is_stream)
+}
+
+pub(super) fn is_aggregate(op: Op) -> bool {
+    matches!(op, Op::Count | Op::Reduce | Op::Aggregate)
+}
+
+pub(super) fn is_in_memory(statement: &Statement) -> bool {
+    statement.store.as_ref().is_some_and(|store| store.in_memory)
+}
+
+pub(super) fn is_cached(statement: &Statement) -> bool {
+    let store_is = statement.store.as_ref().is_none_or(|store| store.cached && store.versioned.is_none());
+    store_is && statement.op != Op::Suppress
+}

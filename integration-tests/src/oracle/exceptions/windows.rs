@@ -1,0 +1,106 @@
+//! What exceptions ask of the windows of a case, and of how its records lie in them.
+
+use super::program::{changes_keys, input_times, topics_of};
+use crate::oracle::case::{Case, Input, Op, Statement, Step, WindowKind, Windows};
+use crate::oracle::observation::Row;
+
+/// The windows that the statement aggregates.
+pub(super) fn windows_of<'a>(case: &'a Case, statement: &Statement) -> Option<&'a Windows> {
+    case.statement(statement.of.as_deref()?)?.windows.as_ref()
+}
+
+pub(super) fn window_kind(case: &Case, statement: &Statement) -> Option<WindowKind> {
+    windows_of(case, statement).map(|windows| windows.kind)
+}
+
+/// Whether the statement aggregates several streams in windows.
+pub(super) fn is_windowed_cogroup(case: &Case, statement: &Statement) -> bool {
+    let of = |statement: &Statement| statement.of.as_deref().and_then(|of| case.statement(of));
+    let windowed = of(statement).filter(|windowed| windowed.op == Op::WindowedBy);
+    windowed.and_then(of).is_some_and(|of| of.op == Op::Cogroup)
+}
+
+/// Whether the statement aggregates windows and emits them when they close.
+pub(super) fn emits_closed_windows(case: &Case, statement: &Statement) -> bool {
+    let of = statement.of.as_deref().and_then(|of| case.statement(of));
+    of.is_some_and(|of| of.emit.as_deref() == Some("on_window_close"))
+}
+
+/// How long rows of such windows are there for certain, in milliseconds.
+pub(super) fn kept_for(windows: &Windows) -> i64 {
+    let length = if windows.kind == WindowKind::Sliding { 2 * windows.size } else { windows.size };
+    i64::try_from(length + windows.grace).unwrap_or(i64::MAX)
+}
+
+/// Whether a row may be there no longer when the last record comes.
+pub(super) fn rows_may_go(case: &Case, windows: &Windows) -> bool {
+    let size = i64::try_from(windows.size).unwrap_or(i64::MAX);
+    let oldest = input_times(case).min().unwrap_or_default().saturating_sub(size);
+    input_times(case).max().is_some_and(|newest| newest.saturating_sub(oldest) >= kept_for(windows))
+}
+
+/// By which a row of windows or sessions is kept: the start of the window, or the end of the session. None of a row without a window.
+pub(super) fn time_of_row(case: &Case, row: &Row) -> Option<i64> {
+    let (start, end) = row.key.rsplit_once('@')?.1.split_once('/')?;
+    let mut windows = case.program.iter().filter_map(|statement| statement.windows.as_ref());
+    let has_sessions = windows.any(|windows| windows.kind == WindowKind::Session);
+    if has_sessions { end } else { start }.parse().ok()
+}
+
+/// Whether stream time leaps, between two records that sliding windows see, over all that Kafka Streams' store keeps behind those that are
+/// open.
+pub(super) fn leaps_over(case: &Case, windowed: &Statement) -> bool {
+    let Some(Windows { kind: WindowKind::Sliding, size, .. }) = &windowed.windows else { return false };
+    let farthest = i64::try_from(2 * size).unwrap_or(i64::MAX);
+    let topics = topics_of(case, windowed);
+    let mut stream_time: Option<i64> = None;
+    case.steps.iter().any(|step| {
+        let Step::Pipe(Input { topic, key, value, at, .. }) = step else { return false };
+        let before = stream_time.unwrap_or(*at);
+        stream_time = match &topics {
+            Some(topics) if !topics.contains(&&**topic) || key.is_none() || value.is_none() => return false,
+            Some(_) => Some(before.max(*at)),
+            // What is above may leave any record out, and so all between two.
+            None => Some(before.min(*at)),
+        };
+        at - before >= farthest
+    })
+}
+
+/// Whether the window that ends with a record is the one that begins right after another.
+pub(super) fn is_met_exactly(case: &Case, windows: &Windows) -> bool {
+    let keys_stay = !case.program.iter().any(changes_keys);
+    let distance = windows.size + 1;
+    let inputs =
+        || case.steps.iter().filter_map(|step| if let Step::Pipe(input) = step { Some(input) } else { None });
+    windows.kind == WindowKind::Sliding
+        && inputs().any(|one| {
+            inputs()
+                .any(|other| one.at.abs_diff(other.at) == distance && (!keys_stay || one.key == other.key))
+        })
+}
+
+/// Whether a record that is not too late may continue a session that is too old for the store of Kafka Streams.
+pub(super) fn reaches_back(case: &Case, windowed: &Statement) -> bool {
+    let Some(windows @ Windows { kind: WindowKind::Session, .. }) = &windowed.windows else { return false };
+    let (gap, kept) = (i64::try_from(windows.size).unwrap_or(i64::MAX), kept_for(windows));
+    let keys_stay = !case.program.iter().any(changes_keys);
+    let topics = topics_of(case, windowed);
+    let (mut before, mut stream_time) = (Vec::new(), i64::MIN);
+    case.steps.iter().any(|step| {
+        let Step::Pipe(Input { topic, key, at, .. }) = step else { return false };
+        let is_elsewhere = topics.as_ref().is_some_and(|topics| !topics.contains(&&**topic));
+        if is_elsewhere || keys_stay && key.is_none() {
+            return false;
+        }
+        stream_time = stream_time.max(*at);
+        let closed = stream_time.saturating_sub(kept);
+        let of_its_key = before.iter().filter(|(other, _)| !keys_stay || *other == key);
+        let continued = of_its_key.map(|(_, end)| *end).filter(|end| (at - gap..=at + gap).contains(end));
+        let (open, too_old): (Vec<i64>, Vec<i64>) = continued.partition(|end| *end > closed);
+        before.push((key, *at));
+        // What is above may leave out the record that makes this one late.
+        let is_late = topics.is_some() && *at < closed && open.is_empty();
+        !is_late && !too_old.is_empty()
+    })
+}
