@@ -221,6 +221,22 @@ pub(super) fn window(time: Timestamp, before: i64, after: i64) -> (Timestamp, Ti
     (Timestamp::from_millis(from.max(0)), Timestamp::from_millis(to.max(0)))
 }
 
+/// Forwards what a record was joined to, each with the later of the two times.
+pub(super) fn forward_joined<K: Clone + 'static, V, O: Clone + 'static>(
+    record: Record<K, V>,
+    joined: &mut Vec<(O, Timestamp)>,
+    context: &mut ProcessorContext<'_, K, O>,
+) -> Result<(), Failure> {
+    let Record { key, timestamp, headers, .. } = record;
+    let last = joined.pop();
+    for (value, other) in joined.drain(..) {
+        let (key, timestamp, headers) = (key.clone(), timestamp.max(other), headers.clone());
+        context.forward(Record { key, value, timestamp, headers })?;
+    }
+    let Some((value, other)) = last else { return Ok(()) };
+    context.forward(Record { key, value, timestamp: timestamp.max(other), headers })
+}
+
 impl<S, K, V, L, R, O, J> Processor for JoinRecords<S, K, V, L, R, O, J>
 where
     S: Side<L, R>,
@@ -264,14 +280,7 @@ where
                 waiting.remove(S::SIDE.other(), *other, key)?;
             }
         }
-        let Record { key, timestamp, headers, .. } = record;
-        let last = self.joined.pop();
-        for (value, other) in self.joined.drain(..) {
-            let (key, timestamp, headers) = (key.clone(), timestamp.max(other), headers.clone());
-            context.forward(Record { key, value, timestamp, headers })?;
-        }
-        let Some((value, other)) = last else { return Ok(()) };
-        context.forward(Record { key, value, timestamp: timestamp.max(other), headers })
+        forward_joined(record, &mut self.joined, context)
     }
 
     fn advance_stream_time(

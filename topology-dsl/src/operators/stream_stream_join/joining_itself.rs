@@ -9,7 +9,7 @@ use std::sync::Arc;
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use millstream_processor::{Direction, RecordField, Timestamp, ValueAndTimestamp, WindowStore};
 
-use super::joining::window;
+use super::joining::{forward_joined, window};
 use crate::operators::with_key::Joined;
 use crate::windows::JoinWindows;
 
@@ -81,11 +81,6 @@ where
         self.join_with(key, window(at, before, after), |join, other| join(&record.key, value, other))?;
         self.records.put(key, at, Some(ValueAndTimestamp::new(value.clone(), at)))?;
         self.join_with(key, window(at, after, before), |join, other| join(&record.key, other, value))?;
-        let Record { key, timestamp, headers, .. } = record;
-        for (value, other) in self.joined.drain(..) {
-            let (key, timestamp, headers) = (key.clone(), timestamp.max(other), headers.clone());
-            context.forward(Record { key, value, timestamp, headers })?;
-        }
-        Ok(())
+        forward_joined(record, &mut self.joined, context)
     }
 }
