@@ -6,13 +6,21 @@ use super::graph::{NodeKind, TopicName, Topology};
 use super::subtopology::Subtopology;
 use crate::error::{Error, Result};
 
+/// A partition count that follows from others. Those of which more is known come first: topics that feed each other, as those of a
+/// foreign-key join do, wait for one another, and there the largest that is known decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct DerivedCount {
+    is_of_all: bool,
+    largest: i32,
+}
+
 impl Topology {
     /// Checks what can be known without Kafka.
     ///
     /// # Errors
     /// `Invalid` for a topology without sources, a store nobody uses, a store that cannot be restored from the topic it is to be restored from, a
-    /// repartition topic that is not both written and read, a global store that is more than a copy of its topic, or repartition topics that are
-    /// joined and were given different partition counts.
+    /// repartition topic that is not both written and read or is fed from nothing but itself, a global store that is more than a copy of its
+    /// topic, or repartition topics that are joined and were given different partition counts.
     pub fn validate(&self) -> Result<()> {
         let subtopologies = self.subtopologies();
         if !subtopologies.iter().any(|part| !part.is_global && !part.source_topics.is_empty()) {
@@ -50,6 +58,10 @@ impl Topology {
                 )));
             }
         }
+        // Whether counts can be derived does not depend on how many partitions there are.
+        let sources =
+            self.source_topics().into_iter().filter(|topic| matches!(topic, TopicName::External(_)));
+        self.derive_counts(&mut sources.map(|topic| (topic.clone(), 1)).collect())?;
         self.check_fixed_counts()
     }
 
@@ -84,7 +96,7 @@ impl Topology {
     ///
     /// # Errors
     /// `Invalid` with topics and counts, if co-partitioned topics differ, if a stateful part reads topics of different
-    /// counts, or if a count cannot be derived.
+    /// counts, or if a count cannot be derived, as [`validate`](Self::validate) says.
     pub fn partition_counts(&self, external: &BTreeMap<String, i32>) -> Result<BTreeMap<TopicName, i32>> {
         let mut counts: BTreeMap<TopicName, i32> = BTreeMap::new();
         for topic in self.source_topics() {
@@ -102,53 +114,51 @@ impl Topology {
                 counts.insert(TopicName::Internal(topic.name.clone()), partitions);
             }
         }
-        let subtopologies = self.subtopologies();
-        let groups = self.copartitioned_topics();
-        // A repartition topic may be fed from another one, so its count can depend on a count found in an earlier round.
-        for _round in 0..=self.repartition_topics.len() {
-            for topic in &self.repartition_topics {
-                let name = TopicName::Internal(topic.name.clone());
-                if !counts.contains_key(&name)
-                    && let Some(count) = self.derived_count(&name, &subtopologies, &groups, &counts)
-                {
-                    counts.insert(name, count);
-                }
-            }
-        }
-        for topic in &self.repartition_topics {
-            if !counts.contains_key(&TopicName::Internal(topic.name.clone())) {
-                return Err(Error::invalid(format!(
-                    "the partition count of repartition topic {} follows from itself: fix it with `Repartitioned`",
-                    topic.name
-                )));
-            }
-        }
-        self.check_counts(&subtopologies, &groups, &counts)?;
+        self.derive_counts(&mut counts)?;
+        self.check_counts(&counts)?;
         Ok(counts)
     }
 
+    /// Adds the counts of the repartition topics that have none.
+    fn derive_counts(&self, counts: &mut BTreeMap<TopicName, i32>) -> Result<()> {
+        let (subtopologies, groups) = (self.subtopologies(), self.copartitioned_topics());
+        loop {
+            let topics = self.repartition_topics.iter().map(|topic| TopicName::Internal(topic.name.clone()));
+            let open: Vec<TopicName> = topics.filter(|topic| !counts.contains_key(topic)).collect();
+            let derived =
+                open.iter().map(|topic| (self.derived_count(topic, &subtopologies, &groups, counts), topic));
+            match derived.max_by_key(|(count, _)| *count) {
+                Some((Some(count), topic)) => drop(counts.insert(topic.clone(), count.largest)),
+                Some((None, topic)) => {
+                    return Err(Error::invalid(format!(
+                        "repartition topic {} is fed from nothing but itself: feed it from a source, or leave it out",
+                        topic.undecorated()
+                    )));
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// What is known of the topics that this one is fed from or co-partitioned with.
     fn derived_count(
         &self,
         topic: &TopicName,
         subtopologies: &[Subtopology],
         groups: &[Vec<TopicName>],
         counts: &BTreeMap<TopicName, i32>,
-    ) -> Option<i32> {
+    ) -> Option<DerivedCount> {
         let group = groups.iter().find(|group| group.contains(topic));
-        let mut known_in_group = group.into_iter().flatten().filter_map(|other| counts.get(other));
-        if let Some(first) = known_in_group.next() {
-            return Some(known_in_group.fold(*first, |largest, count| largest.max(*count)));
+        let known_in_group = group.into_iter().flatten().filter_map(|other| counts.get(other));
+        if let Some(largest) = known_in_group.max() {
+            return Some(DerivedCount { is_of_all: true, largest: *largest });
         }
         let members: Vec<&TopicName> = group.map_or_else(|| vec![topic], |group| group.iter().collect());
-        let mut largest = None;
-        for member in members {
-            for part in subtopologies.iter().filter(|part| self.writes(part, member)) {
-                for source in &part.source_topics {
-                    largest = largest.max(Some(*counts.get(source)?));
-                }
-            }
-        }
-        largest
+        let feeds = |part: &&Subtopology| members.iter().any(|member| self.writes(part, member));
+        let fed_from = subtopologies.iter().filter(feeds).flat_map(|part| &part.source_topics);
+        let fed_from: Vec<Option<&i32>> = fed_from.map(|source| counts.get(source)).collect();
+        let largest = **fed_from.iter().flatten().max()?;
+        Some(DerivedCount { is_of_all: fed_from.iter().all(Option::is_some), largest })
     }
 
     /// The node that reads a topic.
@@ -164,14 +174,9 @@ impl Topology {
         )
     }
 
-    fn check_counts(
-        &self,
-        subtopologies: &[Subtopology],
-        groups: &[Vec<TopicName>],
-        counts: &BTreeMap<TopicName, i32>,
-    ) -> Result<()> {
-        groups.iter().try_for_each(|group| self.check_joined(group, counts))?;
-        for part in subtopologies.iter().filter(|part| !part.stores.is_empty()) {
+    fn check_counts(&self, counts: &BTreeMap<TopicName, i32>) -> Result<()> {
+        self.copartitioned_topics().iter().try_for_each(|group| self.check_joined(group, counts))?;
+        for part in self.subtopologies().iter().filter(|part| !part.stores.is_empty()) {
             let topics = &part.source_topics;
             if topics.iter().any(|topic| counts[topic] != counts[&topics[0]]) {
                 return Err(Error::invalid(format!(

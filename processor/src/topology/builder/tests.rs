@@ -7,7 +7,7 @@ use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, StoreBuilder};
 use crate::error::Result;
 use crate::testing::TopologyTestDriver;
 use crate::testing::pass_on::PassOn;
-use crate::topology::{Consumed, Topology};
+use crate::topology::{Consumed, RepartitionTopic, Sink, TopicName, Topology};
 
 fn store(name: &str) -> Arc<dyn StoreBuilder> {
     Arc::new(KeyValueStoreBuilder::new(name, String::serde(), i64::serde()))
@@ -67,6 +67,29 @@ fn stores_that_are_unknown_unused_or_there_twice() {
     says(|it| it.connect("chekc", &["stock"]), "chekc is to be connected to a store, but is no processor");
     says(|it| it.add_state_store(store("stock")), "there are two stores named stock");
     says(|it| it.add_state_store(store("unused")), "store unused is connected to no processor");
+}
+
+#[test]
+fn repartition_topics_that_are_not_read_not_written_or_fed_by_themselves() {
+    let write = |it: &mut Topology, parent: &str| {
+        it.add_repartition_topic(RepartitionTopic { name: "again".to_string(), partitions: None })?;
+        let topic = Sink::topic(TopicName::Internal("again".to_string()));
+        it.add_sink("write", &[parent], topic, String::serde(), i64::serde())
+    };
+    let read = |it: &mut Topology| {
+        let topic = TopicName::Internal("again".to_string());
+        it.add_source("read", [topic], Consumed::with(String::serde(), i64::serde()))
+    };
+    says(
+        |it| write(it, "check"),
+        "repartition topic again needs both a sink and a source (written: true, read: false)",
+    );
+    let by_itself = |it: &mut Topology| {
+        read(it)?;
+        it.add_processor("pass", &["read"], &[], |_| Ok(PassOn))?;
+        write(it, "pass")
+    };
+    says(by_itself, "repartition topic again is fed from nothing but itself");
 }
 
 #[test]

@@ -308,6 +308,21 @@ fn the_topics_have_as_many_partitions_as_the_tables_they_lead_to() {
 }
 
 #[test]
+fn tables_that_are_repartitioned_themselves_have_the_partitions_of_the_larger_topic() {
+    let builder = StreamsBuilder::new();
+    let keyed =
+        |topic| builder.stream::<String, String>(topic).select_key(|_, value| value.clone()).to_table();
+    join(ForeignKeyJoinKind::Inner, &keyed("orders"), &keyed("customers"));
+    let topology = builder.build().expect("the program is right");
+    for (orders, customers) in [(3, 5), (5, 3)] {
+        let external = BTreeMap::from([(text("orders"), orders), (text("customers"), customers)]);
+        let mut counts = topology.partition_counts(&external).expect("the counts follow from the sources");
+        counts.retain(|topic, _| matches!(topic, TopicName::Internal(_)));
+        assert_eq!(counts.into_values().collect::<Vec<_>>(), [5; 4]);
+    }
+}
+
+#[test]
 #[should_panic(expected = "only tables of one StreamsBuilder can be joined")]
 fn a_table_of_another_builder_is_refused() {
     let (one, other) = (StreamsBuilder::new(), StreamsBuilder::new());
