@@ -148,7 +148,9 @@ impl<V: Clone> CachedRows<V> {
 
         let changed_at = next.as_ref().map_or(at, |row| row.timestamp);
         let new = value_if(wanted != ChangeParts::None, &next);
-        let is_removal_of_nothing = was_absent && next.is_none();
+        // What was deleted since the last commit, and is emitted then, is deleted anew, with another time.
+        let is_of_the_commit = !emits_now && !is_first_change;
+        let is_removal_of_nothing = was_absent && next.is_none() && !is_of_the_commit;
         *self.table.row_mut(slot) = next;
         if is_removal_of_nothing {
             self.abandon_change(is_first_change);

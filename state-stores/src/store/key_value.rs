@@ -137,7 +137,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     ///
     /// Without caching, returns the change and its timestamp, to be forwarded downstream; its `old` is filled only if
     /// `want_old`. With caching, returns `None`: the change is one of [`emissions`](Self::emissions). The timestamp of a
-    /// deletion is `at`, that of a value its own. Deleting what is not there changes nothing and is not logged.
+    /// deletion is `at`, that of a value its own. Deleting what is not there changes nothing and is not logged; what was deleted
+    /// since the last commit of a caching store is deleted as of the later time.
     ///
     /// # Errors
     /// Those of `f`, and those of [`get`](Self::get). The value is then what it was; only where undo is off and the value

@@ -170,6 +170,20 @@ fn deleting_nothing_changes_nothing() {
 }
 
 #[test]
+fn what_is_deleted_twice_before_a_commit_is_deleted_as_of_the_second_time() {
+    let (mut stores, stock) = open_in_memory(stock_builder(), false);
+    add(&stock, "apples", 3, 10);
+    commit(&mut stores);
+    let delete = |time| stock.update(&text("apples"), at(time), true, |_| Ok::<_, StoreError>(None)).unwrap();
+    for time in [11, 12] {
+        assert_eq!(delete(time), None);
+    }
+    let deletion = Emission { key: text("apples"), change: change(Some(3), None), timestamp: at(12) };
+    assert_eq!(stock.emissions().unwrap(), [deletion]);
+    assert_eq!(commit(&mut stores), [(text("apples"), None, 12)]);
+}
+
+#[test]
 fn a_put_tombstone_has_the_timestamp_of_what_it_deletes() {
     let (mut stores, stock) = open_in_memory(stock_builder().with_caching(false), false);
     stock.put(&text("apples"), row(3, 10)).unwrap();
