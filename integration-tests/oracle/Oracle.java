@@ -34,8 +34,10 @@ public final class Oracle {
 
     public static void main(String[] arguments) throws Exception {
         BufferedReader cases = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-        Properties settings = settings(arguments[0]);
+        int number = 0;
         for (String line = cases.readLine(); line != null; line = cases.readLine()) {
+            // A driver that failed may keep its stores open: each case has a folder of its own.
+            Properties settings = settings(arguments[0] + "/" + number++);
             System.out.println(JSON.writeValueAsString(observe(JSON.readTree(line), settings)));
         }
     }
@@ -62,7 +64,7 @@ public final class Oracle {
             observation.put("describe", topology.describe().toString());
             taken = new Driver(topology, settings, test.path("commits_by_hand").asBoolean(false));
         } catch (RuntimeException refused) {
-            return Map.of("refused", refused.toString());
+            return Map.of("refused", refused + ", because of " + rootCause(refused));
         }
         try (Driver driver = taken) {
             int step = 0;

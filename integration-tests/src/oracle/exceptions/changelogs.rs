@@ -1,4 +1,4 @@
-//! What exceptions look at in changelogs, which is bytes in hex.
+//! What exceptions look at in changelogs and internal topics, which is bytes in hex.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,11 @@ pub(super) fn end_of_session(record: &Written) -> Option<i64> {
     let key = record.key.as_deref()?;
     let end = key.get(key.len().checked_sub(32)?..key.len() - 16)?;
     i64::from_str_radix(end, 16).ok()
+}
+
+/// Whether it is the topic in which rows of a foreign-key join subscribe to those that they refer to.
+pub(super) fn is_of_subscriptions(topic: &str) -> bool {
+    topic.contains("-SUBSCRIPTION-REGISTRATION-") || topic.ends_with("-subscription-registration-topic")
 }
 
 /// The changelogs of stores whose names contain one of these.
