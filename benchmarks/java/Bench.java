@@ -187,7 +187,7 @@ public final class Bench {
             case "stream-join" -> input.get().join(
                             builder.stream(flags.get("other-input"), consumed),
                             Bench::joined,
-                            JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofMillis(50)),
+                            JoinWindows.ofTimeDifferenceAndGrace(Duration.ofMillis(50), Duration.ofSeconds(1)),
                             StreamJoined.with(Serdes.ByteArray(), Serdes.ByteArray(), Serdes.ByteArray()))
                     .to(output, bytes);
             case "foreign-key-join" -> builder.table(flags.get("input"), consumed)

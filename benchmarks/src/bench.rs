@@ -218,6 +218,10 @@ impl Bench {
 }
 
 impl Scene<'_> {
+    pub(crate) fn is_quick(&self) -> bool {
+        self.bench.is_quick
+    }
+
     /// Starts the process with the settings of a column.
     pub(crate) fn start(&self, column: Column) -> Result<Child> {
         self.bench.message(format!("{}, {}", self.run.side.name(), column.name()));

@@ -266,7 +266,9 @@ impl Throughput {
         let partitions = topics.input.partitions;
         let all = if self.counts_commits() { topics.records } else { topics.input.records };
         let begin = all / part.skipped();
-        let mut marks: Vec<Mark> = Vec::new();
+        // A quick look may be over with the first commit.
+        let start = scene.is_quick().then(|| child.usage()).transpose()?;
+        let mut marks: Vec<Mark> = start.into_iter().map(|usage| Mark { usage, records: 0 }).collect();
         let mut was_unsettled = false;
         scene.watch(child, || {
             let records = match self.counts_commits() {
@@ -296,6 +298,7 @@ impl Throughput {
             marks.pop();
         }
         let last = marks.pop().context("the run had no output")?;
+        marks.retain(|mark| mark.records < last.records);
         let first = marks.iter().find(|mark| mark.records >= begin).or(marks.last());
         Ok((*first.context("the run was too short to be measured: give it more records")?, last))
     }
