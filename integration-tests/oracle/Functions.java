@@ -128,7 +128,7 @@ final class Functions {
     static Merger<Object, String> merger(String name) {
         return (key, one, other) -> switch (name) {
             case "log", "until_long" -> newest(one + "|" + other);
-            case "total_length" -> sum(one, Integer.parseInt(other));
+            case "total_length" -> sum(one, number(other));
             default -> throw unknown("merger", name);
         };
     }
@@ -162,8 +162,17 @@ final class Functions {
         return length(value) > 2;
     }
 
-    private static String sum(String row, int more) {
-        return String.valueOf(Integer.parseInt(row) + more);
+    private static String sum(String row, long more) {
+        return String.valueOf(number(row) + more);
+    }
+
+    /** A row may be one of another aggregator of a cogroup. */
+    private static long number(String row) {
+        try {
+            return Long.parseLong(row);
+        } catch (NumberFormatException isText) {
+            return 0;
+        }
     }
 
     private static boolean isAfter(Object one, Object other) {

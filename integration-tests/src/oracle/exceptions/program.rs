@@ -36,8 +36,13 @@ pub(super) fn mixes_keys_below_tables(case: &Case) -> bool {
             || statement.grace.is_some()
             || is_join_of_streams(case, statement)
     };
+    // Of a join below another one, the rows of both sides may change with the same change.
+    let joins_joined = |table: &Statement| {
+        let joins = |below: &&Statement| is_join_by_foreign_key(below);
+        is_join_by_foreign_key(table) && case.below(&table.id).iter().any(joins)
+    };
     let mut tables = case.program.iter().filter(|statement| is_table(case, statement));
-    tables.any(|table| case.below(&table.id).into_iter().any(mixes))
+    tables.any(|table| joins_joined(table) || case.below(&table.id).into_iter().any(mixes))
 }
 
 /// Whether the statement may make more of a record, or of a change, than one.
