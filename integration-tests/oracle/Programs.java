@@ -4,6 +4,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiFunction;
 import org.apache.kafka.common.serialization.Serde;
@@ -49,8 +51,13 @@ import org.apache.kafka.streams.state.Stores;
 /** Makes the topology of a case's program: statement by statement, in order, as program.rs describes them. A new operator is one more case. */
 @SuppressWarnings({"unchecked", "rawtypes"})
 final class Programs {
+    /** A stream that was merged, and what is made of it without changing values, has the values of the first one. */
+    private static final Set<String> FORGET_SERDES =
+            Set.of("merge", "filter", "filter_not", "peek", "select_key", "repartition");
+
     private final StreamsBuilder builder;
     private final Map<String, Object> handles = new HashMap<>();
+    private final Map<String, JsonNode> statements = new HashMap<>();
 
     private Programs(StreamsBuilder builder) {
         this.builder = builder;
@@ -59,7 +66,8 @@ final class Programs {
     static Topology build(JsonNode program, Properties settings) {
         Programs programs = new Programs(new StreamsBuilder(new TopologyConfig(new StreamsConfig(settings))));
         for (JsonNode statement : program) {
-            programs.handles.put(statement.get("id").asText(), programs.declare(statement));
+            programs.statements.put(text(statement, "id"), statement);
+            programs.handles.put(text(statement, "id"), programs.declare(statement));
         }
         return programs.builder.build();
     }
@@ -68,6 +76,7 @@ final class Programs {
         Named named = named(s);
         return switch (s.get("op").asText()) {
             case "stream" -> builder.stream(List.of(text(s, "topic").split(",")), consumed(s));
+            case "stream_pattern" -> builder.stream(Pattern.compile(text(s, "topic")), consumed(s));
             case "table" -> s.has("store")
                     ? builder.table(text(s, "topic"), consumed(s), store(s))
                     : builder.table(text(s, "topic"), consumed(s));
@@ -155,7 +164,7 @@ final class Programs {
     private Object groupBy(JsonNode s) {
         KeyValueMapper<Object, Object, String> selector = Functions.keySelector(by(s));
         if (of(s) instanceof KStream<?, ?>) {
-            return stream(s).groupBy(selector, named(s, Grouped.with(Serdes.String(), serdesOf(s).valueSerde())));
+            return stream(s).groupBy(selector, named(s, Grouped.with(Serdes.String(), valueSerde(s))));
         }
         KeyValueMapper<Object, Object, org.apache.kafka.streams.KeyValue<String, String>> pairs =
                 (key, value) -> org.apache.kafka.streams.KeyValue.pair(
@@ -355,7 +364,7 @@ final class Programs {
 
     /** For rows of the same types as those of the table above, which Kafka Streams does not hand down. */
     private Materialized storeOfSame(JsonNode s) {
-        return storeOfSameKeys(s).withValueSerde(serdesOf(s).valueSerde());
+        return storeOfSameKeys(s).withValueSerde(valueSerde(s));
     }
 
     private Materialized storeOfSameKeys(JsonNode s) {
@@ -395,7 +404,7 @@ final class Programs {
     }
 
     private Produced produced(JsonNode s) {
-        Produced produced = Produced.with(serdesOf(s).keySerde(), serdesOf(s).valueSerde());
+        Produced produced = Produced.with(serdesOf(s).keySerde(), valueSerde(s));
         return s.has("named") ? produced.withName(text(s, "named")) : produced;
     }
 
@@ -405,7 +414,13 @@ final class Programs {
     }
 
     private Grouped grouped(JsonNode s) {
-        return named(s, Grouped.with(keySerde(s), serdesOf(s).valueSerde()));
+        return named(s, Grouped.with(keySerde(s), valueSerde(s)));
+    }
+
+    private Serde valueSerde(JsonNode s) {
+        Serde known = serdesOf(s).valueSerde();
+        JsonNode of = statements.get(text(s, "of"));
+        return known == null && FORGET_SERDES.contains(text(of, "op")) ? valueSerde(of) : known;
     }
 
     /** Keys that some function made are strings, which Kafka Streams cannot know. */
@@ -430,7 +445,7 @@ final class Programs {
 
     private StreamJoined streamJoined(JsonNode s) {
         Serde otherValues = ((AbstractStream) with(s)).valueSerde();
-        StreamJoined joined = StreamJoined.with(keySerde(s), serdesOf(s).valueSerde(), otherValues);
+        StreamJoined joined = StreamJoined.with(keySerde(s), valueSerde(s), otherValues);
         JsonNode store = s.path("store");
         joined = store.has("name") ? joined.withStoreName(text(store, "name")) : joined;
         if (!store.path("logged").asBoolean(true)) {

@@ -72,6 +72,9 @@ pub struct Settings {
     pub ensure_explicit_internal_resource_naming: bool,
     /// Topic of dead letters; `None` takes `<application id>-dead-letters`. Made at start if a handler may need it.
     pub dead_letter_topic: Option<String>,
+    /// How often an instance looks for topics that match the patterns of its sources, if it has any: those that are created while it runs are
+    /// found after this time at most (Kafka's `metadata.max.age.ms`).
+    pub metadata_max_age: Duration,
     /// What to do with records that fail.
     pub handlers: Handlers,
     /// Told about each step of commits and checkpoints: for a log of them, and for tests that end the process at one.
@@ -168,6 +171,7 @@ impl Settings {
             group_instance_id: None,
             ensure_explicit_internal_resource_naming: false,
             dead_letter_topic: None,
+            metadata_max_age: Duration::from_secs(300),
             handlers: Handlers::default(),
             on_step: StepListener::default(),
             http_address: None,
@@ -177,7 +181,7 @@ impl Settings {
 
     /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_STATE_CLEANUP_DELAY_MS`, `MILLSTREAM_NUM_STREAM_THREADS`,
     /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_NUM_STANDBY_REPLICAS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
-    /// `MILLSTREAM_SESSION_TIMEOUT_MS`, `MILLSTREAM_GROUP_PROTOCOL` (`classic` or `consumer`), `MILLSTREAM_GROUP_INSTANCE_ID`, `MILLSTREAM_DEAD_LETTER_TOPIC`, `MILLSTREAM_ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING` (`true` or `false`), and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
+    /// `MILLSTREAM_SESSION_TIMEOUT_MS`, `MILLSTREAM_GROUP_PROTOCOL` (`classic` or `consumer`), `MILLSTREAM_GROUP_INSTANCE_ID`, `MILLSTREAM_DEAD_LETTER_TOPIC`, `MILLSTREAM_METADATA_MAX_AGE_MS`, `MILLSTREAM_ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING` (`true` or `false`), and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
     ///
     /// # Errors
     /// `Invalid`, with the variable, if one is missing or does not parse.
@@ -220,6 +224,7 @@ impl Settings {
                 "NUM_STANDBY_REPLICAS" => settings.num_standby_replicas = parse(&name, &value)?,
                 "STATE_MEMORY" => settings.state_memory = parse(&name, &value)?,
                 "HTTP_ADDRESS" => settings.http_address = Some(value),
+                "METADATA_MAX_AGE_MS" => settings.metadata_max_age = millis(&name, &value)?,
                 "DEAD_LETTER_TOPIC" => settings.dead_letter_topic = Some(value),
                 "ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING" => {
                     settings.ensure_explicit_internal_resource_naming = flag(&name, &value)?;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use millstream_processor::api::{Processor, Wiring};
-use millstream_processor::topology::TopicName;
 use millstream_processor::{HasSerde, RecordField, Result, Topology};
 
 use crate::global_table::GlobalKTable;
 use crate::logical::{Operation, OperationKind, Place, ReuseTopic, SharedGraph, WriteNode};
 use crate::operators::{TableKeeper, stored_rows};
-use crate::options::{AddedStore, Materialized, Source, TopologyOptimization};
+use crate::options::{AddedStore, Materialized, Source, SourceTopics, TopologyOptimization};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -83,6 +82,7 @@ impl StreamsBuilder {
         let source = source.into();
         let heartbeats = source.heartbeats();
         let (topics, write) = read(source);
+        let topics = topics.names();
         let kind = OperationKind::StreamSource { topics, types: std::any::type_name::<(K, V)>(), heartbeats };
         let operation = Operation { kind, parents: Vec::new(), name: None, store: None, write };
         KStream::declare(&self.graph, operation)
@@ -304,11 +304,17 @@ impl StreamsBuilder {
 }
 
 /// The topics of a source, and what writes the node that reads them.
-fn read<K: RecordField, V: RecordField>(source: Source<K, V>) -> (Vec<String>, WriteNode) {
+fn read<K: RecordField, V: RecordField>(source: Source<K, V>) -> (SourceTopics, WriteNode) {
     let (topics, consumed) = source.into_parts();
-    let external: Vec<TopicName> = topics.iter().cloned().map(TopicName::External).collect();
+    let read = topics.clone();
     let write = move |place: &mut Place<'_>| {
-        place.topology.add_source(place.name, external.clone(), consumed.clone())
+        let consumed = consumed.clone();
+        match &read {
+            SourceTopics::Named(topics) => place.topology.add_source(place.name, topics.clone(), consumed),
+            SourceTopics::Matching(pattern) => {
+                place.topology.add_source_of_pattern(place.name, pattern.clone(), consumed)
+            }
+        }
     };
     (topics, Box::new(write))
 }
@@ -318,7 +324,7 @@ fn reuse<K: HasSerde, V: HasSerde>(source: &Source<Option<K>, Option<V>>) -> Reu
     let (topics, consumed) = source.clone().into_parts();
     // The planner refuses a table that does not read one topic before this is called.
     Box::new(move |topology, store| {
-        topology.connect_source_store_and_topic(store, topics[0].clone(), consumed.clone())
+        topology.connect_source_store_and_topic(store, topics.names()[0].clone(), consumed.clone())
     })
 }
 

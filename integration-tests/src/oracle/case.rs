@@ -81,6 +81,7 @@ pub struct Statement {
 pub enum Op {
     #[default]
     Stream,
+    StreamPattern,
     Table,
     GlobalTable,
     Filter,

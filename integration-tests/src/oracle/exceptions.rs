@@ -37,7 +37,12 @@ pub struct Exception {
 pub const EXCEPTIONS: &[Exception] = &[
     Exception {
         row: "a program of global tables alone",
-        applies: |case| !case.program.iter().any(|statement| matches!(statement.op, Op::Stream | Op::Table)),
+        applies: |case| {
+            !case
+                .program
+                .iter()
+                .any(|statement| matches!(statement.op, Op::Stream | Op::StreamPattern | Op::Table))
+        },
         forgive: None,
     },
     Exception {
@@ -347,12 +352,12 @@ pub const EXCEPTIONS: &[Exception] = &[
                 statement.op == Op::Suppress
                     && (statement.time_limit.is_some() || statement.max_records.is_some())
             };
-            let changes_at_once = |table: &&Statement| {
-                let above = || case.above(&table.id).into_iter().chain([*table]);
-                is_table(case, table) && is_cached(table) && above().any(|above| makes_many(case, above))
-            };
-            let mut tables = case.program.iter().filter(changes_at_once);
-            tables.any(|table| case.below(&table.id).into_iter().any(is_limited))
+            let mut limited = case.program.iter().filter(|statement| is_limited(statement));
+            limited.any(|suppress| {
+                let above = case.above(&suppress.id);
+                let is_cached = |table: &&Statement| is_table(case, table) && is_cached(table);
+                above.iter().any(is_cached) && above.iter().any(|above| makes_many(case, above))
+            })
         },
         forgive: None,
     },
@@ -380,9 +385,15 @@ pub const EXCEPTIONS: &[Exception] = &[
     // After all that goes by the order of records.
     Exception {
         row: "the order in which a cached table emits at a commit",
-        applies: |case| case.commits_by_hand && !mixes_keys_below_tables(case),
-        forgive: Some(|_, outcome| {
-            for (topic, records) in &mut outcome.topics {
+        applies: |case| {
+            let is_cached = |statement: &Statement| statement.store.is_some() && is_cached(statement);
+            case.commits_by_hand && !mixes_keys_below_tables(case) || case.program.iter().any(is_cached)
+        },
+        forgive: Some(|case, outcome| {
+            // Where each record is committed, only stores change in another order.
+            let topics = outcome.topics.iter_mut();
+            let topics = topics.filter(|(topic, _)| case.commits_by_hand || topic.ends_with("-changelog"));
+            for (topic, records) in topics {
                 // Several rows may subscribe to one.
                 let is_mixed = is_of_subscriptions(topic);
                 records.sort_by_key(|record| (record.key.clone(), record.value.clone().filter(|_| is_mixed)));

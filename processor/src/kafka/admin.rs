@@ -39,6 +39,14 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// If the cluster cannot be asked.
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>>;
 
+    /// The names of all topics. Asked only if a source reads topics by a pattern; none unless implemented.
+    ///
+    /// # Errors
+    /// If the cluster cannot be asked.
+    fn topics(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Makes a topic, and returns once it can be asked about. A topic that exists already is left as it is and is no error.
     ///
     /// # Errors
@@ -181,6 +189,10 @@ impl KafkaAdmin {
 }
 
 impl ClusterAdmin for KafkaAdmin {
+    fn topics(&self) -> Result<Vec<String>> {
+        Ok(self.all_partition_counts()?.into_keys().collect())
+    }
+
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {
         // All topics at once: asking for a single one would create it where the brokers create topics by themselves.
         let mut counts = self.all_partition_counts()?;

@@ -35,6 +35,10 @@ impl EmbeddedKafka {
 
 /// A topic here has neither configuration nor id, and a partition keeps its newest records only, whoever has read them.
 impl ClusterAdmin for EmbeddedKafka {
+    fn topics(&self) -> Result<Vec<String>> {
+        Ok(EmbeddedKafka::topics(self)?.into_keys().collect())
+    }
+
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {
         let existing = self.topics()?;
         let asked = existing.into_iter().filter(|(name, _)| topics.contains(name));

@@ -67,8 +67,8 @@ impl Holdings {
             ));
         }
         self.partitions = partitions.into_iter().collect();
-        // Nothing more will come, so whatever there is of a task is all of it.
-        let tasks = self.by_task(inputs)?;
+        let mut tasks = self.by_task(inputs)?;
+        tasks.retain(|task, topics| inputs.may_begin(*task, topics));
         Ok(self.own(tasks, generation))
     }
 
@@ -84,9 +84,7 @@ impl Holdings {
     ) -> Result<Owned> {
         self.partitions.extend(partitions);
         let mut tasks = self.by_task(inputs)?;
-        tasks.retain(|task, topics| {
-            !self.owned.contains_key(task) && inputs.topics_of(*task).all(|topic| topics.contains(topic))
-        });
+        tasks.retain(|task, topics| !self.owned.contains_key(task) && inputs.is_complete(*task, topics));
         Ok(self.own(tasks, generation))
     }
 
@@ -225,6 +223,24 @@ mod tests {
         assert_eq!(more("")?, (new(""), 0));
         assert_eq!(more("stock/1")?, (new(""), 0));
         assert_eq!(more("stock/0 orders/1")?, (new("0_0 0_1"), 4));
+        Ok(())
+    }
+
+    #[test]
+    fn a_task_waits_for_topics_that_others_do_not_read_yet() -> Result<()> {
+        let mut holdings = Holdings::default();
+        // Another member does not know `stock`, and was given `orders/1` with its task.
+        let owned = holdings.assigned_all(&inputs(), partitions("orders/0 stock/0 stock/1"), 3)?;
+        assert_eq!((owned.partitions().len(), told(owned)), (2, ["".to_string(), "0_0".to_string()]));
+        let (suspended, _) = holdings.revoked(&inputs(), &partitions("orders/0 stock/0 stock/1"), 3)?;
+        assert_eq!(tasks(suspended), "0_0");
+        let owned = holdings.assigned_all(&inputs(), partitions("orders/0 stock/0 orders/1 stock/1"), 4)?;
+        assert_eq!(told(owned), ["", "0_0 0_1"]);
+
+        // Where topics are not lined up, partitions of one number may be anywhere.
+        let uneven = Inputs::new([("orders".into(), 0, 4), ("stock".into(), 0, 2)]);
+        let owned = Holdings::default().assigned_all(&uneven, partitions("stock/0 orders/3"), 3)?;
+        assert_eq!(told(owned), ["", "0_0 0_3"]);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use millstream_state_stores::{StoreReader, TaskId, partition_for_key};
 use parking_lot::RwLock;
@@ -31,7 +31,7 @@ pub(crate) struct StoreRegistry {
 }
 
 struct Partitions {
-    count: i32,
+    count: AtomicI32,
     queries: QueryCounts,
     tasks: RwLock<BTreeMap<TaskId, Entry>>,
 }
@@ -43,19 +43,20 @@ struct Entry {
 
 impl StoreRegistry {
     pub(crate) fn new(topology: &Topology, counts: &BTreeMap<TopicName, i32>) -> Self {
-        let mut stores = BTreeMap::new();
-        for part in topology.subtopologies() {
-            // Every instance has all of a global table.
-            let topics = part.source_topics.iter().filter(|_| !part.is_global);
-            let count = topics.filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
-            for store in part.stores {
-                stores.insert(
-                    store,
-                    Partitions { count, queries: QueryCounts::default(), tasks: RwLock::default() },
-                );
+        let partitions =
+            |count| Partitions { count, queries: QueryCounts::default(), tasks: RwLock::default() };
+        let stores = counts_of_stores(topology, counts);
+        let stores = stores.map(|(store, count)| (store, partitions(AtomicI32::new(count)))).collect();
+        StoreRegistry { stores, owners: AtomicU64::new(0) }
+    }
+
+    /// The topics are others, and with them the number of partitions of each store.
+    pub(crate) fn become_as_many(&self, topology: &Topology, counts: &BTreeMap<TopicName, i32>) {
+        for (store, count) in counts_of_stores(topology, counts) {
+            if let Some(partitions) = self.stores.get(&store) {
+                partitions.count.store(count, Ordering::Relaxed);
             }
         }
-        StoreRegistry { stores, owners: AtomicU64::new(0) }
     }
 
     /// Somebody new who has stores.
@@ -107,7 +108,7 @@ impl StoreRegistry {
         let partitions = self.partitions(store)?;
         let tasks = partitions.tasks.read();
         let open = tasks.values().filter(|entry| matches!(entry.status, StoreStatus::Open(_))).count();
-        Ok((open, partitions.count))
+        Ok((open, partitions.count.load(Ordering::Relaxed)))
     }
 
     /// The readers of all partitions that this instance has.
@@ -142,7 +143,7 @@ impl StoreRegistry {
         key: &[u8],
     ) -> Result<(Vec<Arc<StoreReader>>, bool), QueryError> {
         let partitions = self.partitions(store)?;
-        let partition = partition_for_key(key, partitions.count);
+        let partition = partition_for_key(key, partitions.count.load(Ordering::Relaxed));
         let tasks = partitions.tasks.read();
         let home = tasks.iter().find(|(task, _)| task.partition == partition);
         if let Some((task, Entry { status: StoreStatus::Restoring, .. })) = home {
@@ -160,7 +161,19 @@ impl StoreRegistry {
 
     /// The error for a key that was not found here although its partition is elsewhere.
     pub(crate) fn not_here(&self, store: &str, key: &[u8]) -> QueryError {
-        let count = self.stores.get(store).map_or(1, |partitions| partitions.count);
+        let count = self.stores.get(store).map_or(1, |partitions| partitions.count.load(Ordering::Relaxed));
         QueryError::NotHere { store: store.to_string(), partition: partition_for_key(key, count) }
     }
+}
+/// Each store with the number of its partitions.
+fn counts_of_stores(
+    topology: &Topology,
+    counts: &BTreeMap<TopicName, i32>,
+) -> impl Iterator<Item = (String, i32)> {
+    topology.subtopologies().into_iter().flat_map(move |part| {
+        // Every instance has all of a global table.
+        let topics = part.source_topics.iter().filter(|_| !part.is_global);
+        let count = topics.filter_map(|topic| counts.get(topic)).max().copied().unwrap_or(1);
+        part.stores.into_iter().map(move |store| (store, count))
+    })
 }

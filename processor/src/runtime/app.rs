@@ -1,7 +1,6 @@
 //! An application instance: built, started, asked, closed.
 
 use std::any::type_name;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,19 +18,20 @@ use uuid::Uuid;
 
 use super::cleanup;
 use super::global::GlobalThread;
-use super::internal_topics::{ensure_internal_topics, warn_if_rows_may_be_lost};
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
+use super::program::ApplicationTopics;
 use super::purge;
 use super::roster::ThreadPlace;
-use super::shared::{ApplicationTopics, GIVE_UP_AFTER, Shared, SharedParts, StateListener};
+use super::shared::{GIVE_UP_AFTER, Shared, SharedParts, StateListener};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ClientState;
 use super::state_updater::{self, RestoreListener, RestoreProgress, UpdaterSnapshot};
+use super::topic_watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::HttpServer;
-use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients, NewTopic};
+use crate::kafka::{ClusterAdmin, KafkaAdmin, KafkaClients};
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::patience::{once_propagated, patiently};
@@ -40,9 +40,7 @@ use crate::query::{
     StoreView, TimedView,
 };
 use crate::task::TaskPlan;
-use crate::topology::{
-    PartitionCount, TopicName, Topology, changelog_topic, dead_letter_topic, validate_name,
-};
+use crate::topology::{PartitionCount, Topology, validate_name};
 
 /// How soon a signal is noticed, and the end of the threads.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
@@ -131,13 +129,14 @@ impl AppBuilder {
             None => Arc::new(KafkaAdmin::new(&settings, &format!("{application_id}-admin"))?),
         };
         // A broker may go away in the middle; what was made already is found by the next try.
-        let topics = patiently(
-            &*self.clock,
-            settings.request_timeout,
-            || false,
-            || prepare_topics(&self.topology, &application_id, &settings, &*admin, &*self.clock),
-        )?;
-        let topology = Arc::new(self.topology);
+        let prepare = || {
+            let (admin, clock) = (&*admin, &*self.clock);
+            let existing = if self.topology.has_patterns() { admin.topics()? } else { Vec::new() };
+            let topology = self.topology.bound_to(existing.iter().map(String::as_str), &application_id)?;
+            let topics = ApplicationTopics::prepare(&topology, &application_id, &settings, admin, clock)?;
+            Ok((Arc::new(topology), topics))
+        };
+        let (topology, topics) = patiently(&*self.clock, settings.request_timeout, || false, prepare)?;
         let partition_count = partition_count(&admin, &self.clock);
         let plans = TaskPlan::all(&topology, &application_id, &settings, &partition_count);
         let global = TaskPlan::of_global_tables(&plans, |topic| {
@@ -159,51 +158,9 @@ impl AppBuilder {
             failure_handler: self.failure_handler,
             process_id,
         }));
-        membership::check(&shared.settings, &shared.inputs)?;
+        membership::check(&shared.settings, &shared.program().inputs)?;
         Streams::spawn(shared, global)
     }
-}
-
-/// Checks the topics that are read and makes those that are the application's own.
-fn prepare_topics(
-    topology: &Topology,
-    application_id: &str,
-    settings: &Settings,
-    admin: &dyn ClusterAdmin,
-    clock: &dyn Clock,
-) -> Result<ApplicationTopics> {
-    let external: Vec<String> = topology
-        .source_topics()
-        .into_iter()
-        .filter_map(|topic| match topic {
-            TopicName::External(name) => Some(name.clone()),
-            TopicName::Internal(_) => None,
-        })
-        .collect();
-    let has_all = |counts: &BTreeMap<String, i32>| external.iter().all(|topic| counts.contains_key(topic));
-    let counts = once_propagated(clock, || false, has_all, || admin.partition_counts(&external))?;
-    let partition_counts = topology.partition_counts(&counts)?;
-    let additional_retention = settings.window_changelog_additional_retention;
-    let internal = topology.internal_topics(application_id, &partition_counts, additional_retention);
-    ensure_internal_topics(admin, &internal)?;
-    let changelogs = topology.stores().filter(|store| store.is_logged());
-    let changelogs = changelogs.map(|store| changelog_topic(application_id, store.name()));
-    let reused = topology.reused_topics(application_id);
-    for (store, topic) in &reused {
-        warn_if_rows_may_be_lost(store, topic, admin.topic_config(topic))?;
-    }
-    let changelogs = changelogs.chain(reused.into_values());
-    let parts = topology.subtopologies();
-    let global = parts.iter().filter(|part| part.is_global).flat_map(|part| &part.source_topics);
-    let global = global.map(|topic| topic.in_application(application_id));
-    let changelog_ids = admin.topic_ids(&changelogs.chain(global).collect::<Vec<_>>())?;
-    if settings.handlers.may_dead_letter() {
-        let name = settings.dead_letter_topic.clone().unwrap_or_else(|| dead_letter_topic(application_id));
-        if admin.partition_counts(std::slice::from_ref(&name))?.is_empty() {
-            admin.create_topic(&NewTopic { name, partitions: 1, config: BTreeMap::new() })?;
-        }
-    }
-    Ok(ApplicationTopics { partition_counts, changelog_ids })
 }
 
 /// Asks the cluster how many partitions an output topic has.
@@ -310,6 +267,7 @@ impl Streams {
         }
         purge::start(&streams.shared)?;
         cleanup::start(&streams.shared)?;
+        topic_watch::start(&streams.shared)?;
         Ok(streams)
     }
 

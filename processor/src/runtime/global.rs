@@ -82,7 +82,7 @@ fn run(shared: &Arc<Shared>, plan: &TaskPlan, stop: &AtomicBool) {
     };
     // What it waited for did not come before the end.
     if !shared.is_stopping() {
-        shared.global_tables_failed(failure);
+        shared.part_fails("the thread of the global tables failed", failure);
     }
 }
 
@@ -177,7 +177,7 @@ where
         self.restores.iter().for_each(|progress| self.tell(progress));
         let ran = self.read_until(stop);
         if let Err(failure) = ran {
-            self.shared.global_tables_failed(failure);
+            self.shared.part_fails("the thread of the global tables failed", failure);
             while !stop.load(Ordering::Relaxed) {
                 self.shared.clock.sleep(POLL);
             }
@@ -285,7 +285,7 @@ fn begin<C: Consumer>(
 ) -> Result<BTreeMap<TopicPartition, (Offset, Offset)>> {
     let mut all = BTreeMap::new();
     for (table, topic, partitions) in plan.global_sources() {
-        if let Some(id) = shared.changelog_ids.get(&*topic)
+        if let Some(id) = shared.program().changelog_ids.get(&*topic)
             && stores.set_changelog(table, *id)?
         {
             warn!(%topic, "the topic of a global table was made anew, and the table is read again from its start");

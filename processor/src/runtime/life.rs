@@ -1,5 +1,5 @@
-//! The life of a stream thread: it runs until it is asked to end, begins anew when its place in the group or its producer is lost, and
-//! when it fails, the application says what becomes of it.
+//! The life of a stream thread: it runs until it is asked to end, begins anew when its place in the group or its producer is lost, or
+//! its instance runs another program, and when it fails, the application says what becomes of it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,6 +75,8 @@ pub(crate) fn run<C: Clients>(clients: &C, shared: &Arc<Shared>, place: &Arc<Thr
     }
     loop {
         match live(clients, shared, place) {
+            // It runs another program from now on.
+            Ok(()) if !shared.must_end(place) => shared.thread_restarts(place),
             Ok(()) | Err(Fate::Ends) => return shared.thread_is(place, ThreadState::Ended),
             Err(Fate::Fails(request)) => {
                 shared.thread_is(place, ThreadState::Failed);

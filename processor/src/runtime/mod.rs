@@ -8,6 +8,7 @@ mod global;
 mod internal_topics;
 mod life;
 mod pending;
+mod program;
 mod purge;
 mod roster;
 mod shared;
@@ -16,15 +17,18 @@ mod snapshot;
 mod state;
 mod state_updater;
 mod thread;
+mod topic_watch;
 
 pub use crate::step::{Step, StepListener};
 pub use app::{AppBuilder, Streams};
 pub use life::ThreadFailureResponse;
 #[cfg(test)]
+pub(crate) use program::ApplicationTopics;
+#[cfg(test)]
 pub(crate) use roster::ThreadPlace;
 pub(crate) use shared::Shared;
 #[cfg(test)]
-pub(crate) use shared::{ApplicationTopics, SharedParts};
+pub(crate) use shared::SharedParts;
 #[cfg(test)]
 pub(crate) use shutdown_request::ShutdownRequest;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use millstream_state_stores::{
-    BackgroundThread, ProcessId, RowLimits, StateDirectory, StateMemory, TaskId, TopicId,
-};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use millstream_state_stores::{BackgroundThread, ProcessId, RowLimits, StateDirectory, StateMemory, TopicId};
 use parking_lot::{Condvar, Mutex};
 use tracing::{error, info};
 
 use super::life::{ThreadFailureHandler, ThreadFailureResponse};
+use super::program::{ApplicationTopics, Program};
 use super::roster::{Roster, ThreadPlace};
 use super::snapshot::TaskSnapshot;
 use super::state::{ClientState, ThreadState};
@@ -21,11 +20,10 @@ use crate::clock::Clock;
 use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, Result};
 use crate::kafka::ClusterAdmin;
-use crate::membership::Inputs;
 use crate::patience::{once_propagated, patiently};
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
-use crate::topology::{TopicName, Topology, internal_topic};
+use crate::topology::{Topology, internal_topic};
 
 /// How long what needs the brokers may fail before the thread gives up (Kafka Streams' `task.timeout.ms`).
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
@@ -42,9 +40,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) admin: Arc<dyn ClusterAdmin>,
-    /// By sub-topology id.
-    pub(crate) plans: Vec<TaskPlan>,
-    pub(crate) inputs: Arc<Inputs>,
+    program: ArcSwap<Program>,
     pub(crate) memory: Arc<StateMemory>,
     /// Writes the checkpoints of all tasks, and ends with the application. Without one, each thread writes its own.
     pub(crate) background: Option<Arc<BackgroundThread>>,
@@ -54,8 +50,6 @@ pub(crate) struct Shared {
     /// Bytes in the state directory, as last measured.
     pub(crate) state_bytes: AtomicU64,
     pub(crate) stores: Arc<StoreRegistry>,
-    /// The topics that are the changelogs, and those of global tables, by name in Kafka.
-    pub(crate) changelog_ids: BTreeMap<String, TopicId>,
     pub(crate) restore_listener: Option<RestoreListener>,
     /// Makes the stores of tasks complete, for all stream threads.
     pub(crate) state_updater: StateUpdater,
@@ -74,14 +68,6 @@ struct States {
     client: ClientState,
     has_global_tables: bool,
     error: Option<Error>,
-}
-
-/// What was found out about the topics at start.
-#[derive(Default)]
-pub(crate) struct ApplicationTopics {
-    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
-    /// By name in Kafka; none where the brokers give no ids.
-    pub(crate) changelog_ids: BTreeMap<String, TopicId>,
 }
 
 /// Everything a [`Shared`] is made of besides its own states.
@@ -111,7 +97,7 @@ impl Shared {
             global_snapshot: ArcSwapOption::empty(),
             state_bytes: AtomicU64::new(0),
             stores: Arc::new(StoreRegistry::new(&topology, &parts.topics.partition_counts)),
-            changelog_ids: parts.topics.changelog_ids,
+            program: ArcSwap::from_pointee(Program::new(Arc::clone(&topology), plans, parts.topics)),
             restore_listener: parts.restore_listener,
             state_updater: StateUpdater::new(),
             failure_handler: parts.failure_handler,
@@ -130,8 +116,6 @@ impl Shared {
             settings,
             clock,
             admin,
-            inputs: Arc::new(inputs(&plans, &parts.topics.partition_counts)),
-            plans,
         }
     }
 
@@ -173,9 +157,19 @@ impl Shared {
         self.move_to(ClientState::PendingShutdown);
     }
 
-    /// What the tasks of this one's sub-topology have in common.
-    pub(crate) fn plan_of(&self, task: TaskId) -> &TaskPlan {
-        &self.plans[task.subtopology as usize]
+    /// What the instance runs now.
+    pub(crate) fn program(&self) -> Arc<Program> {
+        self.program.load_full()
+    }
+
+    /// Whether it is what the instance runs now.
+    pub(crate) fn runs(&self, program: &Arc<Program>) -> bool {
+        Arc::ptr_eq(&self.program.load(), program)
+    }
+
+    /// Runs another program from now on: the stream threads notice, and begin anew.
+    pub(super) fn run_program(&self, program: Program) {
+        self.program.store(Arc::new(program));
     }
 
     /// Where to start in a topic without a committed offset. What the application sent to itself is never passed over.
@@ -200,16 +194,17 @@ impl Shared {
     /// # Errors
     /// `Invalid` if one was made anew or is gone, `Retry` if the cluster does not answer.
     pub(crate) fn check_changelogs(&self) -> Result<()> {
+        let program = self.program();
         // No store is logged, or the brokers give no ids.
-        if self.changelog_ids.is_empty() {
+        if program.changelog_ids.is_empty() {
             return Ok(());
         }
-        let topics: Vec<String> = self.changelog_ids.keys().cloned().collect();
+        let topics: Vec<String> = program.changelog_ids.keys().cloned().collect();
         let ask = || self.patiently(GIVE_UP_AFTER, || self.admin.topic_ids(&topics));
         let has_all =
             |found: &BTreeMap<String, TopicId>| topics.iter().all(|topic| found.contains_key(topic));
         let found = once_propagated(&*self.clock, || self.is_stopping(), has_all, ask)?;
-        let changed = self.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
+        let changed = program.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
         let Some((topic, _)) = changed else { return Ok(()) };
         let what = if found.contains_key(topic) { "was made anew" } else { "is gone" };
         Err(Error::invalid(format!(
@@ -302,9 +297,9 @@ impl Shared {
         self.awaits_others.store(false, Ordering::Relaxed);
     }
 
-    /// The state updater's last word: without it no task can be taken.
-    pub(crate) fn state_updater_failed(&self, failure: Error) {
-        error!(error = %failure, "the state updater failed; the application stops");
+    /// What nothing can replace has failed, such as the state updater: the application stops.
+    pub(crate) fn part_fails(&self, what: &str, failure: Error) {
+        error!(application = %self.application_id, error = %failure, kind = ?failure.kind(), "{what}; the application stops");
         self.end_with(failure);
         self.move_to(ClientState::Error);
     }
@@ -322,13 +317,6 @@ impl Shared {
             self.state_changed.wait_for(&mut states, LOOK_AGAIN);
         }
         states.has_global_tables
-    }
-
-    /// The thread of the global tables has failed, which nothing can replace: the application stops.
-    pub(crate) fn global_tables_failed(&self, failure: Error) {
-        error!(application = %self.application_id, error = %failure, kind = ?failure.kind(), "the thread of the global tables failed; the application stops");
-        self.end_with(failure);
-        self.move_to(ClientState::Error);
     }
 
     pub(crate) fn take_error(&self) -> Option<Error> {
@@ -364,15 +352,4 @@ impl Shared {
         let result = self.state_changed.wait_while_for(&mut states, |states| !wanted(states.client), timeout);
         (!result.timed_out()).then_some(states.client)
     }
-}
-
-fn inputs(plans: &[TaskPlan], counts: &BTreeMap<TopicName, i32>) -> Inputs {
-    let of_plan = |plan: &TaskPlan| {
-        let (id, application_id) = (plan.subtopology.id, Arc::clone(&plan.application_id));
-        let topics = plan.subtopology.source_topics.clone();
-        let count = |topic: &TopicName| counts.get(topic).copied().unwrap_or(0);
-        let input = move |topic: TopicName| (topic.in_application(&application_id).into(), id, count(&topic));
-        topics.into_iter().map(input)
-    };
-    Inputs::new(plans.iter().filter(|plan| !plan.subtopology.is_global).flat_map(of_plan))
 }

@@ -80,7 +80,7 @@ impl<M: GroupMember> ShutdownRequest<M> {
     fn join<C: Clients<Consumer = M>>(clients: &C, shared: &Arc<Shared>, group: GroupView) -> Result<Self> {
         let client_id = client_id(&shared.application_id, shared.process_id());
         let member = clients.group_consumer(&shared.settings, &shared.application_id, &client_id, None)?;
-        member.subscribe(&shared.inputs.topics())?;
+        member.subscribe(&shared.program().inputs.topics())?;
         let mut request = ShutdownRequest { client_id, member, group, shared: Arc::clone(shared) };
         let is_shown = request.stay(JOIN_TIMEOUT, |_| true)?;
         let client_id = &request.client_id;

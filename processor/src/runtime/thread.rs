@@ -13,6 +13,7 @@ use millstream_state_stores::TaskId;
 
 use super::commit::CommitClock;
 use super::pending::PendingTask;
+use super::program::Program;
 use super::roster::ThreadPlace;
 use super::shared::{GIVE_UP_AFTER, Shared};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
@@ -53,6 +54,8 @@ pub(crate) struct StreamThread<C: Clients> {
     consumer: C::Consumer,
     membership: Membership,
     shared: Arc<Shared>,
+    /// What it runs; when the instance runs another one, the thread ends, and another takes its place.
+    program: Arc<Program>,
     place: Arc<ThreadPlace>,
     state: ThreadState,
     commit_clock: CommitClock,
@@ -73,7 +76,7 @@ struct LoopCounters {
 
 impl<C: Clients> StreamThread<C> {
     pub(crate) fn create(clients: &C, shared: Arc<Shared>, place: Arc<ThreadPlace>) -> Result<Self> {
-        let settings = &shared.settings;
+        let (settings, program) = (&shared.settings, shared.program());
         let client_id = shared.client_id(&place);
         let consumer = clients.group_consumer(
             settings,
@@ -95,7 +98,8 @@ impl<C: Clients> StreamThread<C> {
             store_owner: shared.stores.new_owner(),
             restores: BTreeMap::new(),
             consumer,
-            membership: Membership::new(Arc::clone(&shared.inputs)),
+            membership: Membership::new(Arc::clone(&program.inputs)),
+            program,
             producer,
             place,
             state: ThreadState::Rebalancing,
@@ -110,7 +114,7 @@ impl<C: Clients> StreamThread<C> {
     pub(crate) fn run(&mut self) -> Result<()> {
         self.join_group()?;
         let mut busy = false;
-        while !self.shared.must_end(&self.place) {
+        while !self.shared.must_end(&self.place) && self.shared.runs(&self.program) {
             match self.round(busy) {
                 Ok(was_busy) => busy = was_busy,
                 // What it waited for did not come before the end.
@@ -167,7 +171,7 @@ impl<C: Clients> StreamThread<C> {
     }
 
     fn show_as_restoring(&self, id: TaskId) {
-        for store in &self.shared.plan_of(id).subtopology.stores {
+        for store in &self.program.plan_of(id).subtopology.stores {
             self.shared.stores.set(self.store_owner, store, id, StoreStatus::Restoring);
         }
     }
@@ -223,7 +227,7 @@ impl<C: Clients> StreamThread<C> {
 
     fn start(&mut self, pending: PendingTask, restored: Restored) -> Result<()> {
         let PendingTask { id, starts, .. } = pending;
-        let plan = self.shared.plan_of(id);
+        let plan = self.program.plan_of(id);
         let mut task = plan.build(TaskSite {
             id,
             stores: plan.wake(restored.stores, self.shared.background.as_ref()),
@@ -379,7 +383,7 @@ impl<C: Clients> StreamThread<C> {
         }
         for task in std::mem::take(&mut self.tasks) {
             self.tasks.push(match task.state() {
-                TaskState::Running => shared.plans[task.id().subtopology as usize].rebuild(task)?,
+                TaskState::Running => self.program.plan_of(task.id()).rebuild(task)?,
                 _ => task,
             });
         }

@@ -95,6 +95,11 @@ impl TaskPlan {
         topology.subtopologies().into_iter().map(plan).collect()
     }
 
+    /// The same plan, of the same sub-topology of a topology that is bound to other topics.
+    pub(crate) fn bound_to(&self, topology: &Arc<Topology>, subtopology: Subtopology) -> Self {
+        TaskPlan { topology: Arc::clone(topology), subtopology, ..self.clone() }
+    }
+
     /// The plan of the one task of an instance that keeps all of its global tables, if there are any: it reads all partitions of their
     /// topics, in no particular order, and sends nothing. `counts` says how many partitions a topic has.
     pub(crate) fn of_global_tables(plans: &[Self], counts: impl Fn(&TopicName) -> i32) -> Option<Self> {
@@ -190,7 +195,7 @@ impl TaskPlan {
                 .collect();
             let children = children?;
             let (factory, connected_stores): (_, &[String]) = match &node.kind {
-                NodeKind::Source { topics, factory } => {
+                NodeKind::Source { topics, factory, .. } => {
                     for topic in topics {
                         let topic: Arc<str> = topic.in_application(&self.application_id).into();
                         for partition in self.partitions_of(&topic, id).filter(|_| owns(&topic)) {

@@ -54,6 +54,7 @@ pub struct TopologyTestDriverBuilder {
     start: Timestamp,
     commits_each_record: bool,
     partitions: BTreeMap<String, i32>,
+    existing: Vec<String>,
 }
 
 impl TopologyTestDriverBuilder {
@@ -93,16 +94,24 @@ impl TopologyTestDriverBuilder {
         self
     }
 
+    /// The topics that exist, for sources that read whatever matches a pattern.
+    #[must_use]
+    pub fn existing_topics(mut self, topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.existing.extend(topics.into_iter().map(Into::into));
+        self
+    }
+
     /// Builds the tasks and begins their processors.
     ///
     /// # Errors
-    /// `Invalid` if the topology is; whatever a processor fails with.
+    /// `Invalid` if the topology is, or if no topic that exists matches a pattern of it; whatever a processor fails with.
     pub fn build(self) -> Result<TopologyTestDriver> {
+        let existing = self.existing.iter().map(String::as_str);
+        let topology = self.topology.bound_to(existing, &self.application_id)?;
         let partitions = self.partitions;
         let partition_count: PartitionCount =
             Arc::new(move |topic| Ok(partitions.get(topic).copied().unwrap_or(1)));
-        let tasks =
-            DriverTasks::build(self.topology, &self.application_id, &self.settings, &partition_count)?;
+        let tasks = DriverTasks::build(topology, &self.application_id, &self.settings, &partition_count)?;
         let mut core = Core {
             tasks,
             produced: Produced::default(),
@@ -134,6 +143,7 @@ impl TopologyTestDriver {
             start: Timestamp::from_millis(0),
             commits_each_record: true,
             partitions: BTreeMap::new(),
+            existing: Vec::new(),
         }
     }
 

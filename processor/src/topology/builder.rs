@@ -7,6 +7,7 @@ use millstream_state_stores::{SerdeRef, StoreBuilder};
 use super::factory::{ProcessorFactory, SinkFactory};
 use super::graph::{NodeKind, NodeSpec, RecordType, RepartitionTopic, StoreSpec, TopicName, Topology};
 use super::naming::validate_name;
+use super::pattern::TopicPattern;
 use super::sink::{Sink, SinkTopic};
 use super::source::Consumed;
 use crate::api::{Processor, Wiring};
@@ -36,21 +37,73 @@ impl Topology {
         if topics.is_empty() {
             return Err(Error::invalid(format!("source {name} reads no topic")));
         }
-        for topic in &topics {
-            let reader = self
-                .nodes
-                .iter()
-                .find(|node| matches!(&node.kind, NodeKind::Source { topics, .. } if topics.contains(topic)));
-            if let Some(reader) = reader {
+        let is_read = |topic: &&TopicName, read: &[TopicName], pattern: Option<&TopicPattern>| match pattern {
+            Some(pattern) => is_external(topic, pattern),
+            None => read.contains(topic),
+        };
+        self.check_not_read(name, |read, pattern| topics.iter().find(|topic| is_read(topic, read, pattern)))?;
+        let kind = NodeKind::Source { topics, pattern: None, factory: Arc::new(consumed) };
+        self.add_node(name, kind, &[], None, Some(RecordType::of::<K, V>()))
+    }
+
+    /// Adds a source that reads all topics whose names match, also those that are created later: an instance looks for them as often as
+    /// [`Settings::metadata_max_age`](crate::config::Settings::metadata_max_age) says, and begins anew with them.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad or taken name, or a topic that is read already.
+    ///
+    /// ```
+    /// use millstream_processor::testing::TopologyTestDriver;
+    /// use millstream_processor::topology::{Consumed, TopicPattern, Topology};
+    /// use millstream_processor::HasSerde;
+    ///
+    /// let mut topology = Topology::new();
+    /// let orders = TopicPattern::new("orders-.*")?;
+    /// topology.add_source_of_pattern("orders", orders, Consumed::with(String::serde(), i64::serde()))?;
+    /// topology.add_sink("all", &["orders"], "all-orders", String::serde(), i64::serde())?;
+    ///
+    /// let driver = TopologyTestDriver::builder(topology).existing_topics(["orders-eu", "orders-us"]).build()?;
+    /// driver.input_topic::<String, i64>("orders-us").pipe_input("apples", 3)?;
+    /// assert_eq!(driver.output_topic::<String, i64>("all-orders").len(), 1);
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
+    pub fn add_source_of_pattern<K, V>(
+        &mut self,
+        name: &str,
+        pattern: TopicPattern,
+        consumed: Consumed<K, V>,
+    ) -> Result<()>
+    where
+        K: Clone + 'static,
+        V: Clone + 'static,
+    {
+        self.check_not_read(name, |read, other| match other {
+            Some(other) => read.first().filter(|_| other.as_str() == pattern.as_str()),
+            None => read.iter().find(|topic| is_external(topic, &pattern)),
+        })?;
+        let topics = vec![TopicName::External(pattern.to_string())];
+        let kind = NodeKind::Source { topics, pattern: Some(pattern), factory: Arc::new(consumed) };
+        self.add_node(name, kind, &[], None, Some(RecordType::of::<K, V>()))
+    }
+
+    /// A topic has one source: `shared` finds what a new one would share with another, which reads these topics, or those of a pattern.
+    fn check_not_read<'t>(
+        &'t self,
+        source: &str,
+        shared: impl Fn(&'t [TopicName], Option<&TopicPattern>) -> Option<&'t TopicName>,
+    ) -> Result<()> {
+        for node in &self.nodes {
+            if let NodeKind::Source { topics, pattern, .. } = &node.kind
+                && let Some(topic) = shared(topics, pattern.as_ref())
+            {
                 return Err(Error::invalid(format!(
-                    "topic {} is read by source {} already: connect {name}'s children to that source",
+                    "topic {} is read by source {} already: connect {source}'s children to that source",
                     topic.undecorated(),
-                    reader.name
+                    node.name
                 )));
             }
         }
-        let kind = NodeKind::Source { topics, factory: Arc::new(consumed) };
-        self.add_node(name, kind, &[], None, Some(RecordType::of::<K, V>()))
+        Ok(())
     }
 
     /// Adds a processor below its parents. The supplier is called once for each task and must make a new processor each time;
@@ -295,6 +348,10 @@ impl Topology {
         });
         Ok(())
     }
+}
+
+fn is_external(topic: &TopicName, of: &TopicPattern) -> bool {
+    matches!(topic, TopicName::External(name) if of.matches(name))
 }
 
 #[cfg(test)]

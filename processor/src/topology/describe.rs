@@ -28,6 +28,9 @@ impl Topology {
             for index in in_order(&subtopology.nodes) {
                 let node = &self.nodes[index];
                 match &node.kind {
+                    NodeKind::Source { pattern: Some(pattern), .. } => {
+                        push(&mut text, format_args!("    Source: {} (topics: {pattern})\n", node.name));
+                    }
                     NodeKind::Source { topics, .. } => {
                         let topics: Vec<&str> = topics.iter().map(|topic| topic.undecorated()).collect();
                         push(

@@ -63,7 +63,7 @@ impl Topology {
     }
 
     /// The topology as JSON: `{"subtopologies": [{"id", "nodes", "stores", "is_global"}]}`. Each node has `name`, `kind` and `children` (names);
-    /// a source has `topics`, a processor `stores`, a sink `topic`, which is null where each record chooses its own.
+    /// a source has `topics`, and a `pattern` if it reads whatever matches it, a processor `stores`, a sink `topic`, which is null where each record chooses its own.
     pub fn to_json(&self) -> Value {
         let parts = self.subtopologies().into_iter().map(|part| {
             let nodes = part.nodes.iter().map(|index| self.node_to_json(&self.nodes[*index]));
@@ -81,9 +81,12 @@ impl Topology {
         let children: Vec<&str> = node.children.iter().map(|child| &*self.nodes[*child].name).collect();
         let mut json = json!({ "name": &*node.name, "children": children });
         match &node.kind {
-            NodeKind::Source { topics, .. } => {
+            NodeKind::Source { topics, pattern, .. } => {
                 json["kind"] = "source".into();
                 json["topics"] = topics.iter().map(TopicName::undecorated).collect();
+                if let Some(pattern) = pattern {
+                    json["pattern"] = pattern.as_str().into();
+                }
             }
             NodeKind::Processor { stores, .. } => {
                 json["kind"] = "processor".into();

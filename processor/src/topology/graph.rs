@@ -8,6 +8,7 @@ use millstream_state_stores::StoreBuilder;
 
 use super::factory::NodeFactory;
 use super::naming::internal_topic;
+use super::pattern::TopicPattern;
 use super::source::SourceFactory;
 use super::source_changelog::SourceChangelog;
 
@@ -139,8 +140,10 @@ pub(crate) struct NodeSpec {
 
 #[derive(Clone)]
 pub(crate) enum NodeKind {
+    /// Of a pattern, the topics are those that it was bound to last; before, its text stands for them.
     Source {
         topics: Vec<TopicName>,
+        pattern: Option<TopicPattern>,
         factory: Arc<dyn SourceFactory>,
     },
     Processor {

@@ -64,14 +64,15 @@ impl<V> BufferedSerde<V> {
         Self { values }
     }
 
-    /// Appends the length and the bytes of a value, and returns where the bytes are.
+    /// Appends the length and the bytes of a value, and returns where both are.
     fn put_value(&self, value: Option<&V>, out: &mut Vec<u8>) -> Result<std::ops::Range<usize>, SerdeError> {
-        put_int(NULL, out);
         let start = out.len();
-        let Some(value) = value else { return Ok(start..start) };
+        put_int(NULL, out);
+        let bytes = out.len();
+        let Some(value) = value else { return Ok(start..bytes) };
         if self.values.encode(value, out)? == Encoded::Bytes {
-            let length = length_of::<V>(out.len() - start)?;
-            out[start - 4..start].copy_from_slice(&length.to_be_bytes());
+            let length = length_of::<V>(out.len() - bytes)?;
+            out[start..bytes].copy_from_slice(&length.to_be_bytes());
         }
         Ok(start..out.len())
     }
@@ -93,10 +94,9 @@ impl<V: Clone + 'static> Serde<Buffered<V>> for BufferedSerde<V> {
             }
         }
         let prior = self.put_value(prior.as_ref(), out)?;
-        let start = out.len();
-        let bytes = self.put_value(old.as_ref(), out)?;
-        if old.is_some() && out[bytes.clone()] == out[prior] {
-            out.truncate(start);
+        let written = self.put_value(old.as_ref(), out)?;
+        if old.is_some() && out[written.clone()] == out[prior] {
+            out.truncate(written.start);
             put_int(SAME_AS_PRIOR, out);
         }
         self.put_value(new.as_ref(), out)?;
@@ -262,6 +262,7 @@ mod tests {
         for (value, values) in [
             (buffered(Some("p"), Some("o"), Some("new")), b"\0\0\0\x01p\0\0\0\x01o\0\0\0\x03new".as_slice()),
             (buffered(Some("p"), Some("p"), None), b"\0\0\0\x01p\xff\xff\xff\xfe\xff\xff\xff\xff"),
+            (buffered(None, Some(""), Some("x")), b"\xff\xff\xff\xff\0\0\0\0\0\0\0\x01x"),
             (buffered(None, None, Some("")), b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"),
         ] {
             let expected = [context.as_slice(), values, time].concat();

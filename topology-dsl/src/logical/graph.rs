@@ -13,7 +13,7 @@ use super::repartition::RepartitionEdges;
 use super::stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNodes};
 use super::table_join::TableJoinKind;
 use super::write::Place;
-use crate::options::{LoggedTo, StorePlan, TopologyOptimization};
+use crate::options::{LoggedTo, SourceTopics, StorePlan, TopologyOptimization};
 
 /// The graph that all handles of one builder share.
 pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
@@ -86,9 +86,9 @@ pub(crate) enum OperationKind {
     /// Reads topics as a stream of records of these Rust types.
     StreamSource { topics: Vec<String>, types: &'static str, heartbeats: Option<Duration> },
     /// Reads a topic as a table: a source and the node that keeps the table.
-    TableSource { topics: Vec<String>, write_source: WriteNode, reuse_topic: ReuseTopic },
+    TableSource { topics: SourceTopics, write_source: WriteNode, reuse_topic: ReuseTopic },
     /// Reads a topic as a global table: a source and the node that keeps the table, in every instance.
-    GlobalTable { topics: Vec<String>, write_source: WriteNode },
+    GlobalTable { topics: SourceTopics, write_source: WriteNode },
     /// One node without state.
     Step { prefix: &'static str, effect: Effect },
     /// A processor of the user's, with the names of its stores.

@@ -12,6 +12,7 @@ use super::foreign_key_join::ForeignKeyJoinPart;
 use super::graph::{CogroupedInput, Effect, Graph, GroupingId, Operation, OperationId, OperationKind};
 use super::names::{Names, RepartitionNames};
 use super::stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNames};
+use crate::options::SourceTopics;
 
 /// A node to be written, or the three nodes around a repartition topic.
 pub(crate) struct PlannedNode {
@@ -152,10 +153,14 @@ impl Planner<'_> {
                 self.stream_source(id, name, topics, (types, *heartbeats))?
             }
             OperationKind::TableSource { topics, .. } | OperationKind::GlobalTable { topics, .. } => {
-                let [topic] = topics.as_slice() else {
-                    return Err(Error::invalid(format!(
-                        "a table reads one topic, not {topics:?}: read a stream of them and use `to_table`"
-                    )));
+                let topic = match topics {
+                    SourceTopics::Named(topics) if topics.len() == 1 => &topics[0],
+                    topics => {
+                        return Err(Error::invalid(format!(
+                            "a table reads one topic, not {:?}: read a stream of them and use `to_table`",
+                            topics.names()
+                        )));
+                    }
                 };
                 let is_global = matches!(operation.kind, OperationKind::GlobalTable { .. });
                 let table = self.table_source(id, operation, topic);

@@ -15,6 +15,7 @@ pub use optimization::TopologyOptimization;
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub use source::Source;
+pub(crate) use source::SourceTopics;
 pub use stores::{AddedStore, ConnectedStores};
 pub use stream_joined::StreamJoined;
 pub use suppressed::{BufferConfig, EmitEarly, Strict, Suppressed, WhenFull};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_processor::topology::{Consumed, TimestampExtractor};
+use millstream_processor::topology::{Consumed, TimestampExtractor, TopicPattern};
 use millstream_processor::{RecordField, SerdeRef, Timestamp};
 
-/// The topics of a stream or table and how to read them (Kafka Streams' `Consumed`). A topic name, or an array or vector of
-/// them, converts into it.
+/// The topics of a stream or table and how to read them (Kafka Streams' `Consumed`). A topic name, an array or vector of
+/// them, or a [`TopicPattern`], converts into it.
 ///
 /// ```
 /// use millstream::prelude::*;
@@ -21,7 +21,7 @@ use millstream_processor::{RecordField, SerdeRef, Timestamp};
 /// # Ok::<(), millstream::Error>(())
 /// ```
 pub struct Source<K, V> {
-    topics: Vec<String>,
+    topics: SourceTopics,
     key_serde: SerdeRef<K>,
     value_serde: SerdeRef<V>,
     timestamp: Option<TimestampExtractor<K, V>>,
@@ -36,8 +36,33 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
 
     /// Several topics, read as one stream.
     pub fn topics(topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Source::of(SourceTopics::Named(topics.into_iter().map(Into::into).collect()))
+    }
+
+    /// All topics whose names match, read as one stream: also those that are created while the application runs. It looks for them as often
+    /// as `Settings::metadata_max_age` says, and begins anew with them. For streams: a table has one topic.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    /// use millstream::topology::TopicPattern;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>(TopicPattern::new("orders-[a-z]+")?).to("all-orders");
+    ///
+    /// let driver = TopologyTestDriver::builder(builder.build()?).existing_topics(["orders-eu", "orders-us"]).build()?;
+    /// driver.input_topic::<String, i64>("orders-us").pipe_input("apples", 3)?;
+    /// let all = driver.output_topic::<String, i64>("all-orders");
+    /// assert_eq!(all.read_key_value()?, Some(("apples".into(), 3)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    pub fn matching(pattern: TopicPattern) -> Self {
+        Source::of(SourceTopics::Matching(pattern))
+    }
+
+    fn of(topics: SourceTopics) -> Self {
         Source {
-            topics: topics.into_iter().map(Into::into).collect(),
+            topics,
             key_serde: K::field_serde(),
             value_serde: V::field_serde(),
             timestamp: None,
@@ -123,7 +148,7 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
         self.heartbeats
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<String>, Consumed<K, V>) {
+    pub(crate) fn into_parts(self) -> (SourceTopics, Consumed<K, V>) {
         let consumed = Consumed::with(self.key_serde, self.value_serde);
         let consumed = match self.timestamp {
             Some(extract) => {
@@ -136,6 +161,23 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
             None => consumed,
         };
         (self.topics, consumed)
+    }
+}
+
+/// Which topics a source reads.
+#[derive(Clone, Debug)]
+pub(crate) enum SourceTopics {
+    Named(Vec<String>),
+    Matching(TopicPattern),
+}
+
+impl SourceTopics {
+    /// The same for two sources that read the same: the names, or the pattern as it was written.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self {
+            SourceTopics::Named(topics) => topics.clone(),
+            SourceTopics::Matching(pattern) => vec![pattern.to_string()],
+        }
     }
 }
 
@@ -172,5 +214,11 @@ impl<K: RecordField, V: RecordField, const COUNT: usize> From<[&str; COUNT]> for
 impl<K: RecordField, V: RecordField> From<Vec<String>> for Source<K, V> {
     fn from(topics: Vec<String>) -> Self {
         Source::topics(topics)
+    }
+}
+
+impl<K: RecordField, V: RecordField> From<TopicPattern> for Source<K, V> {
+    fn from(pattern: TopicPattern) -> Self {
+        Source::matching(pattern)
     }
 }

@@ -1,6 +1,6 @@
 //! What exceptions ask of the windows of a case, and of how its records lie in them.
 
-use super::program::{changes_keys, input_times, topics_of};
+use super::program::{changes_keys, input_times, is_cached, topics_of};
 use crate::oracle::case::{Case, Input, Op, Statement, Step, WindowKind, Windows};
 use crate::oracle::observation::Row;
 
@@ -47,11 +47,16 @@ pub(super) fn time_of_row(case: &Case, row: &Row) -> Option<i64> {
     if has_sessions { end } else { start }.parse().ok()
 }
 
-/// Whether stream time leaps, between two records that sliding windows see, over all that Kafka Streams' store keeps behind those that are
-/// open.
+/// Whether stream time leaps, between two records that windows see, over all that Kafka Streams' store keeps behind those that are
+/// open: that of sliding windows, or one without a cache.
 pub(super) fn leaps_over(case: &Case, windowed: &Statement) -> bool {
-    let Some(Windows { kind: WindowKind::Sliding, size, .. }) = &windowed.windows else { return false };
-    let farthest = i64::try_from(2 * size).unwrap_or(i64::MAX);
+    let is_uncached = |below: &Statement| below.of.as_ref() == Some(&windowed.id) && !is_cached(below);
+    let farthest = match &windowed.windows {
+        Some(Windows { kind: WindowKind::Sliding, size, .. }) => 2 * size,
+        Some(Windows { size, grace, .. }) if case.program.iter().any(is_uncached) => size + grace,
+        _ => return false,
+    };
+    let farthest = i64::try_from(farthest).unwrap_or(i64::MAX);
     let topics = topics_of(case, windowed);
     let mut stream_time: Option<i64> = None;
     case.steps.iter().any(|step| {

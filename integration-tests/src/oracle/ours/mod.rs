@@ -32,7 +32,7 @@ pub fn observe(case: &Case) -> Result<Observation> {
         Err(refused) => return Ok(Observation::Refused { refused: refused.to_string() }),
     };
     let (describe, stores) = (topology.describe(), stores::stores_of(&topology));
-    let driver = match driver(topology, case.commits_by_hand) {
+    let driver = match driver(topology, case) {
         Ok(driver) => driver,
         Err(refused) => return Ok(Observation::Refused { refused: refused.to_string() }),
     };
@@ -69,9 +69,12 @@ pub(super) fn fitness(program: &[Statement]) -> Fitness {
     }
 }
 
-fn driver(topology: Topology, commits_by_hand: bool) -> millstream::Result<TopologyTestDriver> {
+fn driver(topology: Topology, case: &Case) -> millstream::Result<TopologyTestDriver> {
+    let inputs =
+        case.steps.iter().filter_map(|step| if let Step::Pipe(input) = step { Some(input) } else { None });
     let builder = TopologyTestDriver::builder(topology).application_id("oracle");
-    if commits_by_hand { builder.commit_by_hand().build() } else { builder.build() }
+    let builder = builder.existing_topics(inputs.map(|input| &*input.topic));
+    if case.commits_by_hand { builder.commit_by_hand().build() } else { builder.build() }
 }
 
 /// Carries out a step; none is the end, where everything is committed.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use millstream::topology::TopicPattern;
 use millstream::{EmitStrategy, StreamsBuilder, Topology};
 
 use super::super::case::{Op, Statement, Store};
@@ -41,6 +42,10 @@ fn declare<'a>(
         Op::Stream => {
             let topics: Vec<String> = topic(statement)?.split(',').map(str::to_owned).collect();
             Handle::Stream(Box::new(builder.stream::<Option<String>, Option<String>>(topics)))
+        }
+        Op::StreamPattern => {
+            let pattern = TopicPattern::new(topic(statement)?)?;
+            Handle::Stream(Box::new(builder.stream::<Option<String>, Option<String>>(pattern)))
         }
         Op::Table => Handle::Table(Box::new(builder.table::<String, String>(topic(statement)?))),
         Op::GlobalTable => Handle::GlobalTable(builder.global_table(topic(statement)?, materialized(store))),

@@ -40,11 +40,11 @@ impl Standbys {
         if replicas == 0 {
             return true;
         }
-        let (me, protocol) = (shared.process_id(), shared.settings.group_protocol);
-        let placement = Placement::of(&shared.application_id, protocol, &shared.inputs, &group.members);
+        let (me, protocol, program) = (shared.process_id(), shared.settings.group_protocol, shared.program());
+        let placement = Placement::of(&shared.application_id, protocol, &program.inputs, &group.members);
         let Some(mine) = placement.active(me).filter(|_| group.is_settled) else { return false };
         self.active_here.clone_from(mine);
-        let is_stateful = |task| shared.plan_of(task).changelogs().any(|changelog| changelog.is_some());
+        let is_stateful = |task| program.plan_of(task).changelogs().any(|changelog| changelog.is_some());
         let wanted = placement.standbys(me, replicas, is_stateful);
         if wanted != self.wanted {
             info!(?wanted, "standbys of this instance");

@@ -380,7 +380,7 @@ fn flush(stores: &mut DormantStores, changelogs: &[Followed]) -> Result<()> {
 }
 
 fn open(id: TaskId, shared: &Shared) -> Result<DormantStores> {
-    let opened = shared.plan_of(id).open_stores(id, Some(&shared.directory), &shared.memory);
+    let opened = shared.program().plan_of(id).open_stores(id, Some(&shared.directory), &shared.memory);
     opened.map_err(|error| Error::from(error).in_task(id))
 }
 
@@ -393,7 +393,8 @@ fn plan<C: Clients>(
     shared: &Shared,
 ) -> Result<Vec<Followed>> {
     let id = stores.task();
-    let changelogs = shared.plan_of(id).changelogs().enumerate();
+    let program = shared.program();
+    let changelogs = program.plan_of(id).changelogs().enumerate();
     let mut found = Vec::new();
     for (place, from) in changelogs.filter_map(|(place, from)| Some((place, from?))) {
         let (start, end) = reader.bounds(clients, &shared.settings, &from.topic, id.partition)?;
@@ -432,7 +433,7 @@ fn begin(
         let store = stores.name_of(store);
         warn!(%task, store, topic, ?reason, "local state is of another history and is rebuilt");
     };
-    if let Some(changelog) = shared.changelog_ids.get(topic)
+    if let Some(changelog) = shared.program().changelog_ids.get(topic)
         && stores.set_changelog(store, *changelog)?
     {
         say_rebuilt(stores, RebuildReason::TopicWasMadeAgain);

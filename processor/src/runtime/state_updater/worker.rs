@@ -37,10 +37,10 @@ pub(crate) fn run<C: Clients>(clients: C, shared: &Arc<Shared>) {
     let body = || UpdaterLoop::new(clients, group_view(shared), Arc::clone(shared)).run();
     let outcome = catch_unwind(AssertUnwindSafe(body));
     if let Err(panic) = outcome {
-        shared.state_updater_failed(Error::fatal(format!(
-            "the state updater panicked: {}",
-            panic_message(&*panic)
-        )));
+        shared.part_fails(
+            "the state updater failed",
+            Error::fatal(format!("the state updater panicked: {}", panic_message(&*panic))),
+        );
     }
 }
 

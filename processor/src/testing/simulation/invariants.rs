@@ -121,7 +121,8 @@ pub(super) fn standbys_in_place(world: &World) -> bool {
         && world.machines.iter().all(|machine| {
             let Some(instance) = &machine.instance else { return false };
             let protocol = instance.shared.settings.group_protocol;
-            let placement = Placement::of(APPLICATION, protocol, &instance.shared.inputs, &group.members);
+            let program = instance.shared.program();
+            let placement = Placement::of(APPLICATION, protocol, &program.inputs, &group.members);
             let expected = placement.standbys(&machine.name, around.scenario.standby_replicas, is_stateful);
             let snapshot = instance.shared.state_updater.snapshot();
             let mut followed = snapshot.standbys.values().flatten();

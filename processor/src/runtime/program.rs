@@ -1,0 +1,114 @@
+//! What an instance runs now: the topology, bound to the topics that its sources read, and what follows from them. If a source reads topics
+//! by a pattern, and others match it than did, another program takes its place, and the stream threads begin anew with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_state_stores::{TaskId, TopicId};
+
+use super::internal_topics::{ensure_internal_topics, warn_if_rows_may_be_lost};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::error::Result;
+use crate::kafka::{ClusterAdmin, NewTopic};
+use crate::membership::Inputs;
+use crate::patience::once_propagated;
+use crate::task::TaskPlan;
+use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic};
+
+/// See the module's description.
+pub(crate) struct Program {
+    pub(crate) topology: Arc<Topology>,
+    /// By sub-topology id.
+    plans: Vec<TaskPlan>,
+    pub(crate) inputs: Arc<Inputs>,
+    /// The topics that are the changelogs, and those of global tables, by name in Kafka; none where the brokers give no ids.
+    pub(crate) changelog_ids: BTreeMap<String, TopicId>,
+}
+
+impl Program {
+    pub(crate) fn new(topology: Arc<Topology>, plans: Vec<TaskPlan>, topics: ApplicationTopics) -> Self {
+        let inputs = Arc::new(inputs(&plans, &topics.partition_counts));
+        Program { topology, plans, inputs, changelog_ids: topics.changelog_ids }
+    }
+
+    /// The same program, bound to other topics.
+    pub(crate) fn bound_to(&self, topology: &Arc<Topology>, topics: ApplicationTopics) -> Self {
+        let parts = topology.subtopologies().into_iter();
+        let plans = self.plans.iter().zip(parts).map(|(plan, part)| plan.bound_to(topology, part)).collect();
+        Program::new(Arc::clone(topology), plans, topics)
+    }
+
+    /// What the tasks of this one's sub-topology have in common.
+    pub(crate) fn plan_of(&self, task: TaskId) -> &TaskPlan {
+        &self.plans[task.subtopology as usize]
+    }
+}
+
+fn inputs(plans: &[TaskPlan], counts: &BTreeMap<TopicName, i32>) -> Inputs {
+    let of_plan = |plan: &TaskPlan| {
+        let (id, application_id) = (plan.subtopology.id, Arc::clone(&plan.application_id));
+        let topics = plan.subtopology.source_topics.clone();
+        let count = |topic: &TopicName| counts.get(topic).copied().unwrap_or(0);
+        let input = move |topic: TopicName| (topic.in_application(&application_id).into(), id, count(&topic));
+        topics.into_iter().map(input)
+    };
+    Inputs::new(plans.iter().filter(|plan| !plan.subtopology.is_global).flat_map(of_plan))
+}
+
+/// What was found out about the topics of a program.
+#[derive(Default)]
+pub(crate) struct ApplicationTopics {
+    pub(crate) partition_counts: BTreeMap<TopicName, i32>,
+    /// By name in Kafka; none where the brokers give no ids.
+    pub(crate) changelog_ids: BTreeMap<String, TopicId>,
+}
+
+impl ApplicationTopics {
+    /// Checks the topics that are read and makes those that are the application's own.
+    ///
+    /// # Errors
+    /// `Invalid` if topics are missing or not as they must be; `Retry` if the cluster does not answer.
+    pub(super) fn prepare(
+        topology: &Topology,
+        application_id: &str,
+        settings: &Settings,
+        admin: &dyn ClusterAdmin,
+        clock: &dyn Clock,
+    ) -> Result<Self> {
+        let external: Vec<String> = topology
+            .source_topics()
+            .into_iter()
+            .filter_map(|topic| match topic {
+                TopicName::External(name) => Some(name.clone()),
+                TopicName::Internal(_) => None,
+            })
+            .collect();
+        let has_all =
+            |counts: &BTreeMap<String, i32>| external.iter().all(|topic| counts.contains_key(topic));
+        let counts = once_propagated(clock, || false, has_all, || admin.partition_counts(&external))?;
+        let partition_counts = topology.partition_counts(&counts)?;
+        let additional_retention = settings.window_changelog_additional_retention;
+        let internal = topology.internal_topics(application_id, &partition_counts, additional_retention);
+        ensure_internal_topics(admin, &internal)?;
+        let changelogs = topology.stores().filter(|store| store.is_logged());
+        let changelogs = changelogs.map(|store| changelog_topic(application_id, store.name()));
+        let reused = topology.reused_topics(application_id);
+        for (store, topic) in &reused {
+            warn_if_rows_may_be_lost(store, topic, admin.topic_config(topic))?;
+        }
+        let changelogs = changelogs.chain(reused.into_values());
+        let parts = topology.subtopologies();
+        let global = parts.iter().filter(|part| part.is_global).flat_map(|part| &part.source_topics);
+        let global = global.map(|topic| topic.in_application(application_id));
+        let changelog_ids = admin.topic_ids(&changelogs.chain(global).collect::<Vec<_>>())?;
+        if settings.handlers.may_dead_letter() {
+            let name =
+                settings.dead_letter_topic.clone().unwrap_or_else(|| dead_letter_topic(application_id));
+            if admin.partition_counts(std::slice::from_ref(&name))?.is_empty() {
+                admin.create_topic(&NewTopic { name, partitions: 1, config: BTreeMap::new() })?;
+            }
+        }
+        Ok(ApplicationTopics { partition_counts, changelog_ids })
+    }
+}

@@ -1,0 +1,62 @@
+//! Looks for topics that match the patterns of the sources, and did not before, or that match no more because they are gone.
+
+use std::sync::{Arc, Weak};
+
+use tracing::{info, warn};
+
+use super::program::{ApplicationTopics, Program};
+use super::shared::Shared;
+use super::state::ClientState;
+use crate::error::{Error, ErrorKind, Result};
+use crate::membership;
+use crate::topology::TopicName;
+
+/// Starts the thread, if any source reads topics by a pattern. It ends with the application.
+pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
+    if !shared.topology.has_patterns() {
+        return Ok(());
+    }
+    let application = Arc::downgrade(shared);
+    std::thread::Builder::new()
+        .name(format!("{}-TopicWatch", shared.application_id))
+        .spawn(move || run(&application))
+        .map_err(|error| Error::fatal("cannot start the thread that looks for topics").with_source(error))?;
+    Ok(())
+}
+
+fn run(application: &Weak<Shared>) {
+    let is_ending =
+        |state| !matches!(state, ClientState::Created | ClientState::Rebalancing | ClientState::Running);
+    while let Some(shared) = application.upgrade()
+        && shared.await_state(shared.settings.metadata_max_age, is_ending).is_none()
+    {
+        match other_program(&shared) {
+            Ok(None) => {}
+            Ok(Some((program, topics))) => {
+                info!(application = %shared.application_id, ?topics, "other topics match: the stream threads begin anew");
+                shared.run_program(program);
+            }
+            Err(error) if error.kind() == ErrorKind::Retry => {
+                warn!(%error, "it could not be looked for topics; they are at the next look");
+            }
+            Err(error) => return shared.part_fails("the topics of a pattern cannot be read", error),
+        }
+    }
+}
+
+/// The program of the topics that match now, with their names, if they are others than those that are read.
+fn other_program(shared: &Shared) -> Result<Option<(Program, Vec<TopicName>)>> {
+    let (program, application_id) = (shared.program(), &shared.application_id);
+    let existing = shared.admin.topics()?;
+    let topology = program.topology.bound_to(existing.iter().map(String::as_str), application_id)?;
+    if topology.source_topics() == program.topology.source_topics() {
+        return Ok(None);
+    }
+    let topology = Arc::new(topology);
+    let (settings, admin, clock) = (&shared.settings, &*shared.admin, &*shared.clock);
+    let topics = ApplicationTopics::prepare(&topology, application_id, settings, admin, clock)?;
+    shared.stores.become_as_many(&topology, &topics.partition_counts);
+    let other = program.bound_to(&topology, topics);
+    membership::check(settings, &other.inputs)?;
+    Ok(Some((other, topology.source_topics().into_iter().cloned().collect())))
+}
