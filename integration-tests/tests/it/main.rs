@@ -18,6 +18,7 @@ mod kafka_streams_table;
 mod many_tasks;
 mod oracle;
 mod order_inventory;
+mod patterns;
 mod poison;
 mod prometheus;
 mod punctuation;

@@ -3,8 +3,10 @@
 use std::marker::PhantomData;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
-use millstream_processor::topology::{Consumed, SinkTopic, TopicName};
+use millstream_processor::topology::{Consumed, Sink, TopicName};
 use millstream_processor::{RecordField, Result, SerdeRef, Topology};
+
+use crate::options::Partitioner;
 
 /// Writes the nodes around a repartition topic.
 pub(crate) trait RepartitionEdges {
@@ -26,17 +28,14 @@ pub(crate) trait RepartitionEdges {
 pub(crate) struct TypedTopic<K, V> {
     pub(crate) key_serde: SerdeRef<K>,
     pub(crate) value_serde: SerdeRef<V>,
+    /// None is that of Kafka.
+    pub(crate) partitioner: Option<Partitioner<K, V>>,
 }
 
 impl<K: RecordField, V: RecordField> TypedTopic<K, V> {
     /// With the serdes of the types.
     pub(crate) fn of_types() -> Box<dyn RepartitionEdges> {
-        Self::with_key_serde(K::field_serde())
-    }
-
-    /// With the serdes of the types, and this one for the keys.
-    pub(crate) fn with_key_serde(key_serde: SerdeRef<K>) -> Box<dyn RepartitionEdges> {
-        Box::new(TypedTopic { key_serde, value_serde: V::field_serde() })
+        Box::new(TypedTopic { key_serde: K::field_serde(), value_serde: V::field_serde(), partitioner: None })
     }
 }
 
@@ -54,8 +53,12 @@ impl<K: RecordField, V: Clone + 'static> RepartitionEdges for TypedTopic<K, V> {
     }
 
     fn write_sink(&self, topology: &mut Topology, name: &str, parents: &[&str], topic: &str) -> Result<()> {
-        let topic = SinkTopic::Fixed(TopicName::Internal(topic.to_string()));
-        topology.add_sink(name, parents, topic, self.key_serde.clone(), self.value_serde.clone())
+        let sink = Sink::topic(TopicName::Internal(topic.to_string()));
+        let sink = match self.partitioner.clone() {
+            Some(choose) => sink.partitioned_by(move |record, partitions| choose(record, partitions)),
+            None => sink,
+        };
+        topology.add_sink(name, parents, sink, self.key_serde.clone(), self.value_serde.clone())
     }
 
     fn write_source(&self, topology: &mut Topology, name: &str, topic: &str) -> Result<()> {

@@ -23,14 +23,15 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     /// assert_eq!(topology.repartition_topics()[0].partitions, Some(12));
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    pub fn repartition(&self, repartitioned: impl Into<Repartitioned>) -> KStream<K, V> {
-        let Repartitioned { name, partitions } = repartitioned.into();
+    pub fn repartition(&self, repartitioned: impl Into<Repartitioned<K, V>>) -> KStream<K, V> {
+        let Repartitioned { name, partitions, partitioner } = repartitioned.into();
+        let (key_serde, value_serde) = (self.key_serde(), V::field_serde());
         KStream::declare(
             &self.graph,
             Operation {
                 kind: OperationKind::Repartition {
                     partitions,
-                    topic: TypedTopic::<K, V>::with_key_serde(self.key_serde()),
+                    topic: Box::new(TypedTopic { key_serde, value_serde, partitioner }),
                 },
                 parents: vec![self.id],
                 name,
@@ -44,7 +45,10 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use millstream_processor::testing::TopologyTestDriver;
+
     use crate::operators::test_support::{driver, pipe_all, text, written};
+    use crate::{Repartitioned, StreamsBuilder};
 
     #[test]
     fn records_come_back_through_the_topic_unless_they_have_no_key() {
@@ -55,6 +59,21 @@ mod tests {
         let orders = driver.input_topic::<Option<String>, i64>("orders");
         pipe_all(&orders, [(Some(text("apples")), 1), (None, 2), (Some(text("pears")), 3)]);
         assert_eq!(written(&driver.output_topic("doubled")), [(text("apples"), 2_i64), (text("pears"), 6)]);
+    }
+
+    #[test]
+    fn a_partitioner_may_send_a_record_several_times_or_not_at_all() {
+        let builder = StreamsBuilder::new();
+        let copies = |_: &String, quantity: &i64, _| (0..*quantity as i32).collect::<Vec<_>>();
+        let orders = builder.stream::<String, i64>("orders");
+        let spread = orders.repartition(Repartitioned::named("spread").partitioned_by(copies));
+        spread.group_by_key().count(()).to_stream().to("counts");
+        let driver = TopologyTestDriver::builder(builder.build().expect("the program is right"));
+        let driver = driver.partitions("test-spread-repartition", 3).build().expect("it runs");
+        pipe_all(&driver.input_topic("orders"), [("apples", 2_i64), ("pears", 0), ("plums", 1)]);
+        let counts = [(text("apples"), 1_u64), (text("apples"), 2), (text("plums"), 1)];
+        assert_eq!(written(&driver.output_topic("counts")), counts);
+        assert_eq!(driver.dropped_records(), 1);
     }
 
     #[test]

@@ -33,7 +33,11 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
                 None => Ok(without_old),
             }
         });
-        let topic = TypedTopic { key_serde: K::serde(), value_serde: Arc::new(ChangeSerde::new(V::serde())) };
+        let topic = TypedTopic {
+            key_serde: K::serde(),
+            value_serde: Arc::new(ChangeSerde::new(V::serde())),
+            partitioner: None,
+        };
         KTable::declare(
             &self.graph,
             Operation {

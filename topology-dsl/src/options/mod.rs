@@ -13,6 +13,7 @@ pub(crate) use materialized::{LoggedTo, StorePlan, WindowsToStore};
 pub use materialized::{Materialized, StoreOptions, UntimedKind};
 pub use optimization::TopologyOptimization;
 pub use produced::Produced;
+pub(crate) use repartitioned::Partitioner;
 pub use repartitioned::Repartitioned;
 pub use source::Source;
 pub(crate) use source::SourceTopics;
