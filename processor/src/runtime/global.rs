@@ -285,7 +285,7 @@ fn begin<C: Consumer>(
 ) -> Result<BTreeMap<TopicPartition, (Offset, Offset)>> {
     let mut all = BTreeMap::new();
     for (table, topic, partitions) in plan.global_sources() {
-        if let Some(id) = shared.program().changelog_ids.get(&*topic)
+        if let Some(id) = shared.program().topics.changelog_ids.get(&*topic)
             && stores.set_changelog(table, *id)?
         {
             warn!(%topic, "the topic of a global table was made anew, and the table is read again from its start");

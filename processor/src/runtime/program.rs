@@ -22,14 +22,13 @@ pub(crate) struct Program {
     /// By sub-topology id.
     plans: Vec<TaskPlan>,
     pub(crate) inputs: Arc<Inputs>,
-    /// The topics that are the changelogs, and those of global tables, by name in Kafka; none where the brokers give no ids.
-    pub(crate) changelog_ids: BTreeMap<String, TopicId>,
+    pub(crate) topics: ApplicationTopics,
 }
 
 impl Program {
     pub(crate) fn new(topology: Arc<Topology>, plans: Vec<TaskPlan>, topics: ApplicationTopics) -> Self {
         let inputs = Arc::new(inputs(&plans, &topics.partition_counts));
-        Program { topology, plans, inputs, changelog_ids: topics.changelog_ids }
+        Program { topology, plans, inputs, topics }
     }
 
     /// The same program, bound to other topics.
@@ -60,7 +59,7 @@ fn inputs(plans: &[TaskPlan], counts: &BTreeMap<TopicName, i32>) -> Inputs {
 #[derive(Default)]
 pub(crate) struct ApplicationTopics {
     pub(crate) partition_counts: BTreeMap<TopicName, i32>,
-    /// By name in Kafka; none where the brokers give no ids.
+    /// Those that are the changelogs, and those of global tables, by name in Kafka; none where the brokers give no ids.
     pub(crate) changelog_ids: BTreeMap<String, TopicId>,
 }
 
@@ -76,14 +75,8 @@ impl ApplicationTopics {
         admin: &dyn ClusterAdmin,
         clock: &dyn Clock,
     ) -> Result<Self> {
-        let external: Vec<String> = topology
-            .source_topics()
-            .into_iter()
-            .filter_map(|topic| match topic {
-                TopicName::External(name) => Some(name.clone()),
-                TopicName::Internal(_) => None,
-            })
-            .collect();
+        let external = topology.source_topics().into_iter().filter_map(TopicName::external);
+        let external: Vec<String> = external.map(str::to_string).collect();
         let has_all =
             |counts: &BTreeMap<String, i32>| external.iter().all(|topic| counts.contains_key(topic));
         let counts = once_propagated(clock, || false, has_all, || admin.partition_counts(&external))?;

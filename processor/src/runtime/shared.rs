@@ -169,6 +169,7 @@ impl Shared {
 
     /// Runs another program from now on: the stream threads notice, and begin anew.
     pub(super) fn run_program(&self, program: Program) {
+        self.stores.become_as_many(&program.topology, &program.topics.partition_counts);
         self.program.store(Arc::new(program));
     }
 
@@ -196,15 +197,15 @@ impl Shared {
     pub(crate) fn check_changelogs(&self) -> Result<()> {
         let program = self.program();
         // No store is logged, or the brokers give no ids.
-        if program.changelog_ids.is_empty() {
+        if program.topics.changelog_ids.is_empty() {
             return Ok(());
         }
-        let topics: Vec<String> = program.changelog_ids.keys().cloned().collect();
+        let topics: Vec<String> = program.topics.changelog_ids.keys().cloned().collect();
         let ask = || self.patiently(GIVE_UP_AFTER, || self.admin.topic_ids(&topics));
         let has_all =
             |found: &BTreeMap<String, TopicId>| topics.iter().all(|topic| found.contains_key(topic));
         let found = once_propagated(&*self.clock, || self.is_stopping(), has_all, ask)?;
-        let changed = program.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
+        let changed = program.topics.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
         let Some((topic, _)) = changed else { return Ok(()) };
         let what = if found.contains_key(topic) { "was made anew" } else { "is gone" };
         Err(Error::invalid(format!(

@@ -9,6 +9,7 @@ use super::shared::Shared;
 use super::state::ClientState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::membership;
+use crate::patience::once_propagated;
 use crate::topology::TopicName;
 
 /// Starts the thread, if any source reads topics by a pattern. It ends with the application.
@@ -32,7 +33,8 @@ fn run(application: &Weak<Shared>) {
     {
         match other_program(&shared) {
             Ok(None) => {}
-            Ok(Some((program, topics))) => {
+            Ok(Some(program)) => {
+                let topics = program.topology.source_topics();
                 info!(application = %shared.application_id, ?topics, "other topics match: the stream threads begin anew");
                 shared.run_program(program);
             }
@@ -44,10 +46,16 @@ fn run(application: &Weak<Shared>) {
     }
 }
 
-/// The program of the topics that match now, with their names, if they are others than those that are read.
-fn other_program(shared: &Shared) -> Result<Option<(Program, Vec<TopicName>)>> {
+/// The program of the topics that match now, if they are others than those that are read.
+fn other_program(shared: &Shared) -> Result<Option<Program>> {
     let (program, application_id) = (shared.program(), &shared.application_id);
-    let existing = shared.admin.topics()?;
+    // A topic that is gone for a broker that has just started is not gone.
+    let read: Vec<&str> =
+        program.topology.source_topics().into_iter().filter_map(TopicName::external).collect();
+    let has_all =
+        |existing: &Vec<String>| read.iter().all(|topic| existing.iter().any(|other| other == topic));
+    let existing =
+        once_propagated(&*shared.clock, || shared.is_stopping(), has_all, || shared.admin.topics())?;
     let topology = program.topology.bound_to(existing.iter().map(String::as_str), application_id)?;
     if topology.source_topics() == program.topology.source_topics() {
         return Ok(None);
@@ -55,8 +63,7 @@ fn other_program(shared: &Shared) -> Result<Option<(Program, Vec<TopicName>)>> {
     let topology = Arc::new(topology);
     let (settings, admin, clock) = (&shared.settings, &*shared.admin, &*shared.clock);
     let topics = ApplicationTopics::prepare(&topology, application_id, settings, admin, clock)?;
-    shared.stores.become_as_many(&topology, &topics.partition_counts);
     let other = program.bound_to(&topology, topics);
     membership::check(settings, &other.inputs)?;
-    Ok(Some((other, topology.source_topics().into_iter().cloned().collect())))
+    Ok(Some(other))
 }

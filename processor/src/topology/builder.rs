@@ -351,7 +351,7 @@ impl Topology {
 }
 
 fn is_external(topic: &TopicName, of: &TopicPattern) -> bool {
-    matches!(topic, TopicName::External(name) if of.matches(name))
+    topic.external().is_some_and(|name| of.matches(name))
 }
 
 #[cfg(test)]

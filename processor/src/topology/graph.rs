@@ -96,6 +96,14 @@ impl TopicName {
         }
     }
 
+    /// The name of one that the user named.
+    pub fn external(&self) -> Option<&str> {
+        match self {
+            TopicName::External(name) => Some(name),
+            TopicName::Internal(_) => None,
+        }
+    }
+
     /// The name in Kafka.
     pub fn in_application(&self, application_id: &str) -> String {
         match self {

@@ -64,13 +64,16 @@ mod tests {
     #[test]
     fn a_partitioner_may_send_a_record_several_times_or_not_at_all() {
         let builder = StreamsBuilder::new();
-        let copies = |_: &String, quantity: &i64, _| (0..*quantity as i32).collect::<Vec<_>>();
+        let copies = |_: &String, quantity: &i64, _| (0..).take(*quantity as usize).collect::<Vec<i32>>();
         let orders = builder.stream::<String, i64>("orders");
         let spread = orders.repartition(Repartitioned::named("spread").partitioned_by(copies));
         spread.group_by_key().count(()).to_stream().to("counts");
         let driver = TopologyTestDriver::builder(builder.build().expect("the program is right"));
         let driver = driver.partitions("test-spread-repartition", 3).build().expect("it runs");
-        pipe_all(&driver.input_topic("orders"), [("apples", 2_i64), ("pears", 0), ("plums", 1)]);
+        pipe_all(
+            &driver.input_topic::<String, i64>("orders"),
+            [("apples", 2_i64), ("pears", 0), ("plums", 1)],
+        );
         let counts = [(text("apples"), 1_u64), (text("apples"), 2), (text("plums"), 1)];
         assert_eq!(written(&driver.output_topic("counts")), counts);
         assert_eq!(driver.dropped_records(), 1);

@@ -433,7 +433,7 @@ fn begin(
         let store = stores.name_of(store);
         warn!(%task, store, topic, ?reason, "local state is of another history and is rebuilt");
     };
-    if let Some(changelog) = shared.program().changelog_ids.get(topic)
+    if let Some(changelog) = shared.program().topics.changelog_ids.get(topic)
         && stores.set_changelog(store, *changelog)?
     {
         say_rebuilt(stores, RebuildReason::TopicWasMadeAgain);
