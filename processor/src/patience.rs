@@ -1,5 +1,6 @@
 //! Trying again what needs the brokers, or a lock that somebody else has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -70,6 +71,11 @@ pub(crate) fn once_propagated<T>(
         }
         clock.sleep(PAUSE);
     }
+}
+
+/// Whether an answer tells of all of these topics.
+pub(crate) fn has_all<V>(topics: &[String]) -> impl Fn(&BTreeMap<String, V>) -> bool {
+    move |answer| topics.iter().all(|topic| answer.contains_key(topic))
 }
 
 #[cfg(test)]

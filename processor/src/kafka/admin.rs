@@ -39,12 +39,12 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// If the cluster cannot be asked.
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>>;
 
-    /// The names of all topics. Asked only if a source reads topics by a pattern; none unless implemented.
+    /// The partition counts of all topics of the cluster. Asked only if a source reads topics by a pattern; none unless implemented.
     ///
     /// # Errors
     /// If the cluster cannot be asked.
-    fn topics(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    fn all_partition_counts(&self) -> Result<BTreeMap<String, i32>> {
+        Ok(BTreeMap::new())
     }
 
     /// Makes a topic, and returns once it can be asked about. A topic that exists already is left as it is and is no error.
@@ -121,18 +121,6 @@ impl KafkaAdmin {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
     }
 
-    /// The partition counts of all topics of the cluster.
-    pub(super) fn all_partition_counts(&self) -> Result<BTreeMap<String, i32>> {
-        let metadata = self
-            .client
-            .inner()
-            .fetch_metadata(None, self.timeout)
-            .map_err(|error| self.unreachable("cannot ask the cluster for its topics", error))?;
-        let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
-        let topics = metadata.topics().iter();
-        Ok(topics.map(|topic| (topic.name().to_string(), count(topic.partitions().len()))).collect())
-    }
-
     /// Who is in a group, and who coordinates it.
     pub(super) fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         group_members::ask(self.client.inner(), group, self.timeout)
@@ -189,8 +177,15 @@ impl KafkaAdmin {
 }
 
 impl ClusterAdmin for KafkaAdmin {
-    fn topics(&self) -> Result<Vec<String>> {
-        Ok(self.all_partition_counts()?.into_keys().collect())
+    fn all_partition_counts(&self) -> Result<BTreeMap<String, i32>> {
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, self.timeout)
+            .map_err(|error| self.unreachable("cannot ask the cluster for its topics", error))?;
+        let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
+        let topics = metadata.topics().iter();
+        Ok(topics.map(|topic| (topic.name().to_string(), count(topic.partitions().len()))).collect())
     }
 
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {

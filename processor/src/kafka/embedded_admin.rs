@@ -35,14 +35,15 @@ impl EmbeddedKafka {
 
 /// A topic here has neither configuration nor id, and a partition keeps its newest records only, whoever has read them.
 impl ClusterAdmin for EmbeddedKafka {
-    fn topics(&self) -> Result<Vec<String>> {
-        Ok(EmbeddedKafka::topics(self)?.into_keys().collect())
+    fn all_partition_counts(&self) -> Result<BTreeMap<String, i32>> {
+        let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
+        Ok(self.topics()?.into_iter().map(|(name, partitions)| (name, count(partitions))).collect())
     }
 
     fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {
-        let existing = self.topics()?;
-        let asked = existing.into_iter().filter(|(name, _)| topics.contains(name));
-        Ok(asked.map(|(name, partitions)| (name, i32::try_from(partitions).unwrap_or(i32::MAX))).collect())
+        let mut counts = self.all_partition_counts()?;
+        counts.retain(|name, _| topics.contains(name));
+        Ok(counts)
     }
 
     fn create_topic(&self, topic: &NewTopic) -> Result<()> {

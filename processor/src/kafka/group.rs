@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
-use super::admin::KafkaAdmin;
+use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::client::{client_config, kafka_error, unreachable};
 use super::consumer::bounds;
 use super::leave_group;

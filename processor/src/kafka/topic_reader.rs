@@ -12,7 +12,7 @@ use crate::clients::{Consumer, Fetched, PartitionOffset};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, RecordLocation, Result};
-use crate::patience::{once_propagated, patiently};
+use crate::patience::{has_all, once_propagated, patiently};
 use crate::task::InputMessage;
 
 /// Reads all partitions of some topics, from their oldest records, and then what is written to them. Records of one partition come
@@ -133,8 +133,7 @@ fn partition_counts(
     clock: &dyn Clock,
 ) -> Result<BTreeMap<String, i32>> {
     let admin = KafkaAdmin::new(settings, client_id)?;
-    let has_all = |counts: &BTreeMap<String, i32>| topics.iter().all(|topic| counts.contains_key(topic));
-    let counts = once_propagated(clock, || false, has_all, || admin.partition_counts(topics))?;
+    let counts = once_propagated(clock, || false, has_all(topics), || admin.partition_counts(topics))?;
     match topics.iter().find(|topic| !counts.contains_key(*topic)) {
         None => Ok(counts),
         Some(missing) => {

@@ -60,9 +60,9 @@ impl Inputs {
     /// Whether a task may begin with these topics if nothing more will come. Where the topics of a sub-topology have equally many
     /// partitions, those of one number come together, unless members do not read the same topics yet: then somebody else may run the task.
     pub(super) fn may_begin(&self, task: TaskId, topics: &[Arc<str>]) -> bool {
-        let of_subtopology = self.topics.values().filter(|input| input.subtopology == task.subtopology);
         let count = self.task_count(task.subtopology);
-        self.is_complete(task, topics) || of_subtopology.into_iter().any(|input| input.partitions != count)
+        let lines_up = |input: &Input| input.subtopology != task.subtopology || input.partitions == count;
+        self.is_complete(task, topics) || !self.topics.values().all(lines_up)
     }
 
     pub(super) fn is_complete(&self, task: TaskId, topics: &[Arc<str>]) -> bool {

@@ -165,6 +165,7 @@ impl StoreRegistry {
         QueryError::NotHere { store: store.to_string(), partition: partition_for_key(key, count) }
     }
 }
+
 /// Each store with the number of its partitions.
 fn counts_of_stores(
     topology: &Topology,

@@ -1,6 +1,7 @@
 //! An application instance: built, started, asked, closed.
 
 use std::any::type_name;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -131,8 +132,9 @@ impl AppBuilder {
         // A broker may go away in the middle; what was made already is found by the next try.
         let prepare = || {
             let (admin, clock) = (&*admin, &*self.clock);
-            let existing = if self.topology.has_patterns() { admin.topics()? } else { Vec::new() };
-            let topology = self.topology.bound_to(existing.iter().map(String::as_str), &application_id)?;
+            let existing =
+                if self.topology.has_patterns() { admin.all_partition_counts()? } else { BTreeMap::new() };
+            let topology = self.topology.bound_to(existing.keys().map(String::as_str), &application_id)?;
             let topics = ApplicationTopics::prepare(&topology, &application_id, &settings, admin, clock)?;
             Ok((Arc::new(topology), topics))
         };

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::error::Result;
 use crate::kafka::{ClusterAdmin, NewTopic};
 use crate::membership::Inputs;
-use crate::patience::once_propagated;
+use crate::patience::{has_all, once_propagated};
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic};
 
@@ -77,9 +77,8 @@ impl ApplicationTopics {
     ) -> Result<Self> {
         let external = topology.source_topics().into_iter().filter_map(TopicName::external);
         let external: Vec<String> = external.map(str::to_string).collect();
-        let has_all =
-            |counts: &BTreeMap<String, i32>| external.iter().all(|topic| counts.contains_key(topic));
-        let counts = once_propagated(clock, || false, has_all, || admin.partition_counts(&external))?;
+        let ask = || admin.partition_counts(&external);
+        let counts = once_propagated(clock, || false, has_all(&external), ask)?;
         let partition_counts = topology.partition_counts(&counts)?;
         let additional_retention = settings.window_changelog_additional_retention;
         let internal = topology.internal_topics(application_id, &partition_counts, additional_retention);

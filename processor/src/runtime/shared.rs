@@ -1,12 +1,11 @@
 //! What the threads of an instance and its owner share: the program, its settings, and who is in which state.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use millstream_state_stores::{BackgroundThread, ProcessId, RowLimits, StateDirectory, StateMemory, TopicId};
+use millstream_state_stores::{BackgroundThread, ProcessId, RowLimits, StateDirectory, StateMemory};
 use parking_lot::{Condvar, Mutex};
 use tracing::{error, info};
 
@@ -20,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{OffsetReset, Settings};
 use crate::error::{Error, Result};
 use crate::kafka::ClusterAdmin;
-use crate::patience::{once_propagated, patiently};
+use crate::patience::{has_all, once_propagated, patiently};
 use crate::query::StoreRegistry;
 use crate::task::TaskPlan;
 use crate::topology::{Topology, internal_topic};
@@ -202,9 +201,7 @@ impl Shared {
         }
         let topics: Vec<String> = program.topics.changelog_ids.keys().cloned().collect();
         let ask = || self.patiently(GIVE_UP_AFTER, || self.admin.topic_ids(&topics));
-        let has_all =
-            |found: &BTreeMap<String, TopicId>| topics.iter().all(|topic| found.contains_key(topic));
-        let found = once_propagated(&*self.clock, || self.is_stopping(), has_all, ask)?;
+        let found = once_propagated(&*self.clock, || self.is_stopping(), has_all(&topics), ask)?;
         let changed = program.topics.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
         let Some((topic, _)) = changed else { return Ok(()) };
         let what = if found.contains_key(topic) { "was made anew" } else { "is gone" };

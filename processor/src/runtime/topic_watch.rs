@@ -9,7 +9,7 @@ use super::shared::Shared;
 use super::state::ClientState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::membership;
-use crate::patience::once_propagated;
+use crate::patience::{has_all, once_propagated};
 use crate::topology::TopicName;
 
 /// Starts the thread, if any source reads topics by a pattern. It ends with the application.
@@ -50,13 +50,11 @@ fn run(application: &Weak<Shared>) {
 fn other_program(shared: &Shared) -> Result<Option<Program>> {
     let (program, application_id) = (shared.program(), &shared.application_id);
     // A topic that is gone for a broker that has just started is not gone.
-    let read: Vec<&str> =
-        program.topology.source_topics().into_iter().filter_map(TopicName::external).collect();
-    let has_all =
-        |existing: &Vec<String>| read.iter().all(|topic| existing.iter().any(|other| other == topic));
-    let existing =
-        once_propagated(&*shared.clock, || shared.is_stopping(), has_all, || shared.admin.topics())?;
-    let topology = program.topology.bound_to(existing.iter().map(String::as_str), application_id)?;
+    let read = program.topology.source_topics().into_iter().filter_map(TopicName::external);
+    let read: Vec<String> = read.map(str::to_string).collect();
+    let ask = || shared.admin.all_partition_counts();
+    let existing = once_propagated(&*shared.clock, || shared.is_stopping(), has_all(&read), ask)?;
+    let topology = program.topology.bound_to(existing.keys().map(String::as_str), application_id)?;
     if topology.source_topics() == program.topology.source_topics() {
         return Ok(None);
     }

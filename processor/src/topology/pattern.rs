@@ -27,10 +27,12 @@ pub struct TopicPattern {
 }
 
 impl TopicPattern {
+    /// A pattern of whole names.
+    ///
     /// # Errors
     /// `Invalid` with the place of the mistake, if it is no regular expression.
     pub fn new(pattern: &str) -> Result<Self> {
-        let whole = Regex::new(&format!("^(?:{pattern})$"));
+        let whole = Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));
         let whole = whole.map_err(|error| {
             Error::invalid(format!("pattern {pattern} of topics is no regular expression")).with_source(error)
         })?;
@@ -101,7 +103,8 @@ impl Topology {
         for (index, pattern) in self.patterns() {
             let Some(matching) = found.remove(&index) else {
                 return Err(Error::invalid(format!(
-                    "no topic matches pattern {pattern} of source {}: create one before the application starts",
+                    "no topic matches pattern {pattern} of source {}: create one before the application starts, or name it to \
+                     the driver by `existing_topics`",
                     self.nodes[index].name
                 )));
             };
@@ -119,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::testing::TopologyTestDriver;
-    use crate::topology::{Consumed, Sink};
+    use crate::topology::{Consumed, RepartitionTopic, Sink};
 
     fn consumed() -> Consumed<String, i64> {
         Consumed::with(String::serde(), i64::serde())
@@ -157,10 +160,8 @@ mod tests {
     fn topics_of_kafka_and_of_the_application_are_not_read() -> Result<()> {
         let mut topology = Topology::new();
         topology.add_source_of_pattern("all", TopicPattern::new(".*")?, consumed())?;
-        topology.add_repartition_topic(crate::topology::RepartitionTopic {
-            name: "by-sku-repartition".to_string(),
-            partitions: None,
-        })?;
+        let by_sku = RepartitionTopic { name: "by-sku-repartition".to_string(), partitions: None };
+        topology.add_repartition_topic(by_sku)?;
         let existing = ["__consumer_offsets", "shop-by-sku-repartition", "other-by-sku-repartition"];
         assert_eq!(topics(&topology.bound_to(existing, "shop")?), ["other-by-sku-repartition"]);
         Ok(())
@@ -186,8 +187,13 @@ mod tests {
         let pattern = pattern.expect_err("it matches").to_string();
         assert!(pattern.contains("topic orders-eu is read by source european already"), "{pattern}");
 
-        let broken = TopicPattern::new("orders-(").expect_err("it is open").to_string();
-        assert!(broken.contains("pattern orders-( of topics is no regular expression"), "{broken}");
+        for broken in ["orders-(", "orders)(-eu"] {
+            let error = TopicPattern::new(broken).expect_err("it is open").to_string();
+            assert!(
+                error.contains(&format!("pattern {broken} of topics is no regular expression")),
+                "{error}"
+            );
+        }
         Ok(())
     }
 
