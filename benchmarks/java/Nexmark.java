@@ -78,6 +78,7 @@ final class Nexmark {
     record NewSeller(String name, long auction) {}
 
     private static final Duration SPAN = Duration.ofSeconds(10);
+    private static final Duration GRACE = Duration.ofSeconds(600);
     private static final Duration EVERY = Duration.ofSeconds(2);
     private static final ObjectMapper MAPPER = new ObjectMapper();
 
@@ -150,7 +151,7 @@ final class Nexmark {
     private void hotItems() {
         bids().selectKey((key, bid) -> bid.auction())
                 .groupByKey(Grouped.with(Serdes.Long(), json(Bid.class)))
-                .windowedBy(TimeWindows.ofSizeAndGrace(SPAN, SPAN).advanceBy(EVERY))
+                .windowedBy(TimeWindows.ofSizeAndGrace(SPAN, GRACE).advanceBy(EVERY))
                 .count(Materialized.<Long, Long, WindowStore<Bytes, byte[]>>as("bids")
                         .withKeySerde(Serdes.Long())
                         .withValueSerde(Serdes.Long()))
@@ -186,7 +187,7 @@ final class Nexmark {
     private void highestBids() {
         bids().selectKey((key, bid) -> 0L)
                 .groupByKey(Grouped.with(Serdes.Long(), json(Bid.class)))
-                .windowedBy(TimeWindows.ofSizeAndGrace(SPAN, SPAN))
+                .windowedBy(TimeWindows.ofSizeAndGrace(SPAN, GRACE))
                 .aggregate(
                         () -> new Price(0, 0),
                         (key, bid, highest) -> bid.price() > highest.price()
@@ -206,7 +207,7 @@ final class Nexmark {
                 .join(
                         auctions().selectKey((key, auction) -> auction.seller()),
                         (person, auction) -> new NewSeller(person.name(), auction.id()),
-                        JoinWindows.ofTimeDifferenceAndGrace(SPAN, SPAN),
+                        JoinWindows.ofTimeDifferenceAndGrace(SPAN, GRACE),
                         StreamJoined.with(Serdes.Long(), json(Person.class), json(Auction.class)))
                 .to(output, Produced.with(Serdes.Long(), json(NewSeller.class)));
     }
