@@ -44,8 +44,12 @@ pub struct Settings {
     /// Memory for all state of this process, in bytes: rows in write-back caches, rows on their way to Kafka and to RocksDB, RocksDB's block cache.
     /// The allocator and RocksDB's files need some more: see `docs/performance.md`.
     pub state_memory: usize,
-    /// Records a task holds for each partition; above it the partition is paused.
+    /// Records a task holds for each partition, above which the partition is paused once `input_buffer_max_bytes` are used. When a partition
+    /// is paused, the client throws away what it has fetched of it, to fetch it again later.
     pub buffered_records_per_partition: usize,
+    /// Bytes of records that may wait for their tasks, in all stream threads together: how far one input of a join may be fetched ahead of
+    /// the other (KIP-770's `input.buffer.max.bytes`). Each partition may have `buffered_records_per_partition` besides.
+    pub input_buffer_max_bytes: usize,
     /// How long a task with several inputs waits for a caught-up, empty one before it goes on without it, possibly out of order.
     /// `Some(0)` waits only while the broker is known to have more; `None` never waits (Kafka Streams' -1).
     pub max_task_idle: Option<Duration>,
@@ -161,6 +165,7 @@ impl Settings {
             max_uncommitted_bytes: 64 << 20,
             state_memory: 256 << 20,
             buffered_records_per_partition: 1000,
+            input_buffer_max_bytes: 64 << 20,
             max_task_idle: Some(Duration::ZERO),
             offset_reset: OffsetReset::Earliest,
             replication_factor: None,
@@ -180,7 +185,7 @@ impl Settings {
     }
 
     /// Settings from environment variables: `MILLSTREAM_BOOTSTRAP_SERVERS` (required), `MILLSTREAM_STATE_DIR`, `MILLSTREAM_STATE_CLEANUP_DELAY_MS`, `MILLSTREAM_NUM_STREAM_THREADS`,
-    /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_NUM_STANDBY_REPLICAS`, `MILLSTREAM_STATE_MEMORY` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
+    /// `MILLSTREAM_PROCESSING_GUARANTEE` (`at_least_once` or `exactly_once`), `MILLSTREAM_COMMIT_INTERVAL_MS`, `MILLSTREAM_TRANSACTION_TIMEOUT_MS`, `MILLSTREAM_CHECKPOINT_INTERVAL_MS`, `MILLSTREAM_NUM_STANDBY_REPLICAS`, `MILLSTREAM_STATE_MEMORY` and `MILLSTREAM_INPUT_BUFFER_MAX_BYTES` (bytes), `MILLSTREAM_HTTP_ADDRESS`,
     /// `MILLSTREAM_SESSION_TIMEOUT_MS`, `MILLSTREAM_GROUP_PROTOCOL` (`classic` or `consumer`), `MILLSTREAM_GROUP_INSTANCE_ID`, `MILLSTREAM_DEAD_LETTER_TOPIC`, `MILLSTREAM_METADATA_MAX_AGE_MS`, `MILLSTREAM_ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING` (`true` or `false`), and `MILLSTREAM_KAFKA_<PROPERTY>` for librdkafka (`MILLSTREAM_KAFKA_SECURITY_PROTOCOL` is `security.protocol`).
     ///
     /// # Errors
@@ -222,6 +227,7 @@ impl Settings {
                 "TRANSACTION_TIMEOUT_MS" => settings.transaction_timeout = millis(&name, &value)?,
                 "CHECKPOINT_INTERVAL_MS" => settings.checkpoint_interval = millis(&name, &value)?,
                 "NUM_STANDBY_REPLICAS" => settings.num_standby_replicas = parse(&name, &value)?,
+                "INPUT_BUFFER_MAX_BYTES" => settings.input_buffer_max_bytes = parse(&name, &value)?,
                 "STATE_MEMORY" => settings.state_memory = parse(&name, &value)?,
                 "HTTP_ADDRESS" => settings.http_address = Some(value),
                 "METADATA_MAX_AGE_MS" => settings.metadata_max_age = millis(&name, &value)?,

@@ -56,6 +56,7 @@ fn two_inputs_far_apart_are_joined_in_the_order_of_time() -> Result<()> {
     scene.kafka.produce(&scene.input, (0..RECORDS).filter(|time| time % 10 != 0).map(at))?;
     let mut settings = scene.settings();
     settings.buffered_records_per_partition = 100;
+    settings.input_buffer_max_bytes = 100_000;
     let seen = Arc::default();
     let app = running(scene.app(noting_join(&scene, &prices, &seen)?, settings))?;
     scene.await_committed(&[&scene.input, &prices])?;

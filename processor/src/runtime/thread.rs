@@ -60,6 +60,8 @@ pub(crate) struct StreamThread<C: Clients> {
     state: ThreadState,
     commit_clock: CommitClock,
     last_report: Duration,
+    /// Whether the records that wait take so much that partitions are paused.
+    buffers_are_full: bool,
     /// Batches that may still be taken beyond one a round, so that no task waits until the backlog of another is processed: records come
     /// partition by partition.
     extra_batches: usize,
@@ -105,6 +107,7 @@ impl<C: Clients> StreamThread<C> {
             state: ThreadState::Rebalancing,
             commit_clock: CommitClock::starting_at(now, shared.limits_of_thread()),
             last_report: now,
+            buffers_are_full: false,
             extra_batches: 0,
             counters: LoopCounters::default(),
             shared,
@@ -320,7 +323,12 @@ impl<C: Clients> StreamThread<C> {
     }
 
     fn apply_back_pressure(&mut self) -> Result<()> {
-        let limit = self.shared.settings.buffered_records_per_partition;
+        let settings = &self.shared.settings;
+        let share = settings.input_buffer_max_bytes / self.shared.threads.len().max(1);
+        let buffered: usize = self.tasks.iter().flat_map(Task::queues).map(PartitionQueue::bytes).sum();
+        // Room for half again, so that partitions are not paused and resumed all the time.
+        self.buffers_are_full = buffered > if self.buffers_are_full { share / 2 } else { share };
+        let limit = if self.buffers_are_full { settings.buffered_records_per_partition } else { usize::MAX };
         for route in
             self.routes.iter().enumerate().filter_map(|(index, route)| route.map(|route| (index, route)))
         {

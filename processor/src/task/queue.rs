@@ -19,6 +19,8 @@ pub(crate) struct PartitionQueue<M> {
     /// If the source takes heartbeats.
     pub(super) heartbeats: Option<Heartbeats>,
     messages: VecDeque<M>,
+    /// Estimated bytes of these.
+    bytes: usize,
     /// Event time of the head, once it is known.
     pub(super) head_time: Option<Timestamp>,
     /// The offset after the last record processed, skipped or dead-lettered.
@@ -44,6 +46,7 @@ impl<M: InputMessage> PartitionQueue<M> {
             source,
             heartbeats,
             messages: VecDeque::new(),
+            bytes: 0,
             head_time: None,
             processed_to: None,
             committed_to: None,
@@ -63,6 +66,7 @@ impl<M: InputMessage> PartitionQueue<M> {
 
     pub(crate) fn push(&mut self, message: M) {
         self.end = None;
+        self.bytes += bytes_of(&message);
         self.messages.push_back(message);
     }
 
@@ -95,6 +99,7 @@ impl<M: InputMessage> PartitionQueue<M> {
     /// Drops what was fetched; the partition is read again from [`PartitionQueue::resume_at`], if at all.
     pub(super) fn suspend(&mut self) {
         self.messages.clear();
+        self.bytes = 0;
         self.head_time = None;
         self.processed_to = self.committed_to;
         self.end = None;
@@ -171,6 +176,7 @@ impl<M: InputMessage> PartitionQueue<M> {
     #[inline]
     pub(super) fn pop(&mut self) {
         if let Some(message) = self.messages.pop_front() {
+            self.bytes -= bytes_of(&message);
             self.processed_to = Some(message.offset().next());
             self.head_time = None;
             self.pass_to_end();
@@ -200,6 +206,11 @@ impl<M: InputMessage> PartitionQueue<M> {
         self.committed_to = self.processed_to;
     }
 
+    /// Estimated bytes of the records that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether fetching should stop or go on: `Some(true)` to pause, `Some(false)` to resume, once for each change.
     pub(crate) fn pause_change(&mut self, limit: usize) -> Option<bool> {
         let should_pause =
@@ -209,6 +220,13 @@ impl<M: InputMessage> PartitionQueue<M> {
             should_pause
         })
     }
+}
+
+/// What a record takes while it waits: key and value, and the rest of the client's message.
+fn bytes_of(message: &impl InputMessage) -> usize {
+    const MESSAGE: usize = 64;
+    let raw = message.raw();
+    MESSAGE + raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]
@@ -279,9 +297,11 @@ mod tests {
         (7..12).for_each(|offset| queue.push(At(offset)));
         queue.pop();
         queue.committed();
+        assert_eq!(queue.bytes(), 4 * 64);
         assert_eq!(queue.pause_change(2), Some(true));
         queue.suspend();
         assert_eq!((queue.len(), queue.resume_at(), queue.to_commit()), (0, Some(Offset::new(8)), None));
+        assert_eq!(queue.bytes(), 0);
         assert!(!queue.is_caught_up());
         assert_eq!(queue.pause_change(2), None, "nobody pauses what nobody reads");
     }

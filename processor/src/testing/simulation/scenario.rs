@@ -93,6 +93,7 @@ impl Scenario {
             checkpoint_interval: self.checkpoint_interval,
             max_uncommitted_bytes: self.max_uncommitted_bytes,
             buffered_records_per_partition: self.buffered_records,
+            input_buffer_max_bytes: 0,
             session_timeout: millis(self.timeouts().session),
             transaction_timeout: millis(self.timeouts().transaction),
             request_timeout: Duration::from_secs(1),
