@@ -165,7 +165,7 @@ impl Settings {
             max_uncommitted_bytes: 64 << 20,
             state_memory: 256 << 20,
             buffered_records_per_partition: 1000,
-            input_buffer_max_bytes: 64 << 20,
+            input_buffer_max_bytes: 32 << 20,
             max_task_idle: Some(Duration::ZERO),
             offset_reset: OffsetReset::Earliest,
             replication_factor: None,

@@ -222,11 +222,13 @@ impl<M: InputMessage> PartitionQueue<M> {
     }
 }
 
-/// What a record takes while it waits: key and value, and the rest of the client's message.
+/// The client's message, without key and value.
+const MESSAGE_BYTES: usize = 256;
+
+/// What a record takes while it waits.
 fn bytes_of(message: &impl InputMessage) -> usize {
-    const MESSAGE: usize = 64;
     let raw = message.raw();
-    MESSAGE + raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len)
+    MESSAGE_BYTES + raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]
@@ -297,7 +299,7 @@ mod tests {
         (7..12).for_each(|offset| queue.push(At(offset)));
         queue.pop();
         queue.committed();
-        assert_eq!(queue.bytes(), 4 * 64);
+        assert_eq!(queue.bytes(), 4 * MESSAGE_BYTES);
         assert_eq!(queue.pause_change(2), Some(true));
         queue.suspend();
         assert_eq!((queue.len(), queue.resume_at(), queue.to_commit()), (0, Some(Offset::new(8)), None));
