@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_state_stores::{Encoded, KeyValueStoreBuilder, RecordField, RestoreRow, SerdeRef, Timestamp};
+use millstream_state_stores::{
+    ApplicationSerdes, Encoded, KeyValueStoreBuilder, RecordField, RecordPart, RestoreRow, SerdeError,
+    SerdePlace, SerdeRef, Timestamp,
+};
 
 use super::graph::{TopicName, Topology};
 use super::source::{Consumed, RawRecord, decode_field};
@@ -19,6 +22,14 @@ pub(crate) struct SourceChangelog {
 
 /// Makes of the records of a topic the rows that they made when they were processed.
 pub(crate) trait RowsOfTopic: Send + Sync {
+    /// The same with its serdes as they are in the topic, and in the store, which has this one for its changelog.
+    fn in_places(
+        &self,
+        topic: &str,
+        changelog: &str,
+        serdes: &ApplicationSerdes,
+    ) -> Result<Arc<dyn RowsOfTopic>, SerdeError>;
+
     /// The row of a record; none if it was dropped, or passed over because it could not be read or kept.
     fn row(&self, record: &RawRecord<'_>) -> Option<EncodedRow>;
 }
@@ -45,6 +56,20 @@ struct TypedRows<K: RecordField, V: RecordField> {
 }
 
 impl<K: RecordField, V: RecordField> RowsOfTopic for TypedRows<K, V> {
+    fn in_places(
+        &self,
+        topic: &str,
+        changelog: &str,
+        serdes: &ApplicationSerdes,
+    ) -> Result<Arc<dyn RowsOfTopic>, SerdeError> {
+        let stored = |part| SerdePlace::new(changelog, part, serdes);
+        Ok(Arc::new(TypedRows {
+            consumed: self.consumed.in_place(topic, serdes)?,
+            key_serde: stored(RecordPart::Key).bind(&self.key_serde)?,
+            value_serde: stored(RecordPart::Value).bind(&self.value_serde)?,
+        }))
+    }
+
     fn row(&self, record: &RawRecord<'_>) -> Option<EncodedRow> {
         let key = decode_field(&self.consumed.key_serde, record.key).ok()?;
         // Heartbeats have no key, and are not meant for the extractor.
