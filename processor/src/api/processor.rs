@@ -491,7 +491,11 @@ impl Wiring<'_> {
         Ok(made)
     }
 
-    /// A sink that this processor writes to by itself, beside what it forwards: records it sets aside, say. It is no node of the topology.
+    /// A sink that this processor writes to by itself, beside what it forwards: records it sets aside, say. It is no node of the topology, so its
+    /// serdes are settled when the task is built.
+    ///
+    /// # Errors
+    /// `Retry` if the schema registry does not answer; `Invalid` if a serde cannot be used there.
     ///
     /// ```
     /// use millstream_processor::HasSerde;

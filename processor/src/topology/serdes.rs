@@ -123,7 +123,8 @@ mod tests {
 
     use millstream_state_stores::{
         Encoded, HasSerde, KeyValueStoreBuilder, MockSchemaRegistryClient, RegisteredSchema, RegistryError,
-        Schema, SchemaId, SchemaRegistryClient, Serde, StoreName, SubjectNameStrategy, json_serde,
+        RowPart, Schema, SchemaId, SchemaRegistryClient, Serde, StoreError, StoreName, SubjectNameStrategy,
+        json_serde,
     };
     use parking_lot::Mutex;
 
@@ -278,6 +279,41 @@ mod tests {
         assert_eq!(driver.skipped_records(), 0);
         *client.is_away.lock() = false;
         assert_eq!(driver.output_topic::<String, Order>("archive").len(), 1);
+        Ok(())
+    }
+
+    /// Reads a row that is written by a schema nobody has met.
+    struct ReadsUnknown;
+
+    impl Processor for ReadsUnknown {
+        type KeyIn = String;
+        type ValueIn = Order;
+        type KeyOut = String;
+        type ValueOut = Order;
+
+        fn process(
+            &mut self,
+            _order: Record<String, Order>,
+            _context: &mut ProcessorContext<'_, String, Order>,
+        ) -> Result<(), Failure> {
+            let source =
+                RegistryError::Away { url: "test".into(), tries: 1, seconds: 0, source: "is off".into() };
+            let (store, part) = (ORDERS.name().to_string(), RowPart::Value);
+            Err(StoreError::Serde { store, part, source: source.into() }.into())
+        }
+    }
+
+    #[test]
+    fn an_outage_while_a_row_is_read_costs_no_record_either() -> Result<()> {
+        let mut topology = Topology::new();
+        topology.add_source("orders", ["orders"], Consumed::with(String::serde(), Order::serde()))?;
+        topology.add_processor("reads", &["orders"], &[], |_| Ok(ReadsUnknown))?;
+        let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
+        let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+        let orders = driver.input_topic::<String, Order>("orders");
+        let error = orders.pipe_input("1", Order { sku: "apples".into() }).expect_err("no handler is asked");
+        assert_eq!(error.kind(), ErrorKind::Fatal);
+        assert!(error.to_string().contains("does not answer"), "{error}");
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use millstream_state_stores::{
 };
 
 use crate::api::{ErasedInput, Failure, FailureStage, Headers, Output, Record, TaskContext, typed_output};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A record as Kafka gave it.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl<K, V> Consumed<K, V> {
 }
 
 impl<K, V> Consumed<K, V> {
-    /// With its serdes as they are in a topic that is read.
+    /// With its serdes as they are in a topic.
     pub(super) fn in_place(&self, topic: &str, serdes: &ApplicationSerdes) -> Result<Self, SerdeError> {
         let place = |part| SerdePlace::new(topic, part, serdes).only_read();
         Ok(Consumed {
@@ -161,13 +161,7 @@ impl<K, V> SourceNode<K, V> {
 
     #[cold]
     fn undecodable(&self, error: SerdeError) -> Failure {
-        let failure = if error.is_outage() {
-            // The record is not to blame, so no handler may leave it out.
-            Failure::of_task(Error::fatal("a record cannot be decoded for now").with_source(error))
-        } else {
-            Failure::at_stage(FailureStage::Decode, error)
-        };
-        failure.in_node(&self.name)
+        Failure::at_stage(FailureStage::Decode, error).in_node(&self.name)
     }
 }
 
