@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use millstream_processor::clock::Clock;
 use millstream_processor::{BoxError, RegistryError};
 use serde_json::Value;
-use ureq::Agent;
 use ureq::http::StatusCode;
+use ureq::{Agent, RequestBuilder};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
@@ -23,6 +23,8 @@ pub(super) struct Http {
     /// Without a slash at the end; at least one.
     pub(super) addresses: Vec<String>,
     pub(super) authorization: Option<String>,
+    /// How long a single try may take.
+    pub(super) request_timeout: Duration,
     /// For how long an answer is waited for, tries and all.
     pub(super) deadline: Duration,
     pub(super) clock: Arc<dyn Clock>,
@@ -82,7 +84,8 @@ impl Http {
         loop {
             let address = &self.addresses[tries as usize % self.addresses.len()];
             tries += 1;
-            let source = match self.try_once(address, path, body)? {
+            let left = self.deadline.saturating_sub(self.clock.monotonic().saturating_sub(start));
+            let source = match self.try_once(address, path, body, left.min(self.request_timeout))? {
                 Ok(answer) => return Ok(answer),
                 Err(source) => source,
             };
@@ -102,25 +105,15 @@ impl Http {
         address: &str,
         path: &str,
         body: Option<&Value>,
+        timeout: Duration,
     ) -> Result<Result<Answer, BoxError>, RegistryError> {
         let url = format!("{address}{path}");
-        let authorization = self.authorization.as_deref();
         let response = match body {
-            Some(body) => {
-                let request =
-                    self.agent.post(&url).header("content-type", CONTENT_TYPE).header("accept", CONTENT_TYPE);
-                let request = authorization
-                    .into_iter()
-                    .fold(request, |request, value| request.header("authorization", value));
-                request.send(body.to_string())
-            }
-            None => {
-                let request = self.agent.get(&url).header("accept", CONTENT_TYPE);
-                let request = authorization
-                    .into_iter()
-                    .fold(request, |request, value| request.header("authorization", value));
-                request.call()
-            }
+            Some(body) => self
+                .prepared(self.agent.post(&url), timeout)
+                .header("content-type", CONTENT_TYPE)
+                .send(body.to_string()),
+            None => self.prepared(self.agent.get(&url), timeout).call(),
         };
         let mut response = match response {
             Ok(response) => response,
@@ -143,5 +136,14 @@ impl Http {
             reason: format!("status {status}, and {error}"),
         })?;
         Ok(Ok(Answer { status, body, address: address.to_owned() }))
+    }
+
+    /// What all requests have in common.
+    fn prepared<B>(&self, request: RequestBuilder<B>, timeout: Duration) -> RequestBuilder<B> {
+        let request = request.config().timeout_global(Some(timeout)).build().header("accept", CONTENT_TYPE);
+        match &self.authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        }
     }
 }
