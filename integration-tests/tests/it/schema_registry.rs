@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use millstream::handlers::{Handlers, Reaction};
 use millstream::prelude::*;
 use millstream::schema_registry::CachedSchemaRegistryClient;
 use millstream::testing::TopologyTestDriver;
@@ -324,6 +325,27 @@ fn nobody_is_asked_for_a_record() -> Result<()> {
         .read_key_values_to_list()?;
     assert_eq!(copies.len(), 100);
     assert_eq!(copies[99].1, b"\0\0\0\0\x07{\"sku\":\"apples\",\"quantity\":1}");
+    Ok(())
+}
+
+#[test]
+fn nobody_is_asked_for_each_record_whose_schema_there_is_not() -> Result<()> {
+    let stub = stub(|asked| match asked {
+        "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 7 })),
+        "GET /schemas/ids/3" => (404, json!({ "error_code": 40403, "message": "Schema 3 not found." })),
+        _ => no_subject(),
+    })?;
+    let topology =
+        copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
+    let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
+    let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+    stub.asked.lock().clear();
+    for _ in 0..100 {
+        let orders = driver.input_topic::<String, OrderV2>("orders");
+        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03{\"sku\":\"apples\",\"quantity\":1}"))?;
+    }
+    assert_eq!(driver.skipped_records(), 100);
+    assert_eq!(*stub.asked.lock(), ["GET /schemas/ids/3"]);
     Ok(())
 }
 

@@ -91,6 +91,10 @@ pub enum RegistryError {
     )]
     NoTopic,
 
+    /// A schema without a name, which its subject would be named after.
+    #[error("the schema has no name to name its subject after; give a JSON Schema a `title`")]
+    NoRecordName,
+
     /// A value that is written by a serde of a place where nothing is.
     #[error("the serde is of a topic that is only read, and has no schema to write by")]
     OnlyRead,

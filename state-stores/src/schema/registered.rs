@@ -20,8 +20,8 @@ pub(crate) trait SchemaFormat: Clone + Send + Sync + 'static {
     /// The type's own schema.
     fn schema(&self) -> &Schema;
 
-    /// The type's name in the schema.
-    fn record_name(&self) -> String;
+    /// The full name of the type in its schema; none if it has no name there.
+    fn record_name(&self) -> Option<&str>;
 
     /// What stands between the id and the value: in Protobuf, which message of the file it is.
     fn preamble(&self, written: &Schema) -> Result<Vec<u8>, SerdeError>;
@@ -65,7 +65,15 @@ struct Met<R> {
     reader: Result<R, String>,
 }
 
-type Readers<F> = BTreeMap<SchemaId, Arc<Met<<F as SchemaFormat>::Reader>>>;
+impl<R> Met<R> {
+    /// One that no type of this format can be read by.
+    fn unreadable(reason: &RegistryError) -> Self {
+        Met { nearness: SchemaMatch::Other, reader: Err(reason.to_string()) }
+    }
+}
+
+type MetOf<F> = Arc<Met<<F as SchemaFormat>::Reader>>;
+type Readers<F> = BTreeMap<SchemaId, MetOf<F>>;
 
 /// Writes by one schema of a registry, and reads by whichever a record names.
 pub(crate) struct RegisteredSerde<F: SchemaFormat> {
@@ -90,26 +98,24 @@ impl<F: SchemaFormat> RegisteredSerde<F> {
             header: None,
             readers: ArcSwap::default(),
         };
-        let subject = registry.subject(place, &format.record_name())?;
+        let subject = registry.subject(place, format.record_name())?;
         match place.usage() {
             Usage::Written => {
                 let (id, written) = match registry.to_write(&subject, format.schema())? {
                     ToWrite::Own(id) => (id, format.schema().clone()),
-                    ToWrite::Latest(RegisteredSchema { id, schema, .. }) => {
-                        serde.format = format.writing_by(&schema)?;
-                        (id, schema)
-                    }
+                    ToWrite::Latest(RegisteredSchema { id, schema, .. }) => (id, schema),
                 };
+                serde.prepare_or_refuse(subject, id, &written)?;
+                if written != *format.schema() {
+                    serde.format = format.writing_by(&written)?;
+                }
                 let mut header = wire_format(id).to_vec();
                 header.extend(format.preamble(&written)?);
                 serde.header = Some(header);
-                serde.prepare(id, &written)?;
             }
             Usage::Read => {
-                if let Some(RegisteredSchema { id, schema, .. }) = registry.client().latest(&subject)?
-                    && let Err(reason) = &serde.prepare(id, &schema)?.reader
-                {
-                    return Err(RegistryError::Unreadable { subject, id, reason: reason.clone() }.into());
+                if let Some(RegisteredSchema { id, schema, .. }) = registry.client().latest(&subject)? {
+                    serde.prepare_or_refuse(subject, id, &schema)?;
                 }
             }
             Usage::ReadIfOlder => {}
@@ -117,27 +123,42 @@ impl<F: SchemaFormat> RegisteredSerde<F> {
         Ok(serde)
     }
 
+    /// Prepares to read by the schema that a subject has.
+    fn prepare_or_refuse(
+        &self,
+        subject: String,
+        id: SchemaId,
+        written: &Schema,
+    ) -> Result<(), RegistryError> {
+        match &self.prepare(id, written).reader {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(RegistryError::Unreadable { subject, id, reason: reason.clone() }),
+        }
+    }
+
     /// Prepares to read by a schema, and remembers it.
-    fn prepare(&self, id: SchemaId, written: &Schema) -> Result<Arc<Met<F::Reader>>, SerdeError> {
+    fn prepare(&self, id: SchemaId, written: &Schema) -> MetOf<F> {
         let own = self.format.schema();
         if written.kind != own.kind {
-            return Err(RegistryError::OtherKind { id, found: written.kind, expected: own.kind }.into());
+            let reason = RegistryError::OtherKind { id, found: written.kind, expected: own.kind };
+            return self.remember(id, Met::unreadable(&reason));
         }
         let reader = self.format.reader(written).map_err(|error| error.to_string());
-        let met = Arc::new(Met { nearness: self.format.compare(written), reader });
+        self.remember(id, Met { nearness: self.format.compare(written), reader })
+    }
+
+    fn remember(&self, id: SchemaId, met: Met<F::Reader>) -> MetOf<F> {
+        let met = Arc::new(met);
         self.readers.rcu(|readers| {
             let mut readers = Readers::<F>::clone(readers);
             readers.insert(id, Arc::clone(&met));
             readers
         });
-        Ok(met)
+        met
     }
 
     /// The schema that the bytes name, and what follows its id.
-    fn schema_of<'a>(
-        &self,
-        bytes: &'a [u8],
-    ) -> Result<(SchemaId, Arc<Met<F::Reader>>, &'a [u8]), SerdeError> {
+    fn schema_of<'a>(&self, bytes: &'a [u8]) -> Result<(SchemaId, MetOf<F>, &'a [u8]), SerdeError> {
         let (id, rest) = split_wire_format(bytes).ok_or_else(|| SerdeError::NotByRegistry {
             type_name: type_name::<F::Value>(),
             reason: match bytes.first() {
@@ -170,8 +191,13 @@ impl<F: SchemaFormat> RegisteredSerde<F> {
 
     /// Asks the registry for a schema that was not met yet.
     #[cold]
-    fn meet(&self, id: SchemaId) -> Result<Arc<Met<F::Reader>>, SerdeError> {
-        self.prepare(id, &self.registry.client().schema(id)?)
+    fn meet(&self, id: SchemaId) -> Result<MetOf<F>, SerdeError> {
+        match self.registry.client().schema(id) {
+            Ok(written) => Ok(self.prepare(id, &written)),
+            // What an id means does not change, so there is no use in asking again.
+            Err(error @ RegistryError::References { .. }) => Ok(self.remember(id, Met::unreadable(&error))),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -204,5 +230,103 @@ impl<F: SchemaFormat> Serde<F::Value> for RegisteredSerde<F> {
 
     fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
         self.read(bytes, |reader, value| self.format.to_json(reader, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::json_serde;
+    use crate::schema::{MockSchemaRegistryClient, SchemaKind, SchemaRegistryClient, SubjectNameStrategy};
+    use crate::serde::{RecordPart, SerdeRef};
+
+    #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Order {
+        sku: String,
+    }
+    json_serde!(Order, schema = r#"{"title": "Order"}"#);
+
+    /// A registry that has schemas made of others under the ids from 100, and notes which ids it is asked about.
+    #[derive(Default)]
+    struct Registry {
+        others: MockSchemaRegistryClient,
+        asked: Mutex<Vec<u32>>,
+    }
+
+    impl SchemaRegistryClient for Registry {
+        fn register(&self, subject: &str, schema: &Schema) -> Result<SchemaId, RegistryError> {
+            self.others.register(subject, schema)
+        }
+
+        fn id_of(&self, subject: &str, schema: &Schema) -> Result<Option<SchemaId>, RegistryError> {
+            self.others.id_of(subject, schema)
+        }
+
+        fn latest(&self, subject: &str) -> Result<Option<RegisteredSchema>, RegistryError> {
+            self.others.latest(subject)
+        }
+
+        fn schema(&self, id: SchemaId) -> Result<Schema, RegistryError> {
+            self.asked.lock().push(id.get());
+            if id.get() < 100 { self.others.schema(id) } else { Err(RegistryError::References { id }) }
+        }
+
+        fn incompatibilities(&self, subject: &str, schema: &Schema) -> Result<Vec<String>, RegistryError> {
+            self.others.incompatibilities(subject, schema)
+        }
+    }
+
+    fn register(client: &Registry, subject: &str, kind: SchemaKind, text: &str) -> SchemaId {
+        client.register(subject, &Schema::new(kind, text)).unwrap()
+    }
+
+    fn orders(registry: SchemaRegistry) -> Result<SerdeRef<Order>, SerdeError> {
+        registry.serde::<Order>("orders", RecordPart::Value)
+    }
+
+    #[test]
+    fn a_schema_is_asked_for_once_whether_it_can_be_read_or_not() {
+        let client = Arc::new(Registry::default());
+        let newer = register(&client, "other-value", SchemaKind::Json, r#"{"title": "Order", "x": 1}"#).get();
+        let avro = register(&client, "other-value", SchemaKind::Avro, "\"string\"").get();
+        let serde = orders(SchemaRegistry::new(client.clone())).unwrap();
+        let written_by = |id: u32| [&[0][..], &id.to_be_bytes(), br#"{"sku":"a"}"#].concat();
+        for _ in 0..3 {
+            assert_eq!(serde.decode(&written_by(newer)).unwrap(), Order { sku: "a".into() });
+            let error = serde.decode(&written_by(avro)).unwrap_err().to_string();
+            assert!(error.contains("schema 2 is in AVRO, the type's in JSON"), "{error}");
+            let error = serde.decode(&written_by(100)).unwrap_err().to_string();
+            assert!(error.contains("schema 100 refers to other schemas"), "{error}");
+        }
+        assert_eq!(*client.asked.lock(), [newer, avro, 100]);
+    }
+
+    #[test]
+    fn the_newest_schema_of_the_subject_may_be_written_by() {
+        let client = Arc::new(Registry::default());
+        let refused = orders(SchemaRegistry::new(client.clone()).use_latest()).err().expect("there is none");
+        assert!(refused.to_string().contains("orders-value does not have the schema"), "{refused}");
+        let latest = register(&client, "orders-value", SchemaKind::Json, r#"{"title": "Order", "x": 1}"#);
+        let serde = orders(SchemaRegistry::new(client.clone()).use_latest()).unwrap();
+        let mut bytes = Vec::new();
+        serde.encode(&Order { sku: "a".into() }, &mut bytes).unwrap();
+        assert_eq!(bytes[..5], wire_format(latest));
+        register(&client, "orders-value", SchemaKind::Avro, "\"string\"");
+        let refused = orders(SchemaRegistry::new(client).use_latest()).err().expect("it is no JSON");
+        assert!(refused.to_string().contains("is in AVRO"), "{refused}");
+    }
+
+    #[test]
+    fn a_schema_without_a_name_has_no_subject_of_its_own() {
+        json_serde!(Nameless, schema = "{}");
+        #[derive(Clone, serde::Serialize, serde::Deserialize)]
+        struct Nameless;
+        let registry = SchemaRegistry::new(Arc::new(Registry::default()));
+        let by_name = registry.clone().naming(SubjectNameStrategy::RecordName);
+        let refused = by_name.serde::<Nameless>("orders", RecordPart::Value).err().expect("it has no title");
+        assert!(refused.to_string().contains("give a JSON Schema a `title`"), "{refused}");
+        assert!(registry.serde::<Nameless>("orders", RecordPart::Value).is_ok());
     }
 }

@@ -12,7 +12,8 @@ pub enum SubjectNameStrategy {
     /// `<topic>-key` and `<topic>-value`: a topic carries one type.
     #[default]
     TopicName,
-    /// The full name of the type in its schema: the type evolves as one, whatever topics carry it, and topics may carry several.
+    /// The full name of the type in its schema, of a JSON Schema the title: the type evolves as one, whatever topics carry it, and topics may
+    /// carry several.
     RecordName,
     /// `<topic>-<full name of the type>`: topics may carry several types, each of which evolves by itself in each topic.
     TopicRecordName,
@@ -20,17 +21,15 @@ pub enum SubjectNameStrategy {
 
 impl SubjectNameStrategy {
     /// The subject for a type with this name in a place.
-    fn subject(self, place: &SerdePlace<'_>, record_name: &str) -> Result<String, RegistryError> {
-        if self == Self::RecordName {
-            return Ok(record_name.to_owned());
-        }
-        let topic = place.topic().ok_or(RegistryError::NoTopic)?;
-        let suffix = match (self, place.part()) {
-            (Self::TopicName, RecordPart::Key) => "key",
-            (Self::TopicName, RecordPart::Value) => "value",
-            (Self::RecordName | Self::TopicRecordName, _) => record_name,
-        };
-        Ok(format!("{topic}-{suffix}"))
+    fn subject(self, place: &SerdePlace<'_>, record_name: Option<&str>) -> Result<String, RegistryError> {
+        let topic = || place.topic().ok_or(RegistryError::NoTopic);
+        let record = || record_name.ok_or(RegistryError::NoRecordName);
+        Ok(match (self, place.part()) {
+            (Self::TopicName, RecordPart::Key) => format!("{}-key", topic()?),
+            (Self::TopicName, RecordPart::Value) => format!("{}-value", topic()?),
+            (Self::RecordName, _) => record()?.to_owned(),
+            (Self::TopicRecordName, _) => format!("{}-{}", topic()?, record()?),
+        })
     }
 }
 
@@ -111,7 +110,11 @@ impl SchemaRegistry {
         SerdePlace::new(topic, part, &serdes).bind(&T::serde())
     }
 
-    pub(super) fn subject(&self, place: &SerdePlace<'_>, record_name: &str) -> Result<String, RegistryError> {
+    pub(super) fn subject(
+        &self,
+        place: &SerdePlace<'_>,
+        record_name: Option<&str>,
+    ) -> Result<String, RegistryError> {
         self.naming.subject(place, record_name)
     }
 

@@ -74,7 +74,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for JsonSerde<T> {
 /// A type that is written as JSON, and has a JSON Schema.
 struct JsonFormat<T> {
     schema: Schema,
-    name: String,
+    title: Option<String>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -85,15 +85,14 @@ impl<T> JsonFormat<T> {
             problem: "is no JSON",
             source: source.into(),
         })?;
-        let title = schema.get("title").and_then(serde_json::Value::as_str);
-        let name = title.unwrap_or_else(|| type_name::<T>()).to_owned();
-        Ok(Self { schema: Schema::new(SchemaKind::Json, text), name, types: PhantomData })
+        let title = schema.get("title").and_then(serde_json::Value::as_str).map(str::to_owned);
+        Ok(Self { schema: Schema::new(SchemaKind::Json, text), title, types: PhantomData })
     }
 }
 
 impl<T> Clone for JsonFormat<T> {
     fn clone(&self) -> Self {
-        Self { schema: self.schema.clone(), name: self.name.clone(), types: PhantomData }
+        Self { schema: self.schema.clone(), title: self.title.clone(), types: PhantomData }
     }
 }
 
@@ -105,9 +104,8 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for JsonFormat<T> {
         &self.schema
     }
 
-    /// The title of the schema; without one, the type's name in Rust.
-    fn record_name(&self) -> String {
-        self.name.clone()
+    fn record_name(&self) -> Option<&str> {
+        self.title.as_deref()
     }
 
     fn preamble(&self, _written: &Schema) -> Result<Vec<u8>, SerdeError> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Encoded, Serde, SerdeError, SerdeRef};
-use crate::schema::SchemaRegistry;
+use crate::schema::{SchemaMatch, SchemaRegistry};
 
 /// What an application settles for all of its serdes: the registry of its schemas, and serdes for types in place of their usual ones.
 ///
@@ -174,6 +174,10 @@ impl<T: 'static> Serde<T> for DefaultSerde<T> {
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
         let serde = place.serdes.serde_of::<T>();
         place.bind(serde.as_ref().unwrap_or(&self.own)).map(Some)
+    }
+
+    fn schema_match(&self, bytes: &[u8]) -> Result<SchemaMatch, SerdeError> {
+        self.own.schema_match(bytes)
     }
 
     fn unhashed_key_bytes(&self) -> usize {

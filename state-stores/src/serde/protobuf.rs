@@ -98,32 +98,27 @@ impl<T> Clone for ProtobufFormat<T> {
 
 impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
     type Value = T;
-    /// The full names of a file's messages, by their places in it.
-    type Reader = BTreeMap<Vec<u32>, String>;
+    type Reader = FileMessages;
 
     fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    fn record_name(&self) -> String {
-        self.message.to_owned()
+    fn record_name(&self) -> Option<&str> {
+        Some(self.message)
     }
 
     /// The place of the message in the file.
     fn preamble(&self, written: &Schema) -> Result<Vec<u8>, SerdeError> {
-        let messages = messages(&written.text);
-        let place = messages.iter().find(|(_, name)| **name == *self.message);
-        let place = place.ok_or_else(|| SerdeError::Schema {
-            type_name: type_name::<T>(),
-            problem: "does not have its message",
-            source: format!(
-                "it should be `{}`, and the file has {}",
-                self.message,
-                messages.values().cloned().collect::<Vec<_>>().join(", ")
-            )
-            .into(),
-        })?;
-        Ok(message_index(place.0))
+        let FileMessages { own, names } = FileMessages::of(written, self.message);
+        own.ok_or_else(|| {
+            let names = names.into_values().collect::<Vec<_>>().join(", ");
+            SerdeError::Schema {
+                type_name: type_name::<T>(),
+                problem: "does not have its message",
+                source: format!("it should be `{}`, and the file has {names}", self.message).into(),
+            }
+        })
     }
 
     fn writing_by(&self, _schema: &Schema) -> Result<Self, SerdeError> {
@@ -136,32 +131,58 @@ impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
     }
 
     fn reader(&self, written: &Schema) -> Result<Self::Reader, SerdeError> {
-        Ok(messages(&written.text))
+        Ok(FileMessages::of(written, self.message))
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         value.encode(out).map_err(SerdeError::custom::<T>)
     }
 
-    fn decode(&self, messages: &Self::Reader, bytes: &[u8]) -> Result<T, SerdeError> {
-        let broken = || SerdeError::invalid_value::<T>("they do not say which message of the file they are");
-        let (place, message) = split_message_index(bytes).ok_or_else(broken)?;
-        match messages.get(&place) {
-            Some(name) if name == self.message => T::decode(message).map_err(SerdeError::custom::<T>),
-            Some(name) => {
-                let reason = format!("they are a message `{name}`, not `{}`", self.message);
-                Err(SerdeError::invalid_value::<T>(reason))
-            }
-            None => Err(broken()),
-        }
+    fn decode(&self, file: &FileMessages, bytes: &[u8]) -> Result<T, SerdeError> {
+        let message = match file.own.as_ref().and_then(|own| bytes.strip_prefix(own.as_slice())) {
+            Some(message) => message,
+            None => self.without_index(file, bytes)?,
+        };
+        T::decode(message).map_err(SerdeError::custom::<T>)
     }
 
-    fn to_json(&self, _messages: &Self::Reader, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+    fn to_json(&self, _file: &FileMessages, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
         Ok(serde_json::json!({ "hex": super::hex::encode(bytes) }))
     }
 
     fn value_from_text(&self, _text: &str) -> Result<T, SerdeError> {
         Err(SerdeError::NoTextForm { type_name: type_name::<T>() })
+    }
+}
+
+impl<T> ProtobufFormat<T> {
+    /// The message behind bytes that do not say which it is as they usually do.
+    #[cold]
+    fn without_index<'a>(&self, file: &FileMessages, bytes: &'a [u8]) -> Result<&'a [u8], SerdeError> {
+        let broken = || SerdeError::invalid_value::<T>("they do not say which message of the file they are");
+        let (place, message) = split_message_index(bytes).ok_or_else(broken)?;
+        let name = file.names.get(&place).ok_or_else(broken)?;
+        if name == self.message {
+            return Ok(message);
+        }
+        let reason = format!("they are a message `{name}`, not `{}`", self.message);
+        Err(SerdeError::invalid_value::<T>(reason))
+    }
+}
+
+/// The messages of a file by which others write.
+struct FileMessages {
+    /// How bytes say that they are the type's own message, if the file has that.
+    own: Option<Vec<u8>>,
+    /// Full names, by their places in the file.
+    names: BTreeMap<Vec<u32>, String>,
+}
+
+impl FileMessages {
+    fn of(schema: &Schema, own: &str) -> Self {
+        let names = messages(&schema.text);
+        let place = names.iter().find(|(_, name)| *name == own);
+        FileMessages { own: place.map(|(place, _)| message_index(place)), names }
     }
 }
 

@@ -226,6 +226,9 @@ impl<T: 'static> UpcastingSerde<T> {
     fn decode_by_schema(&self, bytes: &[u8]) -> Result<T, SerdeError> {
         let (mut nearest, mut version) = (self.newest.schema_match(bytes)?, None);
         for older in self.older.iter().rev() {
+            if nearest == SchemaMatch::Same {
+                break;
+            }
             let of_older = older.schema_match(bytes)?;
             if of_older > nearest {
                 (nearest, version) = (of_older, Some(older));

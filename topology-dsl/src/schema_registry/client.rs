@@ -39,11 +39,30 @@ pub struct CachedSchemaRegistryClient {
     known: Mutex<Known>,
 }
 
-/// What cannot change.
+/// What cannot change; and of ids that no schema has, when the registry said so.
 #[derive(Default)]
 struct Known {
     schemas: BTreeMap<SchemaId, Schema>,
     ids: BTreeMap<String, BTreeMap<Schema, SchemaId>>,
+    unknown: BTreeMap<SchemaId, Duration>,
+}
+
+/// For how long the registry is not asked again about an id that no schema has, so that a topic full of such records does not cost a request each.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// About how many such ids are remembered.
+const MOST_UNKNOWN: usize = 1_000;
+
+impl Known {
+    fn is_unknown(&self, id: SchemaId, now: Duration) -> bool {
+        self.unknown.get(&id).is_some_and(|since| now.saturating_sub(*since) < ASK_AGAIN_AFTER)
+    }
+
+    fn note_unknown(&mut self, id: SchemaId, now: Duration) {
+        if self.unknown.len() >= MOST_UNKNOWN {
+            self.unknown.clear();
+        }
+        self.unknown.insert(id, now);
+    }
 }
 
 /// How to reach a schema registry. See [`CachedSchemaRegistryClient::builder`].
@@ -167,9 +186,7 @@ impl SchemaRegistryClientBuilder {
                 }
             }
         }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(self.request_timeout.min(self.deadline)));
+        let config = Agent::config_builder().http_status_as_error(false);
         #[cfg(feature = "schema-registry-tls")]
         let config = match &self.certificate {
             Some(pem) => config.tls_config(trusting(pem)?),
@@ -179,6 +196,7 @@ impl SchemaRegistryClientBuilder {
             agent: config.build().into(),
             addresses: self.addresses,
             authorization: self.authorization,
+            request_timeout: self.request_timeout,
             deadline: self.deadline,
             clock: self.clock,
         };
@@ -256,8 +274,14 @@ impl SchemaRegistryClient for CachedSchemaRegistryClient {
     }
 
     fn schema(&self, id: SchemaId) -> Result<Schema, RegistryError> {
-        if let Some(schema) = self.known.lock().schemas.get(&id) {
-            return Ok(schema.clone());
+        {
+            let known = self.known.lock();
+            if let Some(schema) = known.schemas.get(&id) {
+                return Ok(schema.clone());
+            }
+            if known.is_unknown(id, self.http.clock.monotonic()) {
+                return Err(RegistryError::UnknownId { id });
+            }
         }
         let answer = self.http.ask(&format!("/schemas/ids/{id}"), None)?;
         match answer.status {
@@ -266,7 +290,10 @@ impl SchemaRegistryClient for CachedSchemaRegistryClient {
                 self.known.lock().schemas.insert(id, schema.clone());
                 Ok(schema)
             }
-            404 if answer.code().is_some() => Err(RegistryError::UnknownId { id }),
+            404 if answer.code().is_some() => {
+                self.known.lock().note_unknown(id, self.http.clock.monotonic());
+                Err(RegistryError::UnknownId { id })
+            }
             _ => Err(answer.refused(&format!("to tell schema {id}"))),
         }
     }

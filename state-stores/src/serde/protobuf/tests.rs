@@ -66,6 +66,7 @@ fn messages_are_told_by_name_where_another_file_orders_them_otherwise() {
     // The first of the file, which is one zero, with a field that the type does not have.
     let order = returned.decode(b"\0\0\0\0\x01\0\x0a\x01b\x12\x01c").unwrap();
     assert_eq!(order, Returned { order: "b".into() });
+    assert_eq!(returned.decode(b"\0\0\0\0\x01\x02\0\x0a\x01b").unwrap(), order, "the same in more words");
 }
 
 #[test]
