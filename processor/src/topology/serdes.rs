@@ -123,8 +123,8 @@ mod tests {
 
     use millstream_state_stores::{
         Encoded, HasSerde, KeyValueStoreBuilder, MockSchemaRegistryClient, RegisteredSchema, RegistryError,
-        RowPart, Schema, SchemaId, SchemaRegistryClient, Serde, StoreError, StoreName, SubjectNameStrategy,
-        json_serde,
+        RowPart, Schema, SchemaId, SchemaKind, SchemaRegistryClient, Serde, StoreError, StoreName,
+        SubjectNameStrategy, json_serde,
     };
     use parking_lot::Mutex;
 
@@ -261,10 +261,13 @@ mod tests {
     #[test]
     fn later_an_outage_matters_only_to_schemas_that_are_new_and_never_costs_a_record() -> Result<()> {
         let client = Arc::new(Unreliable::default());
+        // Of a topic that is read the newest schema is met at the start.
+        let own = Schema::new(SchemaKind::Json, r#"{"title": "Order", "type": "object"}"#);
+        client.register("orders-value", &own).map_err(SerdeError::from)?;
         let topology = topology("archive")?.with_schema_registry(SchemaRegistry::new(client.clone()));
         let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
         let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
-        let other = Schema::new(millstream_state_stores::SchemaKind::Json, r#"{"title": "Other"}"#);
+        let other = Schema::new(SchemaKind::Json, r#"{"title": "Other"}"#);
         let other = client.register("orders-value", &other).map_err(SerdeError::from)?;
         *client.is_away.lock() = true;
         let orders = driver.input_topic::<String, Order>("orders");
