@@ -219,7 +219,10 @@ impl CachedSchemaRegistryClient {
     }
 
     fn remember(&self, subject: &str, schema: &Schema, id: SchemaId) {
-        self.known.lock().ids.entry(subject.to_owned()).or_default().insert(schema.clone(), id);
+        let mut known = self.known.lock();
+        known.ids.entry(subject.to_owned()).or_default().insert(schema.clone(), id);
+        // What is written can be read again without a question.
+        known.schemas.entry(id).or_insert_with(|| schema.clone());
     }
 }
 
