@@ -38,7 +38,8 @@ impl ApplicationSerdes {
         self
     }
 
-    /// Uses this serde for the type wherever none is named (Kafka Streams' `default.key.serde` and `default.value.serde`, for each type).
+    /// Uses this serde for the type wherever none is named (Kafka Streams' `default.key.serde` and `default.value.serde`, for each type). It is
+    /// not the type's [`default_serde`](crate::HasSerde::default_serde), which asks for this one.
     #[must_use]
     pub fn with_serde<T: 'static>(mut self, serde: SerdeRef<T>) -> Self {
         self.of_types.insert(TypeId::of::<T>(), Arc::new(serde));

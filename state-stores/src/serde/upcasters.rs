@@ -286,15 +286,14 @@ impl<T: 'static> Serde<T> for UpcastingSerde<T> {
         }
         let older: Result<Vec<_>, _> =
             self.older.iter().map(|older| older.in_place(&place.only_read_if_older())).collect();
-        // What is read may still be of an older version, as its newest schema.
-        let newest = place.bind(&self.newest).or_else(|error| {
-            let is_older = self.older.iter().any(|older| older.in_place(place).is_ok());
-            if place.usage() == Usage::Read && is_older {
-                place.only_read_if_older().bind(&self.newest)
-            } else {
-                Err(error)
+        let is_older = || self.older.iter().any(|older| older.in_place(place).is_ok());
+        let newest = match place.bind(&self.newest) {
+            // What is read may still be of an older version, as its newest schema.
+            Err(error) if place.usage() == Usage::Read && !error.is_outage() && is_older() => {
+                place.only_read_if_older().bind(&self.newest)?
             }
-        })?;
+            bound => bound?,
+        };
         Ok(Some(Arc::new(Self { older: older?, newest, told: self.told })))
     }
 
@@ -362,7 +361,8 @@ mod tests {
 
     use super::*;
     use crate::json_serde;
-    use crate::serde::{HasSerde, JsonSerde};
+    use crate::schema::{MockSchemaRegistryClient, SchemaRegistry, SubjectNameStrategy};
+    use crate::serde::{ApplicationSerdes, HasSerde, JsonSerde, RecordPart};
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     struct First {
@@ -432,6 +432,22 @@ mod tests {
         for wrong in [&b"[]"[..], b"{\"v\":0}", b"{\"v\":9}", b"{\"v\":\"2\"}", b"{"] {
             assert!(serde.decode(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn of_what_is_written_only_the_newest_version_is_registered() {
+        let subjects = |newest: &'static str| {
+            let client = Arc::new(MockSchemaRegistryClient::default());
+            let registry = SchemaRegistry::new(client.clone()).naming(SubjectNameStrategy::RecordName);
+            let serdes = ApplicationSerdes::default().with_schema_registry(registry);
+            let serde = Upcasters::oldest(Arc::new(JsonSerde::with_schema(r#"{"title": "First"}"#)))
+                .then(Arc::new(JsonSerde::with_schema(newest)), |first: First| third(&first.sku, 1))
+                .by_schema();
+            let settled = SerdePlace::new("orders", RecordPart::Value, &serdes).bind(&serde);
+            (settled.is_ok(), client.subjects())
+        };
+        assert_eq!(subjects(r#"{"title": "Third"}"#), (true, vec!["Third".to_owned()]));
+        assert_eq!(subjects("{}"), (false, Vec::new()), "without a name it is refused");
     }
 
     #[test]
