@@ -3,7 +3,7 @@
 # Where it does need one (or there is no apt-get), it prints the exact line to run and ends with status 1.
 #
 #   scripts/prerequisites.sh build   what `make demo` needs: Rust, a C++20 compiler, make, libclang
-#   scripts/prerequisites.sh test    that, and what `make test` needs: JDK 17+, Maven, Prometheus, valgrind, docker compose
+#   scripts/prerequisites.sh test    that, and what `make test` needs: JDK 17+, Maven, Go, Prometheus, valgrind, docker compose
 #
 # Not checked, because nothing needs it:
 #   cmake         librdkafka is built with its configure script (docs/adr/0001)
@@ -90,6 +90,8 @@ look_around() {
         has_jdk_17 || require "openjdk-17-jdk-headless|openjdk-21-jdk-headless|openjdk-25-jdk-headless" openjdk \
             "a JDK, 17 or newer, for the real Kafka of the tests"
         has mvn || require maven maven "Maven, which fetches the real Kafka of the tests"
+        [[ -n ${MILLSTREAM_SCHEMA_REGISTRY_URL:-} ]] || has go ||
+            require golang-go go "Go, for the schema registry of the tests"
         has prometheus || require prometheus prometheus "Prometheus, for the test that scrapes the demo with it"
         ! counts_instructions || has valgrind ||
             require valgrind valgrind "valgrind, for the test that counts the engine's instructions"

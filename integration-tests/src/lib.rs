@@ -18,6 +18,7 @@ pub mod kafka;
 pub mod oracle;
 pub mod ports;
 pub mod process;
+pub mod registry;
 pub mod wait;
 pub mod worker;
 

@@ -15,7 +15,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Kafka or the disk is away for the moment. The framework tries again within its timeouts; nothing is asked of the user.
+    /// Kafka, the schema registry or the disk is away for the moment. The framework tries again within its timeouts; nothing is asked of the user.
     Retry,
     /// The transaction cannot be committed. The framework aborts it, takes state back to the last commit and processes its records
     /// again; nothing is asked of the user.

@@ -21,6 +21,7 @@ mod overlay;
 mod position;
 mod reader;
 mod restoring;
+mod schema;
 mod serde;
 mod snapshot_map;
 mod store;
@@ -46,9 +47,15 @@ pub use layer::{ChangelogEntry, StoreStats};
 pub use memory::{RowLimits, StateMemory};
 pub use position::Position;
 pub use reader::{ScannedRow, StoreReader, StoreScan};
+pub use schema::{
+    MockSchemaRegistryClient, RegisteredSchema, RegistryError, Schema, SchemaId, SchemaKind, SchemaMatch,
+    SchemaRegistry, SchemaRegistryClient, SubjectNameStrategy,
+};
+#[cfg(feature = "protobuf")]
+pub use serde::ProtobufSerde;
 pub use serde::{
-    Encoded, HasSerde, JsonSerde, OptionSerde, RecordField, Serde, SerdeError, SerdeRef,
-    SessionWindowedSerde, TimeWindowedSerde,
+    ApplicationSerdes, Encoded, HasSerde, JsonSerde, OptionSerde, OrderedKey, RecordField, RecordPart, Serde,
+    SerdeError, SerdePlace, SerdeRef, SessionWindowedSerde, TimeWindowedSerde, TupleSerde, Upcasters,
 };
 pub use store::{
     BuiltStore, Change, CommittedStore, Companion, Custom, CustomStore, Emission, KeyValueIterator,

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use millstream_processor::{RecordField, SerdeRef};
 
-use crate::logical::{GroupingId, OperationId, SharedGraph};
+use crate::logical::{GroupingId, OperationId, RepartitionEdges, SharedGraph, TypedTopic};
 
 /// A stream whose records are grouped by key. Made by [`group_by_key`](crate::KStream::group_by_key) and
 /// [`group_by`](crate::KStream::group_by).
@@ -36,6 +36,45 @@ impl<K, V> KGroupedStream<K, V> {
     pub fn named(self, name: impl Into<String>) -> Self {
         self.graph.borrow_mut().name_grouping(self.grouping, name.into());
         self
+    }
+}
+
+impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
+    /// Uses these serdes in the repartition topics of the grouping, where there are any, instead of those of the types. Those of stores are chosen there
+    /// ([`StoreOptions::with_serdes`](crate::StoreOptions::with_serdes)).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    /// use millstream::JsonSerde;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let by_size = orders.group_by(|_id, quantity| *quantity).named("by-size");
+    /// by_size.with_serdes(Arc::new(JsonSerde::new()), i64::serde()).count(());
+    ///
+    /// let driver = TopologyTestDriver::builder(builder.build()?).application_id("shop").build()?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("order-1", 42)?;
+    /// let topic = driver.output_topic_with_serdes("shop-by-size-repartition", String::serde(), i64::serde());
+    /// assert_eq!(topic.read_key_value()?, Some(("42".into(), 42)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[doc(alias = "Grouped")]
+    pub fn with_serdes(self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
+        self.graph.borrow_mut().set_grouping_serdes(self.grouping, key, value);
+        self
+    }
+
+    /// Its repartition topics.
+    pub(crate) fn topic(&self) -> Box<dyn RepartitionEdges> {
+        match self.graph.borrow().grouping_serdes::<K, V>(self.grouping) {
+            Some((key_serde, value_serde)) => {
+                Box::new(TypedTopic { key_serde, value_serde, partitioner: None })
+            }
+            None => TypedTopic::<K, V>::of_types(),
+        }
     }
 }
 

@@ -67,6 +67,8 @@ mod logical;
 mod operators;
 mod options;
 pub mod prelude;
+#[cfg(feature = "schema-registry")]
+pub mod schema_registry;
 mod stream;
 mod table;
 mod windowed;
@@ -113,6 +115,10 @@ pub mod guide {
 
     #[doc = include_str!("../../docs/guide/processor-api.md")]
     pub struct ProcessorApi;
+
+    #[cfg(all(feature = "protobuf", feature = "schema-registry"))]
+    #[doc = include_str!("../../docs/guide/schemas.md")]
+    pub struct Schemas;
 
     #[doc = include_str!("../../docs/guide/tables.md")]
     pub struct Tables;

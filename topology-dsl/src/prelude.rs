@@ -1,5 +1,7 @@
 //! What a program usually needs, in one `use millstream::prelude::*`.
 
+#[cfg(feature = "protobuf")]
+pub use crate::protobuf_serde;
 pub use crate::{
     BufferConfig, CogroupedKStream, ConnectedStores, EmitStrategy, Error, GlobalKTable, HasSerde,
     JoinWindows, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Produced, RecordField,

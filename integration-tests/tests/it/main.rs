@@ -25,6 +25,7 @@ mod punctuation;
 mod queries;
 mod recovery;
 mod reset;
+mod schema_registry;
 mod shutdown_application;
 mod standby;
 mod state_directories;

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use millstream_state_stores::{
-    CommittedStore, Custom, CustomStore, KeyValueStore, SerdeRef, SessionStore, StoreName, StoreTypes,
-    TaskId, TaskStores, Timestamp, VersionedStore, WindowStore,
+    ApplicationSerdes, CommittedStore, Custom, CustomStore, KeyValueStore, SerdeRef, SessionStore, StoreName,
+    StoreTypes, TaskId, TaskStores, Timestamp, VersionedStore, WindowStore,
 };
 
 use super::context::{ProcessorContext, TaskContext, TopicIndex};
@@ -310,6 +310,8 @@ pub struct Wiring<'a> {
     /// The number of an output topic, by its name in Kafka.
     pub(crate) topic_index: &'a dyn Fn(&str) -> TopicIndex,
     pub(crate) partition_count: &'a PartitionCount,
+    /// What the application settles for its serdes.
+    pub(crate) serdes: &'a ApplicationSerdes,
     /// What the nodes of the task share, by the names they share it under.
     pub(crate) shared: &'a RefCell<BTreeMap<String, Rc<dyn Any>>>,
 }
@@ -489,7 +491,11 @@ impl Wiring<'_> {
         Ok(made)
     }
 
-    /// A sink that this processor writes to by itself, beside what it forwards: records it sets aside, say. It is no node of the topology.
+    /// A sink that this processor writes to by itself, beside what it forwards: records it sets aside, say. It is no node of the topology, so its
+    /// serdes are settled when the task is built.
+    ///
+    /// # Errors
+    /// `Retry` if the schema registry does not answer; `Invalid` if a serde cannot be used there.
     ///
     /// ```
     /// use millstream_processor::HasSerde;
@@ -518,7 +524,7 @@ impl Wiring<'_> {
     /// topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
     /// topology.add_processor("check", &["orders"], &[], |wiring| {
     ///     let refused = Sink::topic("refused-orders");
-    ///     Ok(Check { refused: wiring.sink(&refused, String::serde(), i64::serde()) })
+    ///     Ok(Check { refused: wiring.sink(&refused, String::serde(), i64::serde())? })
     /// })?;
     ///
     /// let driver = TopologyTestDriver::new(topology)?;
@@ -531,8 +537,8 @@ impl Wiring<'_> {
         sink: &Sink<K, V>,
         key_serde: SerdeRef<K>,
         value_serde: SerdeRef<V>,
-    ) -> TaskSink<K, V> {
-        TaskSink::new(sink, key_serde, value_serde, self)
+    ) -> Result<TaskSink<K, V>> {
+        TaskSink::in_place(sink, &key_serde, &value_serde, self)
     }
 }
 

@@ -102,7 +102,7 @@ impl<K, V> ReadOnlyKeyValueStore<K, V> {
 
     fn encode_range(&self, keys: &impl RangeBounds<K>) -> Result<KeyRange, SerdeError> {
         let encode = |bound: Bound<&K>| {
-            Ok(match bound {
+            Ok::<_, SerdeError>(match bound {
                 Bound::Included(key) => Bound::Included(self.serdes.encode_key(key)?),
                 Bound::Excluded(key) => Bound::Excluded(self.serdes.encode_key(key)?),
                 Bound::Unbounded => Bound::Unbounded,

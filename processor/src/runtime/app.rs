@@ -1,7 +1,6 @@
 //! An application instance: built, started, asked, closed.
 
 use std::any::type_name;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -112,7 +111,7 @@ impl AppBuilder {
     /// Checks the topology against the cluster, makes internal topics, starts the threads and the HTTP server, and returns.
     ///
     /// # Errors
-    /// `Invalid` if topology, settings or existing topics are wrong; `Retry` if the cluster cannot be reached.
+    /// `Invalid` if topology, settings, schemas or existing topics are wrong; `Retry` if the cluster or the schema registry cannot be reached.
     pub fn start(self) -> Result<Streams> {
         let settings = match self.settings {
             Some(settings) => settings,
@@ -129,16 +128,16 @@ impl AppBuilder {
             Some(admin) => admin,
             None => Arc::new(KafkaAdmin::new(&settings, &format!("{application_id}-admin"))?),
         };
+        let topology = bound(self.topology, &application_id, &settings, &*admin, &*self.clock)?;
+        // Before anything is made in Kafka, the schema registry has agreed.
+        let topology = Arc::new(topology.with_serdes_in_place(&application_id)?);
         // A broker may go away in the middle; what was made already is found by the next try.
-        let prepare = || {
-            let (admin, clock) = (&*admin, &*self.clock);
-            let existing =
-                if self.topology.has_patterns() { admin.all_partition_counts()? } else { BTreeMap::new() };
-            let topology = self.topology.bound_to(existing.keys().map(String::as_str), &application_id)?;
-            let topics = ApplicationTopics::prepare(&topology, &application_id, &settings, admin, clock)?;
-            Ok((Arc::new(topology), topics))
-        };
-        let (topology, topics) = patiently(&*self.clock, settings.request_timeout, || false, prepare)?;
+        let topics = patiently(
+            &*self.clock,
+            settings.request_timeout,
+            || false,
+            || ApplicationTopics::prepare(&topology, &application_id, &settings, &*admin, &*self.clock),
+        )?;
         let partition_count = partition_count(&admin, &self.clock);
         let plans = TaskPlan::all(&topology, &application_id, &settings, &partition_count);
         let global = TaskPlan::of_global_tables(&plans, |topic| {
@@ -163,6 +162,21 @@ impl AppBuilder {
         membership::check(&shared.settings, &shared.program().inputs)?;
         Streams::spawn(shared, global)
     }
+}
+
+/// The topology with the topics that its patterns match now.
+fn bound(
+    topology: Topology,
+    application_id: &str,
+    settings: &Settings,
+    admin: &dyn ClusterAdmin,
+    clock: &dyn Clock,
+) -> Result<Topology> {
+    if !topology.has_patterns() {
+        return Ok(topology);
+    }
+    let existing = patiently(clock, settings.request_timeout, || false, || admin.all_partition_counts())?;
+    topology.bound_to(existing.keys().map(String::as_str), application_id)
 }
 
 /// Asks the cluster how many partitions an output topic has.

@@ -232,6 +232,7 @@ impl TaskPlan {
                         globals: &self.globals,
                         topic_index: &topic_index,
                         partition_count: &self.partition_count,
+                        serdes: &self.topology.serdes,
                         shared: &shared,
                     },
                 },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millstream_state_stores::{StoreError, TaskId, Timestamp};
+use millstream_state_stores::{SerdeError, StoreError, TaskId, Timestamp};
 use tracing::warn;
 
 use super::queue::PartitionQueue;
@@ -58,7 +58,7 @@ impl<M: InputMessage> Task<M> {
     /// Deals with the failure of the head record of an input, or, without an input, of a punctuation; afterwards it can be passed over.
     ///
     /// # Errors
-    /// If the handler says so, or if no record is to blame: the state store failed, or Kafka did not answer.
+    /// If the handler says so, or if no record is to blame: the state store failed, or Kafka or the schema registry did not answer.
     #[cold]
     pub(super) fn failed(
         &mut self,
@@ -80,6 +80,9 @@ impl<M: InputMessage> Task<M> {
             let error = location.iter().cloned().fold(error, Error::at);
             node.iter().cloned().fold(error, Error::in_node)
         };
+        if is_outage(&source) {
+            return Err(in_place(Error::fatal("a record cannot be converted for now").with_source(source)));
+        }
         let source: BoxError = match source.downcast::<StoreError>() {
             // The record's own key or value does not fit the store; everything else concerns the store.
             Ok(error) if matches!(*error, StoreError::Serde { .. } | StoreError::NullInStore { .. }) => error,
@@ -276,4 +279,13 @@ impl FailureLog {
             "a record failed and was passed over: {reaction:?}"
         );
     }
+}
+
+/// Whether the record could not be converted because nobody says by which schema: it may be as it should.
+fn is_outage(source: &BoxError) -> bool {
+    let in_store = source.downcast_ref::<StoreError>().and_then(|error| match error {
+        StoreError::Serde { source, .. } => Some(source),
+        _ => None,
+    });
+    in_store.or(source.downcast_ref::<SerdeError>()).is_some_and(SerdeError::is_outage)
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{Offset, RecordField, Timestamp};
+use millstream_state_stores::{Offset, RecordField, RecordPart, Timestamp};
 
 use super::tasks::DriverTasks;
 use super::topics::encode;
@@ -86,8 +86,11 @@ impl TopologyBench {
         let input = queues
             .position(|queue| **queue.topic() == *topic)
             .ok_or_else(|| Error::fatal(format!("the task that reads topic {topic} has no queue for it")))?;
+        let keys = self.tasks.to_write(topic, RecordPart::Key, &K::field_serde())?;
+        let values = self.tasks.to_write(topic, RecordPart::Value, &V::field_serde())?;
         let records = records.into_iter().map(|(key, value, timestamp)| {
-            Ok(Rc::new(PreparedRecord { key: encode(&key)?, value: encode(&value)?, timestamp }))
+            let (key, value) = (encode(&keys, &key)?, encode(&values, &value)?);
+            Ok(Rc::new(PreparedRecord { key, value, timestamp }))
         });
         Ok(PreparedRecords { task, input, records: records.collect::<Result<_>>()? })
     }

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_state_stores::{StateMemory, TaskId};
+use millstream_state_stores::{ApplicationSerdes, RecordPart, SerdePlace, SerdeRef, StateMemory, TaskId};
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::task::{InputMessage, RecordSender, Task, TaskPlan, TaskSite, TaskState};
-use crate::topology::{PartitionCount, Topology};
+use crate::topology::{PartitionCount, Topology, unusable};
 
 /// Tasks that run, and who reads what.
 pub(super) struct DriverTasks<M> {
@@ -18,6 +18,7 @@ pub(super) struct DriverTasks<M> {
     readers: BTreeMap<String, usize>,
     /// Where the task that keeps the global tables stands among the tasks.
     global: Option<usize>,
+    serdes: ApplicationSerdes,
 }
 
 impl<M: InputMessage> DriverTasks<M> {
@@ -33,7 +34,7 @@ impl<M: InputMessage> DriverTasks<M> {
     ) -> Result<Self> {
         topology.validate()?;
         let application_id: Arc<str> = application_id.into();
-        let topology = Arc::new(topology);
+        let topology = Arc::new(topology.with_serdes_in_place(&application_id)?);
         let memory = StateMemory::new(settings.state_memory);
         let mut tasks = Vec::new();
         let mut readers = BTreeMap::new();
@@ -60,7 +61,29 @@ impl<M: InputMessage> DriverTasks<M> {
             }
             tasks.push(task);
         }
-        Ok(DriverTasks { all: tasks, readers, global: global.map(|_| 0) })
+        Ok(DriverTasks { all: tasks, readers, global: global.map(|_| 0), serdes: topology.serdes.clone() })
+    }
+
+    /// A serde as it is for who writes a topic that the tasks read.
+    pub(super) fn to_write<T>(
+        &self,
+        topic: &str,
+        part: RecordPart,
+        serde: &SerdeRef<T>,
+    ) -> Result<SerdeRef<T>> {
+        let settled = SerdePlace::new(topic, part, &self.serdes).bind(serde);
+        settled.map_err(|error| unusable(error, "topic", topic))
+    }
+
+    /// A serde as it is for who reads a topic that the tasks write.
+    pub(super) fn to_read<T>(
+        &self,
+        topic: &str,
+        part: RecordPart,
+        serde: &SerdeRef<T>,
+    ) -> Result<SerdeRef<T>> {
+        let settled = SerdePlace::new(topic, part, &self.serdes).only_read().bind(serde);
+        settled.map_err(|error| unusable(error, "topic", topic))
     }
 
     /// Lets the other tasks see the global tables as they are now: they need no commit.

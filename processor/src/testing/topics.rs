@@ -1,10 +1,9 @@
 //! Typed access to the topics of a test driver.
 
-use std::cell::RefCell;
-use std::marker::PhantomData;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use millstream_state_stores::{Encoded, Offset, RecordField, SerdeError, SerdeRef, Timestamp};
+use millstream_state_stores::{Encoded, Offset, RecordField, RecordPart, SerdeError, SerdeRef, Timestamp};
 
 use super::driver::{Core, OwnedMessage};
 use crate::api::{Headers, Record};
@@ -14,12 +13,12 @@ use crate::error::Result;
 pub struct TestInputTopic<K, V> {
     core: Rc<RefCell<Core>>,
     topic: String,
-    types: PhantomData<fn(K, V)>,
+    settled: OnceCell<(SerdeRef<K>, SerdeRef<V>)>,
 }
 
 impl<K: RecordField, V: RecordField> TestInputTopic<K, V> {
     pub(super) fn new(core: Rc<RefCell<Core>>, topic: &str) -> Self {
-        TestInputTopic { core, topic: topic.to_string(), types: PhantomData }
+        TestInputTopic { core, topic: topic.to_string(), settled: OnceCell::new() }
     }
 
     /// Writes a record with the driver's wall-clock time, and processes it.
@@ -44,7 +43,22 @@ impl<K: RecordField, V: RecordField> TestInputTopic<K, V> {
     /// # Errors
     /// As [`TestInputTopic::pipe_input`].
     pub fn pipe_record(&self, record: Record<K, V>) -> Result<()> {
-        self.pipe(encode(&record.key)?, encode(&record.value)?, record.timestamp, record.headers)
+        let (key_serde, value_serde) = self.serdes()?;
+        let (key, value) = (encode(key_serde, &record.key)?, encode(value_serde, &record.value)?);
+        self.pipe(key, value, record.timestamp, record.headers)
+    }
+
+    /// The serdes as they are in the topic.
+    fn serdes(&self) -> Result<&(SerdeRef<K>, SerdeRef<V>)> {
+        if let Some(settled) = self.settled.get() {
+            return Ok(settled);
+        }
+        let core = self.core.borrow();
+        let settled = (
+            core.serde_to_write(&self.topic, RecordPart::Key, &K::field_serde())?,
+            core.serde_to_write(&self.topic, RecordPart::Value, &V::field_serde())?,
+        );
+        Ok(self.settled.get_or_init(|| settled))
     }
 
     /// Writes records as bytes, such as ones that do not decode.
@@ -68,9 +82,9 @@ impl<K: RecordField, V: RecordField> TestInputTopic<K, V> {
     }
 }
 
-pub(super) fn encode<T: RecordField>(field: &T) -> Result<Option<Vec<u8>>> {
+pub(super) fn encode<T>(serde: &SerdeRef<T>, field: &T) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    Ok(match T::field_serde().encode(field, &mut bytes)? {
+    Ok(match serde.encode(field, &mut bytes)? {
         Encoded::Bytes => Some(bytes),
         Encoded::Null => None,
     })
@@ -82,6 +96,7 @@ pub struct TestOutputTopic<K, V> {
     topic: String,
     key_serde: SerdeRef<K>,
     value_serde: SerdeRef<V>,
+    settled: OnceCell<(SerdeRef<K>, SerdeRef<V>)>,
 }
 
 impl<K, V> TestOutputTopic<K, V> {
@@ -91,7 +106,20 @@ impl<K, V> TestOutputTopic<K, V> {
         key_serde: SerdeRef<K>,
         value_serde: SerdeRef<V>,
     ) -> Self {
-        TestOutputTopic { core, topic: topic.to_string(), key_serde, value_serde }
+        TestOutputTopic { core, topic: topic.to_string(), key_serde, value_serde, settled: OnceCell::new() }
+    }
+
+    /// The serdes as they are in the topic.
+    fn serdes(&self) -> Result<&(SerdeRef<K>, SerdeRef<V>)> {
+        if let Some(settled) = self.settled.get() {
+            return Ok(settled);
+        }
+        let core = self.core.borrow();
+        let settled = (
+            core.serde_to_read(&self.topic, RecordPart::Key, &self.key_serde)?,
+            core.serde_to_read(&self.topic, RecordPart::Value, &self.value_serde)?,
+        );
+        Ok(self.settled.get_or_init(|| settled))
     }
 
     /// The next record, if there is one.
@@ -100,9 +128,10 @@ impl<K, V> TestOutputTopic<K, V> {
     /// `Record` if it does not decode.
     pub fn read_record(&self) -> Result<Option<Record<K, V>>> {
         let Some(message) = self.core.borrow_mut().take_output(&self.topic) else { return Ok(None) };
+        let (key_serde, value_serde) = self.serdes()?;
         Ok(Some(Record {
-            key: decode(&self.key_serde, message.key.as_deref())?,
-            value: decode(&self.value_serde, message.value.as_deref())?,
+            key: decode(key_serde, message.key.as_deref())?,
+            value: decode(value_serde, message.value.as_deref())?,
             timestamp: message.timestamp,
             headers: message.headers,
         }))

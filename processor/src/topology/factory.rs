@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use millstream_state_stores::{ApplicationSerdes, SerdeError, SerdeRef};
+
+use super::serdes::serdes_of_sink;
 use super::sink::{Sink, SinkNode, TaskSink};
 use crate::api::{ErasedInput, Lifecycle, NodePlace, Processor, ProcessorNode, Wiring, typed_output};
 use crate::error::Result;
-use millstream_state_stores::SerdeRef;
 
 /// A node that was built: how its parents reach it, and how the task does.
 pub(crate) struct BuiltNode {
@@ -23,6 +25,15 @@ pub(crate) struct Site<'a> {
 }
 
 pub(crate) trait NodeFactory: Send + Sync {
+    /// The factory with its serdes as they are in the topic it writes to, `None` if records name it; of nodes without serdes nothing.
+    fn in_place(
+        &self,
+        _topic: Option<&str>,
+        _serdes: &ApplicationSerdes,
+    ) -> Result<Option<Arc<dyn NodeFactory>>, SerdeError> {
+        Ok(None)
+    }
+
     fn build(&self, name: &Arc<str>, site: Site<'_>) -> Result<BuiltNode>;
 }
 
@@ -51,6 +62,15 @@ pub(crate) struct SinkFactory<K, V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> NodeFactory for SinkFactory<K, V> {
+    fn in_place(
+        &self,
+        topic: Option<&str>,
+        serdes: &ApplicationSerdes,
+    ) -> Result<Option<Arc<dyn NodeFactory>>, SerdeError> {
+        let (key_serde, value_serde) = serdes_of_sink(topic, serdes, &self.key_serde, &self.value_serde)?;
+        Ok(Some(Arc::new(SinkFactory { sink: self.sink.clone(), key_serde, value_serde })))
+    }
+
     fn build(&self, name: &Arc<str>, site: Site<'_>) -> Result<BuiltNode> {
         let sink = TaskSink::new(&self.sink, self.key_serde.clone(), self.value_serde.clone(), &site.wiring);
         let node = Rc::new(RefCell::new(SinkNode { name: Arc::clone(name), sink }));

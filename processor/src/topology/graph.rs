@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_state_stores::StoreBuilder;
+use millstream_state_stores::{ApplicationSerdes, StoreBuilder};
 
 use super::factory::NodeFactory;
 use super::naming::internal_topic;
@@ -77,6 +77,8 @@ pub struct Topology {
     pub(crate) copartitioned: Vec<Vec<String>>,
     /// By store: the topic it is restored from, where that is not a topic of its own.
     pub(crate) source_changelogs: BTreeMap<String, SourceChangelog>,
+    /// What the application settles for its serdes.
+    pub(crate) serdes: ApplicationSerdes,
 }
 
 /// A topic, named by the user or belonging to the application.

@@ -13,6 +13,7 @@ mod heartbeat;
 mod naming;
 mod partitioner;
 mod pattern;
+mod serdes;
 mod sink;
 mod source;
 mod source_changelog;
@@ -29,6 +30,7 @@ pub use naming::{changelog_topic, dead_letter_topic, internal_topic, validate_na
 pub(crate) use partitioner::PartitionCount;
 pub use partitioner::Partitions;
 pub use pattern::TopicPattern;
+pub(crate) use serdes::unusable;
 pub use sink::{Sink, SinkTopic, TaskSink, TopicChooser};
 pub(crate) use source::SourceEntry;
 pub use source::{Consumed, RawRecord, TimestampExtractor};

@@ -6,7 +6,9 @@ use millstream_state_stores::SerdeRef;
 
 use super::graph::TopicName;
 use super::partitioner::{Partitions, StreamPartitioner, TaskPartitioner};
+use super::serdes::{serdes_of_sink, unusable};
 use crate::api::{Failure, Input, OutputBuffer, Record, TaskContext, TopicIndex, Wiring};
+use crate::error::Result;
 
 /// Names the topic of a record.
 pub type TopicChooser<K, V> = Arc<dyn Fn(&Record<K, V>) -> String + Send + Sync>;
@@ -115,6 +117,26 @@ enum TaskTopic<K, V> {
 }
 
 impl<K, V> TaskSink<K, V> {
+    /// With its serdes as they are in the topic.
+    ///
+    /// # Errors
+    /// If a serde cannot be used there.
+    pub(crate) fn in_place(
+        sink: &Sink<K, V>,
+        key_serde: &SerdeRef<K>,
+        value_serde: &SerdeRef<V>,
+        wiring: &Wiring<'_>,
+    ) -> Result<Self> {
+        let topic = match &sink.topic {
+            SinkTopic::Fixed(topic) => Some(topic.in_application(wiring.application_id)),
+            SinkTopic::PerRecord(_) => None,
+        };
+        let (key_serde, value_serde) =
+            serdes_of_sink(topic.as_deref(), wiring.serdes, key_serde, value_serde)
+                .map_err(|error| unusable(error, "a sink within node", wiring.node))?;
+        Ok(TaskSink::new(sink, key_serde, value_serde, wiring))
+    }
+
     pub(crate) fn new(
         sink: &Sink<K, V>,
         key_serde: SerdeRef<K>,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{Offset, SerdeError, SerdeRef, Timestamp};
+use millstream_state_stores::{
+    ApplicationSerdes, Offset, RecordPart, SerdeError, SerdePlace, SerdeRef, Timestamp,
+};
 
 use crate::api::{ErasedInput, Failure, FailureStage, Headers, Output, Record, TaskContext, typed_output};
 use crate::error::Result;
@@ -65,6 +67,18 @@ impl<K, V> Consumed<K, V> {
     }
 }
 
+impl<K, V> Consumed<K, V> {
+    /// With its serdes as they are in a topic.
+    pub(super) fn in_place(&self, topic: &str, serdes: &ApplicationSerdes) -> Result<Self, SerdeError> {
+        let place = |part| SerdePlace::new(topic, part, serdes).only_read();
+        Ok(Consumed {
+            key_serde: place(RecordPart::Key).bind(&self.key_serde)?,
+            value_serde: place(RecordPart::Value).bind(&self.value_serde)?,
+            ..self.clone()
+        })
+    }
+}
+
 impl<K, V> Clone for Consumed<K, V> {
     fn clone(&self) -> Self {
         Consumed {
@@ -93,6 +107,13 @@ pub(crate) trait SourceEntry {
 pub(crate) trait SourceFactory: Send + Sync {
     fn build(&self, name: &Arc<str>, children: &[(&Arc<str>, &ErasedInput)]) -> Result<Box<dyn SourceEntry>>;
 
+    /// The factory with its serdes as they are in the topics it reads.
+    fn in_places(
+        &self,
+        topics: &[String],
+        serdes: &ApplicationSerdes,
+    ) -> Result<Arc<dyn SourceFactory>, SerdeError>;
+
     /// After how long without a record heartbeats are written, if they are.
     fn heartbeats(&self) -> Option<Duration>;
 }
@@ -101,6 +122,17 @@ impl<K: Clone + 'static, V: Clone + 'static> SourceFactory for Consumed<K, V> {
     fn build(&self, name: &Arc<str>, children: &[(&Arc<str>, &ErasedInput)]) -> Result<Box<dyn SourceEntry>> {
         let output = typed_output(name, children)?;
         Ok(Box::new(SourceNode { name: Arc::clone(name), consumed: self.clone(), head: None, output }))
+    }
+
+    fn in_places(
+        &self,
+        topics: &[String],
+        serdes: &ApplicationSerdes,
+    ) -> Result<Arc<dyn SourceFactory>, SerdeError> {
+        // All of them are read by the same serdes, which must fit each.
+        let settled =
+            topics.iter().map(|topic| self.in_place(topic, serdes)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Arc::new(settled.into_iter().next().unwrap_or_else(|| self.clone())))
     }
 
     fn heartbeats(&self) -> Option<Duration> {

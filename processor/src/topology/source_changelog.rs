@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_state_stores::{Encoded, KeyValueStoreBuilder, RecordField, RestoreRow, SerdeRef, Timestamp};
+use millstream_state_stores::{
+    ApplicationSerdes, Encoded, KeyValueStoreBuilder, RecordField, RecordPart, RestoreRow, SerdeError,
+    SerdePlace, SerdeRef, Timestamp,
+};
 
 use super::graph::{TopicName, Topology};
 use super::source::{Consumed, RawRecord, decode_field};
@@ -19,8 +22,19 @@ pub(crate) struct SourceChangelog {
 
 /// Makes of the records of a topic the rows that they made when they were processed.
 pub(crate) trait RowsOfTopic: Send + Sync {
+    /// The same with its serdes as they are in the topic, and in the store, which has this one for its changelog.
+    fn in_places(
+        &self,
+        topic: &str,
+        changelog: &str,
+        serdes: &ApplicationSerdes,
+    ) -> Result<Arc<dyn RowsOfTopic>, SerdeError>;
+
     /// The row of a record; none if it was dropped, or passed over because it could not be read or kept.
-    fn row(&self, record: &RawRecord<'_>) -> Option<EncodedRow>;
+    ///
+    /// # Errors
+    /// `Fatal` if the schema registry must be asked how to read it, and does not answer: left out, the row would be lost.
+    fn row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>>;
 }
 
 /// A row as a store keeps it.
@@ -45,33 +59,62 @@ struct TypedRows<K: RecordField, V: RecordField> {
 }
 
 impl<K: RecordField, V: RecordField> RowsOfTopic for TypedRows<K, V> {
-    fn row(&self, record: &RawRecord<'_>) -> Option<EncodedRow> {
-        let key = decode_field(&self.consumed.key_serde, record.key).ok()?;
+    fn in_places(
+        &self,
+        topic: &str,
+        changelog: &str,
+        serdes: &ApplicationSerdes,
+    ) -> Result<Arc<dyn RowsOfTopic>, SerdeError> {
+        let stored = |part| SerdePlace::new(changelog, part, serdes);
+        Ok(Arc::new(TypedRows {
+            consumed: self.consumed.in_place(topic, serdes)?,
+            key_serde: stored(RecordPart::Key).bind(&self.key_serde)?,
+            value_serde: stored(RecordPart::Value).bind(&self.value_serde)?,
+        }))
+    }
+
+    fn row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>> {
+        match self.try_row(record) {
+            Err(error) if error.is_outage() => {
+                Err(Error::fatal("a store's record cannot be decoded for now").with_source(error))
+            }
+            row => Ok(row.ok().flatten()),
+        }
+    }
+}
+
+impl<K: RecordField, V: RecordField> TypedRows<K, V> {
+    fn try_row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>, SerdeError> {
+        let key = decode_field(&self.consumed.key_serde, record.key)?;
         // Heartbeats have no key, and are not meant for the extractor.
-        let key_bytes = encoded(&self.key_serde, key.as_non_null()?)?;
-        let value = decode_field(&self.consumed.value_serde, record.value).ok()?;
+        let Some(non_null_key) = key.as_non_null() else { return Ok(None) };
+        let Some(key_bytes) = encoded(&self.key_serde, non_null_key)? else { return Ok(None) };
+        let value = decode_field(&self.consumed.value_serde, record.value)?;
         let timestamp = match &self.consumed.timestamp_extractor {
             Some(extract) => extract(&key, &value, record.timestamp),
             None => record.timestamp,
         };
         if timestamp.as_millis() < 0 {
-            return None;
+            return Ok(None);
         }
         let value = match value.as_non_null() {
-            Some(value) => Some(encoded(&self.value_serde, value)?),
+            Some(value) => match encoded(&self.value_serde, value)? {
+                None => return Ok(None),
+                bytes => bytes,
+            },
             None => None,
         };
-        Some(EncodedRow { key: key_bytes, value, timestamp })
+        Ok(Some(EncodedRow { key: key_bytes, value, timestamp }))
     }
 }
 
 /// The bytes of a key or value; none if a store refuses it, as it does what is written as null.
-fn encoded<T>(serde: &SerdeRef<T>, value: &T) -> Option<Vec<u8>> {
+fn encoded<T>(serde: &SerdeRef<T>, value: &T) -> Result<Option<Vec<u8>>, SerdeError> {
     let mut bytes = Vec::new();
-    match serde.encode(value, &mut bytes).ok()? {
+    Ok(match serde.encode(value, &mut bytes)? {
         Encoded::Bytes => Some(bytes),
         Encoded::Null => None,
-    }
+    })
 }
 
 impl Topology {
@@ -161,7 +204,7 @@ impl Topology {
 
 #[cfg(test)]
 mod tests {
-    use millstream_state_stores::{HasSerde, Offset, Serde, SerdeError};
+    use millstream_state_stores::{HasSerde, Offset, OptionSerde, RegistryError, Serde, SerdeError};
 
     use super::*;
     use crate::testing::pass_on::PassOn;
@@ -189,7 +232,7 @@ mod tests {
         let row_of = |consumed: &Consumed<Option<String>, Option<i64>>, key, value| {
             let mut topology = prices();
             topology.connect_source_store_and_topic("prices", "prices", consumed.clone())?;
-            Ok::<_, Error>(topology.source_changelogs["prices"].rows.row(&record(key, value)))
+            topology.source_changelogs["prices"].rows.row(&record(key, value))
         };
         let (apples, thirty) = (Some(b"apples".as_slice()), 30_i64.to_be_bytes());
         let row = |value: Option<&[u8]>, time| {
@@ -211,6 +254,20 @@ mod tests {
         Ok(())
     }
 
+    /// Reads nothing, as long as nobody says by which schema.
+    struct RegistryIsAway;
+
+    impl Serde<i64> for RegistryIsAway {
+        fn encode(&self, value: &i64, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
+            i64::serde().encode(value, out)
+        }
+
+        fn decode(&self, _bytes: &[u8]) -> Result<i64, SerdeError> {
+            let (url, source) = ("http://registry".to_string(), "it is off".into());
+            Err(RegistryError::Away { url, tries: 1, seconds: 20, source }.into())
+        }
+    }
+
     /// Writes 0 as null.
     struct ZeroIsNull;
 
@@ -225,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_cannot_be_read_while_the_schema_registry_is_away_is_not_left_out() -> Result<()> {
+        let consumed = Consumed::with(String::serde(), Arc::new(OptionSerde::new(Arc::new(RegistryIsAway))));
+        let mut topology = prices();
+        topology.connect_source_store_and_topic("prices", "prices", consumed)?;
+        let rows = &topology.source_changelogs["prices"].rows;
+        let error = rows.row(&record(Some(b"apples"), Some(b"30"))).expect_err("nobody answers").to_string();
+        assert!(error.contains("does not answer"), "{error}");
+        Ok(())
+    }
+
+    #[test]
     fn a_value_that_its_store_refuses_is_no_row_and_no_deletion() -> Result<()> {
         let mut topology = Topology::new();
         let store = KeyValueStoreBuilder::<String, i64>::new("prices", String::serde(), Arc::new(ZeroIsNull));
@@ -235,8 +303,8 @@ mod tests {
             let bytes = value.to_be_bytes();
             topology.source_changelogs["prices"].rows.row(&record(Some(b"apples"), Some(&bytes)))
         };
-        assert!(row(30).is_some_and(|row| row.value.is_some()));
-        assert_eq!(row(0), None);
+        assert!(row(30)?.is_some_and(|row| row.value.is_some()));
+        assert_eq!(row(0)?, None);
         Ok(())
     }
 

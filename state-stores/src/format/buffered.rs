@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::serde::{Encoded, HasSerde, Serde, SerdeError, SerdeRef};
+use crate::serde::{Encoded, HasSerde, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::types::{Offset, Timestamp};
 
 /// The header of changelog records that says which layout their values have.
@@ -121,6 +121,10 @@ impl<V: Clone + 'static> Serde<Buffered<V>> for BufferedSerde<V> {
         let context = BufferedContext { timestamp, topic, partition, offset, headers };
         Ok(Buffered { prior: decode(prior)?, old: decode(old)?, new: decode(new)?, time, context })
     }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<Buffered<V>>>, SerdeError> {
+        Ok(Some(Arc::new(Self::new(place.bind(&self.values)?))))
+    }
 }
 
 /// A key among others of the same time and key, in the order of time: `00 | time (8) | key | number (4)`, Kafka Streams'
@@ -137,7 +141,7 @@ pub struct TimeFirstKey<K> {
 
 impl<K: HasSerde> HasSerde for TimeFirstKey<K> {
     fn serde() -> SerdeRef<Self> {
-        Arc::new(TimeFirstKeySerde { keys: K::serde() })
+        Arc::new(TimeFirstKeySerde { keys: K::default_serde() })
     }
 }
 
@@ -163,6 +167,10 @@ impl<K: Clone + 'static> Serde<TimeFirstKey<K>> for TimeFirstKeySerde<K> {
         };
         let (time, key, number) = parts().ok_or_else(|| cut_off(type_name))?;
         Ok(TimeFirstKey { time: Timestamp::from_millis(time), key: self.keys.decode(key)?, number })
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<TimeFirstKey<K>>>, SerdeError> {
+        Ok(Some(Arc::new(Self { keys: place.bind(&self.keys)? })))
     }
 }
 

@@ -10,8 +10,9 @@
 //! they are read, and the byte is ignored.
 
 use std::any::type_name;
+use std::sync::Arc;
 
-use crate::serde::{Encoded, Serde, SerdeError, SerdeRef};
+use crate::serde::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::store::Change;
 
 const OLD_ONLY: u8 = 0;
@@ -50,7 +51,7 @@ impl<T> ChangeSerde<T> {
     }
 }
 
-impl<T> Serde<Change<T>> for ChangeSerde<T> {
+impl<T: 'static> Serde<Change<T>> for ChangeSerde<T> {
     fn encode(&self, change: &Change<T>, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
         let start = out.len();
         match (&change.new, &change.old) {
@@ -91,6 +92,10 @@ impl<T> Serde<Change<T>> for ChangeSerde<T> {
             }
             other => Err(invalid::<T>(&format!("the unknown flag {other}"))),
         }
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<Change<T>>>, SerdeError> {
+        Ok(Some(Arc::new(Self::new(place.bind(&self.inner)?))))
     }
 }
 

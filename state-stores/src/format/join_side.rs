@@ -8,8 +8,9 @@
 //! The side is one byte: 1 is the left stream, 0 the right one. So rows are in the order of time.
 
 use std::any::type_name;
+use std::sync::Arc;
 
-use crate::serde::{Encoded, Serde, SerdeError, SerdeRef};
+use crate::serde::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::types::Timestamp;
 
 const TIME_BYTES: usize = size_of::<i64>();
@@ -124,7 +125,7 @@ impl<L, R> LeftOrRightValueSerde<L, R> {
     }
 }
 
-impl<L, R> Serde<LeftOrRightValue<L, R>> for LeftOrRightValueSerde<L, R> {
+impl<L: 'static, R: 'static> Serde<LeftOrRightValue<L, R>> for LeftOrRightValueSerde<L, R> {
     fn encode(&self, value: &LeftOrRightValue<L, R>, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
         let encoded = match value {
             LeftOrRightValue::Left(value) => {
@@ -156,6 +157,17 @@ impl<L, R> Serde<LeftOrRightValue<L, R>> for LeftOrRightValueSerde<L, R> {
             (JoinSide::Left, value) => Ok(serde_json::json!({ "left": self.left.to_json(value)? })),
             (JoinSide::Right, value) => Ok(serde_json::json!({ "right": self.right.to_json(value)? })),
         }
+    }
+
+    fn in_place(
+        &self,
+        place: &SerdePlace<'_>,
+    ) -> Result<Option<SerdeRef<LeftOrRightValue<L, R>>>, SerdeError> {
+        // Two types: each has a topic's name of its own, so that their schemas are not taken for versions of one.
+        let topic = place.topic().unwrap_or_default();
+        let (left, right) = (format!("{topic}-left"), format!("{topic}-right"));
+        let (left, right) = (place.within(&left).bind(&self.left)?, place.within(&right).bind(&self.right)?);
+        Ok(Some(Arc::new(Self::new(left, right))))
     }
 }
 

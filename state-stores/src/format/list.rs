@@ -5,8 +5,9 @@
 //! ```
 
 use std::any::type_name;
+use std::sync::Arc;
 
-use crate::serde::{Encoded, Serde, SerdeError, SerdeRef};
+use crate::serde::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 
 /// Says that each entry has its length before it.
 const VARIABLE_SIZE: u8 = 1;
@@ -56,7 +57,7 @@ fn split_size(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(i32::from_be_bytes(*size)).ok()?, rest))
 }
 
-impl<T> Serde<Vec<T>> for ListSerde<T> {
+impl<T: 'static> Serde<Vec<T>> for ListSerde<T> {
     fn encode(&self, entries: &Vec<T>, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
         let size = |size: usize| {
             let too_long = |_| SerdeError::InvalidValue {
@@ -87,6 +88,10 @@ impl<T> Serde<Vec<T>> for ListSerde<T> {
 
     fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
         Self::entries(bytes, |entry| self.entry.to_json(entry)).map(serde_json::Value::Array)
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<Vec<T>>>, SerdeError> {
+        Ok(Some(Arc::new(Self::new(place.bind(&self.entry)?))))
     }
 }
 

@@ -11,6 +11,7 @@ mod change;
 mod join_side;
 mod list;
 mod murmur3;
+pub(crate) mod ordered;
 mod partition;
 mod segment;
 mod subscription;
@@ -18,6 +19,8 @@ mod subscription_response;
 mod timed;
 mod topics;
 mod value_hash;
+mod version;
+mod wire;
 
 pub use buffered::{BUFFERED_HEADER, Buffered, BufferedContext, BufferedSerde, TimeFirstKey};
 pub use change::ChangeSerde;
@@ -35,3 +38,7 @@ pub use timed::TimedLayout;
 pub(crate) use timed::{MARK_KEY, RowId, TimedKeys};
 pub use topics::{changelog_topic, repartition_topic};
 pub use value_hash::ValueHash;
+pub(crate) use version::{put_version, split_version};
+#[cfg(feature = "protobuf")]
+pub(crate) use wire::{message_index, split_message_index};
+pub(crate) use wire::{split_wire_format, wire_format};

@@ -9,9 +9,10 @@
 //! length (4 bytes each) are big-endian.
 
 use std::any::type_name;
+use std::sync::Arc;
 
 use super::value_hash::{ValueHash, encode_version, split_version};
-use crate::serde::{Encoded, Serde, SerdeError, SerdeRef};
+use crate::serde::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::types::PartitionId;
 
 const WITHOUT_PARTITION: u8 = 0;
@@ -103,7 +104,7 @@ impl<K> SubscriptionWrapperSerde<K> {
     }
 }
 
-impl<K> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
+impl<K: 'static> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
     fn encode(
         &self,
         subscription: &SubscriptionWrapper<K>,
@@ -143,6 +144,13 @@ impl<K> Serde<SubscriptionWrapper<K>> for SubscriptionWrapperSerde<K> {
         };
         let primary_key = self.primary_key.decode(primary_key)?;
         Ok(SubscriptionWrapper { hash, instruction, primary_key, primary_partition })
+    }
+
+    fn in_place(
+        &self,
+        place: &SerdePlace<'_>,
+    ) -> Result<Option<SerdeRef<SubscriptionWrapper<K>>>, SerdeError> {
+        Ok(Some(Arc::new(Self::new(place.bind(&self.primary_key)?))))
     }
 }
 

@@ -6,9 +6,10 @@
 //! The version is 0; its highest bit says that there is no hash (16 bytes, big-endian).
 
 use std::any::type_name;
+use std::sync::Arc;
 
 use super::value_hash::{ValueHash, encode_version, split_version};
-use crate::serde::{Encoded, Serde, SerdeError, SerdeRef};
+use crate::serde::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::types::PartitionId;
 
 const VERSION: u8 = 0;
@@ -51,7 +52,7 @@ impl<V> SubscriptionResponseWrapperSerde<V> {
     }
 }
 
-impl<V> Serde<SubscriptionResponseWrapper<V>> for SubscriptionResponseWrapperSerde<V> {
+impl<V: 'static> Serde<SubscriptionResponseWrapper<V>> for SubscriptionResponseWrapperSerde<V> {
     fn encode(
         &self,
         response: &SubscriptionResponseWrapper<V>,
@@ -76,6 +77,13 @@ impl<V> Serde<SubscriptionResponseWrapper<V>> for SubscriptionResponseWrapperSer
             value => Some(self.foreign_value.decode(value)?),
         };
         Ok(SubscriptionResponseWrapper { original_value_hash, foreign_value, primary_partition: None })
+    }
+
+    fn in_place(
+        &self,
+        place: &SerdePlace<'_>,
+    ) -> Result<Option<SerdeRef<SubscriptionResponseWrapper<V>>>, SerdeError> {
+        Ok(Some(Arc::new(Self::new(place.bind(&self.foreign_value)?))))
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::any::type_name;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Encoded, Serde, SerdeError};
+use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
+use crate::schema::{RegisteredSerde, Schema, SchemaFormat, SchemaKind, SchemaMatch};
 
-/// Writes a `T` as compact JSON in UTF-8.
+/// Writes a `T` as compact JSON in UTF-8; by a JSON Schema, if it has one and the application has a schema registry.
 ///
 /// ```
 /// use millstream_state_stores::{JsonSerde, Serde};
@@ -21,13 +23,19 @@ use super::{Encoded, Serde, SerdeError};
 /// # Ok::<(), millstream_state_stores::SerdeError>(())
 /// ```
 pub struct JsonSerde<T> {
+    schema: Option<&'static str>,
     types: PhantomData<fn() -> T>,
 }
 
 impl<T> JsonSerde<T> {
-    /// The serde of `T`; it has no options.
+    /// The serde of `T`.
     pub const fn new() -> Self {
-        Self { types: PhantomData }
+        Self { schema: None, types: PhantomData }
+    }
+
+    /// The serde of `T`, whose JSON Schema this is. It is registered, and not checked for each value: the type says what is written and read.
+    pub const fn with_schema(schema: &'static str) -> Self {
+        Self { schema: Some(schema), types: PhantomData }
     }
 }
 
@@ -37,23 +45,25 @@ impl<T> Default for JsonSerde<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Serde<T> for JsonSerde<T> {
+impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for JsonSerde<T> {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
         serde_json::to_writer(out, value).map_err(json_error::<T>)?;
         Ok(Encoded::Bytes)
     }
 
+    #[inline]
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
-        serde_json::from_slice(bytes).map_err(json_error::<T>)
+        serde_json::from_slice(bytes).map_err(|_| undecodable::<T>(bytes))
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
+        let (Some(schema), Some(registry)) = (self.schema, place.schema_registry()) else { return Ok(None) };
+        Ok(Some(Arc::new(RegisteredSerde::in_place(&JsonFormat::<T>::new(schema)?, registry, place)?)))
     }
 
     /// The text is JSON; or, for types that are a string in JSON, that string without its quotes.
     fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
-        let from_string = |_| serde_json::from_value(text.into());
-        let key: T = serde_json::from_str(text)
-            .or_else(from_string)
-            .map_err(|error| SerdeError::invalid_text::<T>(text, error))?;
-        self.encode(&key, out).map(|_bytes| ())
+        self.encode(&value_from_text(text)?, out).map(|_bytes| ())
     }
 
     fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
@@ -61,8 +71,108 @@ impl<T: Serialize + DeserializeOwned> Serde<T> for JsonSerde<T> {
     }
 }
 
-fn json_error<T>(source: serde_json::Error) -> SerdeError {
-    SerdeError::Json { type_name: type_name::<T>(), line: source.line(), column: source.column(), source }
+/// A type that is written as JSON, and has a JSON Schema.
+struct JsonFormat<T> {
+    schema: Schema,
+    title: Option<String>,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T> JsonFormat<T> {
+    fn new(text: &str) -> Result<Self, SerdeError> {
+        let schema: serde_json::Value = serde_json::from_str(text).map_err(|source| SerdeError::Schema {
+            type_name: type_name::<T>(),
+            problem: "is no JSON",
+            source: source.into(),
+        })?;
+        let title = schema.get("title").and_then(serde_json::Value::as_str).map(str::to_owned);
+        Ok(Self { schema: Schema::new(SchemaKind::Json, text), title, types: PhantomData })
+    }
+}
+
+impl<T> Clone for JsonFormat<T> {
+    fn clone(&self) -> Self {
+        Self { schema: self.schema.clone(), title: self.title.clone(), types: PhantomData }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for JsonFormat<T> {
+    type Value = T;
+    type Reader = ();
+
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn record_name(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    fn preamble(&self, _written: &Schema) -> Result<Vec<u8>, SerdeError> {
+        Ok(Vec::new())
+    }
+
+    fn writing_by(&self, _schema: &Schema) -> Result<Self, SerdeError> {
+        Ok(self.clone())
+    }
+
+    fn compare(&self, written: &Schema) -> SchemaMatch {
+        let parsed = |schema: &Schema| serde_json::from_str::<serde_json::Value>(&schema.text).ok();
+        if parsed(written) == parsed(&self.schema) { SchemaMatch::Same } else { SchemaMatch::Other }
+    }
+
+    fn reader(&self, _writer: &Schema) -> Result<(), SerdeError> {
+        Ok(())
+    }
+
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        serde_json::to_writer(out, value).map_err(json_error::<T>)
+    }
+
+    fn decode(&self, (): &(), bytes: &[u8]) -> Result<T, SerdeError> {
+        serde_json::from_slice(bytes).map_err(|_| undecodable::<T>(bytes))
+    }
+
+    fn to_json(&self, (): &(), bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        serde_json::from_slice(bytes).map_err(json_error::<T>)
+    }
+
+    fn value_from_text(&self, text: &str) -> Result<T, SerdeError> {
+        value_from_text(text)
+    }
+}
+
+/// The value of which the text is the JSON; or, for types that are a string in JSON, that string without its quotes.
+pub(super) fn value_from_text<T: DeserializeOwned>(text: &str) -> Result<T, SerdeError> {
+    let from_string = |_| serde_json::from_value(text.into());
+    serde_json::from_str(text)
+        .or_else(from_string)
+        .map_err(|error| SerdeError::invalid_text::<T>(text, error))
+}
+
+/// Why the bytes are no `T`, with the path of the field that does not fit.
+#[cold]
+fn undecodable<T: DeserializeOwned>(bytes: &[u8]) -> SerdeError {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => {
+            let path = error.path().to_string();
+            json_error_at::<T>(path, error.into_inner())
+        }
+        Ok(_) => match deserializer.end() {
+            Err(after) => json_error::<T>(after),
+            Ok(()) => SerdeError::invalid_value::<T>("they are read at one time and not at another"),
+        },
+    }
+}
+
+pub(super) fn json_error<T>(source: serde_json::Error) -> SerdeError {
+    json_error_at::<T>(".".to_owned(), source)
+}
+
+fn json_error_at<T>(path: String, source: serde_json::Error) -> SerdeError {
+    let (line, column) = (source.line(), source.column());
+    SerdeError::Json { type_name: type_name::<T>(), path, line, column, source }
 }
 
 /// Says that the named types are written to Kafka as JSON: implements [`HasSerde`](crate::HasSerde) for each of them.
@@ -81,8 +191,18 @@ fn json_error<T>(source: serde_json::Error) -> SerdeError {
 /// assert_eq!(moved.quantity, -3);
 /// # Ok::<(), millstream_state_stores::SerdeError>(())
 /// ```
+///
+/// With a JSON Schema, the type is written by that where the application has a schema registry
+/// ([`SchemaRegistry`](crate::SchemaRegistry)): `json_serde!(Order, schema = include_str!("order.json"));`
 #[macro_export]
 macro_rules! json_serde {
+    ($type:ty, schema = $schema:expr $(,)?) => {
+        impl $crate::HasSerde for $type {
+            fn serde() -> $crate::SerdeRef<Self> {
+                ::std::sync::Arc::new($crate::JsonSerde::<$type>::with_schema($schema))
+            }
+        }
+    };
     ($($type:ty),+ $(,)?) => {
         $(
             impl $crate::HasSerde for $type {
@@ -146,6 +266,16 @@ mod tests {
         let SerdeError::Json { type_name, line: 2, column, .. } = &error else { panic!("{error:?}") };
         assert!(type_name.ends_with("Order"), "{type_name}");
         assert_eq!(*column, 10);
-        assert!(error.to_string().starts_with("line 2, column 10 is no JSON of a "), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("line 2, column 10 (field sku) is no JSON of a "), "{text}");
+    }
+
+    #[test]
+    fn an_error_names_the_path_of_the_field() {
+        let error =
+            JsonSerde::<Vec<Order>>::new().decode(br#"[{"sku":"a","quantity":1},{"sku":"b","quantity":-1}]"#);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("(field [1].quantity)"), "{error}");
+        assert!(Order::serde().decode(br#"{"sku":"a","quantity":1} more"#).is_err());
     }
 }

@@ -6,16 +6,31 @@
 mod hex;
 mod json;
 mod optional;
+mod place;
 mod primitives;
+#[cfg(feature = "protobuf")]
+mod protobuf;
+mod tuple;
+mod upcasters;
 mod windowed;
 
 use std::any::type_name;
 use std::sync::Arc;
 
+use place::DefaultSerde;
+
 pub use json::JsonSerde;
 pub use optional::OptionSerde;
+pub(crate) use place::Usage;
+pub use place::{ApplicationSerdes, RecordPart, SerdePlace};
+#[cfg(feature = "protobuf")]
+pub use protobuf::ProtobufSerde;
+pub use tuple::{OrderedKey, TupleSerde};
+pub use upcasters::Upcasters;
 pub(crate) use windowed::windowed_json;
 pub use windowed::{SessionWindowedSerde, TimeWindowedSerde};
+
+use crate::schema::{RegistryError, SchemaId, SchemaMatch};
 
 /// What an encoding produced: bytes (perhaps none), or Kafka's null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +74,24 @@ pub trait Serde<T>: Send + Sync {
         Err(SerdeError::UnexpectedNull { type_name: type_name::<T>() })
     }
 
+    /// This serde as it is in one place, if it differs from place to place: one that writes by a registered schema does. Asked for each place
+    /// before records flow, it may take its time, and may ask others over the network.
+    ///
+    /// # Errors
+    /// If it cannot be used in that place: the application does not start.
+    fn in_place(&self, _place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
+        Ok(None)
+    }
+
+    /// How near the schema by which the bytes were written is to this serde's own, if they say by which. Tells versions of a type apart
+    /// ([`Upcasters::by_schema`]).
+    ///
+    /// # Errors
+    /// If the bytes do not say it although they should, or nobody knows that schema.
+    fn schema_match(&self, _bytes: &[u8]) -> Result<SchemaMatch, SerdeError> {
+        Ok(SchemaMatch::Other)
+    }
+
     /// How many bytes at the end of an encoded key have no say in which partition it goes to: of a windowed key those of its window.
     fn unhashed_key_bytes(&self) -> usize {
         0
@@ -80,7 +113,7 @@ pub trait Serde<T>: Send + Sync {
 pub type SerdeRef<T> = Arc<dyn Serde<T>>;
 
 /// A type that knows how it is written to Kafka. Implement it with one method, or with [`json_serde!`](crate::json_serde)
-/// for types that `serde` can serialise.
+/// for types that `serde` can serialise; with the feature `protobuf`, `protobuf_serde!` is for messages of `prost`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how it is written to Kafka",
     label = "no `HasSerde` for this type",
@@ -93,6 +126,11 @@ pub type SerdeRef<T> = Arc<dyn Serde<T>>;
 pub trait HasSerde: Sized + Clone + 'static {
     /// The serde of this type.
     fn serde() -> SerdeRef<Self>;
+
+    /// The serde for where none is named: that which the application has for this type ([`ApplicationSerdes`]), else [`serde`](Self::serde).
+    fn default_serde() -> SerdeRef<Self> {
+        Arc::new(DefaultSerde::new(Self::serde()))
+    }
 }
 
 /// What a record carries as its key or its value: `T: HasSerde`, which is never null, or `Option<T>`, where `None` is Kafka's
@@ -124,7 +162,7 @@ impl<T: HasSerde> RecordField for T {
     type NonNull = T;
 
     fn field_serde() -> SerdeRef<Self> {
-        T::serde()
+        T::default_serde()
     }
 
     fn as_non_null(&self) -> Option<&T> {
@@ -144,7 +182,7 @@ impl<T: HasSerde> RecordField for Option<T> {
     type NonNull = T;
 
     fn field_serde() -> SerdeRef<Self> {
-        Arc::new(OptionSerde::new(T::serde()))
+        Arc::new(OptionSerde::new(T::default_serde()))
     }
 
     fn as_non_null(&self) -> Option<&T> {
@@ -207,10 +245,12 @@ pub enum SerdeError {
     },
 
     /// JSON that is malformed, or of another shape than the type.
-    #[error("line {line}, column {column} is no JSON of a `{type_name}`: {source}")]
+    #[error("line {line}, column {column} (field {path}) is no JSON of a `{type_name}`: {source}")]
     Json {
         /// The type expected.
         type_name: &'static str,
+        /// The path of the field that does not fit, such as `lines[2].sku`; `.` is the whole.
+        path: String,
         /// Line of the problem, counted from 1; 0 when a value could not be written.
         line: usize,
         /// Column of the problem, counted from 1; 0 when a value could not be written.
@@ -240,6 +280,43 @@ pub enum SerdeError {
         reason: String,
     },
 
+    /// Bytes that do not begin as those of a registered schema do. Often a producer that does not use the registry.
+    #[error(
+        "these bytes are no `{type_name}` of a registered schema ({reason}); does the producer use the schema registry?"
+    )]
+    NotByRegistry {
+        /// The type expected.
+        type_name: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
+
+    /// Bytes that do not fit the schema by which they say they were written, or not the type.
+    #[error("these bytes, written by schema {schema_id}, are no `{type_name}`: {source}")]
+    BySchema {
+        /// The type expected.
+        type_name: &'static str,
+        /// The schema by which they were written.
+        schema_id: SchemaId,
+        /// What is wrong.
+        source: Box<SerdeError>,
+    },
+
+    /// A schema that does not fit the type, or is none.
+    #[error("the schema of `{type_name}` {problem}: {source}")]
+    Schema {
+        /// The type.
+        type_name: &'static str,
+        /// What is wrong with its schema.
+        problem: &'static str,
+        /// What the library of the format said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// What the registry of the schemas answered, or that it did not.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+
     /// What a serde outside this crate reports.
     #[error("`{type_name}` cannot be converted: {source}")]
     Custom {
@@ -259,6 +336,20 @@ impl SerdeError {
     /// The error for a `text` that stands for no `T`.
     pub fn invalid_text<T>(text: &str, reason: impl std::fmt::Display) -> Self {
         Self::InvalidText { type_name: type_name::<T>(), text: text.to_owned(), reason: reason.to_string() }
+    }
+
+    /// Whether nothing is wrong with the bytes, but nobody could be asked about them.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_outage(),
+            Self::BySchema { source, .. } => source.is_outage(),
+            _ => false,
+        }
+    }
+
+    /// The error for bytes that are no `T`.
+    pub(crate) fn invalid_value<T>(reason: impl std::fmt::Display) -> Self {
+        Self::InvalidValue { type_name: type_name::<T>(), reason: reason.to_string() }
     }
 
     /// The error of a serde outside this crate for a `T`; `source` may also be a text.

@@ -1,6 +1,9 @@
 //! The serde of values that may be Kafka's null.
 
-use super::{Encoded, Serde, SerdeError, SerdeRef};
+use std::sync::Arc;
+
+use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
+use crate::schema::SchemaMatch;
 
 /// Adds null to the serde of a type: `None` is Kafka's null, `Some` is written as the type itself.
 ///
@@ -23,7 +26,7 @@ impl<T> OptionSerde<T> {
     }
 }
 
-impl<T> Serde<Option<T>> for OptionSerde<T> {
+impl<T: 'static> Serde<Option<T>> for OptionSerde<T> {
     fn encode(&self, value: &Option<T>, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
         match value {
             Some(value) => self.inner.encode(value, out),
@@ -37,6 +40,14 @@ impl<T> Serde<Option<T>> for OptionSerde<T> {
 
     fn decode_null(&self) -> Result<Option<T>, SerdeError> {
         Ok(None)
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<Option<T>>>, SerdeError> {
+        Ok(Some(Arc::new(OptionSerde::new(place.bind(&self.inner)?))))
+    }
+
+    fn schema_match(&self, bytes: &[u8]) -> Result<SchemaMatch, SerdeError> {
+        self.inner.schema_match(bytes)
     }
 
     fn unhashed_key_bytes(&self) -> usize {

@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Encoded, HasSerde, Serde, SerdeError, SerdeRef};
+use super::{Encoded, HasSerde, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::types::Timestamp;
 use crate::window::{Window, Windowed};
 
@@ -66,11 +66,11 @@ impl<K> SessionWindowedSerde<K> {
 /// their [`TimeWindowedSerde`] by itself; a program that reads such a topic names that serde.
 impl<K: HasSerde> HasSerde for Windowed<K> {
     fn serde() -> SerdeRef<Self> {
-        Arc::new(SessionWindowedSerde::new(K::serde()))
+        Arc::new(SessionWindowedSerde::new(K::default_serde()))
     }
 }
 
-impl<K> Serde<Windowed<K>> for TimeWindowedSerde<K> {
+impl<K: 'static> Serde<Windowed<K>> for TimeWindowedSerde<K> {
     fn encode(&self, value: &Windowed<K>, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
         encode_key::<K>(&self.key, &value.key, out)?;
         append(value.window.start, out);
@@ -81,6 +81,10 @@ impl<K> Serde<Windowed<K>> for TimeWindowedSerde<K> {
         let (key, start) = split_last::<K>(bytes)?;
         let end = Timestamp::from_millis(start.as_millis().saturating_add(self.size));
         Ok(Windowed::new(self.key.decode(key)?, Window::new(start, end)))
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<Windowed<K>>>, SerdeError> {
+        Ok(Some(Arc::new(Self { key: place.bind(&self.key)?, size: self.size })))
     }
 
     fn unhashed_key_bytes(&self) -> usize {
@@ -101,7 +105,7 @@ impl<K> Serde<Windowed<K>> for TimeWindowedSerde<K> {
     }
 }
 
-impl<K> Serde<Windowed<K>> for SessionWindowedSerde<K> {
+impl<K: 'static> Serde<Windowed<K>> for SessionWindowedSerde<K> {
     fn encode(&self, value: &Windowed<K>, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
         encode_key::<K>(&self.key, &value.key, out)?;
         append(value.window.end, out);
@@ -113,6 +117,10 @@ impl<K> Serde<Windowed<K>> for SessionWindowedSerde<K> {
         let (bytes, start) = split_last::<K>(bytes)?;
         let (key, end) = split_last::<K>(bytes)?;
         Ok(Windowed::new(self.key.decode(key)?, Window::new(start, end)))
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<Windowed<K>>>, SerdeError> {
+        Ok(Some(Arc::new(Self { key: place.bind(&self.key)? })))
     }
 
     fn unhashed_key_bytes(&self) -> usize {

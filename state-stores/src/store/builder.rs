@@ -20,7 +20,7 @@ use crate::format::{SegmentSerde, TimedLayout};
 use crate::layer::{Beside, CachedRows, ManagedStore, StoreIdentity, TaskContext};
 use crate::memory::TableMemory;
 use crate::reader::StoreReader;
-use crate::serde::{SerdeError, SerdeRef};
+use crate::serde::{ApplicationSerdes, SerdeError, SerdeRef};
 use crate::types::{Offset, StoreIndex};
 
 /// How to build a store, whatever its types: what a topology holds and every task uses.
@@ -75,6 +75,12 @@ pub trait StoreBuilder: Send + Sync {
     /// # Errors
     /// If the bytes are no value of this store.
     fn value_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError>;
+
+    /// The builder with its serdes as they are in an application, where the store's changelog is `topic`. See [`Serde::in_place`](crate::Serde::in_place).
+    ///
+    /// # Errors
+    /// If a serde cannot be used there.
+    fn in_place(&self, topic: &str, serdes: &ApplicationSerdes) -> Result<Arc<dyn StoreBuilder>, SerdeError>;
 
     /// The builder itself, so that those who know its types can ask for its serdes.
     fn as_any(&self) -> &dyn Any;
@@ -179,6 +185,7 @@ pub struct KeyValueStoreBuilder<K, V> {
 }
 
 /// What becomes of the rows of a store.
+#[derive(Clone)]
 enum Rules<K, V> {
     KeyValue,
     Forgetful(TimeToLive),
@@ -276,6 +283,10 @@ impl<K: Clone + 'static, V: Clone + 'static> StoreKind for KeyValueStoreBuilder<
 
     fn options(&self) -> &StoreOptions<K, V> {
         &self.options
+    }
+
+    fn with_options(&self, options: StoreOptions<K, V>) -> Self {
+        Self { options, rules: self.rules.clone() }
     }
 
     fn timed(&self) -> Option<TimedLayout> {

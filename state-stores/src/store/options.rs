@@ -9,7 +9,7 @@ use super::keys::StoreKeys;
 use super::{BuiltStore, Companion, StoreBuilder, StoreParts, StoreTypes};
 use crate::format::TimedLayout;
 use crate::layer::{Beside, CachedRows, StoreIdentity};
-use crate::serde::{SerdeError, SerdeRef};
+use crate::serde::{ApplicationSerdes, RecordPart, SerdeError, SerdePlace, SerdeRef};
 use crate::types::StoreIndex;
 
 /// The part of a description that all kinds of stores have.
@@ -37,6 +37,18 @@ impl<K, V> StoreOptions<K, V> {
             changelog_config: BTreeMap::new(),
             changelog_header: None,
         }
+    }
+
+    /// The same with the serdes of a place.
+    fn in_place(&self, topic: &str, serdes: &ApplicationSerdes) -> Result<Self, SerdeError> {
+        let place = |part| SerdePlace::new(topic, part, serdes);
+        Ok(Self {
+            name: self.name.clone(),
+            key_serde: place(RecordPart::Key).bind(&self.key_serde)?,
+            value_serde: place(RecordPart::Value).bind(&self.value_serde)?,
+            changelog_config: self.changelog_config.clone(),
+            ..*self
+        })
     }
 
     pub(super) fn keys(&self) -> StoreKeys<K> {
@@ -120,7 +132,7 @@ macro_rules! store_options {
 pub(super) use store_options;
 
 /// What a kind of store adds to [`StoreOptions`]; with both it is a [`StoreBuilder`].
-pub(super) trait StoreKind: Send + Sync + 'static {
+pub(super) trait StoreKind: Sized + Send + Sync + 'static {
     type Key: 'static;
     type Value: 'static;
 
@@ -128,6 +140,9 @@ pub(super) trait StoreKind: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     fn options(&self) -> &StoreOptions<Self::Key, Self::Value>;
+
+    /// The same kind of store with other options.
+    fn with_options(&self, options: StoreOptions<Self::Key, Self::Value>) -> Self;
 
     /// How keys carry time, if they do.
     fn timed(&self) -> Option<TimedLayout>;
@@ -192,6 +207,10 @@ impl<S: StoreKind> StoreBuilder for S {
 
     fn value_to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
         self.options().value_serde.to_json(bytes)
+    }
+
+    fn in_place(&self, topic: &str, serdes: &ApplicationSerdes) -> Result<Arc<dyn StoreBuilder>, SerdeError> {
+        Ok(Arc::new(self.with_options(self.options().in_place(topic, serdes)?)))
     }
 
     fn as_any(&self) -> &dyn Any {

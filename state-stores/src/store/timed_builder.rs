@@ -156,6 +156,10 @@ impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedSt
         &self.options
     }
 
+    fn with_options(&self, options: StoreOptions<K, V>) -> Self {
+        Self { options, layout: self.layout, retains_duplicates: self.retains_duplicates, kind: PhantomData }
+    }
+
     fn timed(&self) -> Option<TimedLayout> {
         Some(self.layout)
     }

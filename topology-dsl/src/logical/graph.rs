@@ -32,6 +32,8 @@ pub(crate) struct Graph {
     pub(crate) groupings: Vec<Grouping>,
     /// Serdes of keys that know more than their type: a [`SerdeRef`] by the operator whose keys it writes.
     key_serdes: BTreeMap<OperationId, Box<dyn Any>>,
+    /// Serdes of repartition topics that are named: those of keys and values, by the grouping.
+    grouping_serdes: BTreeMap<GroupingId, Box<dyn Any>>,
     /// Of windowed aggregations: how long after its end a window may still change.
     window_graces: BTreeMap<OperationId, Duration>,
     /// Stores that no table keeps.
@@ -49,7 +51,7 @@ impl OperationId {
 }
 
 /// A grouping of a stream or table, by declaration order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupingId(usize);
 
 impl GroupingId {
@@ -262,5 +264,23 @@ impl Graph {
             self.operation_mut(operation).name = Some(name.clone());
         }
         self.groupings[id.0].name = Some(name);
+    }
+
+    /// Says how the records of a grouping's repartition topics are written.
+    pub(crate) fn set_grouping_serdes<K: 'static, V: 'static>(
+        &mut self,
+        id: GroupingId,
+        key: SerdeRef<K>,
+        value: SerdeRef<V>,
+    ) {
+        self.grouping_serdes.insert(id, Box::new((key, value)));
+    }
+
+    /// How they are written, if that was said.
+    pub(crate) fn grouping_serdes<K: 'static, V: 'static>(
+        &self,
+        id: GroupingId,
+    ) -> Option<(SerdeRef<K>, SerdeRef<V>)> {
+        self.grouping_serdes.get(&id)?.downcast_ref::<(SerdeRef<K>, SerdeRef<V>)>().cloned()
     }
 }

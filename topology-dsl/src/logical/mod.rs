@@ -21,7 +21,7 @@ pub(crate) use graph::{
     SharedGraph, WriteNode,
 };
 pub(crate) use plan::Plan;
-pub(crate) use repartition::TypedTopic;
+pub(crate) use repartition::{RepartitionEdges, TypedTopic};
 pub(crate) use stream_stream_join::{StreamStreamJoinKind, StreamStreamJoinNames, StreamStreamJoinNodes};
 pub(crate) use table_join::TableJoinKind;
 pub(crate) use write::Place;

@@ -16,7 +16,7 @@ use super::table_store::TableStore;
 use super::windowed_cogroup::CogroupWindows;
 use crate::grouped::KGroupedStream;
 use crate::logical::{
-    CogroupedInput, GroupingId, Operation, OperationId, OperationKind, SharedGraph, TypedTopic,
+    CogroupedInput, GroupingId, Operation, OperationId, OperationKind, RepartitionEdges, SharedGraph,
 };
 use crate::options::{Materialized, StorePlan};
 use crate::table::KTable;
@@ -157,11 +157,11 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
             Rc::ptr_eq(&self.graph, &grouped.graph),
             "only streams of one StreamsBuilder can be aggregated together"
         );
-        let grouping = grouped.grouping;
+        let (grouping, topic) = (grouped.grouping, grouped.topic());
         self.inputs.push(Input {
             stream: grouped.stream,
             grouped: Box::new(move |cogrouping, is_last| {
-                input::<K2, V, A, _, _>(grouping, cogrouping, aggregator, is_last)
+                input::<K2, V, A, _, _>((grouping, topic), cogrouping, aggregator, is_last)
             }),
         });
         self
@@ -272,7 +272,7 @@ impl<K, A> fmt::Debug for CogroupedKStream<K, A> {
 }
 
 fn input<K, V, A, R, E>(
-    grouping: GroupingId,
+    (grouping, topic): (GroupingId, Box<dyn RepartitionEdges>),
     cogrouping: Cogrouping<'_, K::NonNull, A>,
     aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     is_last: IsLast,
@@ -293,7 +293,7 @@ where
             if is_last { aggregation } else { aggregation.without_emissions() }
         }),
     };
-    CogroupedInput { grouping, topic: TypedTopic::<K, V>::of_types(), write }
+    CogroupedInput { grouping, topic, write }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
         is_versioned: false,
         has_ttl: false,
         build: Box::new(move |name, _logged_to| -> Arc<dyn StoreBuilder> {
-            let values = Arc::new(BufferedSerde::new(V::serde()));
+            let values = Arc::new(BufferedSerde::new(V::default_serde()));
             let builder = KeyValueStoreBuilder::<K, Buffered<V>>::new(name, key_serde.clone(), values)
                 .with_logging(!is_unlogged);
             let builder = match header {
@@ -75,8 +75,11 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
         time_of: TimeOf<K, V>,
         counts_bytes: bool,
     ) -> Result<Self> {
-        let size =
-            || Size { value_serde: Arc::new(BufferedSerde::new(V::serde())), bytes: 0, scratch: Vec::new() };
+        let size = || Size {
+            value_serde: Arc::new(BufferedSerde::new(V::default_serde())),
+            bytes: 0,
+            scratch: Vec::new(),
+        };
         Ok(RecordBuffer {
             store: wiring.key_value_store(store)?,
             key_serde,

@@ -9,7 +9,7 @@ use millstream_processor::{Change, HasSerde, RecordField};
 use super::rows::{RowLookup, stored_rows};
 use super::table_store::TableStore;
 use crate::grouped::KGroupedStream;
-use crate::logical::{Operation, OperationId, OperationKind, TypedTopic, WriteNode};
+use crate::logical::{Operation, OperationId, OperationKind, WriteNode};
 use crate::options::{Materialized, StorePlan};
 use crate::table::KTable;
 
@@ -62,7 +62,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
                 prefix: aggregation.prefix(),
                 is_count: aggregation == Aggregation::Count,
                 grouping: self.grouping,
-                topic: TypedTopic::<K, V>::of_types(),
+                topic: self.topic(),
             },
             parents: vec![self.stream],
             name: None,

@@ -201,7 +201,7 @@ where
             name: None,
             store: grace.map(|_| {
                 buffer_store::<TimeFirstKey<K::NonNull>, V::NonNull>(
-                    HasSerde::serde(),
+                    HasSerde::default_serde(),
                     &BufferLimits::default(),
                     None,
                 )
@@ -224,7 +224,7 @@ where
                         RecordBuffer::open(
                             wiring,
                             &buffer,
-                            HasSerde::serde(),
+                            HasSerde::default_serde(),
                             |key: &TimeFirstKey<_>, _| key.time,
                             false,
                         )?,

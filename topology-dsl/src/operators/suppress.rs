@@ -44,7 +44,7 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
         let Suppressed { until: Until { time, wait }, limits } = suppressed;
         let (window_grace, key_serde) = {
             let graph = self.graph.borrow();
-            (graph.window_grace(self.id), graph.key_serde(self.id).unwrap_or_else(K::serde))
+            (graph.window_grace(self.id), graph.key_serde(self.id).unwrap_or_else(K::default_serde))
         };
         let mut store = buffer_store::<K, V>(key_serde.clone(), &limits, Some(BUFFERED_HEADER));
         store.is_given = true;

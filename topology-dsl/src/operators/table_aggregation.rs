@@ -34,8 +34,8 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
             }
         });
         let topic = TypedTopic {
-            key_serde: K::serde(),
-            value_serde: Arc::new(ChangeSerde::new(V::serde())),
+            key_serde: K::default_serde(),
+            value_serde: Arc::new(ChangeSerde::new(V::default_serde())),
             partitioner: None,
         };
         KTable::declare(

@@ -218,12 +218,15 @@ impl<K: HasSerde, V: HasSerde, F> TableOn<K, V, F> {
         assert!(Rc::ptr_eq(&table.graph, &foreign.graph), "only tables of one StreamsBuilder can be joined");
         let (key_serde, foreign_key_serde) = {
             let graph = table.graph.borrow();
-            (graph.key_serde::<K>(table.id), graph.key_serde::<KF>(foreign.id).unwrap_or_else(KF::serde))
+            (
+                graph.key_serde::<K>(table.id),
+                graph.key_serde::<KF>(foreign.id).unwrap_or_else(KF::default_serde),
+            )
         };
         let store = Materialized::<K, R>::from(()).with_inherited_key_serde(key_serde.clone());
         let nodes = ForeignKeyJoin {
             kind,
-            key_serde: key_serde.unwrap_or_else(K::serde),
+            key_serde: key_serde.unwrap_or_else(K::default_serde),
             foreign_key_serde,
             rows: Rc::clone(&table.rows),
             foreign_rows: Rc::clone(&foreign.rows),
@@ -314,7 +317,7 @@ where
             Ok(AnswerChange::<K, KF, VF>::new(subscriptions, foreign_key_serde.clone(), newest_only))
         })?;
         let response_serde: SerdeRef<SubscriptionResponseWrapper<VF>> =
-            Arc::new(SubscriptionResponseWrapperSerde::new(VF::serde()));
+            Arc::new(SubscriptionResponseWrapperSerde::new(VF::default_serde()));
         // The answer goes to the partition of the row, however the left table's topic is partitioned.
         let to = Sink::topic(TopicName::Internal(topic.clone())).partitioned_by(
             |answer: &Record<K, SubscriptionResponseWrapper<VF>>, _| match answer.value.primary_partition {

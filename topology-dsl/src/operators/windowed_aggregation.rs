@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_processor::api::{Processor, Wiring};
-use millstream_processor::{RecordField, SerdeRef, Windowed};
+use millstream_processor::{RecordField, Result, SerdeRef, Windowed};
 
 use super::late_records::LateRecords;
 use super::rows::rows_in_store;
@@ -44,14 +44,14 @@ impl<K: 'static> WindowedKeys<K> {
 /// Writes the node that keeps such a table: `make` makes that of a task.
 pub(super) fn write_windowed_node<S: WindowedStore, P: Processor>(
     times: WindowTimes,
-    make: impl Fn(&Wiring<'_>, WindowTable<S>) -> P + Send + Sync + 'static,
+    make: impl Fn(&Wiring<'_>, WindowTable<S>) -> Result<P> + Send + Sync + 'static,
 ) -> WriteNode {
     let make = Arc::new(make);
     Box::new(move |place| {
         let (store, sends_old_values) = (place.required_store()?, place.sends_old_values);
         let make = Arc::clone(&make);
         place.add_processor(move |wiring| {
-            Ok(make(wiring, WindowTable::open(wiring, &store, sends_old_values, times)?))
+            make(wiring, WindowTable::open(wiring, &store, sends_old_values, times)?)
         })
     })
 }
@@ -72,7 +72,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
         let WindowedAggregation { store, times, keys } = declared;
         let late = options.late.clone();
         let write = write_windowed_node(times, move |wiring, table| {
-            make(table, LateRecords::open(wiring, late.as_deref()))
+            Ok(make(table, LateRecords::open(wiring, late.as_deref())?))
         });
         let table = self.declare_aggregated_table(aggregation, store, write, rows_in_store::<S, _, _>);
         keys.note(&self.graph, table.id);

@@ -239,14 +239,14 @@ impl<K: HasSerde, A: HasSerde> CogroupWindows<K, A> {
                 let (windows, change) = (*windows, Arc::new(of_field::<K, V, A, F>(change)));
                 write_windowed_node(*times, move |_, table| {
                     let (table, late) = (of_input(table, is_last), LateRecords::nowhere());
-                    TimeWindowAggregation::<K2, V, A, _>::new(table, windows, true, late, &change)
+                    Ok(TimeWindowAggregation::<K2, V, A, _>::new(table, windows, true, late, &change))
                 })
             }
             CogroupWindows::Sliding(windows, times) => {
                 let windows = *windows;
                 write_windowed_node(*times, move |_, table| {
                     let (table, late) = (of_input(table, is_last), LateRecords::nowhere());
-                    SlidingWindowAggregation::<K2, V, A, F>::new(table, windows, late, &change)
+                    Ok(SlidingWindowAggregation::<K2, V, A, F>::new(table, windows, late, &change))
                 })
             }
             CogroupWindows::Session(windows, times, merger) => {
@@ -255,7 +255,7 @@ impl<K: HasSerde, A: HasSerde> CogroupWindows<K, A> {
                 let merge = Arc::new(move |key: &K, one: Option<A>, other: A| merger(key, one, other));
                 write_windowed_node(*times, move |_, table| {
                     let (table, late) = (of_input(table, is_last), LateRecords::nowhere());
-                    SessionAggregation::<K2, V, A, _, _>::new(table, windows, true, late, &change, &merge)
+                    Ok(SessionAggregation::<K2, V, A, _, _>::new(table, windows, true, late, &change, &merge))
                 })
             }
         }

@@ -79,7 +79,7 @@ impl<K: HasSerde, V: HasSerde, S> Materialized<K, V, S> {
             is_given: name.is_some(),
             name,
             key_serde: None,
-            value_serde: V::serde(),
+            value_serde: V::default_serde(),
             is_cached: true,
             is_logged: true,
             is_persistent: true,
@@ -98,7 +98,7 @@ impl<K: HasSerde, V: HasSerde, S> Materialized<K, V, S> {
 
     /// The serde of the keys.
     pub(crate) fn key_serde(&self) -> SerdeRef<K> {
-        self.key_serde.clone().unwrap_or_else(K::serde)
+        self.key_serde.clone().unwrap_or_else(K::default_serde)
     }
 
     /// How long rows are kept.
@@ -307,6 +307,31 @@ pub trait StoreOptions<K, V, S = KeyValueKind>: Into<Materialized<K, V, S>> {
             store.key_serde = Some(key);
             store.value_serde = value;
         })
+    }
+
+    /// Uses this serde for the keys instead of that of the type.
+    fn with_key_serde(self, key: SerdeRef<K>) -> Materialized<K, V, S> {
+        with(self, |store| store.key_serde = Some(key))
+    }
+
+    /// Uses this serde for the values instead of that of the type.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use millstream::JsonSerde;
+    /// use millstream::prelude::*;
+    ///
+    /// const STOCK: StoreName<String, i64> = StoreName::new("stock");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let movements = builder.stream::<String, i64>("stock-movements").group_by_key();
+    /// movements.reduce(STOCK.with_value_serde(Arc::new(JsonSerde::new())), |a, b| a + b);
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    fn with_value_serde(self, value: SerdeRef<V>) -> Materialized<K, V, S> {
+        with(self, |store| store.value_serde = value)
     }
 
     /// Keeps windows or sessions for this long in event time, so that they can be queried after they are closed. It must not be shorter than

@@ -89,8 +89,33 @@ impl<K: RecordField, V: RecordField> Produced<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[must_use]
-    pub fn with_serdes(mut self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
+    pub fn with_serdes(self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
+        self.with_key_serde(key).with_value_serde(value)
+    }
+
+    /// Uses this serde for the keys instead of that of the type.
+    #[must_use]
+    pub fn with_key_serde(mut self, key: SerdeRef<K>) -> Self {
         self.key_serde = Some(key);
+        self
+    }
+
+    /// Uses this serde for the values instead of that of the type.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use millstream::JsonSerde;
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let numbers_as_text = Produced::topic("report").with_value_serde(Arc::new(JsonSerde::<i64>::new()));
+    /// builder.stream::<String, i64>("orders").to(numbers_as_text);
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_value_serde(mut self, value: SerdeRef<V>) -> Self {
         self.value_serde = value;
         self
     }

@@ -85,8 +85,34 @@ impl<K: RecordField, V: RecordField> Source<K, V> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[must_use]
-    pub fn with_serdes(mut self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
+    pub fn with_serdes(self, key: SerdeRef<K>, value: SerdeRef<V>) -> Self {
+        self.with_key_serde(key).with_value_serde(value)
+    }
+
+    /// Uses this serde for the keys instead of that of the type.
+    #[must_use]
+    pub fn with_key_serde(mut self, key: SerdeRef<K>) -> Self {
         self.key_serde = key;
+        self
+    }
+
+    /// Uses this serde for the values instead of that of the type.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use millstream::prelude::*;
+    /// use millstream::{JsonSerde, OptionSerde};
+    ///
+    /// // A table's values may be null, which deletes the row.
+    /// let numbers_as_text = Arc::new(OptionSerde::new(Arc::new(JsonSerde::<i64>::new())));
+    /// let builder = StreamsBuilder::new();
+    /// builder.table::<String, i64>(Source::topic("stock").with_value_serde(numbers_as_text)).to_stream().to("levels");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_value_serde(mut self, value: SerdeRef<V>) -> Self {
         self.value_serde = value;
         self
     }

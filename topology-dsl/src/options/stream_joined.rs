@@ -71,7 +71,7 @@ impl StreamJoined {
         key_serde: SerdeRef<K>,
     ) -> Arc<dyn StoreBuilder> {
         let (size, retention) = (windows.size(), windows.size().saturating_add(windows.grace()));
-        let store = WindowStoreBuilder::new(name, retention, size, key_serde, V::serde())
+        let store = WindowStoreBuilder::new(name, retention, size, key_serde, V::default_serde())
             .retaining_duplicates()
             .with_logging(self.is_logged);
         let store = if self.is_persistent { store } else { store.in_memory() };
@@ -83,7 +83,7 @@ impl StreamJoined {
     /// [`begin_waiting_key`](millstream_processor::begin_waiting_key).
     pub(crate) fn waiting_store<L: HasSerde, R: HasSerde>(&self, name: &str) -> Arc<dyn StoreBuilder> {
         let either: SerdeRef<LeftOrRightValue<L, R>> =
-            Arc::new(LeftOrRightValueSerde::new(L::serde(), R::serde()));
+            Arc::new(LeftOrRightValueSerde::new(L::default_serde(), R::default_serde()));
         let store = KeyValueStoreBuilder::new(name, Vec::<u8>::serde(), Arc::new(ListSerde::new(either)))
             .with_logging(self.is_logged);
         let store = if self.is_persistent { store } else { store.in_memory() };

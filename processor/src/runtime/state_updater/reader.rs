@@ -142,9 +142,12 @@ impl<M: InputMessage> Reading<M> {
     }
 
     /// The rows that the records before an offset made when they were processed.
-    pub(super) fn rows_made(&self, rows: &dyn RowsOfTopic, end: Offset) -> Vec<EncodedRow> {
+    ///
+    /// # Errors
+    /// As [`RowsOfTopic::row`].
+    pub(super) fn rows_made(&self, rows: &dyn RowsOfTopic, end: Offset) -> Result<Vec<EncodedRow>> {
         let processed = self.batch.iter().map(InputMessage::raw).take_while(|raw| raw.offset < end);
-        processed.filter_map(|raw| rows.row(&raw)).collect()
+        processed.filter_map(|raw| rows.row(&raw).transpose()).collect()
     }
 
     /// The offset after everything it brought.

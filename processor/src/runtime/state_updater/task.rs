@@ -277,7 +277,9 @@ impl TaskInCare {
         let (restored, next) = match &followed.from.rows {
             None => (stores.restore(followed.store, reading.rows(), next), next),
             Some(rows) => {
-                let (rows, next) = (reading.rows_made(&**rows, progress.end), next.min(progress.end));
+                let rows =
+                    reading.rows_made(&**rows, progress.end).map_err(|error| error.in_task(self.id))?;
+                let next = next.min(progress.end);
                 (stores.restore(followed.store, rows.iter().map(EncodedRow::as_restored), next), next)
             }
         };

@@ -37,6 +37,40 @@ fn what_was_checkpointed_is_there_after_a_close() {
 }
 
 #[test]
+fn rows_of_yesterdays_type_are_read_and_written_anew_by_todays() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let open = || {
+        let generations = Upcasters::oldest(i64::serde())
+            .then(String::serde(), |quantity| format!("{quantity} on hand"))
+            .numbered();
+        let today = KeyValueStoreBuilder::new("stock", String::serde(), generations);
+        let stores = open_on_disk(&directory, &[Arc::new(today)]).unwrap();
+        let stock: KeyValueStore<String, String> = stores.key_value("stock").unwrap();
+        (stores, stock)
+    };
+    let value =
+        |stock: &KeyValueStore<String, String>, sku| stock.get(&text(sku)).unwrap().map(|row| row.value);
+    let (mut stores, stock) = open();
+    assert_eq!(value(&stock, "apples"), Some(text("3 on hand")));
+    stock.put(&text("pears"), Some(ValueAndTimestamp::new(text("plenty"), at(20)))).unwrap();
+    stores.prepare_commit().unwrap();
+    let mut logged = Vec::new();
+    let drained: Result<(), StoreError> = stores.drain_changelog(|entry| {
+        logged.push(entry.value.map(<[u8]>::to_vec));
+        Ok(())
+    });
+    drained.unwrap();
+    assert_eq!(logged, [Some(b"\xff\x02plenty".to_vec())]);
+    stores.commit(Arc::new(Position::new())).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.close().unwrap();
+    let (_stores, stock) = open();
+    assert_eq!(value(&stock, "apples"), Some(text("3 on hand")), "what nobody has changed is as it was");
+    assert_eq!(value(&stock, "pears"), Some(text("plenty")));
+}
+
+#[test]
 fn a_directory_is_used_by_one_task_at_a_time() {
     let (_root, directory) = directory();
     let stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();

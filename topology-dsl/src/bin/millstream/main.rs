@@ -1,4 +1,4 @@
-//! The command line of millstream: resets applications, looks at running ones, and tidies their state directories.
+//! The command line of millstream: resets applications, looks at running ones, tidies their state directories, and checks schemas.
 
 mod cluster;
 mod instance;
@@ -6,6 +6,7 @@ mod lag;
 mod output;
 mod query;
 mod reset;
+mod schema;
 mod state;
 mod topology;
 
@@ -41,6 +42,7 @@ enum Command {
     Query(query::Query),
     Lag(lag::Lag),
     State(state::State),
+    Schema(schema::Schema),
     /// Print the completions for a shell, such as: millstream completions bash > /etc/bash_completion.d/millstream
     Completions {
         /// For this shell
@@ -75,6 +77,7 @@ fn run(command: Command, output: Output) -> Result<Ended> {
         Command::Query(query) => query.run(output),
         Command::Lag(lag) => lag.run(output),
         Command::State(state) => state.run(output),
+        Command::Schema(schema) => schema.run(output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "millstream", &mut std::io::stdout());
             Ok(Ended::Done)

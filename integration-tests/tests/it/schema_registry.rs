@@ -1,0 +1,459 @@
+//! Serdes and a schema registry that nobody here wrote: what is registered, how it is read, who is let in. What such a registry never does,
+//! to refuse a schema or to be away, a stub does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use millstream::handlers::{Handlers, Reaction};
+use millstream::prelude::*;
+use millstream::schema_registry::CachedSchemaRegistryClient;
+use millstream::testing::TopologyTestDriver;
+use millstream::{
+    ErrorKind, JsonSerde, RecordPart, RegistryError, Schema, SchemaKind, SchemaRegistry,
+    SchemaRegistryClient, SerdeRef, SubjectNameStrategy, Upcasters,
+};
+use millstream_integration_tests::kafka::unique_name;
+use millstream_integration_tests::registry::RealSchemaRegistry;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::command_line::millstream;
+
+/// The first version of an order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OrderV1 {
+    sku: String,
+}
+json_serde!(OrderV1, schema = ORDER_V1);
+
+const ORDER_V1: &str = r#"{"title":"Order","type":"object","properties":{"sku":{"type":"string"}}}"#;
+
+/// The second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OrderV2 {
+    sku: String,
+    quantity: i64,
+}
+json_serde!(OrderV2, schema = ORDER_V2);
+
+const ORDER_V2: &str = r#"{"title":"Order","type":"object","properties":{"sku":{"type":"string"},"quantity":{"type":"integer"}}}"#;
+
+/// Today's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Order {
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Line {
+    sku: String,
+    quantity: i64,
+}
+
+const ORDER: &str = r#"{"title":"Order","type":"object","properties":{"lines":{"type":"array"}}}"#;
+
+impl HasSerde for Order {
+    fn serde() -> SerdeRef<Self> {
+        Upcasters::oldest(OrderV1::serde())
+            .then(OrderV2::serde(), |before: OrderV1| OrderV2 { sku: before.sku, quantity: 1 })
+            .then(Arc::new(JsonSerde::with_schema(ORDER)), |before: OrderV2| {
+                order(&[(&before.sku, before.quantity)])
+            })
+            .by_schema()
+    }
+}
+
+fn order(lines: &[(&str, i64)]) -> Order {
+    let line = |(sku, quantity): &(&str, i64)| Line { sku: (*sku).to_owned(), quantity: *quantity };
+    Order { lines: lines.iter().map(line).collect() }
+}
+
+/// The same event as a message, and as JSON.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Payment {
+    #[prost(int64, tag = "1")]
+    cents: i64,
+}
+protobuf_serde!(Payment, schema = PAYMENT, message = "shop.Payment");
+
+const PAYMENT: &str = "syntax = \"proto3\";\npackage shop;\n\nmessage Refund {\n  int64 cents = 1;\n}\nmessage Payment {\n  int64 cents = 1;\n}\n";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Visit {
+    page: String,
+}
+json_serde!(Visit, schema = VISIT);
+
+const VISIT: &str = r#"{"title":"Visit","type":"object","properties":{"page":{"type":"string"}}}"#;
+
+fn client_at(url: &str) -> Result<Arc<CachedSchemaRegistryClient>> {
+    Ok(Arc::new(CachedSchemaRegistryClient::builder(url).deadline(Duration::from_secs(5)).build()?))
+}
+
+fn real_client() -> Result<Arc<CachedSchemaRegistryClient>> {
+    client_at(RealSchemaRegistry::shared()?.url())
+}
+
+fn encoded<T>(serde: &SerdeRef<T>, value: &T) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    serde.encode(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// A value written by one client comes back by another one, which has to ask for its schema; the bytes begin with the id.
+fn passes<T: HasSerde + PartialEq + std::fmt::Debug>(
+    kind: SchemaKind,
+    text: &str,
+    value: &T,
+) -> Result<Vec<u8>> {
+    let (topic, writer) = (unique_name("schemas"), real_client()?);
+    let serde = SchemaRegistry::new(writer.clone()).serde::<T>(&topic, RecordPart::Value)?;
+    let bytes = encoded(&serde, value)?;
+    let latest = writer.latest(&format!("{topic}-value"))?.context("it was registered")?;
+    ensure!(latest.version == 1 && latest.schema.kind == kind, "{latest:?}");
+    ensure!(bytes[0] == 0 && bytes[1..5] == latest.id.get().to_be_bytes(), "{bytes:?}");
+    let id = writer.id_of(&format!("{topic}-value"), &Schema::new(kind, text))?;
+    ensure!(id == Some(latest.id), "{id:?}");
+    let reader = SchemaRegistry::new(real_client()?).auto_register(false);
+    let other_topic =
+        SchemaRegistry::new(real_client()?).serde::<T>(&unique_name("others"), RecordPart::Value)?;
+    for serde in [reader.serde::<T>(&topic, RecordPart::Value)?, other_topic] {
+        assert_eq!(serde.decode(&bytes)?, *value);
+    }
+    Ok(bytes)
+}
+
+#[test]
+fn protobuf_and_json_are_registered_and_read_by_their_ids() -> Result<()> {
+    let protobuf = passes(SchemaKind::Protobuf, PAYMENT, &Payment { cents: 5 })?;
+    assert_eq!(protobuf[5..], *b"\x02\x02\x08\x05", "the second message of the file");
+    let json = passes(SchemaKind::Json, VISIT, &Visit { page: "/".into() })?;
+    assert_eq!(json[5..], *br#"{"page":"/"}"#);
+    Ok(())
+}
+
+#[test]
+fn what_is_not_registered_is_an_error_where_nothing_registers() -> Result<()> {
+    let (topic, client) = (unique_name("looked-up"), real_client()?);
+    let registry = SchemaRegistry::new(client.clone()).auto_register(false);
+    let refused = registry
+        .serde::<OrderV2>(&topic, RecordPart::Value)
+        .err()
+        .context("nobody registered it")?
+        .to_string();
+    ensure!(refused.contains(&format!("subject {topic}-value does not have the schema")), "{refused}");
+    assert_eq!(client.latest(&format!("{topic}-value"))?, None);
+    assert_eq!(
+        client.incompatibilities(&format!("{topic}-value"), &Schema::new(SchemaKind::Json, ORDER_V1))?,
+        [""; 0]
+    );
+    client.register(&format!("{topic}-value"), &Schema::new(SchemaKind::Json, ORDER_V2))?;
+    registry.serde::<OrderV2>(&topic, RecordPart::Value)?;
+    Ok(())
+}
+
+#[test]
+fn ids_and_subjects_that_are_not_there_are_told_apart_from_outages() -> Result<()> {
+    let client = real_client()?;
+    let unknown = client.schema(millstream::SchemaId::new(987_654_321));
+    ensure!(matches!(unknown, Err(RegistryError::UnknownId { .. })), "{unknown:?}");
+    // Whatever a subject is called, it is one part of the address.
+    assert_eq!(client.latest(&unique_name("a/b c?d"))?, None);
+    Ok(())
+}
+
+const ORDERS_BY_ID: StoreName<String, Order> = StoreName::new("orders-by-id");
+
+/// Keeps orders of all versions, and tells how many lines each has.
+fn lines_of_orders(input: &str, output: &str) -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    let orders = builder.table::<String, Order>(input).materialized(ORDERS_BY_ID);
+    orders.to_stream().filter(|_, order| order.is_some()).to(output);
+    Ok(builder.build()?)
+}
+
+#[test]
+fn a_topic_of_three_generations_is_replayed_as_the_newest() -> Result<()> {
+    let (input, output) = (unique_name("orders"), unique_name("orders-today"));
+    let registry = SchemaRegistry::new(real_client()?);
+    let generations = [
+        encoded(&registry.serde::<OrderV1>(&input, RecordPart::Value)?, &OrderV1 { sku: "apples".into() })?,
+        encoded(
+            &registry.serde::<OrderV2>(&input, RecordPart::Value)?,
+            &OrderV2 { sku: "pears".into(), quantity: 2 },
+        )?,
+        encoded(&registry.serde::<Order>(&input, RecordPart::Value)?, &order(&[("figs", 3), ("nuts", 4)]))?,
+    ];
+    let reader = SchemaRegistry::new(real_client()?);
+    let driver = TopologyTestDriver::new(lines_of_orders(&input, &output)?.with_schema_registry(reader))?;
+    let topic = driver.input_topic::<String, Order>(&input);
+    for (id, bytes) in generations.iter().enumerate() {
+        topic.pipe_raw(Some(format!("{id}").as_bytes()), Some(bytes))?;
+    }
+    let expected = [order(&[("apples", 1)]), order(&[("pears", 2)]), order(&[("figs", 3), ("nuts", 4)])];
+    let read = driver.output_topic::<String, Option<Order>>(&output).read_key_values_to_list()?;
+    assert_eq!(read.into_iter().filter_map(|(_, order)| order).collect::<Vec<_>>(), expected);
+    let store = driver.key_value_store(ORDERS_BY_ID)?;
+    assert_eq!(store.get(&"0".into())?.map(|row| row.value).as_ref(), Some(&expected[0]));
+    Ok(())
+}
+
+#[test]
+fn passwords_and_tokens_open_the_registry() -> Result<()> {
+    // The user shop with the password se:cret, as RFC 7617 writes them.
+    let basic = RealSchemaRegistry::program(Some("Basic c2hvcDpzZTpjcmV0"))?;
+    let builder = || CachedSchemaRegistryClient::builder(basic.url());
+    assert_eq!(builder().basic_auth("shop", "se:cret").build()?.latest("orders-value")?, None);
+    for wrong in [builder(), builder().basic_auth("shop", "guess"), builder().bearer_token("se:cret")] {
+        let refused = wrong.build()?.latest("orders-value");
+        ensure!(matches!(refused, Err(RegistryError::Unauthorized { .. })), "{refused:?}");
+    }
+    let token = RealSchemaRegistry::program(Some("Bearer abc.def"))?;
+    let client = CachedSchemaRegistryClient::builder(token.url()).bearer_token("abc.def").build()?;
+    assert_eq!(client.latest("orders-value")?, None);
+    Ok(())
+}
+
+/// A registry that answers as a test says.
+struct Stub {
+    url: String,
+    /// Method and path of each request.
+    asked: Arc<Mutex<Vec<String>>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+type Answers = Arc<dyn Fn(&str) -> (u16, String) + Send + Sync>;
+
+fn stub(answers: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static) -> Result<Stub> {
+    stub_of_text(move |asked| {
+        let (status, body) = answers(asked);
+        (status, body.to_string())
+    })
+}
+
+fn stub_of_text(answers: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Result<Stub> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let answers: Answers = Arc::new(answers);
+    let app = axum::Router::new().fallback(answer).with_state((answers, Arc::clone(&asked)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    runtime.spawn(async move { axum::serve(listener, app).await });
+    Ok(Stub { url, asked, _runtime: runtime })
+}
+
+async fn answer(
+    State((answers, asked)): State<(Answers, Arc<Mutex<Vec<String>>>)>,
+    request: Request,
+) -> impl IntoResponse {
+    let what = format!("{} {}", request.method(), request.uri());
+    asked.lock().push(what.clone());
+    let (status, body) = answers(&what);
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT), body)
+}
+
+fn no_subject() -> (u16, Value) {
+    (404, json!({ "error_code": 40401, "message": "Subject not found." }))
+}
+
+fn copying(input: &str, output: &str) -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, OrderV2>(input).to(output);
+    Ok(builder.build()?)
+}
+
+#[test]
+fn a_subject_that_refuses_the_schema_stops_the_application_at_its_start() -> Result<()> {
+    let reason = "READER_FIELD_MISSING_DEFAULT_VALUE: quantity";
+    let stub = stub(move |asked| match asked {
+        "POST /subjects/copies%2Dvalue/versions" => (409, json!({ "error_code": 409, "message": reason })),
+        _ => no_subject(),
+    })?;
+    let topology =
+        copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
+    let error = TopologyTestDriver::new(topology).err().context("the registry refuses")?;
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let text = error.to_string();
+    ensure!(
+        text.contains("KSTREAM-SINK") && text.contains("copies-value") && text.contains(reason),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_input_whose_newest_schema_does_not_fit_stops_the_application_at_its_start() -> Result<()> {
+    let schema = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"}]}"#;
+    let stub = stub(move |asked| match asked {
+        "GET /subjects/orders%2Dvalue/versions/latest" => {
+            (200, json!({ "subject": "orders-value", "version": 4, "id": 9, "schema": schema }))
+        }
+        "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 1 })),
+        _ => no_subject(),
+    })?;
+    let topology =
+        copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
+    let text = TopologyTestDriver::new(topology).err().context("it is Avro")?.to_string();
+    ensure!(text.contains("KSTREAM-SOURCE") && text.contains("schema 9 is in AVRO"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn nobody_is_asked_for_a_record() -> Result<()> {
+    let stub = stub(|asked| match asked {
+        "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 7 })),
+        "GET /schemas/ids/3" => (200, json!({ "schema": ORDER_V2, "schemaType": "JSON" })),
+        _ => no_subject(),
+    })?;
+    let topology =
+        copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
+    let driver = TopologyTestDriver::new(topology)?;
+    stub.asked.lock().clear();
+    let orders = driver.input_topic::<String, OrderV2>("orders");
+    for _ in 0..100 {
+        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03{\"sku\":\"apples\",\"quantity\":1}"))?;
+    }
+    assert_eq!(*stub.asked.lock(), ["GET /schemas/ids/3"], "once, for the schema that was not met before");
+    let copies = driver
+        .output_topic_with_serdes("copies", String::serde(), Vec::<u8>::serde())
+        .read_key_values_to_list()?;
+    assert_eq!(copies.len(), 100);
+    assert_eq!(copies[99].1, b"\0\0\0\0\x07{\"sku\":\"apples\",\"quantity\":1}");
+    Ok(())
+}
+
+#[test]
+fn nobody_is_asked_for_each_record_whose_schema_there_is_not() -> Result<()> {
+    let stub = stub(|asked| match asked {
+        "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 7 })),
+        "GET /schemas/ids/3" => (404, json!({ "error_code": 40403, "message": "Schema 3 not found." })),
+        _ => no_subject(),
+    })?;
+    let topology =
+        copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
+    let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
+    let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+    stub.asked.lock().clear();
+    for _ in 0..100 {
+        let orders = driver.input_topic::<String, OrderV2>("orders");
+        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03{\"sku\":\"apples\",\"quantity\":1}"))?;
+    }
+    assert_eq!(driver.skipped_records(), 100);
+    assert_eq!(*stub.asked.lock(), ["GET /schemas/ids/3"]);
+    Ok(())
+}
+
+#[test]
+fn a_registry_that_stumbles_is_asked_again() -> Result<()> {
+    let tries = AtomicUsize::new(0);
+    let stub = stub(move |_| match tries.fetch_add(1, Ordering::SeqCst) {
+        0 => (503, json!({ "error_code": 50302, "message": "the leader is not known" })),
+        1 => (429, json!({ "error_code": 429, "message": "too many" })),
+        _ => (200, json!({ "id": 5 })),
+    })?;
+    let id = client_at(&stub.url)?.register("orders-value", &Schema::new(SchemaKind::Json, ORDER_V1))?;
+    assert_eq!(id.get(), 5);
+    assert_eq!(stub.asked.lock().len(), 3);
+    Ok(())
+}
+
+#[test]
+fn of_several_addresses_one_that_answers_is_enough() -> Result<()> {
+    let stub = stub(|_| (200, json!({ "id": 5 })))?;
+    let client = client_at(&format!("http://127.0.0.1:1/, {}/", stub.url))?;
+    assert_eq!(client.register("orders-value", &Schema::new(SchemaKind::Json, ORDER_V1))?.get(), 5);
+    Ok(())
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_waited_for_until_the_deadline() -> Result<()> {
+    // It takes connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let urls = [format!("http://{}", silent.local_addr()?), "http://127.0.0.1:1".to_owned()];
+    for url in urls {
+        let start = Instant::now();
+        let client = CachedSchemaRegistryClient::builder(&url)
+            .request_timeout(Duration::from_millis(300))
+            .deadline(Duration::from_millis(800))
+            .build()?;
+        let topology =
+            copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(Arc::new(client)));
+        let error = TopologyTestDriver::new(topology).err().context("nobody answers")?;
+        assert_eq!(error.kind(), ErrorKind::Retry);
+        ensure!(
+            error.to_string().contains(&format!("the schema registry at {url} does not answer")),
+            "{error}"
+        );
+        ensure!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_registry_is_named_as_such() -> Result<()> {
+    let page = stub_of_text(|_| (200, "<html>Welcome</html>".to_owned()))?;
+    let error = client_at(&page.url)?.latest("orders-value").err().context("it is a web page")?.to_string();
+    ensure!(error.contains("is no schema registry") && error.contains(&page.url), "{error}");
+    let other = stub(|_| (200, json!({ "hello": "there" })))?;
+    let error = client_at(&other.url)?.latest("orders-value").err().context("it has no id")?.to_string();
+    ensure!(error.contains("its answer has no id"), "{error}");
+    let proxy = stub(|_| (404, json!({ "message": "no such route" })))?;
+    let refused = client_at(&proxy.url)?.latest("orders-value");
+    ensure!(
+        matches!(refused, Err(RegistryError::Refused { status: 404, .. })),
+        "no code of a registry: {refused:?}"
+    );
+    for wrong in ["", "registry:8081", "ftp://registry"] {
+        ensure!(CachedSchemaRegistryClient::builder(wrong).build().is_err(), "{wrong:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn types_may_share_a_topic_under_their_own_names() -> Result<()> {
+    let (topic, client) = (unique_name("events"), real_client()?);
+    let registry = SchemaRegistry::new(client.clone()).naming(SubjectNameStrategy::TopicRecordName);
+    registry.serde::<OrderV2>(&topic, RecordPart::Value)?;
+    registry.serde::<Payment>(&topic, RecordPart::Value)?;
+    for name in ["Order", "shop.Payment"] {
+        ensure!(client.latest(&format!("{topic}-{name}"))?.is_some(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_command_line_checks_and_registers_schemas() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("order.json");
+    std::fs::write(&file, ORDER_V2)?;
+    let refusing = stub(|asked| match asked {
+        "POST /compatibility/subjects/orders%2Dvalue/versions?verbose=true" => {
+            (200, json!({ "is_compatible": false, "messages": ["quantity has no default"] }))
+        }
+        _ => no_subject(),
+    })?;
+    let argument = |subject: &str| format!("{subject}={}", file.display());
+    let (orders, returns) = (argument("orders-value"), argument("returns-value"));
+    let check = ["schema", "check", "--schema-registry", refusing.url.as_str()];
+    let taken = millstream(check.iter().chain(&[returns.as_str()]))?.success()?;
+    ensure!(taken.contains("returns-value") && taken.contains("yes"), "{taken}");
+    let refused = millstream(check.iter().chain(&[orders.as_str(), returns.as_str()]))?;
+    assert_eq!(refused.code, Some(1));
+    ensure!(refused.stdout.contains("no: quantity has no default"), "{refused:?}");
+    ensure!(refused.stderr.contains("do not take their schemas: orders-value"), "{refused:?}");
+
+    let subject = unique_name("registered-by-hand");
+    let url = RealSchemaRegistry::shared()?.url();
+    let given = argument(&subject);
+    let register = ["schema", "register", "--json", "--schema-registry", url, given.as_str()];
+    let printed: Value = serde_json::from_str(&millstream(register.iter())?.success()?)?;
+    let latest = real_client()?.latest(&subject)?.context("it was registered")?;
+    assert_eq!(printed, json!([{ "subject": subject, "id": latest.id.get() }]));
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Values as Protocol Buffers messages, for types of `prost`.
+
+mod file;
+
+use std::any::type_name;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use prost::Message;
+
+use self::file::messages;
+use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
+use crate::format::{message_index, split_message_index};
+use crate::schema::{RegisteredSerde, Schema, SchemaFormat, SchemaKind, SchemaMatch};
+
+/// Writes a `prost` message; behind the id of its registered schema, if it has one and the application has a schema registry.
+///
+/// ```
+/// use millstream_state_stores::{ProtobufSerde, Serde};
+///
+/// #[derive(Clone, PartialEq, prost::Message)]
+/// struct Order {
+///     #[prost(string, tag = "1")]
+///     sku: String,
+/// }
+///
+/// let serde = ProtobufSerde::<Order>::new();
+/// let mut bytes = Vec::new();
+/// serde.encode(&Order { sku: "apples".into() }, &mut bytes)?;
+/// assert_eq!(bytes, b"\x0a\x06apples");
+/// # Ok::<(), millstream_state_stores::SerdeError>(())
+/// ```
+pub struct ProtobufSerde<T> {
+    schema: Option<FileAndMessage>,
+    types: PhantomData<fn() -> T>,
+}
+
+/// A `.proto` file, and the full name of one of its messages.
+#[derive(Clone, Copy)]
+struct FileAndMessage {
+    file: &'static str,
+    message: &'static str,
+}
+
+impl<T> ProtobufSerde<T> {
+    /// The serde of `T`.
+    pub const fn new() -> Self {
+        Self { schema: None, types: PhantomData }
+    }
+
+    /// The serde of `T`, which is the message of this full name in this `.proto` file. The file is registered. It may import what comes with
+    /// Protocol Buffers, but no file of its own.
+    pub const fn with_schema(file: &'static str, message: &'static str) -> Self {
+        Self { schema: Some(FileAndMessage { file, message }), types: PhantomData }
+    }
+}
+
+impl<T> Default for ProtobufSerde<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Message + Default + 'static> Serde<T> for ProtobufSerde<T> {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
+        value.encode(out).map_err(SerdeError::custom::<T>)?;
+        Ok(Encoded::Bytes)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
+        T::decode(bytes).map_err(SerdeError::custom::<T>)
+    }
+
+    fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
+        let (Some(schema), Some(registry)) = (self.schema, place.schema_registry()) else { return Ok(None) };
+        let format = ProtobufFormat::<T> {
+            schema: Schema::new(SchemaKind::Protobuf, schema.file),
+            message: schema.message,
+            types: PhantomData,
+        };
+        Ok(Some(Arc::new(RegisteredSerde::in_place(&format, registry, place)?)))
+    }
+}
+
+/// A message of a registered file.
+struct ProtobufFormat<T> {
+    schema: Schema,
+    message: &'static str,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for ProtobufFormat<T> {
+    fn clone(&self) -> Self {
+        Self { schema: self.schema.clone(), message: self.message, types: PhantomData }
+    }
+}
+
+impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
+    type Value = T;
+    type Reader = FileMessages;
+
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn record_name(&self) -> Option<&str> {
+        Some(self.message)
+    }
+
+    /// The place of the message in the file.
+    fn preamble(&self, written: &Schema) -> Result<Vec<u8>, SerdeError> {
+        let FileMessages { own, names } = FileMessages::of(written, self.message);
+        own.ok_or_else(|| {
+            let names = names.into_values().collect::<Vec<_>>().join(", ");
+            SerdeError::Schema {
+                type_name: type_name::<T>(),
+                problem: "does not have its message",
+                source: format!("it should be `{}`, and the file has {names}", self.message).into(),
+            }
+        })
+    }
+
+    fn writing_by(&self, _schema: &Schema) -> Result<Self, SerdeError> {
+        Ok(self.clone())
+    }
+
+    fn compare(&self, written: &Schema) -> SchemaMatch {
+        let is_same = file::without_layout(&written.text) == file::without_layout(&self.schema.text);
+        if is_same { SchemaMatch::Same } else { SchemaMatch::Other }
+    }
+
+    fn reader(&self, written: &Schema) -> Result<Self::Reader, SerdeError> {
+        Ok(FileMessages::of(written, self.message))
+    }
+
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        value.encode(out).map_err(SerdeError::custom::<T>)
+    }
+
+    fn decode(&self, file: &FileMessages, bytes: &[u8]) -> Result<T, SerdeError> {
+        let message = match file.own.as_ref().and_then(|own| bytes.strip_prefix(own.as_slice())) {
+            Some(message) => message,
+            None => self.without_index(file, bytes)?,
+        };
+        T::decode(message).map_err(SerdeError::custom::<T>)
+    }
+
+    fn to_json(&self, _file: &FileMessages, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        Ok(serde_json::json!({ "hex": super::hex::encode(bytes) }))
+    }
+
+    fn value_from_text(&self, _text: &str) -> Result<T, SerdeError> {
+        Err(SerdeError::NoTextForm { type_name: type_name::<T>() })
+    }
+}
+
+impl<T> ProtobufFormat<T> {
+    /// The message behind bytes that do not say which it is as they usually do.
+    #[cold]
+    fn without_index<'a>(&self, file: &FileMessages, bytes: &'a [u8]) -> Result<&'a [u8], SerdeError> {
+        let broken = || SerdeError::invalid_value::<T>("they do not say which message of the file they are");
+        let (place, message) = split_message_index(bytes).ok_or_else(broken)?;
+        let name = file.names.get(&place).ok_or_else(broken)?;
+        if name == self.message {
+            return Ok(message);
+        }
+        let reason = format!("they are a message `{name}`, not `{}`", self.message);
+        Err(SerdeError::invalid_value::<T>(reason))
+    }
+}
+
+/// The messages of a file by which others write.
+struct FileMessages {
+    /// How bytes say that they are the type's own message, if the file has that.
+    own: Option<Vec<u8>>,
+    /// Full names, by their places in the file.
+    names: BTreeMap<Vec<u32>, String>,
+}
+
+impl FileMessages {
+    fn of(schema: &Schema, own: &str) -> Self {
+        let names = messages(&schema.text);
+        let place = names.iter().find(|(_, name)| *name == own);
+        FileMessages { own: place.map(|(place, _)| message_index(place)), names }
+    }
+}
+
+/// Says that the named types, which are messages of `prost`, are written to Kafka as such: implements [`HasSerde`](crate::HasSerde) for each of
+/// them. With its file and full name, a message is registered where the application has a schema registry. See
+/// [`ProtobufSerde`](crate::ProtobufSerde).
+///
+/// ```
+/// use millstream_state_stores::{HasSerde, protobuf_serde};
+///
+/// #[derive(Clone, PartialEq, prost::Message)]
+/// struct StockMoved {
+///     #[prost(sint64, tag = "1")]
+///     quantity: i64,
+/// }
+/// protobuf_serde!(StockMoved);
+///
+/// #[derive(Clone, PartialEq, prost::Message)]
+/// struct Order {
+///     #[prost(string, tag = "1")]
+///     sku: String,
+/// }
+/// protobuf_serde!(
+///     Order,
+///     schema = r#"syntax = "proto3"; package shop; message Order { string sku = 1; }"#,
+///     message = "shop.Order",
+/// );
+///
+/// assert_eq!(StockMoved::serde().decode(b"\x08\x05")?.quantity, -3);
+/// # Ok::<(), millstream_state_stores::SerdeError>(())
+/// ```
+#[macro_export]
+macro_rules! protobuf_serde {
+    ($type:ty, schema = $schema:expr, message = $message:expr $(,)?) => {
+        impl $crate::HasSerde for $type {
+            fn serde() -> $crate::SerdeRef<Self> {
+                ::std::sync::Arc::new($crate::ProtobufSerde::<$type>::with_schema($schema, $message))
+            }
+        }
+    };
+    ($($type:ty),+ $(,)?) => {
+        $(
+            impl $crate::HasSerde for $type {
+                fn serde() -> $crate::SerdeRef<Self> {
+                    ::std::sync::Arc::new($crate::ProtobufSerde::<$type>::new())
+                }
+            }
+        )+
+    };
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,366 @@
+//! The registry's API, as far as serdes need it, and what is remembered of its answers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_processor::clock::{Clock, SystemClock};
+use millstream_processor::{
+    Error, RegisteredSchema, RegistryError, Result, Schema, SchemaId, SchemaKind, SchemaRegistryClient,
+};
+use parking_lot::Mutex;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use ureq::Agent;
+
+use super::http::{Answer, Http};
+
+/// Asks a schema registry that speaks Confluent's API, and remembers what cannot change: which schema an id means, and which id a schema has
+/// in a subject (Confluent's `CachedSchemaRegistryClient`). Whether the registry answers or not, a question takes no longer than its deadline.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use millstream::schema_registry::CachedSchemaRegistryClient;
+/// use millstream::{RegistryError, SchemaRegistry, SchemaRegistryClient};
+///
+/// let client = CachedSchemaRegistryClient::builder("http://localhost:1")
+///     .basic_auth("shop", "secret")
+///     .deadline(Duration::from_millis(20))
+///     .build()?;
+/// let registry = SchemaRegistry::new(Arc::new(client));
+/// let Err(RegistryError::Away { .. }) = registry.client().latest("orders-value") else { panic!("nobody listens there") };
+/// # Ok::<(), millstream::Error>(())
+/// ```
+pub struct CachedSchemaRegistryClient {
+    http: Http,
+    known: Mutex<Known>,
+}
+
+/// What cannot change; and of ids that no schema has, when the registry said so.
+#[derive(Default)]
+struct Known {
+    schemas: BTreeMap<SchemaId, Schema>,
+    ids: BTreeMap<String, BTreeMap<Schema, SchemaId>>,
+    unknown: BTreeMap<SchemaId, Duration>,
+}
+
+/// For how long the registry is not asked again about an id that no schema has, so that a topic full of such records does not cost a request each.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// About how many such ids are remembered.
+const MOST_UNKNOWN: usize = 1_000;
+
+impl Known {
+    fn is_unknown(&self, id: SchemaId, now: Duration) -> bool {
+        self.unknown.get(&id).is_some_and(|since| now.saturating_sub(*since) < ASK_AGAIN_AFTER)
+    }
+
+    fn note_unknown(&mut self, id: SchemaId, now: Duration) {
+        if self.unknown.len() >= MOST_UNKNOWN {
+            self.unknown.clear();
+        }
+        self.unknown.insert(id, now);
+    }
+}
+
+/// How to reach a schema registry. See [`CachedSchemaRegistryClient::builder`].
+pub struct SchemaRegistryClientBuilder {
+    addresses: Vec<String>,
+    authorization: Option<String>,
+    request_timeout: Duration,
+    deadline: Duration,
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "schema-registry-tls")]
+    certificate: Option<Vec<u8>>,
+}
+
+impl CachedSchemaRegistryClient {
+    /// A client of the registry at these addresses, separated by commas; of several, one that answers is asked.
+    pub fn builder(urls: &str) -> SchemaRegistryClientBuilder {
+        let addresses = urls.split(',').map(|url| url.trim().trim_end_matches('/').to_owned());
+        SchemaRegistryClientBuilder {
+            addresses: addresses.filter(|url| !url.is_empty()).collect(),
+            authorization: None,
+            request_timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(20),
+            clock: SystemClock::shared(),
+            #[cfg(feature = "schema-registry-tls")]
+            certificate: None,
+        }
+    }
+
+    /// A client as environment variables say: `MILLSTREAM_SCHEMA_REGISTRY_URL`, and, where they are needed,
+    /// `MILLSTREAM_SCHEMA_REGISTRY_USER` and `MILLSTREAM_SCHEMA_REGISTRY_PASSWORD`, or `MILLSTREAM_SCHEMA_REGISTRY_TOKEN`.
+    ///
+    /// # Errors
+    /// `Invalid` if the address is missing or wrong.
+    pub fn from_env() -> Result<Self> {
+        let url = variable("URL").ok_or_else(|| {
+            Error::invalid("MILLSTREAM_SCHEMA_REGISTRY_URL is not set: say where the registry is, such as http://localhost:8081")
+        })?;
+        CachedSchemaRegistryClient::builder(&url).credentials_from_env().build()
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(format!("MILLSTREAM_SCHEMA_REGISTRY_{name}")).ok()
+}
+
+impl SchemaRegistryClientBuilder {
+    /// Says who asks, with a password.
+    #[must_use]
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+        Self { authorization: Some(Http::basic(user, password)), ..self }
+    }
+
+    /// Says who asks, with a token.
+    #[must_use]
+    pub fn bearer_token(self, token: &str) -> Self {
+        Self { authorization: Some(format!("Bearer {token}")), ..self }
+    }
+
+    /// Says who asks as environment variables have it: `MILLSTREAM_SCHEMA_REGISTRY_USER` and `MILLSTREAM_SCHEMA_REGISTRY_PASSWORD`, or
+    /// `MILLSTREAM_SCHEMA_REGISTRY_TOKEN`. Without them, nobody.
+    #[must_use]
+    pub fn credentials_from_env(self) -> Self {
+        match (variable("USER"), variable("TOKEN")) {
+            (Some(user), _) => self.basic_auth(&user, &variable("PASSWORD").unwrap_or_default()),
+            (None, Some(token)) => self.bearer_token(&token),
+            (None, None) => self,
+        }
+    }
+
+    /// Trusts registries with certificates of this authority, in PEM, in place of the well-known ones.
+    #[cfg(feature = "schema-registry-tls")]
+    #[must_use]
+    pub fn certificate_authority(self, pem: &[u8]) -> Self {
+        Self { certificate: Some(pem.to_vec()), ..self }
+    }
+
+    /// How long a single request may take; 5 seconds unless said otherwise.
+    #[must_use]
+    pub fn request_timeout(self, request_timeout: Duration) -> Self {
+        Self { request_timeout, ..self }
+    }
+
+    /// How long an answer is waited for, all tries together; 20 seconds unless said otherwise. A stream thread that meets a schema it does not know
+    /// waits this long at most.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Where the time comes from. Without it, the machine's clocks.
+    #[must_use]
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The client. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Invalid` if an address or a certificate is wrong.
+    pub fn build(self) -> Result<CachedSchemaRegistryClient> {
+        if self.addresses.is_empty() {
+            return Err(Error::invalid(
+                "the schema registry has no address: say where it is, such as http://localhost:8081",
+            ));
+        }
+        let has_tls = cfg!(feature = "schema-registry-tls");
+        for address in &self.addresses {
+            match address.split_once("://") {
+                Some(("http", _)) => {}
+                Some(("https", _)) if has_tls => {}
+                Some(("https", _)) => {
+                    let remedy = "turn on the feature `schema-registry-tls` of millstream";
+                    return Err(Error::invalid(format!(
+                        "the schema registry at {address} needs TLS: {remedy}"
+                    )));
+                }
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "{address:?} is no address of a schema registry: it begins with http:// or https://"
+                    )));
+                }
+            }
+        }
+        let config = Agent::config_builder().http_status_as_error(false);
+        #[cfg(feature = "schema-registry-tls")]
+        let config = match &self.certificate {
+            Some(pem) => config.tls_config(trusting(pem)?),
+            None => config,
+        };
+        let http = Http {
+            agent: config.build().into(),
+            addresses: self.addresses,
+            authorization: self.authorization,
+            request_timeout: self.request_timeout,
+            deadline: self.deadline,
+            clock: self.clock,
+        };
+        Ok(CachedSchemaRegistryClient { http, known: Mutex::default() })
+    }
+}
+
+#[cfg(feature = "schema-registry-tls")]
+fn trusting(pem: &[u8]) -> Result<ureq::tls::TlsConfig> {
+    let certificate = ureq::tls::Certificate::from_pem(pem).map_err(|error| {
+        Error::invalid("the certificate of the schema registry's authority is no PEM").with_source(error)
+    })?;
+    let roots = ureq::tls::RootCerts::new_with_certs(&[certificate.to_owned()]);
+    Ok(ureq::tls::TlsConfig::builder().root_certs(roots).build())
+}
+
+impl CachedSchemaRegistryClient {
+    fn remembered_id(&self, subject: &str, schema: &Schema) -> Option<SchemaId> {
+        self.known.lock().ids.get(subject)?.get(schema).copied()
+    }
+
+    fn remember(&self, subject: &str, schema: &Schema, id: SchemaId) {
+        let mut known = self.known.lock();
+        known.ids.entry(subject.to_owned()).or_default().insert(schema.clone(), id);
+        // What is written can be read again without a question.
+        known.schemas.entry(id).or_insert_with(|| schema.clone());
+    }
+}
+
+impl SchemaRegistryClient for CachedSchemaRegistryClient {
+    fn register(&self, subject: &str, schema: &Schema) -> Result<SchemaId, RegistryError> {
+        if let Some(id) = self.remembered_id(subject, schema) {
+            return Ok(id);
+        }
+        let answer =
+            self.http.ask(&format!("/subjects/{}/versions", escaped(subject)), Some(&request(schema)))?;
+        match answer.status {
+            200 => {
+                let id = id_in(&answer)?;
+                self.remember(subject, schema, id);
+                Ok(id)
+            }
+            409 => Err(RegistryError::Incompatible { subject: subject.to_owned(), reason: answer.message() }),
+            _ => Err(answer.refused(&format!("to register a schema in subject {subject}"))),
+        }
+    }
+
+    fn id_of(&self, subject: &str, schema: &Schema) -> Result<Option<SchemaId>, RegistryError> {
+        if let Some(id) = self.remembered_id(subject, schema) {
+            return Ok(Some(id));
+        }
+        let answer = self.http.ask(&format!("/subjects/{}", escaped(subject)), Some(&request(schema)))?;
+        match answer.status {
+            200 => {
+                let id = id_in(&answer)?;
+                self.remember(subject, schema, id);
+                Ok(Some(id))
+            }
+            404 if answer.code().is_some() => Ok(None),
+            _ => Err(answer.refused(&format!("to look up a schema in subject {subject}"))),
+        }
+    }
+
+    fn latest(&self, subject: &str) -> Result<Option<RegisteredSchema>, RegistryError> {
+        let answer = self.http.ask(&format!("/subjects/{}/versions/latest", escaped(subject)), None)?;
+        match answer.status {
+            200 => {
+                let id = id_in(&answer)?;
+                let schema = schema_in(id, &answer)?;
+                let version = answer.body["version"].as_u64().and_then(|version| u32::try_from(version).ok());
+                let version = version.ok_or_else(|| answer.incomplete("version"))?;
+                self.known.lock().schemas.insert(id, schema.clone());
+                Ok(Some(RegisteredSchema { id, version, schema }))
+            }
+            404 if answer.code().is_some() => Ok(None),
+            _ => Err(answer.refused(&format!("to tell the newest schema of subject {subject}"))),
+        }
+    }
+
+    fn schema(&self, id: SchemaId) -> Result<Schema, RegistryError> {
+        {
+            let known = self.known.lock();
+            if let Some(schema) = known.schemas.get(&id) {
+                return Ok(schema.clone());
+            }
+            if known.is_unknown(id, self.http.clock.monotonic()) {
+                return Err(RegistryError::UnknownId { id });
+            }
+        }
+        let answer = self.http.ask(&format!("/schemas/ids/{id}"), None)?;
+        match answer.status {
+            200 => {
+                let schema = schema_in(id, &answer)?;
+                self.known.lock().schemas.insert(id, schema.clone());
+                Ok(schema)
+            }
+            404 if answer.code().is_some() => {
+                self.known.lock().note_unknown(id, self.http.clock.monotonic());
+                Err(RegistryError::UnknownId { id })
+            }
+            _ => Err(answer.refused(&format!("to tell schema {id}"))),
+        }
+    }
+
+    fn incompatibilities(&self, subject: &str, schema: &Schema) -> Result<Vec<String>, RegistryError> {
+        let path = format!("/compatibility/subjects/{}/versions?verbose=true", escaped(subject));
+        let answer = self.http.ask(&path, Some(&request(schema)))?;
+        match answer.status {
+            200 => {
+                let is_compatible = answer.body["is_compatible"].as_bool();
+                if is_compatible.ok_or_else(|| answer.incomplete("is_compatible"))? {
+                    return Ok(Vec::new());
+                }
+                let messages = answer.body["messages"].as_array().into_iter().flatten();
+                let messages: Vec<String> = messages.filter_map(Value::as_str).map(str::to_owned).collect();
+                Ok(if messages.is_empty() {
+                    vec!["the registry does not say why".to_owned()]
+                } else {
+                    messages
+                })
+            }
+            // There is no version that it would have to fit.
+            404 if answer.code().is_some() => Ok(Vec::new()),
+            _ => Err(answer.refused(&format!("to check a schema for subject {subject}"))),
+        }
+    }
+}
+
+impl fmt::Debug for CachedSchemaRegistryClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CachedSchemaRegistryClient")
+            .field("addresses", &self.http.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+fn escaped(subject: &str) -> String {
+    utf8_percent_encode(subject, NON_ALPHANUMERIC).to_string()
+}
+
+/// A schema as it is sent. Avro is what the registry takes for granted.
+fn request(schema: &Schema) -> Value {
+    match schema.kind {
+        SchemaKind::Avro => json!({ "schema": &*schema.text }),
+        kind => json!({ "schema": &*schema.text, "schemaType": kind.name() }),
+    }
+}
+
+fn id_in(answer: &Answer) -> Result<SchemaId, RegistryError> {
+    let id = answer.body["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+    id.map(SchemaId::new).ok_or_else(|| answer.incomplete("id"))
+}
+
+fn schema_in(id: SchemaId, answer: &Answer) -> Result<Schema, RegistryError> {
+    if answer.body["references"].as_array().is_some_and(|references| !references.is_empty()) {
+        return Err(RegistryError::References { id });
+    }
+    let kind = match &answer.body["schemaType"] {
+        Value::String(name) => {
+            SchemaKind::of_name(name).ok_or_else(|| answer.incomplete("schemaType that is known"))?
+        }
+        _ => SchemaKind::Avro,
+    };
+    let text = answer.body["schema"].as_str().ok_or_else(|| answer.incomplete("schema"))?;
+    Ok(Schema::new(kind, text))
+}
