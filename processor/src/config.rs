@@ -47,7 +47,7 @@ pub struct Settings {
     /// Records a task holds for each partition, above which the partition is paused once `input_buffer_max_bytes` are used. When a partition
     /// is paused, the client throws away what it has fetched of it, to fetch it again later.
     pub buffered_records_per_partition: usize,
-    /// Bytes of records that may wait for their tasks, in all stream threads together: how far one input of a join may be fetched ahead of
+    /// Bytes of records, estimated, that may wait for their tasks in all stream threads together: how far one input of a join may be fetched ahead of
     /// the other (KIP-770's `input.buffer.max.bytes`). Each partition may have `buffered_records_per_partition` besides.
     pub input_buffer_max_bytes: usize,
     /// How long a task with several inputs waits for a caught-up, empty one before it goes on without it, possibly out of order.

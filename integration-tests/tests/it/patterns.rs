@@ -92,6 +92,45 @@ fn a_topic_that_is_created_later_is_counted_with_the_others_under_the_consumer_p
     a_topic_that_comes_later(GroupProtocol::Consumer)
 }
 
+/// It leaves the group for good: a static member that comes back would be given what it had.
+#[test]
+fn a_static_member_reads_a_topic_that_is_created_later() -> Result<()> {
+    let scene = Scene::new("patterns", PARTITIONS)?;
+    scene.kafka.produce(&scene.input, orders("first"))?;
+    let settings = settings(&scene, &scene.state_dir, Duration::from_secs(1));
+    let settings = Settings { group_instance_id: Some("shop-0".to_owned()), ..settings };
+    let app = running(scene.app(count_by_key(&scene)?, settings))?;
+    let added = format!("{}-later", scene.input);
+    scene.kafka.create_topic(&added, PARTITIONS, &[])?;
+    scene.kafka.produce(&added, orders("more"))?;
+    await_counts(&[&app], &(0..KEYS).map(|key| (format!("sku-{key}"), 2)).collect())?;
+    app.close()?;
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_is_deleted_does_not_stop_the_others() -> Result<()> {
+    let scene = Scene::new("patterns", PARTITIONS)?;
+    let goes = format!("{}-goes", scene.input);
+    scene.kafka.create_topic(&goes, PARTITIONS, &[])?;
+    for topic in [&scene.input, &goes] {
+        scene.kafka.produce(topic, orders("first"))?;
+    }
+    let app = running(
+        scene.app(count_by_key(&scene)?, settings(&scene, &scene.state_dir, Duration::from_secs(1))),
+    )?;
+    let counts = |times| (0..KEYS).map(|key| (format!("sku-{key}"), times)).collect();
+    await_counts(&[&app], &counts(2))?;
+    scene.kafka.delete_topics(&[&goes])?;
+    scene.kafka.produce(&scene.input, orders("second"))?;
+    await_counts(&[&app], &counts(3))?;
+    std::thread::sleep(Duration::from_secs(15));
+    scene.kafka.produce(&scene.input, orders("third"))?;
+    await_counts(&[&app], &counts(4))?;
+    app.close()?;
+    Ok(())
+}
+
 #[test]
 fn an_application_without_a_matching_topic_does_not_start() -> Result<()> {
     let scene = Scene::new("patterns", PARTITIONS)?;

@@ -88,6 +88,11 @@ impl Holdings {
         Ok(self.own(tasks, generation))
     }
 
+    /// Whether the group gave partitions of tasks that wait for the rest.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.owned.values().map(Vec::len).sum::<usize>() < self.partitions.len()
+    }
+
     fn by_task(&self, inputs: &Inputs) -> Result<BTreeMap<TaskId, Topics>> {
         let mut by_task: BTreeMap<TaskId, Topics> = BTreeMap::new();
         for partition in &self.partitions {
@@ -194,8 +199,8 @@ mod tests {
             (9, all, ["0_0 0_1", "0_0 0_1"]),
             // A generation of another member id, as after a loss.
             (1, all, ["0_0 0_1", "0_0 0_1"]),
-            // Half of it is no task: somebody may have the other half with another idea of what belongs to it.
-            (8, "orders/0 orders/1 stock/1", ["0_0", "0_1"]),
+            // With other partitions it is another task.
+            (8, "orders/0 orders/1 stock/1", ["0_0", "0_0 0_1"]),
         ];
         for (generation, assigned, expected) in cases {
             let mut holdings = Holdings::default();
@@ -228,28 +233,23 @@ mod tests {
 
     #[test]
     fn a_task_waits_for_topics_that_others_do_not_read_yet() -> Result<()> {
-        let mut holdings = Holdings::default();
+        let (mut holdings, inputs) = (Holdings::default(), inputs().of_patterns());
         // Another member does not know `stock`, and was given `orders/1` with its task.
-        let owned = holdings.assigned_all(&inputs(), partitions("orders/0 stock/0 stock/1"), 3)?;
-        assert_eq!((owned.partitions().len(), told(owned)), (2, ["".to_string(), "0_0".to_string()]));
-        let (suspended, _) = holdings.revoked(&inputs(), &partitions("orders/0 stock/0 stock/1"), 3)?;
+        let owned = holdings.assigned_all(&inputs, partitions("orders/0 stock/0 stock/1"), 3)?;
+        assert_eq!((owned.partitions().len(), holdings.is_waiting()), (2, true));
+        assert_eq!(told(owned), ["", "0_0"]);
+        let (suspended, _) = holdings.revoked(&inputs, &partitions("orders/0 stock/0 stock/1"), 3)?;
         assert_eq!(tasks(suspended), "0_0");
-        let owned = holdings.assigned_all(&inputs(), partitions("orders/0 stock/0 orders/1 stock/1"), 4)?;
-        assert_eq!(told(owned), ["", "0_0 0_1"]);
-
+        let owned = holdings.assigned_all(&inputs, partitions("orders/0 stock/0 orders/1 stock/1"), 4)?;
+        assert_eq!((told(owned), holdings.is_waiting()), (["".to_string(), "0_0 0_1".to_string()], false));
         Ok(())
     }
 
     #[test]
     fn where_topics_are_not_lined_up_partitions_of_one_number_may_be_anywhere() -> Result<()> {
-        let mut holdings = Holdings::default();
-        let uneven = Inputs::new([("orders".into(), 0, 4), ("stock".into(), 0, 2)]);
-        let owned = holdings.assigned_all(&uneven, partitions("stock/0 orders/0 orders/3"), 3)?;
+        let uneven = Inputs::new([("orders".into(), 0, 4), ("stock".into(), 0, 2)]).of_patterns();
+        let owned = Holdings::default().assigned_all(&uneven, partitions("stock/0 orders/3"), 3)?;
         assert_eq!(told(owned), ["", "0_0 0_3"]);
-        holdings.revoked(&uneven, &partitions("stock/0 orders/0 orders/3"), 3)?;
-        // With other partitions it is another task.
-        let owned = holdings.assigned_all(&uneven, partitions("orders/0 orders/3"), 4)?;
-        assert_eq!(told(owned), ["0_0", "0_0 0_3"]);
         Ok(())
     }
 

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     topics: BTreeMap<Arc<str>, Input>,
+    /// Whether members may read other topics for a while, because a source reads those that match a pattern.
+    may_differ: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,12 @@ impl Inputs {
     /// From the names in Kafka, the sub-topologies that read them, and the partitions they have.
     pub(crate) fn new(topics: impl IntoIterator<Item = (Arc<str>, u32, i32)>) -> Self {
         let input = |(topic, subtopology, partitions)| (topic, Input { subtopology, partitions });
-        Inputs { topics: topics.into_iter().map(input).collect() }
+        Inputs { topics: topics.into_iter().map(input).collect(), may_differ: false }
+    }
+
+    /// Of topics that match patterns: members find new ones one after the other.
+    pub(crate) fn of_patterns(self) -> Self {
+        Inputs { may_differ: true, ..self }
     }
 
     pub(crate) fn topics(&self) -> Vec<&str> {
@@ -57,12 +64,12 @@ impl Inputs {
         of_subtopology.map(|input| input.partitions).max().unwrap_or(0)
     }
 
-    /// Whether a task may begin with these topics if nothing more will come. Where the topics of a sub-topology have equally many
-    /// partitions, those of one number come together, unless members do not read the same topics yet: then somebody else may run the task.
+    /// Whether a task may begin with these topics if nothing more will come. Where members may read other topics, and those of a sub-topology
+    /// have equally many partitions, which then come together, somebody else may run a task that lacks one.
     pub(super) fn may_begin(&self, task: TaskId, topics: &[Arc<str>]) -> bool {
         let count = self.task_count(task.subtopology);
         let lines_up = |input: &Input| input.subtopology != task.subtopology || input.partitions == count;
-        self.is_complete(task, topics) || !self.topics.values().all(lines_up)
+        !self.may_differ || self.is_complete(task, topics) || !self.topics.values().all(lines_up)
     }
 
     pub(super) fn is_complete(&self, task: TaskId, topics: &[Arc<str>]) -> bool {

@@ -97,6 +97,11 @@ impl Membership {
         Ok(Some(decision))
     }
 
+    /// Whether partitions were given of tasks that wait for the rest: other members may read other topics.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.holdings.is_waiting()
+    }
+
     /// Tells the group that it can give away what was asked for.
     pub(crate) fn given_up(&mut self, member: &mut impl GroupMember) -> Result<()> {
         member.unassign(&std::mem::take(&mut self.at_hand))

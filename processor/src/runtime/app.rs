@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::cleanup;
 use super::global::GlobalThread;
 use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
-use super::program::ApplicationTopics;
+use super::program::{ApplicationTopics, existing_topics};
 use super::purge;
 use super::roster::ThreadPlace;
 use super::shared::{GIVE_UP_AFTER, Shared, SharedParts, StateListener};
@@ -136,7 +136,16 @@ impl AppBuilder {
             &*self.clock,
             settings.request_timeout,
             || false,
-            || ApplicationTopics::prepare(&topology, &application_id, &settings, &*admin, &*self.clock),
+            || {
+                ApplicationTopics::prepare(
+                    &topology,
+                    &application_id,
+                    &settings,
+                    &*admin,
+                    &*self.clock,
+                    &|| false,
+                )
+            },
         )?;
         let partition_count = partition_count(&admin, &self.clock);
         let plans = TaskPlan::all(&topology, &application_id, &settings, &partition_count);
@@ -175,7 +184,7 @@ fn bound(
     if !topology.has_patterns() {
         return Ok(topology);
     }
-    let existing = patiently(clock, settings.request_timeout, || false, || admin.all_partition_counts())?;
+    let existing = patiently(clock, settings.request_timeout, || false, || existing_topics(admin, settings))?;
     topology.bound_to(existing.keys().map(String::as_str), application_id)
 }
 

@@ -27,7 +27,8 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn new(topology: Arc<Topology>, plans: Vec<TaskPlan>, topics: ApplicationTopics) -> Self {
-        let inputs = Arc::new(inputs(&plans, &topics.partition_counts));
+        let inputs = inputs(&plans, &topics.partition_counts);
+        let inputs = Arc::new(if topology.has_patterns() { inputs.of_patterns() } else { inputs });
         Program { topology, plans, inputs, topics }
     }
 
@@ -55,6 +56,17 @@ fn inputs(plans: &[TaskPlan], counts: &BTreeMap<TopicName, i32>) -> Inputs {
     Inputs::new(plans.iter().filter(|plan| !plan.subtopology.is_global).flat_map(of_plan))
 }
 
+/// The topics that exist, with their partition counts, for patterns to match: without the application's own dead letters, whatever their name,
+/// and without those that are about to go.
+pub(super) fn existing_topics(
+    admin: &dyn ClusterAdmin,
+    settings: &Settings,
+) -> Result<BTreeMap<String, i32>> {
+    let mut existing = admin.all_partition_counts()?;
+    existing.retain(|topic, count| *count > 0 && settings.dead_letter_topic.as_ref() != Some(topic));
+    Ok(existing)
+}
+
 /// What was found out about the topics of a program.
 #[derive(Default)]
 pub(crate) struct ApplicationTopics {
@@ -74,11 +86,12 @@ impl ApplicationTopics {
         settings: &Settings,
         admin: &dyn ClusterAdmin,
         clock: &dyn Clock,
+        is_given_up: &dyn Fn() -> bool,
     ) -> Result<Self> {
         let external = topology.source_topics().into_iter().filter_map(TopicName::external);
         let external: Vec<String> = external.map(str::to_string).collect();
         let ask = || admin.partition_counts(&external);
-        let counts = once_propagated(clock, || false, has_all(&external), ask)?;
+        let counts = once_propagated(clock, is_given_up, has_all(&external), ask)?;
         let partition_counts = topology.partition_counts(&counts)?;
         let additional_retention = settings.window_changelog_additional_retention;
         let internal = topology.internal_topics(application_id, &partition_counts, additional_retention);

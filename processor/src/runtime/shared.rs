@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     /// Of this instance: part of the client ids of its stream threads and, exactly-once, of their transactional ids.
     process_id: ProcessId,
     pub(crate) threads: Roster,
+    /// Whether topics that match patterns are to be looked for soon.
+    topics_wanted: AtomicBool,
     stopping: AtomicBool,
     awaits_others: AtomicBool,
     states: Mutex<States>,
@@ -101,6 +103,7 @@ impl Shared {
             state_updater: StateUpdater::new(),
             failure_handler: parts.failure_handler,
             process_id: parts.process_id,
+            topics_wanted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             awaits_others: AtomicBool::new(true),
             states: Mutex::new(States {
@@ -116,6 +119,16 @@ impl Shared {
             clock,
             admin,
         }
+    }
+
+    /// Asks for a look at the topics that match patterns: the group knows others.
+    pub(crate) fn look_for_topics(&self) {
+        self.topics_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has asked for a look since the last question.
+    pub(super) fn take_wish_for_topics(&self) -> bool {
+        self.topics_wanted.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn state(&self) -> ClientState {

@@ -426,7 +426,8 @@ impl<C: Clients> StreamThread<C> {
         outcome = outcome.and(self.close_tasks(tasks, committed));
         std::mem::take(&mut self.pending).iter().for_each(|task| self.cancel(task));
         self.report();
-        if self.place.is_removed() {
+        // A static member that comes back is given what it had, whatever it subscribes to then.
+        if self.place.is_removed() || !self.shared.runs(&self.program) {
             self.consumer.leave_for_good();
         }
         outcome

@@ -30,6 +30,9 @@ impl<C: Clients> StreamThread<C> {
                 Decision::Own(owned) => {
                     self.own(owned)?;
                     self.desk.rebalanced();
+                    if self.membership.is_waiting() {
+                        self.shared.look_for_topics();
+                    }
                 }
             }
         }

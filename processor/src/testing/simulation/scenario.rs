@@ -93,7 +93,8 @@ impl Scenario {
             checkpoint_interval: self.checkpoint_interval,
             max_uncommitted_bytes: self.max_uncommitted_bytes,
             buffered_records_per_partition: self.buffered_records,
-            input_buffer_max_bytes: 0,
+            // Full always, or now and then.
+            input_buffer_max_bytes: if self.buffered_records.is_multiple_of(2) { 0 } else { 8 << 10 },
             session_timeout: millis(self.timeouts().session),
             transaction_timeout: millis(self.timeouts().transaction),
             request_timeout: Duration::from_secs(1),
