@@ -19,8 +19,6 @@ pub(crate) struct PartitionQueue<M> {
     /// If the source takes heartbeats.
     pub(super) heartbeats: Option<Heartbeats>,
     messages: VecDeque<M>,
-    /// Estimated bytes of these.
-    bytes: usize,
     /// Event time of the head, once it is known.
     pub(super) head_time: Option<Timestamp>,
     /// The offset after the last record processed, skipped or dead-lettered.
@@ -46,7 +44,6 @@ impl<M: InputMessage> PartitionQueue<M> {
             source,
             heartbeats,
             messages: VecDeque::new(),
-            bytes: 0,
             head_time: None,
             processed_to: None,
             committed_to: None,
@@ -66,7 +63,6 @@ impl<M: InputMessage> PartitionQueue<M> {
 
     pub(crate) fn push(&mut self, message: M) {
         self.end = None;
-        self.bytes += bytes_of(&message);
         self.messages.push_back(message);
     }
 
@@ -99,7 +95,6 @@ impl<M: InputMessage> PartitionQueue<M> {
     /// Drops what was fetched; the partition is read again from [`PartitionQueue::resume_at`], if at all.
     pub(super) fn suspend(&mut self) {
         self.messages.clear();
-        self.bytes = 0;
         self.head_time = None;
         self.processed_to = self.committed_to;
         self.end = None;
@@ -176,7 +171,6 @@ impl<M: InputMessage> PartitionQueue<M> {
     #[inline]
     pub(super) fn pop(&mut self) {
         if let Some(message) = self.messages.pop_front() {
-            self.bytes -= bytes_of(&message);
             self.processed_to = Some(message.offset().next());
             self.head_time = None;
             self.pass_to_end();
@@ -206,9 +200,10 @@ impl<M: InputMessage> PartitionQueue<M> {
         self.committed_to = self.processed_to;
     }
 
-    /// Estimated bytes of the records that wait.
+    /// Bytes of the records that wait, estimated by the first and the last of them.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        let (first, last) = (self.messages.front(), self.messages.back());
+        self.messages.len() * first.map_or(0, bytes_of).midpoint(last.map_or(0, bytes_of))
     }
 
     /// Whether fetching should stop or go on: `Some(true)` to pause, `Some(false)` to resume, once for each change.
