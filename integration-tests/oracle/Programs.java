@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
-import java.util.regex.Pattern;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiFunction;
+import java.util.regex.Pattern;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.StreamsBuilder;
@@ -51,8 +51,8 @@ import org.apache.kafka.streams.state.Stores;
 /** Makes the topology of a case's program: statement by statement, in order, as program.rs describes them. A new operator is one more case. */
 @SuppressWarnings({"unchecked", "rawtypes"})
 final class Programs {
-    /** A stream that was merged, and what is made of it without changing values, has the values of the first one. */
-    private static final Set<String> FORGET_SERDES =
+    /** What these make has the values of what they are called on, whose serde Kafka Streams forgets as streams are merged. */
+    private static final Set<String> KEEP_VALUES =
             Set.of("merge", "filter", "filter_not", "peek", "select_key", "repartition");
 
     private final StreamsBuilder builder;
@@ -420,7 +420,7 @@ final class Programs {
     private Serde valueSerde(JsonNode s) {
         Serde known = serdesOf(s).valueSerde();
         JsonNode of = statements.get(text(s, "of"));
-        return known == null && FORGET_SERDES.contains(text(of, "op")) ? valueSerde(of) : known;
+        return known == null && KEEP_VALUES.contains(text(of, "op")) ? valueSerde(of) : known;
     }
 
     /** Keys that some function made are strings, which Kafka Streams cannot know. */

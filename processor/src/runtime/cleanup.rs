@@ -29,8 +29,6 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
 }
 
 fn run(application: &Weak<Shared>) {
-    let is_ending =
-        |state| !matches!(state, ClientState::Created | ClientState::Rebalancing | ClientState::Running);
     let mut started = None;
     while let Some(shared) = application.upgrade() {
         let (now, delay) = (shared.clock.monotonic(), shared.settings.state_cleanup_delay);
@@ -40,7 +38,7 @@ fn run(application: &Weak<Shared>) {
         if let Err(error) = look_after(&shared, unused_since) {
             warn!(%error, "the state directory could not be looked after");
         }
-        if shared.await_state(delay.clamp(LEAST_INTERVAL, INTERVAL), is_ending).is_some() {
+        if shared.await_state(delay.clamp(LEAST_INTERVAL, INTERVAL), ClientState::is_ending).is_some() {
             return;
         }
     }

@@ -40,11 +40,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
 }
 
 fn run(application: &Weak<Shared>, topics: &[String]) {
-    let is_ending =
-        |state| !matches!(state, ClientState::Created | ClientState::Rebalancing | ClientState::Running);
     let mut purged = Purged::new();
     while let Some(shared) = application.upgrade()
-        && shared.await_state(INTERVAL, is_ending).is_none()
+        && shared.await_state(INTERVAL, ClientState::is_ending).is_none()
     {
         let snapshots = shared.threads.snapshots();
         let before = purgeable(&snapshots, topics, &purged);

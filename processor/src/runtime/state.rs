@@ -57,6 +57,11 @@ impl ClientState {
         }
     }
 
+    /// Whether the instance has ended, or is about to.
+    pub(super) fn is_ending(self) -> bool {
+        !matches!(self, ClientState::Created | ClientState::Rebalancing | ClientState::Running)
+    }
+
     /// Whether the diagram has an arrow from this state to `next`.
     pub fn can_become(self, next: ClientState) -> bool {
         use ClientState::{Created, Error, NotRunning, PendingShutdown, Rebalancing, Running};

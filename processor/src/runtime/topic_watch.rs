@@ -51,11 +51,9 @@ fn run(application: &Weak<Shared>) {
 
 /// Waits until it is time to look, or a stream thread asks for it; false if the application ends.
 fn await_look(shared: &Shared) -> bool {
-    let is_ending =
-        |state| !matches!(state, ClientState::Created | ClientState::Rebalancing | ClientState::Running);
     let due = shared.clock.monotonic() + shared.settings.metadata_max_age;
     loop {
-        if shared.await_state(PAUSE, is_ending).is_some() {
+        if shared.await_state(PAUSE, ClientState::is_ending).is_some() {
             return false;
         }
         if shared.take_wish_for_topics() || shared.clock.monotonic() >= due {

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    Custom, CustomStore, KeyValueStore, Offset, RecordField, RecordPart, SerdeRef, SessionStore,
-    SessionStoreName, StoreError, StoreName, TaskStores, Timestamp, VersionedStore, WindowStore,
-    WindowStoreName,
+    Custom, CustomStore, KeyValueStore, Offset, RecordField, SerdeRef, SessionStore, SessionStoreName,
+    StoreError, StoreName, TaskStores, Timestamp, VersionedStore, WindowStore, WindowStoreName,
 };
 
 use super::arrivals::Arrivals;
@@ -269,7 +268,7 @@ impl TopologyTestDriver {
 }
 
 pub(super) struct Core {
-    tasks: DriverTasks<OwnedMessage>,
+    pub(super) tasks: DriverTasks<OwnedMessage>,
     produced: Produced,
     arrivals: Arrivals,
     next_offsets: BTreeMap<Arc<str>, i64>,
@@ -309,26 +308,6 @@ impl InputMessage for OwnedMessage {
 impl Core {
     pub(super) fn now(&self) -> Timestamp {
         self.clock.wall_clock()
-    }
-
-    /// A serde as it is for the test, which writes the topic.
-    pub(super) fn serde_to_write<T>(
-        &self,
-        topic: &str,
-        part: RecordPart,
-        serde: &SerdeRef<T>,
-    ) -> Result<SerdeRef<T>> {
-        self.tasks.to_write(topic, part, serde)
-    }
-
-    /// A serde as it is for the test, which reads the topic.
-    pub(super) fn serde_to_read<T>(
-        &self,
-        topic: &str,
-        part: RecordPart,
-        serde: &SerdeRef<T>,
-    ) -> Result<SerdeRef<T>> {
-        self.tasks.to_read(topic, part, serde)
     }
 
     pub(super) fn take_output(&mut self, topic: &str) -> Option<OwnedMessage> {

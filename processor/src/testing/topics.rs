@@ -55,8 +55,8 @@ impl<K: RecordField, V: RecordField> TestInputTopic<K, V> {
         }
         let core = self.core.borrow();
         let settled = (
-            core.serde_to_write(&self.topic, RecordPart::Key, &K::field_serde())?,
-            core.serde_to_write(&self.topic, RecordPart::Value, &V::field_serde())?,
+            core.tasks.to_write(&self.topic, RecordPart::Key, &K::field_serde())?,
+            core.tasks.to_write(&self.topic, RecordPart::Value, &V::field_serde())?,
         );
         Ok(self.settled.get_or_init(|| settled))
     }
@@ -116,8 +116,8 @@ impl<K, V> TestOutputTopic<K, V> {
         }
         let core = self.core.borrow();
         let settled = (
-            core.serde_to_read(&self.topic, RecordPart::Key, &self.key_serde)?,
-            core.serde_to_read(&self.topic, RecordPart::Value, &self.value_serde)?,
+            core.tasks.to_read(&self.topic, RecordPart::Key, &self.key_serde)?,
+            core.tasks.to_read(&self.topic, RecordPart::Value, &self.value_serde)?,
         );
         Ok(self.settled.get_or_init(|| settled))
     }

@@ -63,11 +63,10 @@ impl Topology {
     }
 
     fn patterns(&self) -> impl Iterator<Item = (usize, &TopicPattern)> {
-        let pattern = |(index, kind)| match kind {
-            &NodeKind::Source { pattern: Some(ref pattern), .. } => Some((index, pattern)),
+        self.nodes.iter().enumerate().filter_map(|(index, node)| match &node.kind {
+            NodeKind::Source { pattern: Some(pattern), .. } => Some((index, pattern)),
             _ => None,
-        };
-        self.nodes.iter().map(|node| &node.kind).enumerate().filter_map(pattern)
+        })
     }
 
     /// The topology with those topics, of all that exist, that its patterns match: in place of those it may have been bound to before.

@@ -59,8 +59,7 @@ impl Topology {
             }
         }
         // Whether counts can be derived does not depend on how many partitions there are.
-        let sources =
-            self.source_topics().into_iter().filter(|topic| matches!(topic, TopicName::External(_)));
+        let sources = self.source_topics().into_iter().filter(|topic| topic.external().is_some());
         self.derive_counts(&mut sources.map(|topic| (topic.clone(), 1)).collect())?;
         self.check_fixed_counts()
     }
@@ -100,7 +99,7 @@ impl Topology {
     pub fn partition_counts(&self, external: &BTreeMap<String, i32>) -> Result<BTreeMap<TopicName, i32>> {
         let mut counts: BTreeMap<TopicName, i32> = BTreeMap::new();
         for topic in self.source_topics() {
-            if let TopicName::External(name) = topic {
+            if let Some(name) = topic.external() {
                 let count = external.get(name).ok_or_else(|| {
                     Error::invalid(format!(
                         "source topic {name} does not exist: create it before the application starts"

@@ -59,6 +59,16 @@ pub(super) fn makes_many(case: &Case, statement: &Statement) -> bool {
     }
 }
 
+/// The cached stores of processors to which one record may come as several.
+pub(super) fn changed_often_by_a_record(case: &Case) -> impl Iterator<Item = &str> {
+    let processors = case.program.iter().filter(|statement| {
+        matches!(statement.op, Op::Process | Op::ProcessValues)
+            && is_cached(statement)
+            && case.above(&statement.id).into_iter().any(|above| makes_many(case, above))
+    });
+    processors.filter_map(|statement| statement.store.as_ref()?.name.as_deref())
+}
+
 pub(super) fn changes_keys(statement: &Statement) -> bool {
     matches!(statement.op, Op::SelectKey | Op::Map | Op::FlatMap | Op::GroupBy | Op::Process)
 }

@@ -53,7 +53,9 @@ pub(super) fn leaps_over(case: &Case, windowed: &Statement) -> bool {
     let is_uncached = |below: &Statement| below.of.as_ref() == Some(&windowed.id) && !is_cached(below);
     let farthest = match &windowed.windows {
         Some(Windows { kind: WindowKind::Sliding, size, .. }) => 2 * size,
-        Some(Windows { size, grace, .. }) if case.program.iter().any(is_uncached) => size + grace,
+        Some(Windows { kind: WindowKind::Time, size, grace, .. }) if case.program.iter().any(is_uncached) => {
+            size + grace
+        }
         _ => return false,
     };
     let farthest = i64::try_from(farthest).unwrap_or(i64::MAX);
