@@ -78,6 +78,11 @@ impl Expiry {
         self.layout.keys.time_on_disk(key).is_some_and(|time| time < oldest && self.was_emitted(time))
     }
 
+    /// Whether the row of this key need not be written any more: it has expired, and no older one comes forth in its place.
+    pub(crate) fn may_leave_out(&self, key: &[u8]) -> bool {
+        self.layout.retains_duplicates && self.has_expired(key)
+    }
+
     /// Whether a row of this time is not still to be emitted.
     fn was_emitted(&self, time: Timestamp) -> bool {
         let end = time.as_millis().saturating_add(self.layout.window_size);
@@ -92,8 +97,13 @@ mod tests {
 
     #[test]
     fn a_row_is_kept_for_the_retention() {
-        let layout =
-            TimedLayout { keys: TimedKeys::Window, retention: 10, window_size: 10, is_indexed: false };
+        let layout = TimedLayout {
+            keys: TimedKeys::Window,
+            retention: 10,
+            window_size: 10,
+            is_indexed: false,
+            retains_duplicates: false,
+        };
         let expiry = Expiry::new(layout);
         let row = |start: i64| {
             let mut row = Vec::new();
@@ -111,8 +121,13 @@ mod tests {
 
     #[test]
     fn a_window_that_was_not_emitted_is_kept() {
-        let layout =
-            TimedLayout { keys: TimedKeys::Window, retention: 10, window_size: 10, is_indexed: true };
+        let layout = TimedLayout {
+            keys: TimedKeys::Window,
+            retention: 10,
+            window_size: 10,
+            is_indexed: true,
+            retains_duplicates: false,
+        };
         let expiry = Expiry::new(layout);
         let mut row = Vec::new();
         TimedKeys::Window.row(b"sku", RowId::of_window(Timestamp::from_millis(5), 0), &mut row);
@@ -128,8 +143,13 @@ mod tests {
 
     #[test]
     fn an_endless_retention_keeps_everything() {
-        let layout =
-            TimedLayout { keys: TimedKeys::Window, retention: i64::MAX, window_size: 10, is_indexed: false };
+        let layout = TimedLayout {
+            keys: TimedKeys::Window,
+            retention: i64::MAX,
+            window_size: 10,
+            is_indexed: false,
+            retains_duplicates: false,
+        };
         let expiry = Expiry::new(layout);
         assert_eq!(expiry.oldest_kept(Timestamp::from_millis(0)).as_millis(), -i64::MAX + 1);
         assert!(expiry.oldest_kept(Timestamp::from_millis(i64::MAX)).as_millis() <= 1);

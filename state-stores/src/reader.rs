@@ -252,7 +252,8 @@ impl StoreReader {
 
     /// Makes one run of several; for readers nothing changes.
     pub(crate) fn merge(&self, runs: &MergeableRuns) {
-        let merged = runs.merge().reserve(&self.memory);
+        let leave_out = |key: &[u8]| self.expiry.as_ref().is_some_and(|expiry| expiry.may_leave_out(key));
+        let merged = runs.merge(leave_out).reserve(&self.memory);
         self.change(|view| view.overlay.replace(runs, &merged));
         self.is_merging.store(false, Ordering::Release);
     }

@@ -51,6 +51,7 @@ pub(crate) struct RocksDbEngine {
 struct StoreColumn {
     name: String,
     column_family: String,
+    expiry: Option<Arc<Expiry>>,
 }
 
 impl RocksDbEngine {
@@ -115,6 +116,7 @@ impl RocksDbEngine {
                 store.is_persistent.then(|| StoreColumn {
                     name: store.name.clone(),
                     column_family: metadata::column_family(&store.name),
+                    expiry: store.expiry.clone(),
                 })
             })
             .collect();
@@ -205,9 +207,6 @@ impl Engine for RocksDbEngine {
     }
 
     fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
         self.ingest(store, rows)
     }
 

@@ -26,7 +26,7 @@ use crate::overlay::{Run, hash_of};
 use crate::position::Position;
 use crate::reader::StoreReader;
 use crate::serde::SerdeRef;
-use crate::store::Change;
+use crate::store::{Change, ValueAndTimestamp};
 use crate::types::Timestamp;
 
 /// Which parts of a change the caller of an update will look at; the others are not cloned.
@@ -125,6 +125,27 @@ impl<V: Clone> CachedRows<V> {
     ) -> Result<Option<(Change<V>, Timestamp)>, E> {
         self.check_usable()?;
         let slot = self.load(key)?;
+        self.change(slot, at, wanted, f)
+    }
+
+    /// Adds a row whose key no committed row has: it is not looked for.
+    pub(crate) fn add(&mut self, key: &[u8], row: ValueAndTimestamp<V>) -> Result<(), StoreError> {
+        self.check_usable()?;
+        let hash = hash_of(key);
+        let found = self.table.find(hash, key);
+        let slot = found.unwrap_or_else(|| self.insert(hash, key, None, self.typical_value_bytes));
+        self.change(slot, row.timestamp, ChangeParts::None, |_| Ok::<_, StoreError>(Some(row)))?;
+        Ok(())
+    }
+
+    /// [`Self::update`] of the row of a slot.
+    fn change<E: From<StoreError>>(
+        &mut self,
+        slot: Slot,
+        at: Timestamp,
+        wanted: ChangeParts,
+        f: impl FnOnce(TableRow<V>) -> Result<TableRow<V>, E>,
+    ) -> Result<Option<(Change<V>, Timestamp)>, E> {
         let emits_now = !self.identity.is_cached;
 
         let is_first_change = self.mark_changed(slot, at);

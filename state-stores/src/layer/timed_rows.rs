@@ -88,17 +88,30 @@ impl<V: Clone> TimedRows<V> {
             is_deleted = next.is_none();
             Ok::<_, E>(next)
         })?;
-        if time > self.observed {
-            self.observe(time);
-        }
-        if self.known.is_some() {
-            self.take_note(row, is_deleted);
-        }
+        self.take_note(row, time, is_deleted);
         Ok(change)
     }
 
-    /// Keeps up what is known of a key one of whose rows was put or deleted.
-    fn take_note(&mut self, row: &[u8], is_deleted: bool) {
+    /// [`CachedRows::add`] of a row with the key `row`, which has this id, if it is kept.
+    pub(crate) fn add(
+        &mut self,
+        row: &[u8],
+        id: RowId,
+        value: ValueAndTimestamp<V>,
+    ) -> Result<(), StoreError> {
+        let time = self.keys.time(id);
+        if self.is_kept(time) {
+            self.rows.add(row, value)?;
+            self.take_note(row, time, false);
+        }
+        Ok(())
+    }
+
+    /// Keeps up stream time, and what is known of a key one of whose rows was put or deleted.
+    fn take_note(&mut self, row: &[u8], time: Timestamp, is_deleted: bool) {
+        if time > self.observed {
+            self.observe(time);
+        }
         let (Some(known), Some((key, id))) = (&mut self.known, self.keys.split_row(row)) else { return };
         if !is_deleted {
             return known.add(key, id);

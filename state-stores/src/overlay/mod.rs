@@ -56,12 +56,13 @@ impl Overlay {
         (count > 1).then(|| MergeableRuns { runs: self.runs[self.runs.len() - count..].to_vec(), rows })
     }
 
-    /// Puts a merged run in the place of those it was made of, unless they are not here any more.
+    /// Puts a merged run, unless it is empty, in the place of those it was made of, unless they are not here any more.
     pub(crate) fn replace(&mut self, merged: &MergeableRuns, by: &Arc<Run>) {
         let is_here =
             |window: &[Arc<Run>]| window.iter().zip(&merged.runs).all(|(one, other)| Arc::ptr_eq(one, other));
         if let Some(start) = self.runs.windows(merged.runs.len()).position(is_here) {
-            self.runs.splice(start..start + merged.runs.len(), [Arc::clone(by)]);
+            let by = (!by.is_empty()).then(|| Arc::clone(by));
+            self.runs.splice(start..start + merged.runs.len(), by);
         }
     }
 
@@ -92,8 +93,9 @@ impl MergeableRuns {
         self.rows
     }
 
-    pub(crate) fn merge(&self) -> Run {
-        Run::merged(self.runs.iter().map(|run| &**run))
+    /// One run of all, without the rows of keys that are to be left out.
+    pub(crate) fn merge(&self, leave_out: impl Fn(&[u8]) -> bool) -> Run {
+        Run::merged(self.runs.iter().map(|run| &**run), leave_out)
     }
 }
 
@@ -119,7 +121,7 @@ mod tests {
 
     fn merge(overlay: &mut Overlay) {
         while let Some(runs) = overlay.to_merge() {
-            overlay.replace(&runs, &Arc::new(runs.merge()));
+            overlay.replace(&runs, &Arc::new(runs.merge(|_| false)));
         }
     }
 
@@ -172,12 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_of_a_merge_is_gone_and_so_is_a_run_of_which_nothing_is_left() {
+        let mut overlay = Overlay::default();
+        overlay.extend([run_of(0..2), run_of(2..4)]);
+        let runs = overlay.to_merge().unwrap();
+        let last = 3_u32.to_be_bytes();
+        overlay.replace(&runs, &Arc::new(runs.merge(|key| key != last)));
+        assert_eq!((overlay.rows(), overlay.get(hash_of(&last), &last)), (1, Some(None)));
+        overlay.extend([run_of(5..6)]);
+        let runs = overlay.to_merge().unwrap();
+        overlay.replace(&runs, &Arc::new(runs.merge(|_| true)));
+        assert!(overlay.is_empty());
+    }
+
+    #[test]
     fn runs_that_went_away_while_they_were_merged_do_not_come_back() {
         let mut overlay = Overlay::default();
         overlay.extend([run_of(0..1)]);
         overlay.extend([run_of(1..2)]);
         let runs = overlay.to_merge().unwrap();
-        let merged = Arc::new(runs.merge());
+        let merged = Arc::new(runs.merge(|_| false));
         let mut frozen = std::mem::take(&mut overlay);
         overlay.extend([run_of(2..3)]);
         overlay.replace(&runs, &merged);

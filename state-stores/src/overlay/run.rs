@@ -107,14 +107,17 @@ impl Run {
         run
     }
 
-    /// The rows of several runs, the oldest first: newer rows win.
-    pub(crate) fn merged<'runs>(runs: impl DoubleEndedIterator<Item = &'runs Self> + Clone) -> Self {
+    /// The rows of several runs, the oldest first: newer rows win. Keys that are to be left out have none.
+    pub(crate) fn merged<'runs>(
+        runs: impl DoubleEndedIterator<Item = &'runs Self> + Clone,
+        leave_out: impl Fn(&[u8]) -> bool,
+    ) -> Self {
         let mut merged = Self::with_capacity(runs.clone().map(Self::len).max().unwrap_or_default());
         merged.bytes.reserve_exact(runs.clone().map(|run| run.bytes.len()).sum());
         for run in runs.rev() {
             for (key, row) in run.rows() {
                 let hash = hash_of(key);
-                if merged.find(hash, key).is_none() {
+                if merged.find(hash, key).is_none() && !leave_out(key) {
                     merged.push(hash, key, row);
                 }
             }
@@ -346,7 +349,7 @@ mod tests {
         #[test]
         fn merged_runs_are_as_if_put_one_after_the_other(parts in prop::collection::vec(puts(), 0..5)) {
             let runs: Vec<Run> = parts.iter().map(|puts| run(puts)).collect();
-            prop_assert_eq!(contents(&Run::merged(runs.iter())), contents(&run(&parts.concat())));
+            prop_assert_eq!(contents(&Run::merged(runs.iter(), |_| false)), contents(&run(&parts.concat())));
         }
     }
 

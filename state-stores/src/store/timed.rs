@@ -89,6 +89,14 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
         Ok(())
     }
 
+    /// Puts a row with an id that no row of the store has had.
+    #[track_caller]
+    pub(super) fn add(&self, key: &K, id: RowId, value: ValueAndTimestamp<V>) -> Result<(), StoreError> {
+        let mut rows = self.inner.rows.borrow_mut();
+        let row = self.row_key(key, id)?;
+        rows.add(&row, id, value)
+    }
+
     #[track_caller]
     pub(super) fn update<E: From<StoreError>>(
         &self,

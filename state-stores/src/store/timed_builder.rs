@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::options::{StoreKind, StoreOptions, store_options};
 use super::timed::TimedStore;
+use super::window::RowNumbers;
 use super::{BuiltStore, SessionStore, StoreParts, WindowStore, millis};
 use crate::expiry::Expiry;
 use crate::format::{TimedKeys, TimedLayout};
@@ -46,7 +47,6 @@ pub type SessionStoreBuilder<K, V> = TimedStoreBuilder<K, V, SessionKind>;
 pub struct TimedStoreBuilder<K, V, S> {
     options: StoreOptions<K, V>,
     layout: TimedLayout,
-    retains_duplicates: bool,
     kind: PhantomData<fn() -> S>,
 }
 
@@ -66,6 +66,7 @@ impl<K, V> WindowStoreBuilder<K, V> {
             retention: retention.max(size),
             window_size: size,
             is_indexed: false,
+            retains_duplicates: false,
         };
         Self::with_layout(name, layout, key_serde, value_serde)
     }
@@ -73,7 +74,7 @@ impl<K, V> WindowStoreBuilder<K, V> {
     /// Makes each row that is put one of its own: none replaces another, and nulls are ignored.
     #[must_use]
     pub fn retaining_duplicates(mut self) -> Self {
-        self.retains_duplicates = true;
+        self.layout.retains_duplicates = true;
         self
     }
 }
@@ -91,6 +92,7 @@ impl<K, V> SessionStoreBuilder<K, V> {
             retention: millis(retention),
             window_size: 0,
             is_indexed: false,
+            retains_duplicates: false,
         };
         Self::with_layout(name, layout, key_serde, value_serde)
     }
@@ -104,7 +106,7 @@ impl<K, V, S> TimedStoreBuilder<K, V, S> {
         value_serde: SerdeRef<V>,
     ) -> Self {
         let options = StoreOptions::new(name, key_serde, value_serde);
-        Self { options, layout, retains_duplicates: false, kind: PhantomData }
+        Self { options, layout, kind: PhantomData }
     }
 
     /// How keys carry time and how long rows are kept.
@@ -157,7 +159,7 @@ impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedSt
     }
 
     fn with_options(&self, options: StoreOptions<K, V>) -> Self {
-        Self { options, layout: self.layout, retains_duplicates: self.retains_duplicates, kind: PhantomData }
+        Self { options, layout: self.layout, kind: PhantomData }
     }
 
     fn timed(&self) -> Option<TimedLayout> {
@@ -176,9 +178,9 @@ impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedSt
     fn build(&self, parts: StoreParts) -> BuiltStore {
         // Whoever opens a store gives it the stream time of its own kind of rows.
         let expiry = parts.expiry.clone().unwrap_or_else(|| Arc::new(Expiry::new(self.layout)));
-        // Numbers go on where the changelog ends, which has a record of each row: so none is given twice.
-        let last_number = parts.logged_to.map_or(0, |next| (next.get() & i64::from(i32::MAX)) as u32);
-        let numbers = self.retains_duplicates.then_some(last_number);
+        let logged = parts.logged_to.map_or(0, |next| (next.get() & i64::from(i32::MAX)) as u32);
+        let last_number = self.options.is_logged.then_some(logged);
+        let numbers = self.layout.retains_duplicates.then(|| RowNumbers::new(last_number));
         let beside = self.layout.is_indexed.then(|| Beside::new(Arc::clone(&expiry)));
         let rows = TimedRows::new(self.options.rows(parts, 1, beside), expiry);
         let rows = Rc::new(RefCell::new(rows));

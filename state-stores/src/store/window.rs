@@ -46,13 +46,33 @@ use crate::window::Windowed;
 /// ```
 pub struct WindowStore<K, V> {
     rows: TimedStore<K, V>,
-    /// The number of the last row, if each row that is put is one of its own.
-    numbers: Option<Rc<Cell<u32>>>,
+    /// If each row that is put is one of its own.
+    numbers: Option<Rc<RowNumbers>>,
+}
+
+/// Tells the rows apart that a store retains of one key and time.
+pub(super) struct RowNumbers {
+    last: Cell<u32>,
+    /// Whether none is given that an earlier run of the store has given.
+    go_on: bool,
+}
+
+impl RowNumbers {
+    /// Numbers from behind `last`, which is where the store's changelog ends, and has a record of each row. Without a changelog they begin
+    /// again, as Kafka Streams' do.
+    pub(super) fn new(last: Option<u32>) -> Self {
+        Self { last: Cell::new(last.unwrap_or_default()), go_on: last.is_some() }
+    }
+
+    fn next(&self) -> u32 {
+        self.last.set(self.last.get().wrapping_add(1) & i32::MAX as u32);
+        self.last.get()
+    }
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
-    pub(super) fn new(rows: TimedStore<K, V>, numbers: Option<u32>) -> Self {
-        Self { rows, numbers: numbers.map(|last| Rc::new(Cell::new(last))) }
+    pub(super) fn new(rows: TimedStore<K, V>, numbers: Option<RowNumbers>) -> Self {
+        Self { rows, numbers: numbers.map(Rc::new) }
     }
 
     /// The name of the store.
@@ -109,11 +129,9 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
         let Some(numbers) = &self.numbers else {
             return self.rows.put(key, RowId::of_window(start, 0), value);
         };
-        if value.is_none() {
-            return Ok(());
-        }
-        numbers.set(numbers.get().wrapping_add(1) & i32::MAX as u32);
-        self.rows.put(key, RowId::of_window(start, numbers.get()), value)
+        let Some(value) = value else { return Ok(()) };
+        let id = RowId::of_window(start, numbers.next());
+        if numbers.go_on { self.rows.add(key, id, value) } else { self.rows.put(key, id, Some(value)) }
     }
 
     /// Replaces the row of a key in the window that begins at `start` by what `f` makes of it (`None` deletes), finding it once. `f` is not

@@ -6,8 +6,9 @@ use rocksdb::{Error, IngestExternalFileOptions, SstFileWriter};
 
 use super::RocksDbEngine;
 use crate::error::StoreError;
+use crate::expiry::Expiry;
 use crate::key_range::{Direction, KeyRange};
-use crate::overlay::{Overlay, RowPlace};
+use crate::overlay::{Overlay, OverlayScan, RowPlace};
 use crate::types::StoreIndex;
 
 /// How many rows are copied together before they are written. Sorted rows lie all over the memory: copies, unlike the work of
@@ -15,11 +16,14 @@ use crate::types::StoreIndex;
 const ROWS_AT_ONCE: usize = 256;
 
 impl RocksDbEngine {
-    /// Puts `rows`, of which there are some, over those of the store, and to the disk. Deletions are written too: they hide
-    /// what lies below.
+    /// Puts `rows` over those of the store, and to the disk. Deletions are written too: they hide what lies below.
     pub(super) fn ingest(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
+        let (column, family) = self.column(store);
+        let mut rows = Rows::new(rows, column.expiry.as_deref());
+        if !rows.fill() {
+            return Ok(());
+        }
         let path = self.directory.new_ingest_path()?;
-        let (_, family) = self.column(store);
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         let written = self.write_file(&path, rows);
@@ -28,29 +32,50 @@ impl RocksDbEngine {
         ingested.map_err(|e| self.failure(e))
     }
 
-    fn write_file(&self, path: &Path, rows: &Overlay) -> Result<(), Error> {
+    /// Writes the rows, the first of which are filled in.
+    fn write_file(&self, path: &Path, mut rows: Rows<'_>) -> Result<(), Error> {
         let mut file = SstFileWriter::create(&self.file_options);
         file.open(path)?;
-        let mut rows = rows.scan(&KeyRange::all(), Direction::Forward);
-        let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(ROWS_AT_ONCE));
         loop {
-            bytes.clear();
-            places.clear();
-            while places.len() < ROWS_AT_ONCE
-                && let Some((key, row)) = rows.next_row()
-            {
-                places.push(RowPlace::of(&mut bytes, key, row));
-            }
-            if places.is_empty() {
-                break;
-            }
-            for place in &places {
-                match place.row(&bytes) {
-                    Some(row) => file.put(place.key(&bytes), row)?,
-                    None => file.delete(place.key(&bytes))?,
+            for place in &rows.places {
+                let key = place.key(&rows.bytes);
+                match place.row(&rows.bytes) {
+                    Some(row) => file.put(key, row)?,
+                    None => file.delete(key)?,
                 }
             }
+            if !rows.fill() {
+                return file.finish();
+            }
         }
-        file.finish()
+    }
+}
+
+/// The rows of an overlay in order, some at a time; without those that expired before they were ever written.
+struct Rows<'expiry> {
+    scan: OverlayScan,
+    expiry: Option<&'expiry Expiry>,
+    bytes: Vec<u8>,
+    places: Vec<RowPlace>,
+}
+
+impl<'expiry> Rows<'expiry> {
+    fn new(rows: &Overlay, expiry: Option<&'expiry Expiry>) -> Self {
+        let scan = rows.scan(&KeyRange::all(), Direction::Forward);
+        Self { scan, expiry, bytes: Vec::new(), places: Vec::with_capacity(ROWS_AT_ONCE) }
+    }
+
+    /// Goes on to the next rows. Returns whether there are any.
+    fn fill(&mut self) -> bool {
+        self.bytes.clear();
+        self.places.clear();
+        while self.places.len() < ROWS_AT_ONCE
+            && let Some((key, row)) = self.scan.next_row()
+        {
+            if !self.expiry.is_some_and(|expiry| expiry.may_leave_out(key)) {
+                self.places.push(RowPlace::of(&mut self.bytes, key, row));
+            }
+        }
+        !self.places.is_empty()
     }
 }
