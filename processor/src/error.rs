@@ -154,8 +154,7 @@ impl fmt::Display for Error {
             write!(f, " [record {at}]")?;
         }
         let source = self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static));
-        f.write_str(&causes(String::new(), source))?;
-        Ok(())
+        f.write_str(&causes(String::new(), source))
     }
 }
 
