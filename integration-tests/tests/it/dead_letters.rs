@@ -92,7 +92,7 @@ fn a_letter_is_listed_shown_repaired_and_processed() -> Result<()> {
     let scene = Scene::new("letters", 2)?;
     let app = quantities(&scene)?;
     let records = [
-        NewRecord::new("o-1", order(3)).at(1_000),
+        NewRecord::new("o-1", order(3)).at(1_000).in_partition(0),
         NewRecord::new("o-2", POISON).at(2_000).in_partition(1).with_header("trace", "abc"),
         NewRecord::new("o-3", order(300)).at(3_000).in_partition(0),
     ];
@@ -103,7 +103,10 @@ fn a_letter_is_listed_shown_repaired_and_processed() -> Result<()> {
     let (poison, large) = (of("decode")?, of("process")?);
     let place = |letter: &Value| format!("{}:{}", letter["partition"], letter["offset"]);
 
-    assert_eq!((&poison["source"]["topic"], &poison["source"]["partition"]), (&json!(scene.input), &json!(1)));
+    assert_eq!(
+        (&poison["source"]["topic"], &poison["source"]["partition"]),
+        (&json!(scene.input), &json!(1))
+    );
     assert_eq!((&poison["source"]["offset"], &poison["error"]), (&json!(0), &json!("SerdeError::Json")));
     let message = poison["message"].as_str().unwrap_or_default();
     for said in ["Order", "lines[0].quantity", "line 1, column"] {
@@ -159,7 +162,10 @@ fn a_letter_is_listed_shown_repaired_and_processed() -> Result<()> {
     let back = input.iter().rfind(|record| record.partition == 1).context("the record")?;
     assert_eq!((back.key_text().as_deref(), back.timestamp), (Some("o-2"), Some(2_000)));
     let names: Vec<&str> = back.headers.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!((names, header(back, "__millstream.redriven")), (vec!["trace", "__millstream.redriven"], Some("1")));
+    assert_eq!(
+        (names, header(back, "__millstream.redriven")),
+        (vec!["trace", "__millstream.redriven"], Some("1"))
+    );
 
     let again = dead_letters(&scene, "redrive", &[&repaired[..], &["--yes"]].concat())?;
     assert_eq!(again.code, Some(1), "{again:?}");
@@ -276,7 +282,11 @@ fn what_cannot_be_done_is_told_with_the_remedy() -> Result<()> {
     let topic = scene.internal("dead-letters");
     scene.kafka.produce(&topic, [NewRecord::new("stranger", "no letter").in_partition(1)])?;
     let cases: [(&str, &[&str], &[&str]); 7] = [
-        ("list", &["--dead-letter-topic", "no-such-topic"], &["no dead-letter topic no-such-topic", "application id"]),
+        (
+            "list",
+            &["--dead-letter-topic", "no-such-topic"],
+            &["no dead-letter topic no-such-topic", "application id"],
+        ),
         ("show", &["0:700"], &["no record 0:700", &topic, "dead-letters list"]),
         ("show", &["7:0"], &["has partitions 0 to 1, not 7"]),
         ("show", &["1:1"], &["no dead letter", "no header __streams.errors.exception"]),
@@ -300,7 +310,10 @@ fn what_cannot_be_done_is_told_with_the_remedy() -> Result<()> {
         ensure!(ended.code == Some(2) && ended.stderr.contains(said), "{arguments:?}: {ended:?}");
     }
     let listed = dead_letters(&scene, "list", &["--json"])?;
-    ensure!(listed.stderr.contains("1 records of") && listed.stderr.contains("no dead letters"), "{listed:?}");
+    ensure!(
+        listed.stderr.contains("1 records of") && listed.stderr.contains("no dead letters"),
+        "{listed:?}"
+    );
     assert_eq!(serde_json::from_str::<Value>(&listed.success()?)?.as_array().map(Vec::len), Some(3));
     assert!(!scene.kafka.topics()?.contains(&scene.internal("dead-letters-redriven")), "nothing was changed");
     Ok(())
@@ -319,7 +332,9 @@ fn a_record_too_large_for_its_topic_stays_and_a_smaller_one_goes_in_its_place() 
             .with_header("__streams.errors.output.topic", narrow.as_str())
     };
     let large = "x".repeat(5_000);
-    scene.kafka.produce(&scene.internal("dead-letters"), [letter("before"), letter(&large), letter("after")])?;
+    scene
+        .kafka
+        .produce(&scene.internal("dead-letters"), [letter("before"), letter(&large), letter("after")])?;
     let ended = dead_letters(&scene, "redrive", &["--yes"])?;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     for part in ["5 records were put back", "these letters stay", "--only and --value-from"] {
@@ -337,7 +352,8 @@ fn a_record_too_large_for_its_topic_stays_and_a_smaller_one_goes_in_its_place() 
     let file = scene.state_dir.path().join("smaller");
     std::fs::write(&file, "smaller")?;
     let place = format!("{}:{}", letter["partition"], letter["offset"]);
-    dead_letters(&scene, "redrive", &["--yes", "--only", &place, "--value-from", &file.to_string_lossy()])?.success()?;
+    dead_letters(&scene, "redrive", &["--yes", "--only", &place, "--value-from", &file.to_string_lossy()])?
+        .success()?;
     assert_eq!(values()?, ["before", "after", "smaller"]);
     Ok(())
 }

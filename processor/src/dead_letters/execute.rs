@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_state_stores::{Offset, Timestamp, TopicId};
@@ -16,6 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{ClusterAdmin, KafkaLetters};
+use crate::patience::patiently;
 use crate::runtime::{compacted_topic, ensure_internal_topics};
 use crate::topology::redriven_topic;
 
@@ -23,6 +25,12 @@ use crate::topology::redriven_topic;
 const MOST_RECORDS: usize = 500;
 /// How many bytes of keys and values, about.
 const MOST_BYTES: usize = 4 << 20;
+
+/// How often a transaction is tried that must be aborted though no record of it is to blame.
+const MOST_TRIES: u32 = 5;
+
+/// How long brokers may take to hear of the topic of the markers, which another redrive may have made a moment ago.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster as dead letters need it.
 pub(crate) trait LetterCluster {
@@ -308,11 +316,14 @@ fn execute(
     }
     let markers = redriven_topic(name);
     let partitions = topic.marker_partitions().unwrap_or(1);
-    ensure_internal_topics(cluster.admin(), &[compacted_topic(markers.clone(), partitions, "redriven letters")])?;
+    let required = [compacted_topic(markers.clone(), partitions, "redriven letters")];
+    let ensure = || ensure_internal_topics(cluster.admin(), &required);
+    patiently(clock, PATIENCE, || false, ensure).map_err(explained)?;
     let transactions = cluster.transactions(&format!("{name}-redrive")).map_err(explained)?;
     let redriven = topic.redriven(cluster, partitions)?;
     let waiting = plan.redriven.iter().filter(|redrive| !redriven.contains_key(&redrive.letter));
-    let mut waiting: BTreeMap<LetterId, &Redrive> = waiting.map(|redrive| (redrive.letter, redrive)).collect();
+    let mut waiting: BTreeMap<LetterId, &Redrive> =
+        waiting.map(|redrive| (redrive.letter, redrive)).collect();
     on_step(&RedriveStep::Begun(waiting.len()));
     let redriven_before = plan.redriven.len() - waiting.len();
     let outcome = RedriveOutcome { redriven_before, ..RedriveOutcome::default() };
@@ -390,13 +401,21 @@ impl<T: LetterTransactions, F: FnMut(&RedriveStep)> Redriver<'_, T, F> {
         if batch.is_empty() {
             return Ok(());
         }
-        let Err(error) = self.try_to_put_back(batch) else {
-            self.outcome.redriven += batch.len();
-            (self.on_step)(&RedriveStep::Committed(batch.len()));
-            return Ok(());
+        let mut tries = 0;
+        let error = loop {
+            let Err(error) = self.try_to_put_back(batch) else {
+                self.outcome.redriven += batch.len();
+                (self.on_step)(&RedriveStep::Committed(batch.len()));
+                return Ok(());
+            };
+            // Whether the producer was fenced, the end of the transaction tells.
+            self.transactions.abort().map_err(explained)?;
+            tries += 1;
+            // The transaction after one in which a record was refused is such a case: the client numbers its records anew.
+            if error.kind() != ErrorKind::Abortable || tries == MOST_TRIES {
+                break error;
+            }
         };
-        // Whether the producer was fenced, the end of the transaction tells.
-        self.transactions.abort().map_err(explained)?;
         if error.kind() != ErrorKind::Record {
             return Err(explained(error));
         }

@@ -61,7 +61,9 @@ mod tests {
         for id in [topic(7), None] {
             assert_eq!(letter_of(id, key(id, letter).as_bytes()), Some(letter));
         }
-        for (id, other) in [(topic(7), key(topic(8), letter)), (topic(7), key(None, letter)), (None, key(topic(7), letter))] {
+        for (id, other) in
+            [(topic(7), key(topic(8), letter)), (topic(7), key(None, letter)), (None, key(topic(7), letter))]
+        {
             assert_eq!(letter_of(id, other.as_bytes()), None, "{other}");
         }
         assert_eq!(letter_of(None, b"\xff"), None);

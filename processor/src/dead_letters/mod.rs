@@ -14,8 +14,8 @@ mod request;
 
 pub use execute::{DeadLetters, LetterList, RedriveOutcome, RedriveStep};
 pub(crate) use execute::{LetterCluster, LetterTransactions};
-pub use letter::{DeadLetter, FailedRecord, LetterId, LetterSource};
 pub(crate) use letter::TopicEntry;
+pub use letter::{DeadLetter, FailedRecord, LetterId, LetterSource};
 pub use plan::{LeftLetter, Redrive, RedriveFacts, RedrivePlan, WhyLeft};
 pub use request::{LetterFilter, RedriveRequest, Repair, Selection};
 

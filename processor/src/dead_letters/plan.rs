@@ -145,7 +145,9 @@ impl RedrivePlan {
         }
         if let (Selection::Only(..), Some(LeftLetter { letter, why })) = (&request.letters, left.first()) {
             let topic = &facts.dead_letter_topic;
-            return Err(Error::invalid(format!("letter {letter} of {topic} cannot be redriven: it is {why}")));
+            return Err(Error::invalid(format!(
+                "letter {letter} of {topic} cannot be redriven: it is {why}"
+            )));
         }
         Ok(RedrivePlan {
             dead_letter_topic: facts.dead_letter_topic.clone(),
@@ -240,10 +242,14 @@ mod tests {
     #[test]
     fn records_go_where_they_came_from_and_what_cannot_stays() -> Result<()> {
         let plan = RedrivePlan::new(&RedriveRequest::default(), &facts(all()))?;
-        let put_back: Vec<_> =
-            plan.redriven.iter().map(|to| (to.letter.offset.get(), to.topic.as_str(), to.partition)).collect();
+        let put_back: Vec<_> = plan
+            .redriven
+            .iter()
+            .map(|to| (to.letter.offset.get(), to.topic.as_str(), to.partition))
+            .collect();
         assert_eq!(put_back, [(0, "orders", Some(1)), (5, "totals", Some(0))]);
-        let left: Vec<_> = plan.left.iter().map(|left| (left.letter.offset.get(), left.why.clone())).collect();
+        let left: Vec<_> =
+            plan.left.iter().map(|left| (left.letter.offset.get(), left.why.clone())).collect();
         let no_partition = WhyLeft::NoPartition { topic: "orders".into(), partition: 5, partitions: 2 };
         let expected = [
             (1, WhyLeft::RedrivenBefore(Timestamp::from_millis(7))),
@@ -254,7 +260,10 @@ mod tests {
         assert_eq!(left, expected);
         assert!(!plan.is_empty());
         let json = plan.to_json();
-        assert_eq!(json["redriven"][0], json!({ "partition": 0, "offset": 0, "to": { "topic": "orders", "partition": 1 } }));
+        assert_eq!(
+            json["redriven"][0],
+            json!({ "partition": 0, "offset": 0, "to": { "topic": "orders", "partition": 1 } })
+        );
         assert!(json["left"][3]["why"].as_str().is_some_and(|why| why.contains("--by-key")), "{json}");
         Ok(())
     }

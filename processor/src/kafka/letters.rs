@@ -54,6 +54,9 @@ impl LetterCluster for KafkaLetters {
         from: &BTreeMap<i32, Offset>,
         each: &mut dyn FnMut(TopicEntry) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
+        if from.is_empty() {
+            return Ok(());
+        }
         let starts = from.iter().map(|(partition, offset)| (topic, *partition, *offset));
         let mut reader = TopicReader::from_offsets(&self.settings, &self.client_id, starts)?;
         let mut seen_enough = false;
@@ -72,7 +75,9 @@ impl LetterCluster for KafkaLetters {
                 let servers = &self.settings.bootstrap_servers;
                 return Err(Error::new(
                     ErrorKind::Retry,
-                    format!("the brokers at {servers} hand out no more of topic {topic}, whose end is not reached"),
+                    format!(
+                        "the brokers at {servers} hand out no more of topic {topic}, whose end is not reached"
+                    ),
                 ));
             }
         }

@@ -58,7 +58,8 @@ impl TopicReader {
         let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
         let clock = SystemClock::shared();
         let counts = partition_counts(settings, client_id, &names, &*clock)?;
-        let partitions = names.iter().flat_map(|name| (0..counts[name]).map(move |partition| (name, partition)));
+        let partitions =
+            names.iter().flat_map(|name| (0..counts[name]).map(move |partition| (name, partition)));
         let from = partitions.map(|(name, partition)| (name.as_str(), partition, Offset::new(0)));
         TopicReader::from_offsets(settings, client_id, from)
     }

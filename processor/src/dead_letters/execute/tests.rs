@@ -25,6 +25,8 @@ struct State {
     epoch: u32,
     /// Effects that are left before the process dies.
     effects_left: Option<usize>,
+    /// Commits that fail before others succeed, and leave the transaction to be aborted.
+    failing_commits: u32,
     /// Values longer than this are not taken.
     most_bytes: Option<usize>,
 }
@@ -171,7 +173,8 @@ impl LetterCluster for FakeKafka {
         if from.is_empty() {
             return Ok(());
         }
-        let is_asked = |entry: &TopicEntry| from.get(&entry.id.partition).is_some_and(|from| entry.id.offset >= *from);
+        let is_asked =
+            |entry: &TopicEntry| from.get(&entry.id.partition).is_some_and(|from| entry.id.offset >= *from);
         for entry in self.log(topic).into_iter().filter(is_asked) {
             if each(entry)?.is_break() {
                 break;
@@ -198,7 +201,8 @@ impl LetterTransactions for FakeProducer {
 
     fn flush(&mut self) -> Result<()> {
         let most = self.kafka.0.lock().most_bytes.unwrap_or(usize::MAX);
-        let is_too_large = |record: &FailedRecord| record.value.as_ref().is_some_and(|value| value.len() > most);
+        let is_too_large =
+            |record: &FailedRecord| record.value.as_ref().is_some_and(|value| value.len() > most);
         match self.open.iter().any(|(topic, _, record)| topic == "orders" && is_too_large(record)) {
             true => Err(Error::new(ErrorKind::Record, "a record is too large")),
             false => Ok(()),
@@ -210,6 +214,10 @@ impl LetterTransactions for FakeProducer {
         state.effect()?;
         if state.epoch != self.epoch {
             return Err(Error::new(ErrorKind::Migrated, "fenced"));
+        }
+        if state.failing_commits > 0 {
+            state.failing_commits -= 1;
+            return Err(Error::new(ErrorKind::Abortable, "it must be aborted"));
         }
         self.open.drain(..).for_each(|(topic, partition, record)| state.append(&topic, partition, &record));
         // It may be committed, and nobody hears of it.
@@ -235,15 +243,20 @@ fn a_record_is_put_back_as_it_was_and_once() -> Result<()> {
     assert_eq!(steps, [RedriveStep::Begun(2), RedriveStep::Written(2), RedriveStep::Committed(2)]);
 
     let orders = kafka.log("orders");
-    let places: Vec<_> = orders.iter().map(|order| (order.id.partition, order.value.clone().unwrap())).collect();
+    let places: Vec<_> =
+        orders.iter().map(|order| (order.id.partition, order.value.clone().unwrap())).collect();
     assert_eq!(places, [(0, "2".into()), (1, "1".into())]);
     let order = &orders[0];
     assert_eq!((order.key.as_deref(), order.timestamp.as_millis()), (Some(&b"apples"[..]), 2_000));
-    let named: Vec<_> = order.headers.iter().map(|header| (header.name.as_str(), header.value.clone().unwrap())).collect();
+    let named: Vec<_> =
+        order.headers.iter().map(|header| (header.name.as_str(), header.value.clone().unwrap())).collect();
     assert_eq!(named, [("trace", "abc".into()), (headers::REDRIVEN, "1".into())]);
 
     let letters = kafka.list()?.letters;
-    assert!(letters.iter().all(|letter| letter.redriven_at == Some(Timestamp::from_millis(9_000))), "{letters:?}");
+    assert!(
+        letters.iter().all(|letter| letter.redriven_at == Some(Timestamp::from_millis(9_000))),
+        "{letters:?}"
+    );
     let again = kafka.plan()?;
     assert_eq!((again.redriven.len(), again.left.len()), (0, 2));
     // The plan of before.
@@ -259,7 +272,9 @@ fn how_often_a_record_was_put_back_is_counted() -> Result<()> {
     kafka.redrive()?;
     let order = kafka.log("orders").remove(0);
     let mut failed_again = order.headers;
-    for (name, value) in [(headers::EXCEPTION, "Error"), (headers::TOPIC, "orders"), (headers::PARTITION, "0")] {
+    for (name, value) in
+        [(headers::EXCEPTION, "Error"), (headers::TOPIC, "orders"), (headers::PARTITION, "0")]
+    {
         failed_again.push(name, Some(Bytes::from_static(value.as_bytes())));
     }
     failed_again.push(headers::OFFSET, Some(Bytes::from_static(b"0")));
@@ -267,7 +282,10 @@ fn how_often_a_record_was_put_back_is_counted() -> Result<()> {
     assert_eq!(kafka.list()?.letters[1].times_redriven, 1);
     assert_eq!(kafka.redrive()?.redriven, 1);
     let times = |order: &TopicEntry| order.headers.last(headers::REDRIVEN).flatten().cloned();
-    assert_eq!(kafka.log("orders").iter().map(times).collect::<Vec<_>>(), [Some("1".into()), Some("2".into())]);
+    assert_eq!(
+        kafka.log("orders").iter().map(times).collect::<Vec<_>>(),
+        [Some("1".into()), Some("2".into())]
+    );
     Ok(())
 }
 
@@ -351,7 +369,23 @@ fn a_record_that_is_not_taken_keeps_no_other_from_it() -> Result<()> {
     assert_eq!(kafka.execute(&plan, |_| ())?.redriven, 1);
     assert_eq!(kafka.orders().last().map(String::as_str), Some("repaired"));
     let again = super::plan(&kafka, LETTERS, &repaired).unwrap_err().to_string();
-    assert!(again.contains("letter 0:2 of shop-dead-letters cannot be redriven: it is redriven before"), "{again}");
+    assert!(
+        again.contains("letter 0:2 of shop-dead-letters cannot be redriven: it is redriven before"),
+        "{again}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_transaction_that_must_be_aborted_is_tried_again_a_few_times() -> Result<()> {
+    let kafka = FakeKafka::with_letters(&[("1", 0), ("2", 1)]);
+    kafka.0.lock().failing_commits = MOST_TRIES;
+    let error = kafka.redrive().unwrap_err().to_string();
+    assert!(error.contains("run the redrive again") && error.contains("it must be aborted"), "{error}");
+    assert!(kafka.orders().is_empty());
+    kafka.0.lock().failing_commits = MOST_TRIES - 1;
+    assert_eq!(kafka.redrive()?.redriven, 2);
+    assert_eq!(kafka.orders(), ["1", "2"]);
     Ok(())
 }
 

@@ -133,7 +133,9 @@ impl List {
         output.print(&json.into(), || shown_list(&list, now))?;
         if let Some((others, first)) = &list.others {
             let topic = dead_letters.topic();
-            eprintln!("millstream: {others} records of {topic} are no dead letters, the first of them {first}");
+            eprintln!(
+                "millstream: {others} records of {topic} are no dead letters, the first of them {first}"
+            );
         }
         Ok(Ended::Done)
     }
@@ -238,7 +240,8 @@ mod tests {
 
     #[test]
     fn bytes_are_text_or_hex_or_null() {
-        let shown = [json!({ "text": "apples" }), json!({ "hex": "0007" }), json!(null)].map(|value| shown_bytes(&value));
+        let shown = [json!({ "text": "apples" }), json!({ "hex": "0007" }), json!(null)]
+            .map(|value| shown_bytes(&value));
         assert_eq!(shown, ["apples", "0x0007", "null"]);
     }
 }

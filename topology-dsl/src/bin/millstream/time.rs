@@ -12,7 +12,8 @@ pub(crate) fn point_in_time(option: &str, text: &str) -> Result<Timestamp> {
         Ok::<_, jiff::Error>(local.to_zoned(TimeZone::UTC)?.timestamp())
     });
     let time = time.map_err(|error| {
-        Error::invalid(format!("{option} {text}: write a time such as 2026-11-22T08:30:00Z")).with_source(error)
+        Error::invalid(format!("{option} {text}: write a time such as 2026-11-22T08:30:00Z"))
+            .with_source(error)
     })?;
     Ok(Timestamp::from_millis(time.as_millisecond()))
 }

@@ -158,13 +158,17 @@ mod tests {
     #[test]
     fn a_plan_is_shown_by_where_records_go_and_why_they_stay() {
         let letter = |offset| LetterId { partition: 0, offset: Offset::new(offset) };
-        let redrive = |offset, partition| Redrive { letter: letter(offset), topic: "orders".into(), partition };
+        let redrive =
+            |offset, partition| Redrive { letter: letter(offset), topic: "orders".into(), partition };
         let mut plan = RedrivePlan {
             dead_letter_topic: "shop-dead-letters".into(),
             topic_id: None,
             redriven: vec![redrive(0, Some(1)), redrive(1, None), redrive(2, Some(1))],
             repair: Repair::default(),
-            left: vec![3, 4].into_iter().map(|offset| LeftLetter { letter: letter(offset), why: WhyLeft::NoRecord }).collect(),
+            left: vec![3, 4]
+                .into_iter()
+                .map(|offset| LeftLetter { letter: letter(offset), why: WhyLeft::NoRecord })
+                .collect(),
         };
         let words = |plan: &RedrivePlan| shown(plan).split_whitespace().collect::<Vec<_>>().join(" ");
         let text = words(&plan);
