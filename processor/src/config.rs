@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::handlers::Handlers;
 use crate::step::StepListener;
+use crate::topology::dead_letter_topic;
 
 /// How an application runs. Start from [`Settings::new`] or [`Settings::from_env`] and change fields.
 #[derive(Clone, Debug)]
@@ -312,6 +313,11 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// The topic of an application's dead letters.
+    pub(crate) fn dead_letter_topic_of(&self, application_id: &str) -> String {
+        self.dead_letter_topic.clone().unwrap_or_else(|| dead_letter_topic(application_id))
     }
 
     /// The librdkafka properties for one client, given its prefixes from the most general to the most special.

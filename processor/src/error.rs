@@ -153,19 +153,32 @@ impl fmt::Display for Error {
         if let Some(at) = &self.0.at {
             write!(f, " [record {at}]")?;
         }
-        let mut source = self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static));
-        let mut said = String::new();
-        while let Some(error) = source {
-            let text = error.to_string();
-            // Some libraries put the text of the cause into their own.
-            if !said.ends_with(&text) {
-                write!(f, ": {text}")?;
-            }
-            said = text;
-            source = error.source();
-        }
-        Ok(())
+        let source = self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static));
+        f.write_str(&causes(String::new(), source))
     }
+}
+
+/// An error and what led to it, on one line.
+pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let causes = causes(text.clone(), error.source());
+    text + &causes
+}
+
+/// What led to an error of which this is said already: `: this: because of that`.
+fn causes(mut said: String, mut source: Option<&(dyn std::error::Error + 'static)>) -> String {
+    let mut causes = String::new();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Some libraries put the text of the cause into their own.
+        if !said.ends_with(&text) {
+            causes.push_str(": ");
+            causes.push_str(&text);
+        }
+        said = text;
+        source = error.source();
+    }
+    causes
 }
 
 impl fmt::Debug for Error {

@@ -16,7 +16,8 @@ pub enum Reaction {
     Fail,
     /// Leave the record out. It is counted (`millstream_task_records_skipped_total`) and logged, at most once in ten seconds.
     Skip,
-    /// Leave the record out and keep it: its bytes go to the dead-letter topic with the cause in headers.
+    /// Leave the record out and keep it: its bytes go to the dead-letter topic with the cause in headers. They can be put back from there
+    /// ([`dead_letters`](crate::dead_letters)).
     DeadLetter,
 }
 

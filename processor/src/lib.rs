@@ -6,6 +6,7 @@ pub mod api;
 mod clients;
 pub mod clock;
 pub mod config;
+pub mod dead_letters;
 pub mod error;
 pub mod handlers;
 mod http;

@@ -4,6 +4,7 @@
 mod back_pressure;
 mod command_line;
 mod count;
+mod dead_letters;
 mod elastic;
 mod exactly_once;
 mod faults;

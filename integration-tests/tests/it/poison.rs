@@ -82,11 +82,13 @@ fn a_record_that_does_not_decode_goes_to_the_dead_letters() -> Result<()> {
         ("__streams.errors.offset", "1"),
         ("__streams.errors.stage", "decode"),
         ("__streams.errors.task", "0_0"),
+        ("__streams.errors.exception", "SerdeError::WrongLength"),
     ] {
         assert_eq!(headers.get(name).map(String::as_str), Some(value), "{name} in {headers:?}");
     }
     assert!(headers["__streams.errors.message"].contains('3'), "three bytes are no number: {headers:?}");
-    assert!(headers.contains_key("__streams.errors.exception"), "{headers:?}");
+    let failed_at: i64 = headers["__streams.errors.time"].parse()?;
+    assert!(failed_at > 1_700_000_000_000, "of the clock, not of the record: {failed_at}");
     await_until(DEADLINE, "the dead letter to be counted", || {
         (left_out(&app, |task| task.dead_letters) == [1, 0, 0]).then_some(())
     })?;
@@ -193,7 +195,10 @@ fn an_output_that_the_broker_refuses_goes_to_the_handler() -> Result<()> {
         panic!("one dead letter, not {letters:?}; {keys:?} were written: {:?}", app.threads())
     };
     assert_eq!((letter.key_text().as_deref(), letter.value_text().as_deref()), (Some("b"), Some(&*large)));
-    assert_eq!(headers(letter)["__streams.errors.stage"], "produce");
+    let headers = headers(letter);
+    assert_eq!(headers["__streams.errors.stage"], "produce");
+    assert_eq!(headers["__streams.errors.output.topic"], narrow);
+    assert_eq!(headers["__streams.errors.output.partition"], "0");
     assert_eq!((keys, written.len()), (["a", "c", "d"].map(str::to_owned).into(), 3));
     let processed = recount(["a", "b", "c", "d"].map(str::to_owned));
     await_rows(&processed, || counts_of(&app))?;

@@ -125,6 +125,12 @@ impl FailureStage {
             FailureStage::Produce => "produce",
         }
     }
+
+    /// The stage of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let stages = [FailureStage::Decode, FailureStage::Process, FailureStage::Produce];
+        stages.into_iter().find(|stage| stage.name() == name)
+    }
 }
 
 /// Why a record could not be processed. Any error converts into it with `?`; the node it happened in is added on the way out.

@@ -13,6 +13,7 @@ use crate::task::InputMessage;
 use crate::topology::RawRecord;
 
 /// Owns one `rd_kafka_message_t`. Must be dropped before the consumer it came from is closed.
+#[derive(Debug)]
 pub(crate) struct KafkaMessage(NonNull<rdsys::rd_kafka_message_t>);
 
 impl KafkaMessage {

@@ -8,6 +8,8 @@ use millstream_state_stores::{Offset, RecordField, SerdeError, Timestamp};
 
 use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::consumer::KafkaConsumer;
+use super::message::KafkaMessage;
+use crate::api::Headers;
 use crate::clients::{Consumer, Fetched, PartitionOffset};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
@@ -56,15 +58,31 @@ impl TopicReader {
         let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
         let clock = SystemClock::shared();
         let counts = partition_counts(settings, client_id, &names, &*clock)?;
+        let partitions =
+            names.iter().flat_map(|name| (0..counts[name]).map(move |partition| (name, partition)));
+        let from = partitions.map(|(name, partition)| (name.as_str(), partition, Offset::new(0)));
+        TopicReader::from_offsets(settings, client_id, from)
+    }
+
+    /// A reader of these partitions, which must exist, from these offsets on. From the oldest record where the offset is of one that was
+    /// deleted, and of what is written from here on where it is not reached yet.
+    ///
+    /// # Errors
+    /// As [`from_beginning`](Self::from_beginning).
+    pub(crate) fn from_offsets<'a>(
+        settings: &Settings,
+        client_id: &str,
+        from: impl IntoIterator<Item = (&'a str, i32, Offset)>,
+    ) -> Result<Self> {
+        let clock = SystemClock::shared();
         let mut consumer = KafkaConsumer::alone(settings, client_id)?;
         let (mut starts, mut partitions) = (Vec::new(), Vec::new());
-        for name in &names {
-            for partition in 0..counts[name] {
-                let ask = || consumer.watermarks(name, partition);
-                let (oldest, end) = patiently(&*clock, settings.request_timeout, || false, ask)?;
-                starts.push(PartitionOffset { topic: name.as_str().into(), partition, offset: Some(oldest) });
-                partitions.push(Progress { next: oldest, end });
-            }
+        for (topic, partition, from) in from {
+            let ask = || consumer.watermarks(topic, partition);
+            let (oldest, end) = patiently(&*clock, settings.request_timeout, || false, ask)?;
+            let next = from.min(end).max(oldest);
+            starts.push(PartitionOffset { topic: topic.into(), partition, offset: Some(next) });
+            partitions.push(Progress { next, end });
         }
         consumer.assign(&starts)?;
         Ok(TopicReader { consumer, partitions })
@@ -95,6 +113,7 @@ impl TopicReader {
                         timestamp: raw.timestamp,
                         key: raw.key,
                         value: raw.value,
+                        message: &message,
                     };
                     partitions[index].next = raw.offset.next();
                     records += 1;
@@ -155,6 +174,7 @@ pub struct TopicRecord<'a> {
     pub timestamp: Timestamp,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
+    message: &'a KafkaMessage,
 }
 
 impl TopicRecord<'_> {
@@ -182,6 +202,11 @@ impl TopicRecord<'_> {
     /// The encoded value.
     pub fn value_bytes(&self) -> Option<&[u8]> {
         self.value
+    }
+
+    /// The headers, in order.
+    pub fn headers(&self) -> Headers {
+        self.message.headers()
     }
 
     fn decode<T: RecordField>(&self, bytes: Option<&[u8]>) -> Result<T> {

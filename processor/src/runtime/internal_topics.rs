@@ -72,6 +72,11 @@ fn saturating_millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A topic of which the newest record of each key must never be lost.
+pub(crate) fn compacted_topic(name: String, partitions: i32, purpose: &'static str) -> InternalTopic {
+    internal(name, partitions, &[("cleanup.policy", "compact")], purpose)
+}
+
 fn internal(name: String, partitions: i32, config: &[(&str, &str)], purpose: &'static str) -> InternalTopic {
     let mut config: BTreeMap<String, String> =
         config.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();

@@ -21,6 +21,7 @@ mod topic_watch;
 
 pub use crate::step::{Step, StepListener};
 pub use app::{AppBuilder, Streams};
+pub(crate) use internal_topics::{compacted_topic, ensure_internal_topics};
 pub use life::ThreadFailureResponse;
 #[cfg(test)]
 pub(crate) use program::ApplicationTopics;

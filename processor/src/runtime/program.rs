@@ -14,7 +14,7 @@ use crate::kafka::{ClusterAdmin, NewTopic};
 use crate::membership::Inputs;
 use crate::patience::{has_all, once_propagated};
 use crate::task::TaskPlan;
-use crate::topology::{TopicName, Topology, changelog_topic, dead_letter_topic};
+use crate::topology::{TopicName, Topology, changelog_topic, redriven_topic};
 
 /// See the module's description.
 pub(crate) struct Program {
@@ -63,7 +63,9 @@ pub(super) fn existing_topics(
     settings: &Settings,
 ) -> Result<BTreeMap<String, i32>> {
     let mut existing = admin.all_partition_counts()?;
-    existing.retain(|topic, count| *count > 0 && settings.dead_letter_topic.as_ref() != Some(topic));
+    let named = settings.dead_letter_topic.iter();
+    let letters: Vec<String> = named.flat_map(|topic| [topic.clone(), redriven_topic(topic)]).collect();
+    existing.retain(|topic, count| *count > 0 && !letters.contains(topic));
     Ok(existing)
 }
 
@@ -108,8 +110,7 @@ impl ApplicationTopics {
         let global = global.map(|topic| topic.in_application(application_id));
         let changelog_ids = admin.topic_ids(&changelogs.chain(global).collect::<Vec<_>>())?;
         if settings.handlers.may_dead_letter() {
-            let name =
-                settings.dead_letter_topic.clone().unwrap_or_else(|| dead_letter_topic(application_id));
+            let name = settings.dead_letter_topic_of(application_id);
             if admin.partition_counts(std::slice::from_ref(&name))?.is_empty() {
                 admin.create_topic(&NewTopic { name, partitions: 1, config: BTreeMap::new() })?;
             }

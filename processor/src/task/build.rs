@@ -26,7 +26,7 @@ use crate::handlers::Handlers;
 use crate::testing::simulation::mutation::{self, Mutation};
 use crate::topology::{
     NodeKind, PartitionCount, RowsOfTopic, Site, SourceChangelog, Subtopology, TopicName, Topology,
-    changelog_topic, dead_letter_topic,
+    changelog_topic,
 };
 
 /// What all tasks of a sub-topology have in common.
@@ -74,10 +74,7 @@ impl TaskPlan {
         settings: &Settings,
         partition_count: &PartitionCount,
     ) -> Vec<Self> {
-        let dead_letters: Arc<str> = match &settings.dead_letter_topic {
-            Some(topic) => topic.as_str().into(),
-            None => dead_letter_topic(application_id).into(),
-        };
+        let dead_letters: Arc<str> = settings.dead_letter_topic_of(application_id).into();
         let globals = GlobalTables::of(topology);
         let plan = |subtopology| TaskPlan {
             application_id: Arc::clone(application_id),

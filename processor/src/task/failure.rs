@@ -11,7 +11,8 @@ use tracing::warn;
 use super::queue::PartitionQueue;
 use super::{InputMessage, Task};
 use crate::api::{Failure, FailureParts, FailureStage, Headers, OutputMark, PendingOutput, TaskFailure};
-use crate::error::{BoxError, Error, ErrorKind, RecordLocation, Result};
+use crate::dead_letters::headers;
+use crate::error::{BoxError, Error, ErrorKind, RecordLocation, Result, describe};
 use crate::handlers::{FailureReport, Reaction};
 
 /// An output that was handed to the producer and cannot be delivered.
@@ -34,6 +35,8 @@ struct Cause<'a> {
     stage: FailureStage,
     node: Option<&'a str>,
     location: Option<&'a RecordLocation>,
+    /// The topic, and the partition if it was sent, of an output that was not taken.
+    bound_for: Option<(&'a str, Option<i32>)>,
     error: &'a (dyn StdError + 'static),
 }
 
@@ -96,7 +99,13 @@ impl<M: InputMessage> Task<M> {
         if self.can_take_back {
             self.stores.undo_record();
         }
-        let cause = Cause { stage, node: node.as_deref(), location: location.as_ref(), error: &*source };
+        let cause = Cause {
+            stage,
+            node: node.as_deref(),
+            location: location.as_ref(),
+            bound_for: None,
+            error: &*source,
+        };
         let remains = match message {
             Some(message) => Remains::of(message),
             None => Remains::nothing(self.context.wall_clock()),
@@ -112,7 +121,7 @@ impl<M: InputMessage> Task<M> {
             Reaction::Skip => self.counters.skipped[stage as usize] += 1,
             Reaction::DeadLetter => {
                 self.counters.dead_letters[stage as usize] += 1;
-                let output = dead_letter(&cause, self.id, remains);
+                let output = dead_letter(&cause, self.id, self.context.wall_clock(), remains);
                 let topic = self.context.outputs().topic(&self.dead_letter_topic);
                 self.context.outputs().push(&output.as_pending(topic));
             }
@@ -159,8 +168,13 @@ impl<M: InputMessage> Task<M> {
             if output.topic == self.dead_letter_topic || output.error.kind() != ErrorKind::Record {
                 return Err(stop("a record that must not be lost"));
             }
-            let cause =
-                Cause { stage: FailureStage::Produce, node: None, location: None, error: &*output.error };
+            let cause = Cause {
+                stage: FailureStage::Produce,
+                node: None,
+                location: None,
+                bound_for: Some((&output.topic, output.partition)),
+                error: &*output.error,
+            };
             let remains = Remains {
                 key: output.key.as_deref(),
                 value: output.value.as_deref(),
@@ -173,7 +187,7 @@ impl<M: InputMessage> Task<M> {
                 Reaction::Skip => self.counters.skipped[FailureStage::Produce as usize] += 1,
                 Reaction::DeadLetter => {
                     self.counters.dead_letters[FailureStage::Produce as usize] += 1;
-                    let letter = dead_letter(&cause, self.id, remains);
+                    let letter = dead_letter(&cause, self.id, self.context.wall_clock(), remains);
                     let topic = self.context.outputs().topic(&self.dead_letter_topic);
                     self.context.outputs().push(&letter.as_pending(topic));
                 }
@@ -223,33 +237,39 @@ impl<'a> Remains<'a> {
 }
 
 /// Adds the cause to the record's headers, under the names that Kafka Streams uses (KIP-1034) and some of our own.
-fn dead_letter<'a>(cause: &Cause<'_>, task: TaskId, mut remains: Remains<'a>) -> Remains<'a> {
+fn dead_letter<'a>(cause: &Cause<'_>, task: TaskId, now: Timestamp, mut remains: Remains<'a>) -> Remains<'a> {
     let mut add = |name: &str, value: String| remains.headers.push(name, Some(Bytes::from(value)));
-    add("__streams.errors.exception", format!("millstream::{}", cause.stage.name()));
-    add("__streams.errors.message", describe(cause.error));
+    add(headers::EXCEPTION, kind_of(cause.error));
+    add(headers::MESSAGE, describe(cause.error));
     if let Some(location) = cause.location {
-        add("__streams.errors.topic", location.topic.to_string());
-        add("__streams.errors.partition", location.partition.to_string());
-        add("__streams.errors.offset", location.offset.to_string());
+        add(headers::TOPIC, location.topic.to_string());
+        add(headers::PARTITION, location.partition.to_string());
+        add(headers::OFFSET, location.offset.to_string());
     }
-    add("__streams.errors.stage", cause.stage.name().to_string());
-    add("__streams.errors.task", task.to_string());
+    if let Some((topic, partition)) = cause.bound_for {
+        add(headers::OUTPUT_TOPIC, topic.to_owned());
+        partition.into_iter().for_each(|partition| add(headers::OUTPUT_PARTITION, partition.to_string()));
+    }
+    add(headers::STAGE, cause.stage.name().to_owned());
+    add(headers::TASK, task.to_string());
     if let Some(node) = cause.node {
-        add("__streams.errors.node", node.to_string());
+        add(headers::NODE, node.to_owned());
     }
+    add(headers::TIME, now.to_string());
     remains
 }
 
-/// An error and its causes on one line.
-fn describe(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
+/// What kind of error it is, by which letters can be told apart: the type and its variant, as far as the error tells by its `Debug`.
+fn kind_of(error: &(dyn StdError + 'static)) -> String {
+    let shown = format!("{error:?}");
+    let end = shown.find(|char: char| !char.is_alphanumeric() && char != '_').unwrap_or(shown.len());
+    match &shown[..end] {
+        "" => "Error".to_owned(),
+        name if error.is::<SerdeError>() => format!("SerdeError::{name}"),
+        name if error.is::<StoreError>() => format!("StoreError::{name}"),
+        name if error.is::<Error>() => format!("Error::{name}"),
+        name => name.to_owned(),
     }
-    text
 }
 
 /// Logs failures that were passed over, at most once in ten seconds, with the number left unsaid.
@@ -288,4 +308,35 @@ fn is_outage(source: &BoxError) -> bool {
         _ => None,
     });
     in_store.or(source.downcast_ref::<SerdeError>()).is_some_and(SerdeError::is_outage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_an_error_is_its_type_and_variant() {
+        #[derive(Debug, thiserror::Error)]
+        enum StockError {
+            #[error("there are no {0} pieces")]
+            OutOfStock(u32),
+        }
+        let kind = |error: &(dyn StdError + 'static)| kind_of(error);
+        assert_eq!(kind(&SerdeError::UnexpectedNull { type_name: "Order" }), "SerdeError::UnexpectedNull");
+        assert_eq!(kind(&Error::new(ErrorKind::Record, "refused")), "Error::Record");
+        assert_eq!(kind(&"three".parse::<i64>().unwrap_err()), "ParseIntError");
+        assert_eq!(kind(&StockError::OutOfStock(3)), "OutOfStock");
+        let text: BoxError = "there are no 3 pieces".into();
+        assert_eq!(kind(&*text), "Error");
+    }
+
+    #[test]
+    fn what_led_to_an_error_is_said_once() {
+        let path = SerdeError::InvalidValue { type_name: "Order", reason: "no quantity".into() };
+        let inner = path.to_string();
+        let error = SerdeError::Custom { type_name: "Order", source: path.into() };
+        assert_eq!(describe(&error), format!("`Order` cannot be converted: {inner}"));
+        let error = Error::invalid("it stops").with_source(error);
+        assert_eq!(describe(&error), error.to_string());
+    }
 }

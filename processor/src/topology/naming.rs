@@ -17,6 +17,11 @@ pub fn dead_letter_topic(application_id: &str) -> String {
     format!("{application_id}-dead-letters")
 }
 
+/// The topic that tells which letters of a dead-letter topic were put back: `<dead-letter topic>-redriven`.
+pub fn redriven_topic(dead_letter_topic: &str) -> String {
+    format!("{dead_letter_topic}-redriven")
+}
+
 /// Checks a name of a node, store or internal topic: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`, as Kafka asks of topics.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
-//! The command line of millstream: resets applications, looks at running ones, tidies their state directories, and checks schemas.
+//! The command line of millstream: resets applications, looks at running ones, tidies their state directories, checks schemas, and puts dead
+//! letters back.
 
 mod cluster;
+mod dead_letters;
 mod instance;
 mod lag;
 mod output;
@@ -8,6 +10,7 @@ mod query;
 mod reset;
 mod schema;
 mod state;
+mod time;
 mod topology;
 
 use std::process::ExitCode;
@@ -43,6 +46,7 @@ enum Command {
     Lag(lag::Lag),
     State(state::State),
     Schema(schema::Schema),
+    DeadLetters(dead_letters::DeadLetters),
     /// Print the completions for a shell, such as: millstream completions bash > /etc/bash_completion.d/millstream
     Completions {
         /// For this shell
@@ -78,6 +82,7 @@ fn run(command: Command, output: Output) -> Result<Ended> {
         Command::Lag(lag) => lag.run(output),
         Command::State(state) => state.run(output),
         Command::Schema(schema) => schema.run(output),
+        Command::DeadLetters(dead_letters) => dead_letters.run(output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "millstream", &mut std::io::stdout());
             Ok(Ended::Done)

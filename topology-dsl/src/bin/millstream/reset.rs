@@ -4,18 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use millstream::clock::SystemClock;
 use millstream::reset::{
     ApplicationReset, InternalTopics, ResetPlan, ResetRequest, ResetStep, ResetTarget, TopicSelection,
     read_offsets_file,
 };
-use millstream::{Error, Offset, Result, Timestamp};
+use millstream::{Offset, Result, Timestamp};
 
 use crate::Ended;
 use crate::cluster::{ClusterArguments, StateDirArgument};
 use crate::output::{Output, confirm, table};
+use crate::time::{before, point_in_time};
 
 /// Make an application read its input again: move its offsets, delete its internal topics, remove its state on this machine
 ///
@@ -125,9 +124,9 @@ impl To {
         } else if let Some(records) = self.shift_by {
             ResetTarget::ShiftBy(records)
         } else if let Some(time) = &self.to_datetime {
-            ResetTarget::Timestamp(point_in_time(time)?)
+            ResetTarget::Timestamp(point_in_time("--to-datetime", time)?)
         } else if let Some(duration) = &self.by_duration {
-            ResetTarget::Timestamp(before(now, duration)?)
+            ResetTarget::Timestamp(before(now, "--by-duration", duration)?)
         } else if let Some(file) = &self.from_file {
             ResetTarget::Each(read_offsets_file(file)?)
         } else {
@@ -135,31 +134,6 @@ impl To {
         };
         Ok(target)
     }
-}
-
-fn point_in_time(text: &str) -> Result<Timestamp> {
-    let with_zone = text.parse::<jiff::Timestamp>();
-    let time = with_zone.or_else(|_| {
-        let local = text.parse::<DateTime>()?;
-        Ok::<_, jiff::Error>(local.to_zoned(TimeZone::UTC)?.timestamp())
-    });
-    let time = time.map_err(|error| {
-        Error::invalid(format!("--to-datetime {text}: write a time such as 2026-11-22T08:30:00Z"))
-            .with_source(error)
-    })?;
-    Ok(Timestamp::from_millis(time.as_millisecond()))
-}
-
-fn before(now: Timestamp, text: &str) -> Result<Timestamp> {
-    let problem = || format!("--by-duration {text}: write a duration such as P7D, PT90M or 36h");
-    let span: jiff::Span =
-        text.parse().map_err(|error: jiff::Error| Error::invalid(problem()).with_source(error))?;
-    let now = jiff::Timestamp::from_millisecond(now.as_millis())
-        .map_err(|error| Error::invalid("the clock shows no time of this calendar").with_source(error))?;
-    // Days are not always 24 hours long, except in UTC.
-    let then = now.to_zoned(TimeZone::UTC).checked_sub(span.abs());
-    let then = then.map_err(|error| Error::invalid(problem()).with_source(error))?;
-    Ok(Timestamp::from_millis(then.timestamp().as_millisecond()))
 }
 
 fn shown(plan: &ResetPlan) -> String {
@@ -219,31 +193,4 @@ fn carry_out(reset: &ApplicationReset, plan: &ResetPlan) -> Result<()> {
     bar.finish_and_clear();
     eprintln!("{} is reset", plan.application_id);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_utc_unless_they_say_otherwise() {
-        let millis = |text| point_in_time(text).map(Timestamp::as_millis).ok();
-        assert_eq!(millis("1970-01-01T00:01:00"), Some(60_000));
-        assert_eq!(millis("1970-01-01T00:01:00.250Z"), Some(60_250));
-        assert_eq!(millis("1970-01-01T01:01:00+01:00"), Some(60_000));
-        assert_eq!(millis("1970-01-02"), Some(86_400_000));
-        let error = point_in_time("yesterday").unwrap_err().to_string();
-        assert!(error.contains("--to-datetime yesterday"), "{error}");
-    }
-
-    #[test]
-    fn durations_count_back_from_now() {
-        let now = Timestamp::from_millis(10 * 86_400_000);
-        let millis = |text| before(now, text).map(Timestamp::as_millis).ok();
-        assert_eq!(millis("P7D"), Some(3 * 86_400_000));
-        assert_eq!(millis("PT90M"), Some(10 * 86_400_000 - 90 * 60_000));
-        assert_eq!(millis("36h"), Some(10 * 86_400_000 - 36 * 3_600_000));
-        let error = before(now, "long").unwrap_err().to_string();
-        assert!(error.contains("--by-duration long"), "{error}");
-    }
 }

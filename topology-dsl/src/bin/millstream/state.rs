@@ -6,12 +6,13 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use millstream::clock::SystemClock;
-use millstream::{Error, Result, StateDirectory, StateOwner, StateUsage, Timestamp};
+use millstream::{Error, Result, StateDirectory, StateOwner, StateUsage};
 use serde_json::json;
 
 use crate::Ended;
 use crate::cluster::StateDirArgument;
 use crate::output::{Output, confirm, table};
+use crate::time::{shown_age, shown_time};
 
 /// List the local state of applications on this machine, or remove it
 #[derive(Debug, Args)]
@@ -136,23 +137,6 @@ fn print(found: &[TaskState], output: Output) -> Result<()> {
     })
 }
 
-/// A point in time for programs, in UTC; none that no calendar has.
-fn shown_time(time: Timestamp) -> Option<String> {
-    jiff::Timestamp::from_millisecond(time.as_millis()).ok().map(|time| time.to_string())
-}
-
-/// How long ago something was, for people: in whole seconds, or whole minutes after an hour.
-fn shown_age(time: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_millis().saturating_sub(time.as_millis()).max(0) / 1000;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s ago"),
-        (0, 0, minutes) => format!("{minutes}m {}s ago", seconds % 60),
-        (0, hours, minutes) => format!("{hours}h {minutes}m ago"),
-        (days, hours, _) => format!("{days}d {hours}h ago"),
-    }
-}
-
 fn applications(root: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(root) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -196,19 +180,5 @@ mod tests {
         assert!(all.iter().all(|found| found.application_id == "shop"));
         assert!(found(root.path(), Some("shpo")).unwrap().is_empty());
         assert!(found(&root.path().join("nowhere"), None).unwrap().is_empty());
-    }
-
-    #[test]
-    fn an_age_is_shown_in_the_two_units_that_matter() {
-        let ago = |seconds: i64| {
-            shown_age(
-                Timestamp::from_millis(1_000_000_000),
-                Timestamp::from_millis(1_000_000_000 + seconds * 1000),
-            )
-        };
-        let shown = [-5, 0, 59, 60, 3_599, 3_600, 86_399, 86_400, 90_000 * 10].map(ago);
-        let expected = ["0s", "0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "1d 0h", "10d 10h"];
-        assert_eq!(shown, expected.map(|age| format!("{age} ago")));
-        assert_eq!(shown_time(Timestamp::from_millis(1_500)).as_deref(), Some("1970-01-01T00:00:01.5Z"));
     }
 }

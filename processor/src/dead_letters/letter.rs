@@ -1,0 +1,382 @@
+//! A dead letter as its headers describe it, and the record that failed as it was.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use millstream_state_stores::{Offset, Timestamp};
+use serde_json::{Value, json};
+
+use super::headers;
+use crate::api::{FailureStage, Header, Headers};
+use crate::error::{Error, RecordLocation};
+
+/// Where a letter lies in the dead-letter topic. Written as `partition:offset`.
+///
+/// ```
+/// use millstream_processor::Offset;
+/// use millstream_processor::dead_letters::LetterId;
+///
+/// let id: LetterId = "0:17".parse()?;
+/// assert_eq!((id.partition, id.offset), (0, Offset::new(17)));
+/// assert_eq!(id.to_string(), "0:17");
+/// # Ok::<(), millstream_processor::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId {
+    /// Partition of the dead-letter topic.
+    pub partition: i32,
+    /// Offset in it.
+    pub offset: Offset,
+}
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.partition, self.offset)
+    }
+}
+
+impl FromStr for LetterId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parsed = text.split_once(':').and_then(|(partition, offset)| {
+            let partition = partition.parse().ok().filter(|partition| *partition >= 0)?;
+            let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
+            Some(LetterId { partition, offset: Offset::new(offset) })
+        });
+        parsed.ok_or_else(|| {
+            Error::invalid(format!("{text:?} is no letter: write its partition and offset, such as 0:17"))
+        })
+    }
+}
+
+/// What is known of a failure. The record is a [`FailedRecord`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where the letter lies.
+    pub id: LetterId,
+    /// When the record failed. Of letters that do not say it, as those of Kafka Streams: the record's own timestamp.
+    pub failed_at: Timestamp,
+    /// Where the record comes from; none if it is none, as when a punctuation failed.
+    pub source: Option<LetterSource>,
+    /// The stage at which it failed.
+    pub stage: Option<FailureStage>,
+    /// The task that had it, such as `0_3`.
+    pub task: Option<String>,
+    /// The topology node it failed in.
+    pub node: Option<String>,
+    /// What kind of error it was, such as `SerdeError::Json`.
+    pub error: String,
+    /// The error and its causes.
+    pub message: String,
+    /// How often the record had been put back before it failed this time.
+    pub times_redriven: u32,
+    /// When the record was put back after this failure, if it was.
+    pub redriven_at: Option<Timestamp>,
+}
+
+/// Where a record that failed comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LetterSource {
+    /// It was read here.
+    Input(RecordLocation),
+    /// It is an output that this topic did not take.
+    Output {
+        /// The topic.
+        topic: String,
+        /// The partition it was sent to.
+        partition: Option<i32>,
+    },
+}
+
+/// A record as it was when it failed: without the headers that describe the failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRecord {
+    /// Its event time.
+    pub timestamp: Timestamp,
+    /// Its encoded key.
+    pub key: Option<Bytes>,
+    /// Its encoded value.
+    pub value: Option<Bytes>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+/// A record of the dead-letter topic, whatever it is.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicEntry {
+    pub(crate) id: LetterId,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) headers: Headers,
+}
+
+impl TopicEntry {
+    /// What it says of a failure.
+    ///
+    /// # Errors
+    /// Why it is no dead letter.
+    pub(crate) fn letter(&self) -> Result<DeadLetter, String> {
+        let (own, said) = self.split_headers();
+        let said: Headers = said.iter().cloned().collect();
+        let error = text(&said, headers::EXCEPTION)
+            .ok_or_else(|| format!("it has no header {}", headers::EXCEPTION))?;
+        let stage = text(&said, headers::STAGE);
+        let failed_at = number(&said, headers::TIME)?.map(Timestamp::from_millis);
+        let before = own.iter().rev().find(|header| header.name == headers::REDRIVEN);
+        Ok(DeadLetter {
+            id: self.id,
+            failed_at: failed_at.unwrap_or(self.timestamp),
+            source: source(&said)?,
+            stage: stage.as_deref().and_then(FailureStage::named),
+            task: text(&said, headers::TASK),
+            node: text(&said, headers::NODE),
+            error,
+            message: text(&said, headers::MESSAGE).unwrap_or_default(),
+            // Whoever wrote anything else there, it was not us.
+            times_redriven: before.and_then(|header| parsed(header.value.as_ref()?)).unwrap_or(0),
+            redriven_at: None,
+        })
+    }
+
+    /// The record that failed.
+    pub(crate) fn record(&self) -> FailedRecord {
+        FailedRecord {
+            timestamp: self.timestamp,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers: self.split_headers().0.iter().cloned().collect(),
+        }
+    }
+
+    /// The record's own headers, and those that describe its failure, which come last. The record may have been taken from a dead-letter
+    /// topic itself, and have such headers of its own.
+    fn split_headers(&self) -> (Vec<Header>, Vec<Header>) {
+        let mut own: Vec<Header> = self.headers.iter().cloned().collect();
+        let first = own.iter().rposition(|header| header.name == headers::EXCEPTION);
+        let said = own.split_off(first.unwrap_or(own.len()));
+        (own, said)
+    }
+}
+
+fn source(said: &Headers) -> Result<Option<LetterSource>, String> {
+    if let Some(topic) = text(said, headers::OUTPUT_TOPIC) {
+        let partition = number(said, headers::OUTPUT_PARTITION)?;
+        return Ok(Some(LetterSource::Output { topic, partition }));
+    }
+    let Some(topic) = text(said, headers::TOPIC) else { return Ok(None) };
+    let partition = number(said, headers::PARTITION)?
+        .ok_or_else(|| format!("it has no header {}", headers::PARTITION))?;
+    let offset =
+        number(said, headers::OFFSET)?.ok_or_else(|| format!("it has no header {}", headers::OFFSET))?;
+    Ok(Some(LetterSource::Input(RecordLocation {
+        topic: topic.into(),
+        partition,
+        offset: Offset::new(offset),
+    })))
+}
+
+fn text(headers: &Headers, name: &str) -> Option<String> {
+    let value = headers.last(name).flatten()?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+fn number<N: FromStr>(headers: &Headers, name: &str) -> Result<Option<N>, String> {
+    let Some(value) = headers.last(name).flatten() else { return Ok(None) };
+    let number = parsed(value);
+    let problem = || format!("its header {name} is no number: {:?}", String::from_utf8_lossy(value));
+    number.map(Some).ok_or_else(problem)
+}
+
+fn parsed<N: FromStr>(value: &Bytes) -> Option<N> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+impl LetterSource {
+    /// The topic the record was read from, or was to be written to.
+    pub fn topic(&self) -> &str {
+        match self {
+            LetterSource::Input(location) => &location.topic,
+            LetterSource::Output { topic, .. } => topic,
+        }
+    }
+
+    /// The partition, if it is known.
+    pub fn partition(&self) -> Option<i32> {
+        match self {
+            LetterSource::Input(location) => Some(location.partition),
+            LetterSource::Output { partition, .. } => *partition,
+        }
+    }
+
+    /// The offset, of a record that was read.
+    pub fn offset(&self) -> Option<Offset> {
+        match self {
+            LetterSource::Input(location) => Some(location.offset),
+            LetterSource::Output { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for LetterSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LetterSource::Input(location) => location.fmt(f),
+            LetterSource::Output { topic, .. } => write!(f, "output to {topic}"),
+        }
+    }
+}
+
+impl DeadLetter {
+    /// The letter for programs. Times are in milliseconds since 1970.
+    pub fn to_json(&self) -> Value {
+        let source = self.source.as_ref().map(|source| {
+            json!({
+                "topic": source.topic(),
+                "partition": source.partition(),
+                "offset": source.offset().map(Offset::get),
+                "is_output": matches!(source, LetterSource::Output { .. }),
+            })
+        });
+        json!({
+            "partition": self.id.partition,
+            "offset": self.id.offset.get(),
+            "failed_at": self.failed_at.as_millis(),
+            "source": source,
+            "stage": self.stage.map(FailureStage::name),
+            "task": self.task,
+            "node": self.node,
+            "error": self.error,
+            "message": self.message,
+            "times_redriven": self.times_redriven,
+            "redriven_at": self.redriven_at.map(Timestamp::as_millis),
+        })
+    }
+}
+
+impl FailedRecord {
+    /// The record for programs. Bytes are `{"text": ..}` where they are, else `{"hex": ..}`; null is null.
+    pub fn to_json(&self) -> Value {
+        let bytes = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| shown_bytes(bytes));
+        let header = |header: &Header| json!({ "name": header.name, "value": bytes(&header.value) });
+        json!({
+            "timestamp": self.timestamp.as_millis(),
+            "key": bytes(&self.key),
+            "value": bytes(&self.value),
+            "headers": self.headers.iter().map(header).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn shown_bytes(bytes: &[u8]) -> Value {
+    let is_text = |text: &&str| !text.chars().any(|char| char.is_control() && !"\n\r\t".contains(char));
+    match std::str::from_utf8(bytes).ok().filter(is_text) {
+        Some(text) => json!({ "text": text }),
+        None => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "hex": hex })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(headers: &[(&str, &str)]) -> TopicEntry {
+        let header = |(name, value): &(&str, &str)| Header {
+            name: (*name).to_owned(),
+            value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        };
+        TopicEntry {
+            id: LetterId { partition: 0, offset: Offset::new(17) },
+            timestamp: Timestamp::from_millis(2_000),
+            key: Some(Bytes::from_static(b"apples")),
+            value: None,
+            headers: headers.iter().map(header).collect(),
+        }
+    }
+
+    const READ_FROM_ORDERS: [(&str, &str); 4] = [
+        (headers::EXCEPTION, "SerdeError::Json"),
+        (headers::TOPIC, "orders"),
+        (headers::PARTITION, "3"),
+        (headers::OFFSET, "12"),
+    ];
+
+    #[test]
+    fn a_letter_is_what_its_headers_say() {
+        let mut said = vec![("trace", "abc"), (headers::REDRIVEN, "2")];
+        said.extend(READ_FROM_ORDERS);
+        said.extend([(headers::STAGE, "decode"), (headers::TIME, "9000"), (headers::MESSAGE, "no JSON")]);
+        let entry = entry(&said);
+        let letter = entry.letter().unwrap();
+        assert_eq!(letter.to_json()["source"]["offset"], 12);
+        assert_eq!(letter.source.as_ref().map(ToString::to_string).as_deref(), Some("orders-3@12"));
+        assert_eq!((letter.stage, letter.failed_at.as_millis()), (Some(FailureStage::Decode), 9_000));
+        assert_eq!((letter.error.as_str(), letter.message.as_str()), ("SerdeError::Json", "no JSON"));
+        assert_eq!((letter.times_redriven, &letter.node), (2, &None));
+
+        let record = entry.record();
+        let names: Vec<&str> = record.headers.iter().map(|header| header.name.as_str()).collect();
+        assert_eq!(names, ["trace", headers::REDRIVEN]);
+        assert_eq!(record.timestamp, Timestamp::from_millis(2_000));
+    }
+
+    /// An application may read the dead letters of another, and dead-letter one of them.
+    #[test]
+    fn a_letter_about_a_letter_is_about_the_last_failure() {
+        let mut said = vec![(headers::EXCEPTION, "SerdeError::InvalidUtf8"), (headers::TOPIC, "movements")];
+        said.extend([(headers::NODE, "older")]);
+        said.extend(READ_FROM_ORDERS);
+        let entry = entry(&said);
+        let letter = entry.letter().unwrap();
+        assert_eq!(letter.source.as_ref().map(LetterSource::topic), Some("orders"));
+        assert_eq!((letter.error.as_str(), &letter.node), ("SerdeError::Json", &None));
+        let kept = entry.record().headers;
+        assert_eq!(kept.last(headers::TOPIC).flatten().map(|topic| &topic[..]), Some(&b"movements"[..]));
+    }
+
+    #[test]
+    fn an_output_and_a_punctuation_have_no_input() {
+        let output = [(headers::EXCEPTION, "Error::Record"), (headers::OUTPUT_TOPIC, "totals")];
+        let letter = entry(&output).letter().unwrap();
+        let expected = LetterSource::Output { topic: "totals".into(), partition: None };
+        assert_eq!(letter.source, Some(expected));
+        let punctuation = entry(&[(headers::EXCEPTION, "Error")]).letter().unwrap();
+        assert_eq!((punctuation.source, punctuation.failed_at.as_millis()), (None, 2_000));
+    }
+
+    #[test]
+    fn what_is_no_letter_says_why() {
+        let cases: [(&[_], _); 3] = [
+            (&[("trace", "abc")], "it has no header __streams.errors.exception"),
+            (&READ_FROM_ORDERS[..3], "it has no header __streams.errors.offset"),
+            (
+                &[READ_FROM_ORDERS[0], READ_FROM_ORDERS[1], (headers::PARTITION, "first")],
+                "its header __streams.errors.partition is no number: \"first\"",
+            ),
+        ];
+        for (headers, expected) in cases {
+            assert_eq!(entry(headers).letter().unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn bytes_are_shown_as_text_only_where_they_are() {
+        let json = |bytes: &[u8]| shown_bytes(bytes).to_string();
+        assert_eq!(json("{\"sku\": \"Äpfel\"}\n".as_bytes()), r#"{"text":"{\"sku\": \"Äpfel\"}\n"}"#);
+        assert_eq!(json(&[0, 0, 7]), r#"{"hex":"000007"}"#);
+        assert_eq!(json(&[0xff, 0x41]), r#"{"hex":"ff41"}"#);
+    }
+
+    #[test]
+    fn a_place_that_is_none_is_refused() {
+        for text in ["17", "0:", "0:-1", "-1:0", "orders:17", "0:1:2"] {
+            let error = text.parse::<LetterId>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("such as 0:17"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How it is remembered that a letter was redriven: by a record in a compacted topic beside the dead letters, written in the
+//! transaction that puts the letter's record back. So there is one if, and only if, the record was put back.
+//!
+//! ```text
+//! key    id of the dead-letter topic ':' partition ':' offset; without the id, and its colon, where the brokers give topics none
+//! value  {"topic":"orders","partition":0}: where the record went; the partition is null where the key decided
+//! ```
+//!
+//! The id (KIP-516) is what tells a letter from one at the same place in an earlier topic of the same name. The timestamp is when the
+//! record was put back.
+
+use millstream_state_stores::TopicId;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::letter::LetterId;
+use super::plan::Redrive;
+
+/// The key of a letter's marker.
+pub(super) fn key(topic: Option<TopicId>, letter: LetterId) -> String {
+    match topic {
+        Some(topic) => format!("{}:{letter}", Uuid::from_bytes(topic.to_bytes())),
+        None => letter.to_string(),
+    }
+}
+
+/// The letter that a marker is of; none if it is of another topic, or no marker.
+pub(super) fn letter_of(topic: Option<TopicId>, key: &[u8]) -> Option<LetterId> {
+    let text = std::str::from_utf8(key).ok()?;
+    let letter = match topic {
+        Some(topic) => {
+            let (id, letter) = text.split_once(':')?;
+            (id.parse() == Ok(Uuid::from_bytes(topic.to_bytes()))).then_some(letter)?
+        }
+        None => text,
+    };
+    letter.parse().ok()
+}
+
+/// The value of a marker.
+pub(super) fn value(redrive: &Redrive) -> String {
+    json!({ "topic": redrive.topic, "partition": redrive.partition }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_state_stores::Offset;
+
+    use super::*;
+
+    #[test]
+    fn a_marker_is_of_one_letter_of_one_topic() {
+        let topic = |last| {
+            let mut bytes = [0; 16];
+            bytes[15] = last;
+            Some(TopicId::from_bytes(bytes))
+        };
+        let letter = LetterId { partition: 2, offset: Offset::new(17) };
+        assert_eq!(key(topic(7), letter), "00000000-0000-0000-0000-000000000007:2:17");
+        assert_eq!(key(None, letter), "2:17");
+        for id in [topic(7), None] {
+            assert_eq!(letter_of(id, key(id, letter).as_bytes()), Some(letter));
+        }
+        for (id, other) in
+            [(topic(7), key(topic(8), letter)), (topic(7), key(None, letter)), (None, key(topic(7), letter))]
+        {
+            assert_eq!(letter_of(id, other.as_bytes()), None, "{other}");
+        }
+        assert_eq!(letter_of(None, b"\xff"), None);
+    }
+
+    #[test]
+    fn its_value_says_where_the_record_went() {
+        let redrive = |partition| Redrive {
+            letter: LetterId { partition: 0, offset: Offset::new(1) },
+            topic: "orders".into(),
+            partition,
+        };
+        assert_eq!(value(&redrive(Some(3))), r#"{"partition":3,"topic":"orders"}"#);
+        assert_eq!(value(&redrive(None)), r#"{"partition":null,"topic":"orders"}"#);
+    }
+}
