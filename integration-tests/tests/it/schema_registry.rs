@@ -14,7 +14,7 @@ use millstream::prelude::*;
 use millstream::schema_registry::CachedSchemaRegistryClient;
 use millstream::testing::TopologyTestDriver;
 use millstream::{
-    ErrorKind, JsonSerde, RecordPart, RegistryError, Schema, SchemaKind, SchemaRegistry,
+    AvroSerde, ErrorKind, RecordPart, RegistryError, Schema, SchemaKind, SchemaRegistry,
     SchemaRegistryClient, SerdeRef, SubjectNameStrategy, Upcasters,
 };
 use millstream_integration_tests::kafka::unique_name;
@@ -30,21 +30,22 @@ use crate::command_line::millstream;
 struct OrderV1 {
     sku: String,
 }
-json_serde!(OrderV1, schema = ORDER_V1);
+avro_serde!(OrderV1, schema = ORDER_V1);
 
-const ORDER_V1: &str = r#"{"title":"Order","type":"object","properties":{"sku":{"type":"string"}}}"#;
+const ORDER_V1: &str =
+    r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"sku","type":"string"}]}"#;
 
-/// The second.
+/// The second: a schema can say what the first one's quantity was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct OrderV2 {
     sku: String,
     quantity: i64,
 }
-json_serde!(OrderV2, schema = ORDER_V2);
+avro_serde!(OrderV2, schema = ORDER_V2);
 
-const ORDER_V2: &str = r#"{"title":"Order","type":"object","properties":{"sku":{"type":"string"},"quantity":{"type":"integer"}}}"#;
+const ORDER_V2: &str = r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"sku","type":"string"},{"name":"quantity","type":"long","default":1}]}"#;
 
-/// Today's.
+/// Today's: no schema can say how the ones before become it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
     lines: Vec<Line>,
@@ -56,13 +57,13 @@ struct Line {
     quantity: i64,
 }
 
-const ORDER: &str = r#"{"title":"Order","type":"object","properties":{"lines":{"type":"array"}}}"#;
+const ORDER: &str = r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"lines","default":[],"type":{"type":"array","items":{"type":"record","name":"Line","fields":[{"name":"sku","type":"string"},{"name":"quantity","type":"long"}]}}}]}"#;
 
 impl HasSerde for Order {
     fn serde() -> SerdeRef<Self> {
         Upcasters::oldest(OrderV1::serde())
             .then(OrderV2::serde(), |before: OrderV1| OrderV2 { sku: before.sku, quantity: 1 })
-            .then(Arc::new(JsonSerde::with_schema(ORDER)), |before: OrderV2| {
+            .then(Arc::new(AvroSerde::with_schema(ORDER)), |before: OrderV2| {
                 order(&[(&before.sku, before.quantity)])
             })
             .by_schema()
@@ -130,7 +131,9 @@ fn passes<T: HasSerde + PartialEq + std::fmt::Debug>(
 }
 
 #[test]
-fn protobuf_and_json_are_registered_and_read_by_their_ids() -> Result<()> {
+fn avro_protobuf_and_json_are_registered_and_read_by_their_ids() -> Result<()> {
+    let avro = passes(SchemaKind::Avro, ORDER_V2, &OrderV2 { sku: "apples".into(), quantity: -3 })?;
+    assert_eq!(avro[5..], *b"\x0capples\x05");
     let protobuf = passes(SchemaKind::Protobuf, PAYMENT, &Payment { cents: 5 })?;
     assert_eq!(protobuf[5..], *b"\x02\x02\x08\x05", "the second message of the file");
     let json = passes(SchemaKind::Json, VISIT, &Visit { page: "/".into() })?;
@@ -150,10 +153,10 @@ fn what_is_not_registered_is_an_error_where_nothing_registers() -> Result<()> {
     ensure!(refused.contains(&format!("subject {topic}-value does not have the schema")), "{refused}");
     assert_eq!(client.latest(&format!("{topic}-value"))?, None);
     assert_eq!(
-        client.incompatibilities(&format!("{topic}-value"), &Schema::new(SchemaKind::Json, ORDER_V1))?,
+        client.incompatibilities(&format!("{topic}-value"), &Schema::new(SchemaKind::Avro, ORDER_V1))?,
         [""; 0]
     );
-    client.register(&format!("{topic}-value"), &Schema::new(SchemaKind::Json, ORDER_V2))?;
+    client.register(&format!("{topic}-value"), &Schema::new(SchemaKind::Avro, ORDER_V2))?;
     registry.serde::<OrderV2>(&topic, RecordPart::Value)?;
     Ok(())
 }
@@ -201,6 +204,24 @@ fn a_topic_of_three_generations_is_replayed_as_the_newest() -> Result<()> {
     assert_eq!(read.into_iter().filter_map(|(_, order)| order).collect::<Vec<_>>(), expected);
     let store = driver.key_value_store(ORDERS_BY_ID)?;
     assert_eq!(store.get(&"0".into())?.map(|row| row.value).as_ref(), Some(&expected[0]));
+    Ok(())
+}
+
+/// What `AvroRecords.java` beside the registry of the tests wrote, with Apache Avro for Java in Confluent's format: the schema ids 1 and 2.
+const BY_JAVA: [(&str, &[u8]); 2] =
+    [(ORDER_V1, b"\0\0\0\0\x01\x0capples"), (ORDER, b"\0\0\0\0\x02\x04\x08figs\x06\x08nuts\x08\0")];
+
+#[test]
+fn records_of_a_java_producer_are_read_and_written_alike() -> Result<()> {
+    let client = Arc::new(millstream::MockSchemaRegistryClient::default());
+    for (schema, _) in BY_JAVA {
+        client.register("orders-value", &Schema::new(SchemaKind::Avro, schema))?;
+    }
+    let orders = SchemaRegistry::new(client).serde::<Order>("orders", RecordPart::Value)?;
+    let [(_, first), (_, second)] = BY_JAVA;
+    assert_eq!(orders.decode(first)?, order(&[("apples", 1)]));
+    assert_eq!(orders.decode(second)?, order(&[("figs", 3), ("nuts", 4)]));
+    assert_eq!(encoded(&orders, &order(&[("figs", 3), ("nuts", 4)]))?, second);
     Ok(())
 }
 
@@ -289,7 +310,8 @@ fn a_subject_that_refuses_the_schema_stops_the_application_at_its_start() -> Res
 
 #[test]
 fn an_input_whose_newest_schema_does_not_fit_stops_the_application_at_its_start() -> Result<()> {
-    let schema = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"}]}"#;
+    let schema =
+        r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"id","type":"long"}]}"#;
     let stub = stub(move |asked| match asked {
         "GET /subjects/orders%2Dvalue/versions/latest" => {
             (200, json!({ "subject": "orders-value", "version": 4, "id": 9, "schema": schema }))
@@ -299,8 +321,11 @@ fn an_input_whose_newest_schema_does_not_fit_stops_the_application_at_its_start(
     })?;
     let topology =
         copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
-    let text = TopologyTestDriver::new(topology).err().context("it is Avro")?.to_string();
-    ensure!(text.contains("KSTREAM-SOURCE") && text.contains("schema 9 is in AVRO"), "{text}");
+    let text = TopologyTestDriver::new(topology).err().context("it has no sku")?.to_string();
+    ensure!(
+        text.contains("KSTREAM-SOURCE") && text.contains("orders-value") && text.contains("(9)"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -308,7 +333,7 @@ fn an_input_whose_newest_schema_does_not_fit_stops_the_application_at_its_start(
 fn nobody_is_asked_for_a_record() -> Result<()> {
     let stub = stub(|asked| match asked {
         "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 7 })),
-        "GET /schemas/ids/3" => (200, json!({ "schema": ORDER_V2, "schemaType": "JSON" })),
+        "GET /schemas/ids/3" => (200, json!({ "schema": ORDER_V1 })),
         _ => no_subject(),
     })?;
     let topology =
@@ -317,14 +342,14 @@ fn nobody_is_asked_for_a_record() -> Result<()> {
     stub.asked.lock().clear();
     let orders = driver.input_topic::<String, OrderV2>("orders");
     for _ in 0..100 {
-        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03{\"sku\":\"apples\",\"quantity\":1}"))?;
+        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03\x0capples"))?;
     }
     assert_eq!(*stub.asked.lock(), ["GET /schemas/ids/3"], "once, for the schema that was not met before");
     let copies = driver
         .output_topic_with_serdes("copies", String::serde(), Vec::<u8>::serde())
         .read_key_values_to_list()?;
     assert_eq!(copies.len(), 100);
-    assert_eq!(copies[99].1, b"\0\0\0\0\x07{\"sku\":\"apples\",\"quantity\":1}");
+    assert_eq!(copies[99].1, b"\0\0\0\0\x07\x0capples\x02");
     Ok(())
 }
 
@@ -357,7 +382,7 @@ fn a_registry_that_stumbles_is_asked_again() -> Result<()> {
         1 => (429, json!({ "error_code": 429, "message": "too many" })),
         _ => (200, json!({ "id": 5 })),
     })?;
-    let id = client_at(&stub.url)?.register("orders-value", &Schema::new(SchemaKind::Json, ORDER_V1))?;
+    let id = client_at(&stub.url)?.register("orders-value", &Schema::new(SchemaKind::Avro, ORDER_V1))?;
     assert_eq!(id.get(), 5);
     assert_eq!(stub.asked.lock().len(), 3);
     Ok(())
@@ -367,7 +392,7 @@ fn a_registry_that_stumbles_is_asked_again() -> Result<()> {
 fn of_several_addresses_one_that_answers_is_enough() -> Result<()> {
     let stub = stub(|_| (200, json!({ "id": 5 })))?;
     let client = client_at(&format!("http://127.0.0.1:1/, {}/", stub.url))?;
-    assert_eq!(client.register("orders-value", &Schema::new(SchemaKind::Json, ORDER_V1))?.get(), 5);
+    assert_eq!(client.register("orders-value", &Schema::new(SchemaKind::Avro, ORDER_V1))?.get(), 5);
     Ok(())
 }
 
@@ -421,7 +446,7 @@ fn types_may_share_a_topic_under_their_own_names() -> Result<()> {
     let registry = SchemaRegistry::new(client.clone()).naming(SubjectNameStrategy::TopicRecordName);
     registry.serde::<OrderV2>(&topic, RecordPart::Value)?;
     registry.serde::<Payment>(&topic, RecordPart::Value)?;
-    for name in ["Order", "shop.Payment"] {
+    for name in ["shop.Order", "shop.Payment"] {
         ensure!(client.latest(&format!("{topic}-{name}"))?.is_some(), "{name}");
     }
     Ok(())
@@ -430,7 +455,7 @@ fn types_may_share_a_topic_under_their_own_names() -> Result<()> {
 #[test]
 fn the_command_line_checks_and_registers_schemas() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("order.json");
+    let file = folder.path().join("order.avsc");
     std::fs::write(&file, ORDER_V2)?;
     let refusing = stub(|asked| match asked {
         "POST /compatibility/subjects/orders%2Dvalue/versions?verbose=true" => {

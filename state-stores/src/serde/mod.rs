@@ -3,6 +3,8 @@
 //! [`Serde`] is the conversion itself, [`HasSerde`] gives a type its usual one, and [`RecordField`] is what a record may
 //! carry: a type that is never null, or an `Option` of it. Nothing here knows about topics, registries or stores.
 
+#[cfg(feature = "avro")]
+mod avro;
 mod hex;
 mod json;
 mod optional;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 
 use place::DefaultSerde;
 
+#[cfg(feature = "avro")]
+pub use avro::AvroSerde;
 pub use json::JsonSerde;
 pub use optional::OptionSerde;
 pub(crate) use place::Usage;
@@ -113,7 +117,7 @@ pub trait Serde<T>: Send + Sync {
 pub type SerdeRef<T> = Arc<dyn Serde<T>>;
 
 /// A type that knows how it is written to Kafka. Implement it with one method, or with [`json_serde!`](crate::json_serde)
-/// for types that `serde` can serialise; with the feature `protobuf`, `protobuf_serde!` is for messages of `prost`.
+/// for types that `serde` can serialise; with the features of these names, `avro_serde!` and `protobuf_serde!` are for those formats.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how it is written to Kafka",
     label = "no `HasSerde` for this type",
