@@ -18,6 +18,7 @@ use millstream::{
     SchemaRegistryClient, SerdeRef, SubjectNameStrategy, Upcasters,
 };
 use millstream_integration_tests::kafka::unique_name;
+use millstream_integration_tests::process::workspace_binary;
 use millstream_integration_tests::registry::RealSchemaRegistry;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -27,23 +28,24 @@ use crate::command_line::millstream;
 
 /// The first version of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Order")]
 struct OrderV1 {
     sku: String,
 }
 avro_serde!(OrderV1, schema = ORDER_V1);
 
-const ORDER_V1: &str =
-    r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"sku","type":"string"}]}"#;
+const ORDER_V1: &str = include_str!("../../avro/order-1.avsc");
 
 /// The second: a schema can say what the first one's quantity was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Order")]
 struct OrderV2 {
     sku: String,
     quantity: i64,
 }
 avro_serde!(OrderV2, schema = ORDER_V2);
 
-const ORDER_V2: &str = r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"sku","type":"string"},{"name":"quantity","type":"long","default":1}]}"#;
+const ORDER_V2: &str = include_str!("../../avro/order-2.avsc");
 
 /// Today's: no schema can say how the ones before become it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,7 +59,7 @@ struct Line {
     quantity: i64,
 }
 
-const ORDER: &str = r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"lines","default":[],"type":{"type":"array","items":{"type":"record","name":"Line","fields":[{"name":"sku","type":"string"},{"name":"quantity","type":"long"}]}}}]}"#;
+const ORDER: &str = include_str!("../../avro/order-3.avsc");
 
 impl HasSerde for Order {
     fn serde() -> SerdeRef<Self> {
@@ -207,21 +209,66 @@ fn a_topic_of_three_generations_is_replayed_as_the_newest() -> Result<()> {
     Ok(())
 }
 
-/// What `AvroRecords.java` beside the registry of the tests wrote, with Apache Avro for Java in Confluent's format: the schema ids 1 and 2.
-const BY_JAVA: [(&str, &[u8]); 2] =
-    [(ORDER_V1, b"\0\0\0\0\x01\x0capples"), (ORDER, b"\0\0\0\0\x02\x04\x08figs\x06\x08nuts\x08\0")];
+#[test]
+fn a_dead_letter_says_which_field_of_which_record_was_wrong() -> Result<()> {
+    let input = unique_name("orders");
+    let registry = SchemaRegistry::new(real_client()?);
+    let avro = encoded(&registry.serde::<OrderV2>(&input, RecordPart::Value)?, &OrderV2 { sku: "a".into(), quantity: 1 })?;
+    let payments = unique_name("payments");
+    let payment = encoded(&registry.serde::<Payment>(&payments, RecordPart::Value)?, &Payment { cents: 5 })?;
+    // A quantity of which only the beginning is there; cents that are a text.
+    let cut_off = [&avro[..avro.len() - 1], &[0x80]].concat();
+    let text = [&payment[..payment.len() - 2], b"\x0a\x01x"].concat();
+
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, OrderV2>(input.as_str()).map_values(|_, _| 1_i64).to("counted");
+    builder.stream::<String, Payment>(payments.as_str()).map_values(|_, _| 1_i64).to("counted");
+    let mut settings = millstream::Settings::new("none");
+    settings.handlers = Handlers { decode: Arc::new(Reaction::DeadLetter), ..Handlers::default() };
+    let topology = builder.build()?.with_schema_registry(SchemaRegistry::new(real_client()?));
+    let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+    let orders = driver.input_topic::<String, OrderV2>(&input);
+    orders.pipe_raw(Some(b"1"), Some(&avro))?;
+    orders.pipe_raw(Some(b"2"), Some(&cut_off))?;
+    driver.input_topic::<String, Payment>(&payments).pipe_raw(Some(b"3"), Some(&text))?;
+
+    let dead_letters = driver.output_topic_with_serdes("test-dead-letters", String::serde(), Vec::<u8>::serde());
+    for (bytes, topic, offset, type_name, path) in
+        [(&cut_off, &input, 1, "OrderV2", "quantity"), (&text, &payments, 0, "Payment", "cents")]
+    {
+        let letter = dead_letters.read_record()?.context("there is one")?;
+        assert_eq!(letter.value, *bytes, "the original bytes");
+        let header = |name: &str| {
+            let value = letter.headers.last(&format!("__streams.errors.{name}")).flatten();
+            value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+        };
+        assert_eq!(header("topic"), *topic);
+        assert_eq!(header("partition"), "0");
+        assert_eq!(header("offset"), offset.to_string());
+        let (id, said) = (u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]), header("message"));
+        for expected in [format!("written by schema {id}"), format!("field {path} of a `"), format!("{type_name}`")] {
+            ensure!(said.contains(&expected), "{expected:?} is not said: {said}");
+        }
+    }
+    Ok(())
+}
 
 #[test]
-fn records_of_a_java_producer_are_read_and_written_alike() -> Result<()> {
-    let client = Arc::new(millstream::MockSchemaRegistryClient::default());
-    for (schema, _) in BY_JAVA {
-        client.register("orders-value", &Schema::new(SchemaKind::Avro, schema))?;
+fn the_main_example_writes_avro_by_a_registry() -> Result<()> {
+    let prefix = format!("{}-", unique_name("shop"));
+    let mut command = workspace_binary("order_inventory")?;
+    command.args(["--format", "avro", "--schema-registry", RealSchemaRegistry::shared()?.url()]);
+    command.args(["--topic-prefix", &prefix, "--application-id", &format!("{prefix}app")]);
+    command.args(["--events", "500", "--rate", "0", "--http", "none", "--poison", "100"]);
+    let run = command.output()?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    ensure!(run.status.success(), "{stdout}\n{stderr}");
+    ensure!(stdout.contains("view agrees with a recount of 500 events"), "{stdout}");
+    ensure!(stdout.contains("5 poison records in "), "{stdout}");
+    for topic in ["orders", "stock-movements", "order-availability"] {
+        let latest = real_client()?.latest(&format!("{prefix}{topic}-value"))?.context("it is registered")?;
+        assert_eq!(latest.schema.kind, SchemaKind::Avro);
     }
-    let orders = SchemaRegistry::new(client).serde::<Order>("orders", RecordPart::Value)?;
-    let [(_, first), (_, second)] = BY_JAVA;
-    assert_eq!(orders.decode(first)?, order(&[("apples", 1)]));
-    assert_eq!(orders.decode(second)?, order(&[("figs", 3), ("nuts", 4)]));
-    assert_eq!(encoded(&orders, &order(&[("figs", 3), ("nuts", 4)]))?, second);
     Ok(())
 }
 

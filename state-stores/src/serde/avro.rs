@@ -1,24 +1,35 @@
 //! Values in Avro's binary form, for types that `serde` can serialise.
 
+mod error;
+mod misfit;
+mod rewrite;
+mod shape;
+mod struct_name;
+
 use std::any::type_name;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::schema_compatibility::SchemaCompatibility;
-use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
-use apache_avro::{AvroSchema, Schema as AvroDefinition, from_value};
+use apache_avro::{AvroSchema, Schema as Definition};
 use self_cell::self_cell;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::json::value_from_text;
+use self::error::{field, undecodable, unencodable};
+use self::rewrite::{Rewrite, left_over};
+use self::shape::Shape;
+use self::struct_name::struct_name;
+use super::json::{json_error, value_from_text};
 use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::schema::{RegisteredSerde, Schema, SchemaFormat, SchemaKind, SchemaMatch};
 
 /// Writes a `T` in Avro's binary form: by its registered schema, if the application has a schema registry, and otherwise bare, so that only
 /// who knows the schema can read it. With a registry, values are read by the schema they were written by, and brought to the type's.
+///
+/// A struct is a record of its name (else `#[serde(rename = "..")]`), `u64` no `long` but a type of its own, `Uuid` 16 bytes; the crate `apache-avro`
+/// [says](apache_avro::documentation::serde_data_model_to_avro) what becomes what.
 ///
 /// ```
 /// use millstream_state_stores::{AvroSerde, Serde};
@@ -41,7 +52,7 @@ pub struct AvroSerde<T> {
     format: Result<AvroFormat<T>, String>,
 }
 
-impl<T> AvroSerde<T> {
+impl<T: DeserializeOwned> AvroSerde<T> {
     /// By the schema that the type has itself, usually by `#[derive(apache_avro::AvroSchema)]`, which is in the feature `derive` of the
     /// crate `apache-avro`.
     ///
@@ -63,17 +74,16 @@ impl<T> AvroSerde<T> {
         }
     }
 
-    /// By this schema, as JSON. One that is wrong is an error when the application starts.
+    /// By this schema, as JSON. One that is wrong, or not of this type, is an error when the application starts.
     pub fn with_schema(schema: &str) -> Self {
-        Self { format: AvroFormat::parse(Schema::new(SchemaKind::Avro, schema)) }
+        let schema = Schema::new(SchemaKind::Avro, schema);
+        Self { format: parsed(&schema).and_then(|definition| AvroFormat::new(schema, definition)) }
     }
+}
 
+impl<T> AvroSerde<T> {
     fn format(&self) -> Result<&AvroFormat<T>, SerdeError> {
-        self.format.as_ref().map_err(|reason| SerdeError::Schema {
-            type_name: type_name::<T>(),
-            problem: "is no Avro schema",
-            source: reason.as_str().into(),
-        })
+        self.format.as_ref().map_err(|reason| unfit::<T>("cannot be used", reason))
     }
 }
 
@@ -84,8 +94,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for AvroSerde<T> {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
-        let format = self.format()?;
-        format.decode(&format.own_reader, bytes)
+        self.format()?.decode(&None, bytes)
     }
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
@@ -100,105 +109,123 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for AvroSerde<T> {
     }
 
     fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        let format = self.format()?;
-        format.to_json(&format.own_reader, bytes)
+        self.format()?.to_json(&None, bytes)
     }
 }
 
-self_cell!(
-    /// A schema, and what writes by it.
-    struct AvroWriter {
-        owner: AvroDefinition,
-        #[covariant]
-        dependent: GenericDatumWriter,
-    }
-);
+fn parsed(schema: &Schema) -> Result<Definition, String> {
+    Definition::parse_str(&schema.text).map_err(|error| format!("it is no Avro schema: {error}"))
+}
 
-/// The schema that something was written by, and the one it is to become, if that is another.
-struct WriterAndReader {
-    writer: AvroDefinition,
-    reader: Option<AvroDefinition>,
+fn unfit<T>(problem: &'static str, reason: &str) -> SerdeError {
+    SerdeError::Schema { type_name: type_name::<T>(), problem, source: reason.into() }
+}
+
+/// What writes and reads by one schema.
+struct Datums<'s> {
+    writer: GenericDatumWriter<'s>,
+    reader: GenericDatumReader<'s>,
 }
 
 self_cell!(
-    /// What reads by them.
-    struct ResolvingReader {
-        owner: WriterAndReader,
+    /// A schema, and what writes and reads by it.
+    struct OwnDatums {
+        owner: Definition,
         #[covariant]
-        dependent: GenericDatumReader,
+        dependent: Datums,
     }
 );
 
-impl ResolvingReader {
-    fn build(writer: AvroDefinition, reader: Option<AvroDefinition>) -> Result<Self, String> {
-        Self::try_new(WriterAndReader { writer, reader }, |schemas| {
-            GenericDatumReader::builder(&schemas.writer).maybe_reader_schema(schemas.reader.as_ref()).build()
-        })
-        .map_err(|error| error.to_string())
-    }
-
-    /// Whether values come as the type's own schema has them.
-    fn is_direct(&self) -> bool {
-        self.borrow_owner().reader.is_none()
-    }
+/// The type's own schema.
+struct Own {
+    schema: Schema,
+    /// The full name, of schemas that have one.
+    name: Option<String>,
+    shape: Shape,
+    datums: OwnDatums,
 }
 
 /// A type that is written in Avro.
 struct AvroFormat<T> {
-    schema: Schema,
-    /// The full name, of schemas that have one.
-    name: Option<String>,
-    writer: Arc<AvroWriter>,
-    own_reader: Arc<ResolvingReader>,
+    own: Arc<Own>,
+    /// How what the own schema writes becomes what is written, if that is another.
+    written_as: Option<Arc<Rewrite>>,
     types: PhantomData<fn() -> T>,
-}
-
-impl<T> AvroFormat<T> {
-    fn parse(schema: Schema) -> Result<Self, String> {
-        let definition = AvroDefinition::parse_str(&schema.text).map_err(|error| error.to_string())?;
-        Self::new(schema, definition)
-    }
-
-    fn new(schema: Schema, definition: AvroDefinition) -> Result<Self, String> {
-        let name = definition.name().map(|name| name.fullname(None));
-        let own_reader = Arc::new(ResolvingReader::build(definition.clone(), None)?);
-        let writer = AvroWriter::try_new(definition, |schema| GenericDatumWriter::builder(schema).build());
-        let writer = Arc::new(writer.map_err(|error| error.to_string())?);
-        Ok(Self { schema, name, writer, own_reader, types: PhantomData })
-    }
-
-    /// The type's own schema.
-    fn definition(&self) -> &AvroDefinition {
-        &self.own_reader.borrow_owner().writer
-    }
 }
 
 impl<T> Clone for AvroFormat<T> {
     fn clone(&self) -> Self {
-        Self {
-            schema: self.schema.clone(),
-            name: self.name.clone(),
-            writer: Arc::clone(&self.writer),
-            own_reader: Arc::clone(&self.own_reader),
-            types: PhantomData,
+        Self { own: Arc::clone(&self.own), written_as: self.written_as.clone(), types: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> AvroFormat<T> {
+    fn new(schema: Schema, definition: Definition) -> Result<Self, String> {
+        let shape = Shape::of(&definition)?;
+        has_its_name::<T>(&definition)?;
+        let name = definition.name().map(|name| name.fullname(None));
+        let datums = OwnDatums::try_new(definition, |definition| {
+            // What the library's setting for the whole process says must not change bytes.
+            Ok::<_, apache_avro::Error>(Datums {
+                writer: GenericDatumWriter::builder(definition).human_readable(false).build()?,
+                reader: GenericDatumReader::builder(definition).human_readable(false).build()?,
+            })
+        });
+        let datums = datums.map_err(|error| error.to_string())?;
+        Ok(Self { own: Arc::new(Own { schema, name, shape, datums }), written_as: None, types: PhantomData })
+    }
+}
+
+/// The library reads a record only into a struct of its name, and so refuses each value if that is another.
+fn has_its_name<T: DeserializeOwned>(definition: &Definition) -> Result<(), String> {
+    let Some(name) = struct_name::<T>() else { return Ok(()) };
+    match definition {
+        Definition::Record(record) if record.name.name() == name => Ok(()),
+        Definition::Record(record) => {
+            let record = record.name.name();
+            Err(format!(
+                "it is of a record {record}, and the struct is {name}; add #[serde(rename = \"{record}\")] to the struct"
+            ))
+        }
+        Definition::Union(_) => Ok(()),
+        _ => Err(format!(
+            "it is of no record, and {name} is a struct; if that stands for its only field, add #[serde(transparent)] to it"
+        )),
+    }
+}
+
+impl Own {
+    fn definition(&self) -> &Definition {
+        self.datums.borrow_owner()
+    }
+
+    fn write<T: Serialize>(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        let written = self.datums.borrow_dependent().writer.write_ser(out, value);
+        written.map(|_bytes| ()).map_err(unencodable::<T>)
+    }
+
+    fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, SerdeError> {
+        let reader = &self.datums.borrow_dependent().reader;
+        let mut rest = bytes;
+        match reader.read_deser(&mut rest) {
+            Ok(value) if rest.is_empty() => Ok(value),
+            Ok(_) => Err(field::<T>(&left_over(rest.len(), bytes.len()))),
+            Err(error) => Err(undecodable::<T>(reader, error, bytes)),
         }
     }
 }
 
-fn unfit<T>(problem: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> SerdeError {
-    SerdeError::Schema { type_name: type_name::<T>(), problem, source: error.into() }
-}
-
 impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
     type Value = T;
-    type Reader = Arc<ResolvingReader>;
+    /// How what was written becomes what the own schema would have written, if it does not say the same.
+    type Reader = Option<Rewrite>;
 
     fn schema(&self) -> &Schema {
-        &self.schema
+        &self.own.schema
     }
 
     fn record_name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.own.name.as_deref()
     }
 
     fn preamble(&self, _written: &Schema) -> Result<Vec<u8>, SerdeError> {
@@ -206,78 +233,61 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
     }
 
     fn writing_by(&self, schema: &Schema) -> Result<Self, SerdeError> {
-        let other = AvroDefinition::parse_str(&schema.text)
-            .map_err(|error| unfit::<T>("is to be written by one that is no Avro schema", error))?;
-        SchemaCompatibility::can_read(self.definition(), &other).map_err(|error| {
-            unfit::<T>("cannot become the newest of its subject, by which it is to be written", error)
-        })?;
-        let writer = AvroWriter::try_new(other, |schema| GenericDatumWriter::builder(schema).build())
-            .map_err(|error| unfit::<T>("is to be written by one that is not complete", error))?;
-        Ok(Self { writer: Arc::new(writer), ..self.clone() })
+        let problem = "does not fit the newest of its subject, by which it is to be written";
+        let unfit = |reason: &str| unfit::<T>(problem, reason);
+        let definition = parsed(schema).map_err(|reason| unfit(&reason))?;
+        let shape = Shape::of(&definition).map_err(|reason| unfit(&reason))?;
+        let rewrite = Rewrite::plan(&self.own.shape, &shape)
+            .map_err(|misfit| unfit(&format!("field {}: {}", misfit.path(), misfit.reason)))?;
+        if let Some(field) = rewrite.left_out() {
+            return Err(unfit(&format!("that has no field {field}, which would be lost")));
+        }
+        Ok(Self { written_as: Some(Arc::new(rewrite)), ..self.clone() })
     }
 
     fn compare(&self, written: &Schema) -> SchemaMatch {
-        let own = self.definition();
-        match AvroDefinition::parse_str(&written.text) {
-            Ok(written) if written.canonical_form() == own.canonical_form() => SchemaMatch::Same,
-            Ok(written) if SchemaCompatibility::mutual_read(&written, own).is_ok() => SchemaMatch::Mutual,
+        let Ok(definition) = parsed(written) else { return SchemaMatch::Other };
+        if definition.canonical_form() == self.own.definition().canonical_form() {
+            return SchemaMatch::Same;
+        }
+        let reads_all = |written, read| Rewrite::plan(written, read).is_ok_and(|rewrite| rewrite.is_total());
+        match Shape::of(&definition) {
+            Ok(shape) if reads_all(&shape, &self.own.shape) && reads_all(&self.own.shape, &shape) => {
+                SchemaMatch::Mutual
+            }
             _ => SchemaMatch::Other,
         }
     }
 
-    fn reader(&self, written: &Schema) -> Result<Arc<ResolvingReader>, SerdeError> {
-        let writer = AvroDefinition::parse_str(&written.text)
-            .map_err(|error| unfit::<T>("is not what wrote this, which is no Avro schema", error))?;
-        if writer == *self.definition() {
-            return Ok(Arc::clone(&self.own_reader));
+    fn reader(&self, written: &Schema) -> Result<Self::Reader, SerdeError> {
+        let definition = parsed(written).map_err(SerdeError::invalid_value::<T>)?;
+        if definition.canonical_form() == self.own.definition().canonical_form() {
+            return Ok(None);
         }
-        SchemaCompatibility::can_read(&writer, self.definition())
-            .map_err(|error| unfit::<T>("cannot read what was written", error))?;
-        let reader = ResolvingReader::build(writer, Some(self.definition().clone()));
-        reader.map(Arc::new).map_err(SerdeError::invalid_value::<T>)
+        let shape = Shape::of(&definition).map_err(SerdeError::invalid_value::<T>)?;
+        Rewrite::plan(&shape, &self.own.shape).map(Some).map_err(|misfit| field::<T>(&misfit))
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
-        self.writer.borrow_dependent().write_ser(out, value).map_err(SerdeError::custom::<T>)?;
-        Ok(())
+        let Some(rewrite) = &self.written_as else { return self.own.write(value, out) };
+        let mut own = Vec::new();
+        self.own.write(value, &mut own)?;
+        rewrite.apply(&own, out).map_err(|misfit| field::<T>(&misfit))
     }
 
-    fn decode(&self, reader: &Arc<ResolvingReader>, bytes: &[u8]) -> Result<T, SerdeError> {
-        let mut rest = bytes;
-        let datum = reader.borrow_dependent();
-        let value = if reader.is_direct() {
-            datum.read_deser(&mut rest)
-        } else {
-            datum.read_value(&mut rest).and_then(|value| from_value(&value))
-        };
-        complete::<T, _>(value.map_err(SerdeError::custom::<T>)?, rest, bytes)
+    fn decode(&self, reader: &Self::Reader, bytes: &[u8]) -> Result<T, SerdeError> {
+        let Some(rewrite) = reader else { return self.own.read(bytes) };
+        let mut own = Vec::with_capacity(bytes.len());
+        rewrite.apply(bytes, &mut own).map_err(|misfit| field::<T>(&misfit))?;
+        self.own.read(&own)
     }
 
-    fn to_json(&self, reader: &Arc<ResolvingReader>, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        let mut rest = bytes;
-        let value: Value =
-            reader.borrow_dependent().read_value(&mut rest).map_err(SerdeError::custom::<T>)?;
-        let value = complete::<T, _>(value, rest, bytes)?;
-        value.try_into().map_err(|error: apache_avro::Error| SerdeError::custom::<T>(error))
+    fn to_json(&self, reader: &Self::Reader, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        serde_json::to_value(self.decode(reader, bytes)?).map_err(json_error::<T>)
     }
 
     fn value_from_text(&self, text: &str) -> Result<T, SerdeError> {
         value_from_text(text)
-    }
-}
-
-/// The value, if nothing is left of the bytes.
-fn complete<T, A>(value: A, rest: &[u8], bytes: &[u8]) -> Result<A, SerdeError> {
-    match rest {
-        [] => Ok(value),
-        _ => {
-            let reason = format!(
-                "{} of {} bytes are left over; were they written by another schema?",
-                rest.len(),
-                bytes.len()
-            );
-            Err(SerdeError::invalid_value::<T>(reason))
-        }
     }
 }
 
@@ -297,22 +307,19 @@ fn complete<T, A>(value: A, rest: &[u8], bytes: &[u8]) -> Result<A, SerdeError> 
 #[macro_export]
 macro_rules! avro_serde {
     ($type:ty, schema = $schema:expr $(,)?) => {
+        $crate::avro_serde!(@once $type, $crate::AvroSerde::<$type>::with_schema($schema));
+    };
+    ($($type:ty),+ $(,)?) => {
+        $($crate::avro_serde!(@once $type, $crate::AvroSerde::<$type>::derived());)+
+    };
+    // A schema is parsed once for a type, and not each time its serde is asked for.
+    (@once $type:ty, $serde:expr) => {
         impl $crate::HasSerde for $type {
             fn serde() -> $crate::SerdeRef<Self> {
                 static SERDE: ::std::sync::OnceLock<$crate::SerdeRef<$type>> = ::std::sync::OnceLock::new();
-                SERDE.get_or_init(|| ::std::sync::Arc::new($crate::AvroSerde::<$type>::with_schema($schema))).clone()
+                SERDE.get_or_init(|| ::std::sync::Arc::new($serde)).clone()
             }
         }
-    };
-    ($($type:ty),+ $(,)?) => {
-        $(
-            impl $crate::HasSerde for $type {
-                fn serde() -> $crate::SerdeRef<Self> {
-                    static SERDE: ::std::sync::OnceLock<$crate::SerdeRef<$type>> = ::std::sync::OnceLock::new();
-                    SERDE.get_or_init(|| ::std::sync::Arc::new($crate::AvroSerde::<$type>::derived())).clone()
-                }
-            }
-        )+
     };
 }
 

@@ -263,6 +263,17 @@ pub enum SerdeError {
         source: serde_json::Error,
     },
 
+    /// A field that is broken, or of another type. Of formats that have fields and no lines: Avro, Protobuf.
+    #[error("field {path} of a `{type_name}` cannot be read: {reason}")]
+    Field {
+        /// The type expected.
+        type_name: &'static str,
+        /// The path of the field, such as `lines[2].sku`; `.` is the whole.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A key of a type that cannot be written as text. Query it from the program, or let its serde implement
     /// [`Serde::key_from_text`].
     #[error(
@@ -354,6 +365,12 @@ impl SerdeError {
     /// The error for bytes that are no `T`.
     pub(crate) fn invalid_value<T>(reason: impl std::fmt::Display) -> Self {
         Self::InvalidValue { type_name: type_name::<T>(), reason: reason.to_string() }
+    }
+
+    /// The error for the field at this path of a `T`.
+    #[cfg(any(feature = "avro", feature = "protobuf"))]
+    pub(crate) fn field<T>(path: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Field { type_name: type_name::<T>(), path: path.to_owned(), reason: reason.to_string() }
     }
 
     /// The error of a serde outside this crate for a `T`; `source` may also be a text.

@@ -16,6 +16,7 @@ use crate::serde::{
 
 /// As producers of the first version wrote it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Order")]
 struct OrderV1 {
     sku: String,
 }
@@ -90,7 +91,8 @@ fn an_error_names_the_schema_and_the_type() {
     let unknown = error(b"\0\0\0\0\x09\x02a");
     assert!(unknown.contains("schema 9") && unknown.contains("Order"), "{unknown}");
     let cut_off = error(b"\0\0\0\0\x01\x0capp");
-    assert!(cut_off.contains("written by schema 1") && cut_off.contains("Order"), "{cut_off}");
+    assert!(cut_off.contains("written by schema 1") && cut_off.contains("field sku of a"), "{cut_off}");
+    assert!(cut_off.contains("Order`") && cut_off.contains("the bytes end within it"), "{cut_off}");
     let left_over = error(b"\0\0\0\0\x01\x02a\x02\0!!");
     assert!(left_over.contains("2 of 6 bytes are left over"), "{left_over}");
     for (bytes, why) in [(&b"{}"[..], "0x7b"), (b"", "there are none"), (b"\0\0\0", "too few")] {
@@ -134,10 +136,14 @@ fn values_may_be_written_by_the_newest_schema_of_the_subject() {
     let newest = r#"{"type": "record", "name": "Order", "namespace": "shop", "fields": [
         {"name": "quantity", "type": "long"}, {"name": "sku", "type": "string"}, {"name": "note", "type": ["null", "string"]}]}"#;
     client.register("orders-value", &avro(newest)).unwrap();
-    let orders = registry.use_latest().serde::<Order>("orders", RecordPart::Value).unwrap();
+    let orders = registry.clone().use_latest().serde::<Order>("orders", RecordPart::Value).unwrap();
     let bytes = encoded(&orders, &order("a", 3));
     assert_eq!(bytes, b"\0\0\0\0\x01\x06\x02a\0", "in the order of that schema");
     assert_eq!(orders.decode(&bytes).unwrap(), order("a", 3));
+    // One that lacks a field of the type.
+    client.register("orders-value", &avro(ORDER_V1)).unwrap();
+    let error = registry.use_latest().serde::<Order>("orders", RecordPart::Value).err().expect("it would be lost");
+    assert!(error.to_string().contains("no field quantity, which would be lost"), "{error}");
 }
 
 #[test]
@@ -160,8 +166,56 @@ fn a_schema_that_is_none_is_refused_before_records_flow() {
     let serde: SerdeRef<Order> = Arc::new(AvroSerde::with_schema("{}"));
     let serdes = ApplicationSerdes::default();
     let error = SerdePlace::new("orders", RecordPart::Value, &serdes).bind(&serde).err().expect("it is none");
-    assert!(error.to_string().contains("is no Avro schema"), "{error}");
+    assert!(error.to_string().contains("it is no Avro schema"), "{error}");
     assert!(serde.encode(&order("a", 1), &mut Vec::new()).is_err());
+}
+
+#[test]
+fn a_schema_of_another_type_is_refused_before_records_flow() {
+    #[derive(Serialize, Deserialize)]
+    struct Sku(String);
+    let refused = |reason: &str, error: Option<SerdeError>| {
+        let error = error.expect(reason).to_string();
+        assert!(error.contains(reason), "{error}");
+    };
+    let serdes = ApplicationSerdes::default();
+    let place = SerdePlace::new("orders", RecordPart::Value, &serdes);
+    let other = ORDER.replace("\"Order\"", "\"Bought\"");
+    let serde: SerdeRef<Order> = Arc::new(AvroSerde::with_schema(&other));
+    refused("add #[serde(rename = \"Bought\")] to the struct", place.bind(&serde).err());
+    let serde: SerdeRef<Sku> = Arc::new(AvroSerde::with_schema("\"string\""));
+    refused("add #[serde(transparent)]", place.bind(&serde).err());
+}
+
+#[test]
+fn an_error_names_the_path_of_the_field() {
+    let serde = AvroSerde::<Basket>::with_schema(BASKET);
+    let error = |bytes: &[u8]| match serde.decode(bytes).unwrap_err() {
+        SerdeError::Field { path, reason, .. } => (path, reason),
+        other => panic!("{other:?}"),
+    };
+    let (path, reason) = error(b"\x04\x02a\x02\0\x02b\x02\x08");
+    assert_eq!((path.as_str(), reason.as_str()), ("lines[1].note", "Union index 4 out of bounds: 2"));
+    let (path, reason) = error(b"\x02\x02a");
+    assert_eq!((path.as_str(), reason.as_str()), ("lines[0].quantity", "the bytes end within it"));
+    // A type that does not take what its schema does.
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(rename = "Order")]
+    struct Short {
+        sku: char,
+    }
+    let error = AvroSerde::<Short>::with_schema(ORDER_V1).decode(b"\x04ab").unwrap_err().to_string();
+    assert!(error.contains("field sku of a `") && error.contains("more than one character"), "{error}");
+    assert!(!error.contains("RecordSchema"), "the schema is not printed: {error}");
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename = "Order")]
+    struct Long {
+        sku: String,
+        more: i64,
+    }
+    let long = Long { sku: "a".into(), more: 1 };
+    let error = AvroSerde::with_schema(ORDER_V1).encode(&long, &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("the schema has no field more"), "{error}");
 }
 
 #[test]
@@ -194,7 +248,24 @@ fn derived_schemas_are_those_of_the_types() {
 /// An order of several lines: what no default of a schema can make of the versions before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Basket {
-    lines: Vec<Order>,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Line {
+    sku: String,
+    quantity: i64,
+    note: Option<String>,
+}
+
+impl Line {
+    fn of(Order { sku, quantity, note }: Order) -> Self {
+        Line { sku, quantity, note }
+    }
+}
+
+fn basket(lines: impl IntoIterator<Item = Order>) -> Basket {
+    Basket { lines: lines.into_iter().map(Line::of).collect() }
 }
 
 const BASKET: &str = r#"{"type": "record", "name": "Basket", "namespace": "shop", "fields": [{"name": "lines", "type":
@@ -206,7 +277,7 @@ const BASKET: &str = r#"{"type": "record", "name": "Basket", "namespace": "shop"
 fn baskets() -> SerdeRef<Basket> {
     Upcasters::oldest(OrderV1::serde())
         .then(Order::serde(), |first: OrderV1| order(&first.sku, 7))
-        .then(Arc::new(AvroSerde::with_schema(BASKET)), |order: Order| Basket { lines: vec![order] })
+        .then(Arc::new(AvroSerde::with_schema(BASKET)), |order: Order| basket([order]))
         .by_schema()
 }
 
@@ -222,14 +293,14 @@ fn versions_are_told_by_the_schema_that_a_record_names() {
     let place = SerdePlace::new("orders", RecordPart::Value, &serdes);
     let reading = place.only_read().bind(&baskets()).expect("the newest schema is that of an older version");
     let writing = place.bind(&baskets()).unwrap();
-    let third = encoded(&writing, &Basket { lines: vec![order("c", 3), order("d", 4)] });
+    let third = encoded(&writing, &basket([order("c", 3), order("d", 4)]));
     for serde in [reading, writing] {
         assert_eq!(
             serde.decode(&first).unwrap(),
-            Basket { lines: vec![order("a", 7)] },
+            basket([order("a", 7)]),
             "not the schema's default"
         );
-        assert_eq!(serde.decode(&second).unwrap(), Basket { lines: vec![order("b", 2)] });
+        assert_eq!(serde.decode(&second).unwrap(), basket([order("b", 2)]));
         assert_eq!(serde.decode(&third).unwrap().lines.len(), 2);
     }
     // One that no version has, which evolved from the second.
@@ -238,15 +309,15 @@ fn versions_are_told_by_the_schema_that_a_record_names() {
         {"name": "note", "type": ["null", "string"], "default": null}, {"name": "gift", "type": "boolean", "default": false}]}"#;
     assert_eq!(client.register("orders-value", &avro(with_gift)).unwrap().get(), 4);
     let serde = place.bind(&baskets()).unwrap();
-    assert_eq!(serde.decode(b"\0\0\0\0\x04\x02g\x12\0\x01").unwrap(), Basket { lines: vec![order("g", 9)] });
+    assert_eq!(serde.decode(b"\0\0\0\0\x04\x02g\x12\0\x01").unwrap(), basket([order("g", 9)]));
     // One that no version has, but that the second can read.
     let other = r#"{"type": "record", "name": "Order", "namespace": "shop", "fields": [
         {"name": "sku", "type": "string"}, {"name": "quantity", "type": "int"}]}"#;
     client.register("orders-value", &avro(other)).unwrap();
-    let fourth = [b"\0\0\0\0\x05\x02e\x0a"].concat();
+    let fourth = b"\0\0\0\0\x05\x02e\x0a";
     assert_eq!(
-        place.bind(&baskets()).unwrap().decode(&fourth).unwrap(),
-        Basket { lines: vec![order("e", 5)] }
+        place.bind(&baskets()).unwrap().decode(fourth).unwrap(),
+        basket([order("e", 5)])
     );
 }
 
