@@ -7,6 +7,7 @@ fn order_inventory(arguments: &str) -> Output {
     command
         .args(arguments.split_whitespace())
         .env_remove("RUST_LOG")
+        .env_remove("MILLSTREAM_SCHEMA_REGISTRY_URL")
         .output()
         .expect("the program can be started")
 }
@@ -39,6 +40,8 @@ fn one_thread_and_one_partition_are_enough() {
 fn what_cannot_work_is_refused_with_the_remedy() {
     let cases = [
         ("--generate false --events 5", "leave one of them out"),
+        ("--events 0 --format avro", "needs a schema registry: name it with --schema-registry"),
+        ("--events 0 --format avro --schema-registry localhost:8081", "localhost:8081"),
         ("--threads 0 --events 0", "--threads"),
         ("--events 0 --http nowhere", "nowhere"),
         ("--events 0 --http none --application-id a/b", "a/b"),

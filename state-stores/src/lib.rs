@@ -51,6 +51,8 @@ pub use schema::{
     MockSchemaRegistryClient, RegisteredSchema, RegistryError, Schema, SchemaId, SchemaKind, SchemaMatch,
     SchemaRegistry, SchemaRegistryClient, SubjectNameStrategy,
 };
+#[cfg(feature = "avro")]
+pub use serde::AvroSerde;
 #[cfg(feature = "protobuf")]
 pub use serde::ProtobufSerde;
 pub use serde::{

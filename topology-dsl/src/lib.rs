@@ -116,7 +116,7 @@ pub mod guide {
     #[doc = include_str!("../../docs/guide/processor-api.md")]
     pub struct ProcessorApi;
 
-    #[cfg(all(feature = "protobuf", feature = "schema-registry"))]
+    #[cfg(all(feature = "avro", feature = "protobuf", feature = "schema-registry"))]
     #[doc = include_str!("../../docs/guide/schemas.md")]
     pub struct Schemas;
 

@@ -1,5 +1,7 @@
 //! What a program usually needs, in one `use millstream::prelude::*`.
 
+#[cfg(feature = "avro")]
+pub use crate::avro_serde;
 #[cfg(feature = "protobuf")]
 pub use crate::protobuf_serde;
 pub use crate::{

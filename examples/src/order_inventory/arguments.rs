@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Parser;
 use millstream::GroupProtocol;
 
+use super::format::Format;
+
 /// Orders and stock movements in; stock on hand, order availability and order status out.
 ///
 /// Without --bootstrap-servers a Kafka runs inside the program and is gone with it. Ends on Ctrl-C, or after --events.
@@ -68,6 +70,15 @@ pub struct Arguments {
     /// Topic of the answers to orders; another one keeps those of a second pass over the same history apart
     #[arg(long, value_name = "TOPIC", default_value = "order-availability")]
     pub answers: String,
+
+    /// How the topics are written. For avro, they must hold no JSON yet
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Json)]
+    pub format: Format,
+
+    /// The schema registry of --format avro. A user and password, or a token, come from
+    /// MILLSTREAM_SCHEMA_REGISTRY_USER and _PASSWORD, or _TOKEN
+    #[arg(long, value_name = "URL", env = "MILLSTREAM_SCHEMA_REGISTRY_URL")]
+    pub schema_registry: Option<String>,
 
     /// Keep one view more: pieces asked for, by sku. Over history that was read without it, after a reset
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! The shop's facts as they are written to Kafka, all in JSON.
+//! The shop's facts as they are written to Kafka, in JSON unless [`format`](super::format) says otherwise.
 
 use millstream::json_serde;
 use serde::{Deserialize, Serialize};

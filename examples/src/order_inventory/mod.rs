@@ -7,6 +7,7 @@ pub mod arguments;
 pub mod cluster;
 pub mod display;
 pub mod events;
+pub mod format;
 pub mod recount;
 pub mod run;
 pub mod shop;

@@ -18,13 +18,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use millstream::Result;
-use millstream::kafka::TopicRecord;
-
 use super::events::{
     Availability, OrderEvent, OrderId, OrderState, OrderStatus, Reservations, Sku, StockMoved,
 };
-use super::topics::Topics;
+use super::format::Fact;
+use super::shop::InputEvent;
 use super::topology::{DEMAND, RESERVATIONS, STATUS, STOCK};
 
 /// Sums over the topics.
@@ -105,27 +103,14 @@ impl fmt::Display for Difference {
 }
 
 impl Recount {
-    /// Counts one record of any of the topics, dead letters included.
-    ///
-    /// # Errors
-    /// If the program itself wrote something that cannot be read.
-    pub fn count(&mut self, topics: &Topics, record: &TopicRecord<'_>) -> Result<()> {
-        if record.topic == topics.orders {
-            self.input(record.key::<OrderId>().and_then(|_| record.value()), Recount::order_event);
-        } else if record.topic == topics.stock_movements {
-            self.input(record.key::<Sku>().and_then(|_| record.value()), Recount::stock_moved);
-        } else if record.topic == topics.order_availability {
-            self.answer(&record.value::<Availability>()?);
-        } else {
-            self.dead_letters += 1;
-        }
-        Ok(())
-    }
-
-    fn input<T>(&mut self, event: Result<T>, count: impl FnOnce(&mut Self, &T)) {
-        match event {
-            Ok(event) => count(self, &event),
-            Err(_unreadable) => self.unreadable += 1,
+    /// Counts what one record of any of the topics says, dead letters included.
+    pub fn count(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Input(InputEvent::Order(event)) => self.order_event(event),
+            Fact::Input(InputEvent::Stock(moved)) => self.stock_moved(moved),
+            Fact::Answer(answer) => self.answer(answer),
+            Fact::Unreadable => self.unreadable += 1,
+            Fact::DeadLetter => self.dead_letters += 1,
         }
     }
 

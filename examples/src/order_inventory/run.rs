@@ -15,8 +15,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::arguments::Arguments;
 use super::cluster::Cluster;
 use super::display::Display;
+use super::format::Facts;
 use super::recount::{Difference, Recount};
-use super::shop::{InputEvent, Shop};
+use super::shop::Shop;
 use super::topics::Topics;
 use super::topology::{Views, topology};
 use super::watch::{Restores, Watch};
@@ -103,18 +104,20 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let clock = SystemClock::shared();
     let prefix = &arguments.topic_prefix;
     let topics = Topics::with_prefix(prefix).with_answers(prefix, &arguments.answers);
+    let facts = Facts::new(arguments, &topics)?;
     let run_name = format!("{:x}", clock.wall_clock().as_millis() / 1000);
     let cluster = Cluster::prepare(arguments, &topics, &run_name)?;
     let restores = Restores::default();
-    let app =
-        Streams::builder(&arguments.application_id, topology(&topics, Views { demand: arguments.demand })?)
-            .settings(cluster.settings.clone())
-            .admin(Arc::clone(&cluster.admin))
-            .on_restore(restores.listener())
-            .start()?;
+    let program = facts.settle(topology(&topics, Views { demand: arguments.demand })?);
+    let app = Streams::builder(&arguments.application_id, program)
+        .settings(cluster.settings.clone())
+        .admin(Arc::clone(&cluster.admin))
+        .on_restore(restores.listener())
+        .start()?;
     let session = Session {
         arguments,
         topics,
+        facts: &facts,
         clock,
         cluster: &cluster,
         asked_to_end: Arc::clone(&signals.asked_to_end),
@@ -164,6 +167,7 @@ impl Signals {
 struct Session<'a> {
     arguments: &'a Arguments,
     topics: Topics,
+    facts: &'a Facts,
     clock: Arc<dyn Clock>,
     cluster: &'a Cluster,
     asked_to_end: Arc<AtomicBool>,
@@ -191,15 +195,15 @@ impl Session<'_> {
         }
         let mut traffic = self.open_traffic()?;
         while !self.is_over() && !traffic.reader.is_at_end() {
-            traffic.read(&self.topics, Duration::from_millis(50))?;
+            traffic.read(self.facts, Duration::from_millis(50))?;
             screen.refresh("reading history", 0);
         }
         let started = self.clock.monotonic();
         while !self.is_over() && self.arguments.generate && !traffic.is_complete(self.arguments.events) {
             let due = self.due(self.clock.monotonic() - started, traffic.written);
-            let wrote = traffic.write(self.arguments, &self.topics, due)?;
+            let wrote = traffic.write(self, due)?;
             let wait = if wrote == 0 { Duration::from_millis(10) } else { Duration::ZERO };
-            traffic.read(&self.topics, wait)?;
+            traffic.read(self.facts, wait)?;
             screen.refresh("writing events", traffic.written);
         }
         traffic.writer.flush()?;
@@ -253,10 +257,10 @@ impl Session<'_> {
         while !self.is_over() {
             traffic.reader.look_up_ends()?;
             while !traffic.reader.is_at_end() && !self.is_over() {
-                traffic.read(&self.topics, Duration::from_millis(20))?;
+                traffic.read(self.facts, Duration::from_millis(20))?;
                 screen.refresh("comparing", traffic.written);
             }
-            traffic.read(&self.topics, Duration::from_millis(100))?;
+            traffic.read(self.facts, Duration::from_millis(100))?;
             screen.refresh("comparing", traffic.written);
             let Some(recount) = &traffic.recount else { break };
             let is_patient = {
@@ -323,33 +327,28 @@ impl Traffic {
         events.is_some_and(|events| self.written >= events)
     }
 
-    fn read(&mut self, topics: &Topics, wait: Duration) -> Result<()> {
+    fn read(&mut self, facts: &Facts, wait: Duration) -> Result<()> {
         let Traffic { reader, shop, recount, .. } = self;
         reader.read(wait, |record| {
-            shop.learn(topics, record)?;
-            match recount {
-                Some(recount) => recount.count(topics, record),
-                None => Ok(()),
+            let fact = facts.read(record)?;
+            shop.learn(&fact);
+            if let Some(recount) = recount {
+                recount.count(&fact);
             }
+            Ok(())
         })?;
         Ok(())
     }
 
     /// Writes up to so many events. Returns how many there were.
-    fn write(&mut self, arguments: &Arguments, topics: &Topics, most: u64) -> Result<u64> {
+    fn write(&mut self, session: &Session<'_>, most: u64) -> Result<u64> {
+        let poison = session.arguments.poison;
         for done in 0..most {
-            match self.shop.next_event() {
-                Some(InputEvent::Order(event)) => {
-                    self.writer.write(&topics.orders, &event.order().order_id, &event)?;
-                }
-                Some(InputEvent::Stock(moved)) => {
-                    self.writer.write(&topics.stock_movements, &moved.sku, &moved)?;
-                }
-                None => return Ok(done),
-            }
+            let Some(event) = self.shop.next_event() else { return Ok(done) };
+            session.facts.write(&mut self.writer, &event)?;
             self.written += 1;
-            if arguments.poison > 0 && self.written.is_multiple_of(arguments.poison) {
-                self.write_poison(topics)?;
+            if poison > 0 && self.written.is_multiple_of(poison) {
+                self.write_poison(&session.topics)?;
             }
         }
         Ok(most)

@@ -5,13 +5,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use millstream::Result;
-use millstream::kafka::TopicRecord;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::events::{Availability, Order, OrderEvent, OrderId, Sku, StockMoved};
-use super::topics::Topics;
+use super::format::Fact;
 
 /// What the shop sells.
 pub const SKUS: [&str; 12] = [
@@ -103,22 +101,15 @@ impl Shop {
     }
 
     /// Learns from a record of the topics. What cannot be read teaches nothing.
-    ///
-    /// # Errors
-    /// If the program itself wrote something that cannot be read.
-    pub fn learn(&mut self, topics: &Topics, record: &TopicRecord<'_>) -> Result<()> {
-        if record.topic == topics.order_availability {
-            self.answered(&record.value()?);
-        } else if record.topic == topics.orders {
-            if let Ok(OrderEvent::Cancelled(order)) = record.value() {
-                self.promises.ended(&order.order_id);
+    pub fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Answer(answer) => self.answered(answer),
+            Fact::Input(InputEvent::Order(OrderEvent::Cancelled(order))) => self.promises.ended(&order.order_id),
+            Fact::Input(InputEvent::Stock(StockMoved { order_id: Some(order_id), .. })) => {
+                self.promises.ended(order_id);
             }
-        } else if record.topic == topics.stock_movements
-            && let Ok(StockMoved { order_id: Some(order_id), .. }) = record.value()
-        {
-            self.promises.ended(&order_id);
+            Fact::Input(_) | Fact::Unreadable | Fact::DeadLetter => {}
         }
-        Ok(())
     }
 
     /// Learns the answer to an order.

@@ -1,6 +1,7 @@
 //! The end-to-end tests, one binary with a module per subject, so that they share one broker and link once.
 #![expect(clippy::disallowed_methods, reason = "the tests measure and wait in real time")]
 
+mod avro_of_java;
 mod back_pressure;
 mod command_line;
 mod count;

@@ -14,10 +14,11 @@ use millstream::prelude::*;
 use millstream::schema_registry::CachedSchemaRegistryClient;
 use millstream::testing::TopologyTestDriver;
 use millstream::{
-    ErrorKind, JsonSerde, RecordPart, RegistryError, Schema, SchemaKind, SchemaRegistry,
+    AvroSerde, ErrorKind, RecordPart, RegistryError, Schema, SchemaKind, SchemaRegistry,
     SchemaRegistryClient, SerdeRef, SubjectNameStrategy, Upcasters,
 };
 use millstream_integration_tests::kafka::unique_name;
+use millstream_integration_tests::process::workspace_binary;
 use millstream_integration_tests::registry::RealSchemaRegistry;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -27,24 +28,26 @@ use crate::command_line::millstream;
 
 /// The first version of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Order")]
 struct OrderV1 {
     sku: String,
 }
-json_serde!(OrderV1, schema = ORDER_V1);
+avro_serde!(OrderV1, schema = ORDER_V1);
 
-const ORDER_V1: &str = r#"{"title":"Order","type":"object","properties":{"sku":{"type":"string"}}}"#;
+const ORDER_V1: &str = include_str!("../../avro/order-1.avsc");
 
-/// The second.
+/// The second: a schema can say what the first one's quantity was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Order")]
 struct OrderV2 {
     sku: String,
     quantity: i64,
 }
-json_serde!(OrderV2, schema = ORDER_V2);
+avro_serde!(OrderV2, schema = ORDER_V2);
 
-const ORDER_V2: &str = r#"{"title":"Order","type":"object","properties":{"sku":{"type":"string"},"quantity":{"type":"integer"}}}"#;
+const ORDER_V2: &str = include_str!("../../avro/order-2.avsc");
 
-/// Today's.
+/// Today's: no schema can say how the ones before become it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
     lines: Vec<Line>,
@@ -56,13 +59,13 @@ struct Line {
     quantity: i64,
 }
 
-const ORDER: &str = r#"{"title":"Order","type":"object","properties":{"lines":{"type":"array"}}}"#;
+const ORDER: &str = include_str!("../../avro/order-3.avsc");
 
 impl HasSerde for Order {
     fn serde() -> SerdeRef<Self> {
         Upcasters::oldest(OrderV1::serde())
             .then(OrderV2::serde(), |before: OrderV1| OrderV2 { sku: before.sku, quantity: 1 })
-            .then(Arc::new(JsonSerde::with_schema(ORDER)), |before: OrderV2| {
+            .then(Arc::new(AvroSerde::with_schema(ORDER)), |before: OrderV2| {
                 order(&[(&before.sku, before.quantity)])
             })
             .by_schema()
@@ -130,7 +133,9 @@ fn passes<T: HasSerde + PartialEq + std::fmt::Debug>(
 }
 
 #[test]
-fn protobuf_and_json_are_registered_and_read_by_their_ids() -> Result<()> {
+fn avro_protobuf_and_json_are_registered_and_read_by_their_ids() -> Result<()> {
+    let avro = passes(SchemaKind::Avro, ORDER_V2, &OrderV2 { sku: "apples".into(), quantity: -3 })?;
+    assert_eq!(avro[5..], *b"\x0capples\x05");
     let protobuf = passes(SchemaKind::Protobuf, PAYMENT, &Payment { cents: 5 })?;
     assert_eq!(protobuf[5..], *b"\x02\x02\x08\x05", "the second message of the file");
     let json = passes(SchemaKind::Json, VISIT, &Visit { page: "/".into() })?;
@@ -150,10 +155,10 @@ fn what_is_not_registered_is_an_error_where_nothing_registers() -> Result<()> {
     ensure!(refused.contains(&format!("subject {topic}-value does not have the schema")), "{refused}");
     assert_eq!(client.latest(&format!("{topic}-value"))?, None);
     assert_eq!(
-        client.incompatibilities(&format!("{topic}-value"), &Schema::new(SchemaKind::Json, ORDER_V1))?,
+        client.incompatibilities(&format!("{topic}-value"), &Schema::new(SchemaKind::Avro, ORDER_V1))?,
         [""; 0]
     );
-    client.register(&format!("{topic}-value"), &Schema::new(SchemaKind::Json, ORDER_V2))?;
+    client.register(&format!("{topic}-value"), &Schema::new(SchemaKind::Avro, ORDER_V2))?;
     registry.serde::<OrderV2>(&topic, RecordPart::Value)?;
     Ok(())
 }
@@ -201,6 +206,69 @@ fn a_topic_of_three_generations_is_replayed_as_the_newest() -> Result<()> {
     assert_eq!(read.into_iter().filter_map(|(_, order)| order).collect::<Vec<_>>(), expected);
     let store = driver.key_value_store(ORDERS_BY_ID)?;
     assert_eq!(store.get(&"0".into())?.map(|row| row.value).as_ref(), Some(&expected[0]));
+    Ok(())
+}
+
+#[test]
+fn a_dead_letter_says_which_field_of_which_record_was_wrong() -> Result<()> {
+    let input = unique_name("orders");
+    let registry = SchemaRegistry::new(real_client()?);
+    let avro = encoded(&registry.serde::<OrderV2>(&input, RecordPart::Value)?, &OrderV2 { sku: "a".into(), quantity: 1 })?;
+    let payments = unique_name("payments");
+    let payment = encoded(&registry.serde::<Payment>(&payments, RecordPart::Value)?, &Payment { cents: 5 })?;
+    // A quantity of which only the beginning is there; cents that are a text.
+    let cut_off = [&avro[..avro.len() - 1], &[0x80]].concat();
+    let text = [&payment[..payment.len() - 2], b"\x0a\x01x"].concat();
+
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, OrderV2>(input.as_str()).map_values(|_, _| 1_i64).to("counted");
+    builder.stream::<String, Payment>(payments.as_str()).map_values(|_, _| 1_i64).to("counted");
+    let mut settings = millstream::Settings::new("none");
+    settings.handlers = Handlers { decode: Arc::new(Reaction::DeadLetter), ..Handlers::default() };
+    let topology = builder.build()?.with_schema_registry(SchemaRegistry::new(real_client()?));
+    let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+    let orders = driver.input_topic::<String, OrderV2>(&input);
+    orders.pipe_raw(Some(b"1"), Some(&avro))?;
+    orders.pipe_raw(Some(b"2"), Some(&cut_off))?;
+    driver.input_topic::<String, Payment>(&payments).pipe_raw(Some(b"3"), Some(&text))?;
+
+    let dead_letters = driver.output_topic_with_serdes("test-dead-letters", String::serde(), Vec::<u8>::serde());
+    for (bytes, topic, offset, type_name, path) in
+        [(&cut_off, &input, 1, "OrderV2", "quantity"), (&text, &payments, 0, "Payment", "cents")]
+    {
+        let letter = dead_letters.read_record()?.context("there is one")?;
+        assert_eq!(letter.value, *bytes, "the original bytes");
+        let header = |name: &str| {
+            let value = letter.headers.last(&format!("__streams.errors.{name}")).flatten();
+            value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+        };
+        assert_eq!(header("topic"), *topic);
+        assert_eq!(header("partition"), "0");
+        assert_eq!(header("offset"), offset.to_string());
+        let (id, said) = (u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]), header("message"));
+        for expected in [format!("written by schema {id}"), format!("field {path} of a `"), format!("{type_name}`")] {
+            ensure!(said.contains(&expected), "{expected:?} is not said: {said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_main_example_writes_avro_by_a_registry() -> Result<()> {
+    let prefix = format!("{}-", unique_name("shop"));
+    let mut command = workspace_binary("order_inventory")?;
+    command.args(["--format", "avro", "--schema-registry", RealSchemaRegistry::shared()?.url()]);
+    command.args(["--topic-prefix", &prefix, "--application-id", &format!("{prefix}app")]);
+    command.args(["--events", "500", "--rate", "0", "--http", "none", "--poison", "100"]);
+    let run = command.output()?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    ensure!(run.status.success(), "{stdout}\n{stderr}");
+    ensure!(stdout.contains("view agrees with a recount of 500 events"), "{stdout}");
+    ensure!(stdout.contains("5 poison records in "), "{stdout}");
+    for topic in ["orders", "stock-movements", "order-availability"] {
+        let latest = real_client()?.latest(&format!("{prefix}{topic}-value"))?.context("it is registered")?;
+        assert_eq!(latest.schema.kind, SchemaKind::Avro);
+    }
     Ok(())
 }
 
@@ -289,7 +357,8 @@ fn a_subject_that_refuses_the_schema_stops_the_application_at_its_start() -> Res
 
 #[test]
 fn an_input_whose_newest_schema_does_not_fit_stops_the_application_at_its_start() -> Result<()> {
-    let schema = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"}]}"#;
+    let schema =
+        r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"id","type":"long"}]}"#;
     let stub = stub(move |asked| match asked {
         "GET /subjects/orders%2Dvalue/versions/latest" => {
             (200, json!({ "subject": "orders-value", "version": 4, "id": 9, "schema": schema }))
@@ -299,8 +368,11 @@ fn an_input_whose_newest_schema_does_not_fit_stops_the_application_at_its_start(
     })?;
     let topology =
         copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
-    let text = TopologyTestDriver::new(topology).err().context("it is Avro")?.to_string();
-    ensure!(text.contains("KSTREAM-SOURCE") && text.contains("schema 9 is in AVRO"), "{text}");
+    let text = TopologyTestDriver::new(topology).err().context("it has no sku")?.to_string();
+    ensure!(
+        text.contains("KSTREAM-SOURCE") && text.contains("orders-value") && text.contains("(9)"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -308,7 +380,7 @@ fn an_input_whose_newest_schema_does_not_fit_stops_the_application_at_its_start(
 fn nobody_is_asked_for_a_record() -> Result<()> {
     let stub = stub(|asked| match asked {
         "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 7 })),
-        "GET /schemas/ids/3" => (200, json!({ "schema": ORDER_V2, "schemaType": "JSON" })),
+        "GET /schemas/ids/3" => (200, json!({ "schema": ORDER_V1 })),
         _ => no_subject(),
     })?;
     let topology =
@@ -317,14 +389,14 @@ fn nobody_is_asked_for_a_record() -> Result<()> {
     stub.asked.lock().clear();
     let orders = driver.input_topic::<String, OrderV2>("orders");
     for _ in 0..100 {
-        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03{\"sku\":\"apples\",\"quantity\":1}"))?;
+        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03\x0capples"))?;
     }
     assert_eq!(*stub.asked.lock(), ["GET /schemas/ids/3"], "once, for the schema that was not met before");
     let copies = driver
         .output_topic_with_serdes("copies", String::serde(), Vec::<u8>::serde())
         .read_key_values_to_list()?;
     assert_eq!(copies.len(), 100);
-    assert_eq!(copies[99].1, b"\0\0\0\0\x07{\"sku\":\"apples\",\"quantity\":1}");
+    assert_eq!(copies[99].1, b"\0\0\0\0\x07\x0capples\x02");
     Ok(())
 }
 
@@ -357,7 +429,7 @@ fn a_registry_that_stumbles_is_asked_again() -> Result<()> {
         1 => (429, json!({ "error_code": 429, "message": "too many" })),
         _ => (200, json!({ "id": 5 })),
     })?;
-    let id = client_at(&stub.url)?.register("orders-value", &Schema::new(SchemaKind::Json, ORDER_V1))?;
+    let id = client_at(&stub.url)?.register("orders-value", &Schema::new(SchemaKind::Avro, ORDER_V1))?;
     assert_eq!(id.get(), 5);
     assert_eq!(stub.asked.lock().len(), 3);
     Ok(())
@@ -367,7 +439,7 @@ fn a_registry_that_stumbles_is_asked_again() -> Result<()> {
 fn of_several_addresses_one_that_answers_is_enough() -> Result<()> {
     let stub = stub(|_| (200, json!({ "id": 5 })))?;
     let client = client_at(&format!("http://127.0.0.1:1/, {}/", stub.url))?;
-    assert_eq!(client.register("orders-value", &Schema::new(SchemaKind::Json, ORDER_V1))?.get(), 5);
+    assert_eq!(client.register("orders-value", &Schema::new(SchemaKind::Avro, ORDER_V1))?.get(), 5);
     Ok(())
 }
 
@@ -421,7 +493,7 @@ fn types_may_share_a_topic_under_their_own_names() -> Result<()> {
     let registry = SchemaRegistry::new(client.clone()).naming(SubjectNameStrategy::TopicRecordName);
     registry.serde::<OrderV2>(&topic, RecordPart::Value)?;
     registry.serde::<Payment>(&topic, RecordPart::Value)?;
-    for name in ["Order", "shop.Payment"] {
+    for name in ["shop.Order", "shop.Payment"] {
         ensure!(client.latest(&format!("{topic}-{name}"))?.is_some(), "{name}");
     }
     Ok(())
@@ -430,7 +502,7 @@ fn types_may_share_a_topic_under_their_own_names() -> Result<()> {
 #[test]
 fn the_command_line_checks_and_registers_schemas() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("order.json");
+    let file = folder.path().join("order.avsc");
     std::fs::write(&file, ORDER_V2)?;
     let refusing = stub(|asked| match asked {
         "POST /compatibility/subjects/orders%2Dvalue/versions?verbose=true" => {

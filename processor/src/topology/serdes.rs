@@ -9,8 +9,8 @@ use super::source_changelog::SourceChangelog;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Topology {
-    /// Registers the schemas of what is written, and reads by those that others registered: of types of Protobuf and JSON that have a
-    /// schema. They are settled when the application starts; a registry that is away, or a schema that does not fit, is an error there.
+    /// Registers the schemas of what is written, and reads by those that others registered: of types of Avro, and of Protobuf and JSON
+    /// that have a schema. They are settled when the application starts; a registry that is away, or a schema that does not fit, is an error there.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -33,7 +33,7 @@ impl SubjectNameStrategy {
     }
 }
 
-/// The registry of an application's schemas. With it, types of Protobuf and JSON that have a schema are written in
+/// The registry of an application's schemas. With it, types of Avro, and those of Protobuf and JSON that have a schema, are written in
 /// Confluent's wire format and read by the schema that each record names. It is given to a topology, and so to all of its topics and stores.
 ///
 /// Schemas are settled before records flow: one that is written is registered or looked up, and of a topic that is read the newest schema

@@ -3,6 +3,8 @@
 //! [`Serde`] is the conversion itself, [`HasSerde`] gives a type its usual one, and [`RecordField`] is what a record may
 //! carry: a type that is never null, or an `Option` of it. Nothing here knows about topics, registries or stores.
 
+#[cfg(feature = "avro")]
+mod avro;
 mod hex;
 mod json;
 mod optional;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 
 use place::DefaultSerde;
 
+#[cfg(feature = "avro")]
+pub use avro::AvroSerde;
 pub use json::JsonSerde;
 pub use optional::OptionSerde;
 pub(crate) use place::Usage;
@@ -113,7 +117,7 @@ pub trait Serde<T>: Send + Sync {
 pub type SerdeRef<T> = Arc<dyn Serde<T>>;
 
 /// A type that knows how it is written to Kafka. Implement it with one method, or with [`json_serde!`](crate::json_serde)
-/// for types that `serde` can serialise; with the feature `protobuf`, `protobuf_serde!` is for messages of `prost`.
+/// for types that `serde` can serialise; with the features of these names, `avro_serde!` and `protobuf_serde!` are for those formats.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how it is written to Kafka",
     label = "no `HasSerde` for this type",
@@ -259,6 +263,17 @@ pub enum SerdeError {
         source: serde_json::Error,
     },
 
+    /// A field that is broken, or of another type. Of formats that have fields and no lines: Avro, Protobuf.
+    #[error("field {path} of a `{type_name}` cannot be read: {reason}")]
+    Field {
+        /// The type expected.
+        type_name: &'static str,
+        /// The path of the field, such as `lines[2].sku`; `.` is the whole.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A key of a type that cannot be written as text. Query it from the program, or let its serde implement
     /// [`Serde::key_from_text`].
     #[error(
@@ -350,6 +365,12 @@ impl SerdeError {
     /// The error for bytes that are no `T`.
     pub(crate) fn invalid_value<T>(reason: impl std::fmt::Display) -> Self {
         Self::InvalidValue { type_name: type_name::<T>(), reason: reason.to_string() }
+    }
+
+    /// The error for the field at this path of a `T`.
+    #[cfg(any(feature = "avro", feature = "protobuf"))]
+    pub(crate) fn field<T>(path: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Field { type_name: type_name::<T>(), path: path.to_owned(), reason: reason.to_string() }
     }
 
     /// The error of a serde outside this crate for a `T`; `source` may also be a text.

@@ -69,7 +69,7 @@ impl<T: Message + Default + 'static> Serde<T> for ProtobufSerde<T> {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
-        T::decode(bytes).map_err(SerdeError::custom::<T>)
+        T::decode(bytes).map_err(|error| undecodable::<T>(&error))
     }
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
@@ -143,7 +143,7 @@ impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
             Some(message) => message,
             None => self.without_index(file, bytes)?,
         };
-        T::decode(message).map_err(SerdeError::custom::<T>)
+        T::decode(message).map_err(|error| undecodable::<T>(&error))
     }
 
     fn to_json(&self, _file: &FileMessages, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
@@ -168,6 +168,24 @@ impl<T> ProtobufFormat<T> {
         let reason = format!("they are a message `{name}`, not `{}`", self.message);
         Err(SerdeError::invalid_value::<T>(reason))
     }
+}
+
+/// Why the bytes are no `T`, with the path of the field that does not fit. `prost` has both in one text: `Line.quantity: Order.lines: ` and the
+/// reason, from the inside out.
+#[cold]
+fn undecodable<T>(error: &prost::DecodeError) -> SerdeError {
+    let text = error.to_string();
+    let mut reason = text.strip_prefix("failed to decode Protobuf message: ").unwrap_or(&text);
+    let mut path = Vec::new();
+    while let Some((message_and_field, rest)) = reason.split_once(": ")
+        && let Some((message, field)) = message_and_field.split_once('.')
+        && !message.contains(' ')
+    {
+        path.insert(0, field);
+        reason = rest;
+    }
+    let path = if path.is_empty() { ".".to_owned() } else { path.join(".") };
+    SerdeError::field::<T>(&path, reason)
 }
 
 /// The messages of a file by which others write.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::schema::{
     MockSchemaRegistryClient, Schema, SchemaKind, SchemaRegistry, SchemaRegistryClient, SubjectNameStrategy,
 };
-use crate::serde::{RecordPart, SerdeRef};
+use crate::serde::{ProtobufSerde, RecordPart, Serde, SerdeError, SerdeRef};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Line {
@@ -78,4 +78,23 @@ fn a_message_that_the_file_does_not_have_is_refused_before_anything_is_written()
     let error =
         registry.serde::<Missing>("orders", RecordPart::Value).err().expect("it is not there").to_string();
     assert!(error.contains("`shop.Missing`") && error.contains("shop.Order.Line"), "{error}");
+}
+
+#[test]
+fn an_error_names_the_path_of_the_field() {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Order {
+        #[prost(message, repeated, tag = "1")]
+        lines: Vec<Line>,
+    }
+    let error = |bytes: &[u8]| match ProtobufSerde::<Order>::new().decode(bytes).unwrap_err() {
+        SerdeError::Field { path, reason, type_name } => (path, reason, type_name),
+        other => panic!("{other:?}"),
+    };
+    // A line whose sku is a number.
+    let (path, reason, type_name) = error(b"\x0a\x02\x08\x05");
+    assert_eq!(path, "lines.sku");
+    assert!(reason.starts_with("invalid wire type: Varint"), "{reason}");
+    assert!(type_name.ends_with("Order"), "{type_name}");
+    assert_eq!(error(b"\xff").0, ".");
 }
