@@ -54,8 +54,9 @@ pub use schema::{
 #[cfg(feature = "protobuf")]
 pub use serde::ProtobufSerde;
 pub use serde::{
-    ApplicationSerdes, Encoded, HasSerde, JsonSerde, OptionSerde, OrderedKey, RecordField, RecordPart, Serde,
-    SerdeError, SerdePlace, SerdeRef, SessionWindowedSerde, TimeWindowedSerde, TupleSerde, Upcasters,
+    ApplicationSerdes, Borrowed, Encoded, HasSerde, JsonSerde, OptionSerde, OrderedKey, RecordField,
+    RecordPart, Serde, SerdeError, SerdePlace, SerdeRef, SessionWindowedSerde, TimeWindowedSerde, TupleSerde,
+    Upcasters,
 };
 pub use store::{
     BuiltStore, Change, CommittedStore, Companion, Custom, CustomStore, Emission, KeyValueIterator,

@@ -3,6 +3,7 @@
 //! [`Serde`] is the conversion itself, [`HasSerde`] gives a type its usual one, and [`RecordField`] is what a record may
 //! carry: a type that is never null, or an `Option` of it. Nothing here knows about topics, registries or stores.
 
+mod borrowed;
 mod hex;
 mod json;
 mod optional;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use place::DefaultSerde;
 
+pub use borrowed::Borrowed;
 pub use json::JsonSerde;
 pub use optional::OptionSerde;
 pub(crate) use place::Usage;
