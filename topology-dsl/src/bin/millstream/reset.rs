@@ -223,6 +223,8 @@ fn carry_out(reset: &ApplicationReset, plan: &ResetPlan) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -245,5 +247,17 @@ mod tests {
         assert_eq!(millis("36h"), Some(10 * 86_400_000 - 36 * 3_600_000));
         let error = before(now, "long").unwrap_err().to_string();
         assert!(error.contains("--by-duration long"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_texts_are_times_or_refused(
+            time in "[0-9]{1,6}-[0-9]{1,3}-[0-9]{1,3}([T ][0-9:.]{0,12}(Z|[+-][0-9:]{0,6})?)?|\\PC*",
+            duration in "-?P?T?([0-9]{1,20}[a-zA-Z .]{0,6}){0,3}|\\PC*",
+            now: i64,
+        ) {
+            drop(point_in_time(&time));
+            drop(before(Timestamp::from_millis(now), &duration));
+        }
     }
 }
