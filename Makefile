@@ -13,7 +13,7 @@ ARGS ?=
 BUILD = cargo build --release --locked --workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo millstream bench bench-operators bench-baseline faults oracle simulate test prerequisites fmt lint check-deploy check-dependencies
+.PHONY: help demo millstream bench bench-operators bench-baseline faults oracle simulate fuzz test prerequisites fmt lint check-deploy check-dependencies
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' $(MAKEFILE_LIST) | awk -F'#' '{ printf "%-26s%s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ oracle: ## the same programs through Kafka Streams and through millstream; flags
 simulate: prerequisites ## schedules of the simulation: SEEDS=100000, or again the one that failed: SEED=390
 	MILLSTREAM_SIMULATION_SEEDS=$(SEEDS) MILLSTREAM_SIMULATION_SEED=$(SEED) \
 		cargo test --release --locked --workspace --lib -- --nocapture simulation::tests::every_schedule
+
+fuzz: prerequisites ## bytes that nobody wrote into every decoder: CASES=10000
+	PROPTEST_CASES=$(or $(CASES),10000) cargo test --release --locked --workspace --lib --bin millstream -- arbitrary
 
 # In one recipe, so that the order holds under -j too: cheap checks first, cargo test's own result lines last.
 test: ## everything CI checks

@@ -364,6 +364,9 @@ fn millis(name: &str, value: &str) -> Result<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     fn from(pairs: &[(&str, &str)]) -> Result<Settings> {
@@ -462,5 +465,52 @@ mod tests {
         assert_eq!(of(&["consumer."]), "2");
         assert_eq!(of(&["consumer.", "restore.consumer."]), "3");
         Ok(())
+    }
+
+    const VARIABLES: &[&str] = &[
+        "BOOTSTRAP_SERVERS",
+        "STATE_DIR",
+        "STATE_CLEANUP_DELAY_MS",
+        "NUM_STREAM_THREADS",
+        "PROCESSING_GUARANTEE",
+        "SESSION_TIMEOUT_MS",
+        "GROUP_PROTOCOL",
+        "GROUP_INSTANCE_ID",
+        "COMMIT_INTERVAL_MS",
+        "TRANSACTION_TIMEOUT_MS",
+        "CHECKPOINT_INTERVAL_MS",
+        "NUM_STANDBY_REPLICAS",
+        "INPUT_BUFFER_MAX_BYTES",
+        "STATE_MEMORY",
+        "HTTP_ADDRESS",
+        "METADATA_MAX_AGE_MS",
+        "DEAD_LETTER_TOPIC",
+        "ENSURE_EXPLICIT_INTERNAL_RESOURCE_NAMING",
+        "KAFKA_SECURITY_PROTOCOL",
+        "KAFKA_CONSUMER_FETCH_MIN_BYTES",
+        "KAFKA_",
+        "",
+    ];
+
+    fn variable() -> impl Strategy<Value = (String, String)> {
+        let name = prop_oneof![
+            9 => select(VARIABLES).prop_map(|name| format!("MILLSTREAM_{name}")),
+            1 => any::<String>(),
+        ];
+        let numbers = &["0", "1", "-1", "18446744073709551615", "18446744073709551616", "1e9"][..];
+        let words = &["true", "exactly_once", "consumer", ""][..];
+        let known = prop_oneof![select(numbers), select(words)].prop_map(str::to_owned);
+        (name, prop_oneof![3 => known, 1 => any::<String>()])
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_variables_are_taken_or_refused(variables in prop::collection::vec(variable(), 0..8)) {
+            if let Ok(settings) = Settings::from_variables(variables) {
+                drop(settings.validate());
+                drop(settings.properties_for(&["consumer.", "restore.consumer."]));
+                let _interval = settings.effective_commit_interval();
+            }
+        }
     }
 }

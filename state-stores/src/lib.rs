@@ -5,6 +5,8 @@
 //! changelog topics and takes back their offsets. A task's stores are restored by any one thread ([`DormantStores`]), then
 //! written by the task's ([`TaskStores`], [`KeyValueStore`], [`WindowStore`], [`SessionStore`]); any thread reads what is committed ([`StoreReader`]). The byte layouts are in `docs/formats.md`.
 
+#[cfg(test)]
+mod arbitrary_bytes;
 mod background;
 mod checkpoint;
 mod directory;
@@ -56,8 +58,9 @@ pub use serde::AvroSerde;
 #[cfg(feature = "protobuf")]
 pub use serde::ProtobufSerde;
 pub use serde::{
-    ApplicationSerdes, Encoded, HasSerde, JsonSerde, OptionSerde, OrderedKey, RecordField, RecordPart, Serde,
-    SerdeError, SerdePlace, SerdeRef, SessionWindowedSerde, TimeWindowedSerde, TupleSerde, Upcasters,
+    ApplicationSerdes, Borrowed, Encoded, HasSerde, JsonSerde, OptionSerde, OrderedKey, RecordField,
+    RecordPart, Serde, SerdeError, SerdePlace, SerdeRef, SessionWindowedSerde, TimeWindowedSerde, TupleSerde,
+    Upcasters,
 };
 pub use store::{
     BuiltStore, Change, CommittedStore, Companion, Custom, CustomStore, Emission, KeyValueIterator,

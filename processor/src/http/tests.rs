@@ -405,8 +405,22 @@ fn what_is_not_served_is_said_in_json() {
 
 /// Characters that mean something in an address, and some that do not.
 fn piece() -> impl Strategy<Value = String> {
-    const FIXED: [&str; 10] =
-        ["stores", "stock", "orders", "prices", "topology", "apples", "..", "", "7", "true"];
+    const FIXED: [&str; 14] = [
+        "stores",
+        "stock",
+        "orders",
+        "prices",
+        "views-per-minute",
+        "topology",
+        "apples",
+        "..",
+        "",
+        "7",
+        "-1",
+        "9223372036854775807",
+        "true",
+        "apples@0/60000",
+    ];
     prop_oneof![
         prop::sample::select(&FIXED[..]).prop_map(str::to_string),
         prop::collection::vec(any::<u8>(), 0..6)
@@ -416,7 +430,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 fn address() -> impl Strategy<Value = String> {
-    const NAMES: [&str; 6] = ["from", "to", "prefix", "reverse", "limit", "format"];
+    const NAMES: [&str; 7] = ["from", "to", "prefix", "reverse", "limit", "format", "as_of"];
     let name = prop_oneof![4 => prop::sample::select(&NAMES[..]).prop_map(str::to_string), 1 => piece()];
     let path = (any::<bool>(), prop::collection::vec(piece(), 0..4)).prop_map(|(to_store, mut path)| {
         if to_store {
@@ -432,7 +446,7 @@ fn address() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn no_address_is_too_strange() {
+fn arbitrary_addresses_are_answered() {
     let (app, runtime) = (TestApp::running().with_snapshots(), runtime());
     proptest!(|(address in address())| {
         prop_assume!(address.parse::<axum::http::Uri>().is_ok());

@@ -108,8 +108,12 @@ fn exchange(broker: (&str, u16), request: &[u8], timeout: Duration) -> io::Resul
     let size = usize::try_from(i32::from_be_bytes(size)).ok().filter(|size| *size <= MOST_BYTES);
     let size =
         size.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an answer of no sensible size"))?;
-    let mut answer = vec![0; size];
-    connection.read_exact(&mut answer)?;
+    // Memory is taken as the answer comes, whatever size it claims.
+    let mut answer = Vec::new();
+    connection.take(size as u64).read_to_end(&mut answer)?;
+    if answer.len() < size {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer is cut off"));
+    }
     Ok(answer)
 }
 
@@ -151,6 +155,9 @@ fn first_error(mut answer: &[u8]) -> Result<Option<RDKafkaErrorCode>, TryGetErro
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::*;
 
@@ -237,5 +244,21 @@ mod tests {
             error.contains("security.protocol=SASL_SSL") && error.contains("Stop the instances"),
             "{error}"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_answers_are_read_or_refused(
+            members in prop::collection::vec(any::<i16>(), 0..4),
+            edits in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
+            length: Index,
+        ) {
+            let mut answer = answer(0, &members);
+            for (at, byte) in edits {
+                *at.get_mut(&mut answer) = byte;
+            }
+            drop(first_error(&answer));
+            drop(first_error(&answer[..length.index(answer.len())]));
+        }
     }
 }

@@ -51,6 +51,8 @@ fn parse(text: &str) -> Result<BTreeMap<Partition, Offset>, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -80,5 +82,12 @@ mod tests {
     fn a_missing_file_is_named() {
         let error = read_offsets_file(Path::new("/no/offsets.csv")).unwrap_err().to_string();
         assert!(error.contains("/no/offsets.csv"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_texts_are_offsets_or_refused(text in r#"([a-z",0-9 -]{0,12}[\r\n]?){0,4}|\PC*"#) {
+            drop(parse(&text));
+        }
     }
 }

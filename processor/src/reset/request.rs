@@ -85,6 +85,8 @@ pub enum InternalTopics {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -94,5 +96,14 @@ mod tests {
         assert_eq!(parsed("orders:0,2").unwrap(), ("orders".to_owned(), vec![0, 2]));
         let error = parsed("orders:first").unwrap_err().to_string();
         assert!(error.contains("\"first\" in \"orders:first\" is no partition number"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_texts_are_selections_or_refused(text in "[a-z:,0-9 -]{0,16}|\\PC*") {
+            if let Ok(selection) = text.parse::<TopicSelection>() {
+                prop_assert!(text.starts_with(&selection.topic));
+            }
+        }
     }
 }

@@ -165,7 +165,7 @@ impl RocksDbEngine {
         let corrupt = || StoreError::Corrupt {
             path: self.path.clone(),
             source: EngineFailure::new(format!(
-                "the row `{}` has {} bytes",
+                "the row `{}` of {} bytes cannot be read",
                 String::from_utf8_lossy(key),
                 row.len()
             )),

@@ -72,9 +72,10 @@ pub(crate) fn encode_offset(next: Offset) -> [u8; 8] {
     next.get().to_be_bytes()
 }
 
-/// The offset in a row of [`offset_key`], or `None` if it has another length.
+/// The offset in a row of [`offset_key`], or `None` if it has another length, or is negative, which no offset is.
 pub(crate) fn decode_offset(row: &[u8]) -> Option<Offset> {
-    Some(Offset::new(i64::from_be_bytes(row.try_into().ok()?)))
+    let offset = i64::from_be_bytes(row.try_into().ok()?);
+    (offset >= 0).then(|| Offset::new(offset))
 }
 
 /// Key of the row that holds the id of a store's changelog.
@@ -117,6 +118,7 @@ mod tests {
         assert_eq!(encode_offset(Offset::new(0x0102)), [0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(decode_offset(&[0, 0, 0, 0, 0, 0, 1, 2]), Some(Offset::new(0x0102)));
         assert_eq!(decode_offset(&[0, 1]), None);
+        assert_eq!(decode_offset(&(-1_i64).to_be_bytes()), None);
         assert_eq!(changelog_key("stock"), b"changelog/stock");
         let id = TopicId::from_bytes(*b"0123456789abcdef");
         assert_eq!(decode_changelog(&id.to_bytes()), Some(id));

@@ -4,8 +4,8 @@ use std::any::type_name;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::schema::{RegisteredSerde, Schema, SchemaFormat, SchemaKind, SchemaMatch};
@@ -23,7 +23,7 @@ use crate::schema::{RegisteredSerde, Schema, SchemaFormat, SchemaKind, SchemaMat
 /// # Ok::<(), millstream_state_stores::SerdeError>(())
 /// ```
 pub struct JsonSerde<T> {
-    schema: Option<&'static str>,
+    pub(super) schema: Option<&'static str>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -53,12 +53,11 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for JsonSerde<T> {
 
     #[inline]
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
-        serde_json::from_slice(bytes).map_err(|_| undecodable::<T>(bytes))
+        from_json(bytes)
     }
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
-        let (Some(schema), Some(registry)) = (self.schema, place.schema_registry()) else { return Ok(None) };
-        Ok(Some(Arc::new(RegisteredSerde::in_place(&JsonFormat::<T>::new(schema)?, registry, place)?)))
+        in_place(self.schema, &Owned { types: PhantomData }, place)
     }
 
     /// The text is JSON; or, for types that are a string in JSON, that string without its quotes.
@@ -71,33 +70,77 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for JsonSerde<T> {
     }
 }
 
-/// A type that is written as JSON, and has a JSON Schema.
-struct JsonFormat<T> {
-    schema: Schema,
-    title: Option<String>,
+/// What is made of JSON, and JSON of it.
+pub(super) trait JsonCodec: Clone + Send + Sync + 'static {
+    type Value: 'static;
+
+    fn encode(&self, value: &Self::Value, out: &mut Vec<u8>) -> Result<(), SerdeError>;
+
+    fn decode(&self, bytes: &[u8]) -> Result<Self::Value, SerdeError>;
+
+    fn value_from_text(&self, text: &str) -> Result<Self::Value, SerdeError>;
+}
+
+/// A value of the type whose JSON it is.
+struct Owned<T> {
     types: PhantomData<fn() -> T>,
 }
 
-impl<T> JsonFormat<T> {
-    fn new(text: &str) -> Result<Self, SerdeError> {
+impl<T> Clone for Owned<T> {
+    fn clone(&self) -> Self {
+        Self { types: PhantomData }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> JsonCodec for Owned<T> {
+    type Value = T;
+
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        serde_json::to_writer(out, value).map_err(json_error::<T>)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
+        from_json(bytes)
+    }
+
+    fn value_from_text(&self, text: &str) -> Result<T, SerdeError> {
+        value_from_text(text)
+    }
+}
+
+/// The serde by a JSON Schema, if there is one and the application has a schema registry.
+pub(super) fn in_place<C: JsonCodec>(
+    schema: Option<&'static str>,
+    codec: &C,
+    place: &SerdePlace<'_>,
+) -> Result<Option<SerdeRef<C::Value>>, SerdeError> {
+    let (Some(schema), Some(registry)) = (schema, place.schema_registry()) else { return Ok(None) };
+    let format = JsonFormat::new(schema, codec.clone())?;
+    Ok(Some(Arc::new(RegisteredSerde::in_place(&format, registry, place)?)))
+}
+
+/// A type that is written as JSON, and has a JSON Schema.
+#[derive(Clone)]
+struct JsonFormat<C> {
+    schema: Schema,
+    title: Option<String>,
+    codec: C,
+}
+
+impl<C: JsonCodec> JsonFormat<C> {
+    fn new(text: &str, codec: C) -> Result<Self, SerdeError> {
         let schema: serde_json::Value = serde_json::from_str(text).map_err(|source| SerdeError::Schema {
-            type_name: type_name::<T>(),
+            type_name: type_name::<C::Value>(),
             problem: "is no JSON",
             source: source.into(),
         })?;
         let title = schema.get("title").and_then(serde_json::Value::as_str).map(str::to_owned);
-        Ok(Self { schema: Schema::new(SchemaKind::Json, text), title, types: PhantomData })
+        Ok(Self { schema: Schema::new(SchemaKind::Json, text), title, codec })
     }
 }
 
-impl<T> Clone for JsonFormat<T> {
-    fn clone(&self) -> Self {
-        Self { schema: self.schema.clone(), title: self.title.clone(), types: PhantomData }
-    }
-}
-
-impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for JsonFormat<T> {
-    type Value = T;
+impl<C: JsonCodec> SchemaFormat for JsonFormat<C> {
+    type Value = C::Value;
     type Reader = ();
 
     fn schema(&self) -> &Schema {
@@ -125,21 +168,27 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for JsonFormat<T> {
         Ok(())
     }
 
-    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
-        serde_json::to_writer(out, value).map_err(json_error::<T>)
+    fn encode(&self, value: &C::Value, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        self.codec.encode(value, out)
     }
 
-    fn decode(&self, (): &(), bytes: &[u8]) -> Result<T, SerdeError> {
-        serde_json::from_slice(bytes).map_err(|_| undecodable::<T>(bytes))
+    fn decode(&self, (): &(), bytes: &[u8]) -> Result<C::Value, SerdeError> {
+        self.codec.decode(bytes)
     }
 
     fn to_json(&self, (): &(), bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
-        serde_json::from_slice(bytes).map_err(json_error::<T>)
+        serde_json::from_slice(bytes).map_err(json_error::<C::Value>)
     }
 
-    fn value_from_text(&self, text: &str) -> Result<T, SerdeError> {
-        value_from_text(text)
+    fn value_from_text(&self, text: &str) -> Result<C::Value, SerdeError> {
+        self.codec.value_from_text(text)
     }
+}
+
+/// The value, which may borrow from its JSON.
+#[inline]
+pub(super) fn from_json<'json, T: Deserialize<'json>>(bytes: &'json [u8]) -> Result<T, SerdeError> {
+    serde_json::from_slice(bytes).map_err(|_| undecodable::<T>(bytes))
 }
 
 /// The value of which the text is the JSON; or, for types that are a string in JSON, that string without its quotes.
@@ -152,7 +201,7 @@ pub(super) fn value_from_text<T: DeserializeOwned>(text: &str) -> Result<T, Serd
 
 /// Why the bytes are no `T`, with the path of the field that does not fit.
 #[cold]
-fn undecodable<T: DeserializeOwned>(bytes: &[u8]) -> SerdeError {
+fn undecodable<'json, T: Deserialize<'json>>(bytes: &'json [u8]) -> SerdeError {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Err(error) => {

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "avro")]
 mod avro;
+mod borrowed;
 mod hex;
 mod json;
 mod optional;
@@ -23,6 +24,7 @@ use place::DefaultSerde;
 
 #[cfg(feature = "avro")]
 pub use avro::AvroSerde;
+pub use borrowed::Borrowed;
 pub use json::JsonSerde;
 pub use optional::OptionSerde;
 pub(crate) use place::Usage;

@@ -3,13 +3,12 @@
 mod file;
 
 use std::any::type_name;
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use prost::Message;
 
-use self::file::messages;
+use self::file::Messages;
 use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::format::{message_index, split_message_index};
 use crate::schema::{RegisteredSerde, Schema, SchemaFormat, SchemaKind, SchemaMatch};
@@ -110,9 +109,9 @@ impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
 
     /// The place of the message in the file.
     fn preamble(&self, written: &Schema) -> Result<Vec<u8>, SerdeError> {
-        let FileMessages { own, names } = FileMessages::of(written, self.message);
+        let FileMessages { own, messages } = FileMessages::of(written, self.message);
         own.ok_or_else(|| {
-            let names = names.into_values().collect::<Vec<_>>().join(", ");
+            let names = messages.full_names().take(SHOWN).collect::<Vec<_>>().join(", ");
             SerdeError::Schema {
                 type_name: type_name::<T>(),
                 problem: "does not have its message",
@@ -161,7 +160,7 @@ impl<T> ProtobufFormat<T> {
     fn without_index<'a>(&self, file: &FileMessages, bytes: &'a [u8]) -> Result<&'a [u8], SerdeError> {
         let broken = || SerdeError::invalid_value::<T>("they do not say which message of the file they are");
         let (place, message) = split_message_index(bytes).ok_or_else(broken)?;
-        let name = file.names.get(&place).ok_or_else(broken)?;
+        let name = file.messages.name(&place).ok_or_else(broken)?;
         if name == self.message {
             return Ok(message);
         }
@@ -192,15 +191,16 @@ fn undecodable<T>(error: &prost::DecodeError) -> SerdeError {
 struct FileMessages {
     /// How bytes say that they are the type's own message, if the file has that.
     own: Option<Vec<u8>>,
-    /// Full names, by their places in the file.
-    names: BTreeMap<Vec<u32>, String>,
+    messages: Messages,
 }
+
+/// How many names of messages an error lists at most.
+const SHOWN: usize = 20;
 
 impl FileMessages {
     fn of(schema: &Schema, own: &str) -> Self {
-        let names = messages(&schema.text);
-        let place = names.iter().find(|(_, name)| *name == own);
-        FileMessages { own: place.map(|(place, _)| message_index(place)), names }
+        let messages = Messages::of(&schema.text);
+        FileMessages { own: messages.place(own).map(message_index), messages }
     }
 }
 

@@ -55,12 +55,14 @@ impl HistoryLimits {
         Timestamp::from_millis(stream_time.as_millis().saturating_sub(self.retention))
     }
 
-    /// The intervals from that of one time to that of another.
+    /// The intervals from that of one time to that of another. What is remembered lies no further apart than the retention; where rows say
+    /// that it does, which were damaged, nobody looks into more of them.
     fn intervals(self, times: RangeInclusive<Timestamp>) -> impl Iterator<Item = Timestamp> {
         let (first, last) = (self.interval_of(*times.start()), self.interval_of(*times.end()));
         let next =
             move |start: &Timestamp| start.as_millis().checked_add(self.interval).map(Timestamp::from_millis);
-        std::iter::successors(Some(first), next).take_while(move |start| *start <= last)
+        let most = usize::try_from(self.retention / self.interval + 2).unwrap_or(usize::MAX);
+        std::iter::successors(Some(first), next).take_while(move |start| *start <= last).take(most)
     }
 }
 

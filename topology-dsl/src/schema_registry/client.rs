@@ -364,3 +364,110 @@ fn schema_in(id: SchemaId, answer: &Answer) -> Result<Schema, RegistryError> {
     let text = answer.body["schema"].as_str().ok_or_else(|| answer.incomplete("schema"))?;
     Ok(Schema::new(kind, text))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+
+    /// JSON of the names that registries use, and of values that they do not.
+    fn body() -> impl Strategy<Value = Value> {
+        const NAMES: &[&str] = &[
+            "id",
+            "version",
+            "schema",
+            "schemaType",
+            "references",
+            "error_code",
+            "message",
+            "is_compatible",
+            "messages",
+        ];
+        let number = prop_oneof![
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            (-2..3_i64).prop_map(Value::from)
+        ];
+        let text =
+            prop_oneof![select(&["AVRO", "JSON", "\"string\""][..]).prop_map(str::to_owned), any::<String>()];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            number,
+            text.prop_map(Value::from)
+        ];
+        leaf.prop_recursive(3, 24, 6, |inner| {
+            let named = prop::collection::vec((select(NAMES), inner.clone()), 0..6);
+            let object = named.prop_map(|fields| {
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            });
+            prop_oneof![object, prop::collection::vec(inner, 0..4).prop_map(Value::from)]
+        })
+    }
+
+    /// An answer as it goes over the wire; its header and its end may be broken.
+    fn answer() -> impl Strategy<Value = Vec<u8>> {
+        let header = prop_oneof![
+            4 => select(&[200_u16, 404, 409, 500, 0, 99][..]).prop_map(|status| format!("HTTP/1.1 {status} so\r\n")),
+            1 => "\\PC{0,20}(\r\n)?",
+        ];
+        let length = prop_oneof![
+            4 => Just(None),
+            1 => select(&["0", "3", "-1", "18446744073709551615"][..]).prop_map(Some),
+        ];
+        let text =
+            prop_oneof![4 => body().prop_map(|body| body.to_string().into_bytes()), 1 => any::<Vec<u8>>()];
+        (header, length, text).prop_map(|(header, length, text)| {
+            let length = length.map_or(text.len().to_string(), str::to_owned);
+            [format!("{header}content-length: {length}\r\n\r\n").as_bytes(), &text].concat()
+        })
+    }
+
+    /// Gives each answer to one request, and ends when there are no more.
+    fn serve(listener: &TcpListener, answers: &Receiver<Vec<u8>>) {
+        for answer in answers {
+            let Ok((mut connection, _)) = listener.accept() else { return };
+            // Whoever closes before the request is read, or reads no answer, is none of the server's business.
+            drop(connection.read(&mut [0; 4096]));
+            drop(connection.write_all(&answer));
+        }
+    }
+
+    #[test]
+    fn arbitrary_answers_are_answers_or_errors() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (answers, to_give) = channel();
+        let server = std::thread::spawn(move || serve(&listener, &to_give));
+        // One try, whatever comes of it.
+        let deadline = Duration::from_millis(40);
+        let outcome =
+            TestRunner::new(ProptestConfig::default()).run(&(answer(), 0..4), |(answer, question)| {
+                let client = CachedSchemaRegistryClient::builder(&format!("http://{address}"))
+                    .deadline(deadline)
+                    .build();
+                let client = client.expect("the address is right");
+                answers.send(answer).expect("the server runs");
+                let order = Schema::new(SchemaKind::Json, "{}");
+                match question {
+                    0 => drop(client.schema(SchemaId::new(1))),
+                    1 => drop(client.latest("orders-value")),
+                    2 => drop(client.register("orders-value", &order)),
+                    _ => drop(client.incompatibilities("orders-value", &order)),
+                }
+                Ok(())
+            });
+        drop(answers);
+        // It may wait for a request that was never sent.
+        drop(TcpStream::connect(address));
+        server.join().unwrap();
+        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}

@@ -1,5 +1,6 @@
 //! Tests of the DSL as a user meets it: its names, its messages, and the program of the design.
 
+mod borrowed;
 mod describe;
 mod golden;
 mod heartbeats;

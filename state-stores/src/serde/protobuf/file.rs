@@ -2,46 +2,76 @@
 
 use std::collections::BTreeMap;
 
-/// The full names of all messages, by their places: the number among those of the file, then among those within that one, and so on.
-pub(super) fn messages(file: &str) -> BTreeMap<Vec<u32>, String> {
-    let mut found = BTreeMap::new();
-    let mut package = String::new();
-    let mut open = vec![Scope { message: Some((Vec::new(), String::new())), declared: 0 }];
-    let mut statement: Vec<&str> = Vec::new();
-    for token in tokens(file) {
-        match token {
-            "{" => {
-                let scope = match (statement.as_slice(), open.last_mut()) {
-                    (["message", name], Some(Scope { message: Some((place, outer)), declared })) => {
-                        let place = [place.as_slice(), &[*declared]].concat();
-                        *declared += 1;
-                        let name =
-                            if outer.is_empty() { (*name).to_owned() } else { format!("{outer}.{name}") };
-                        found.insert(place.clone(), name.clone());
-                        Some((place, name))
+/// The messages that a file declares. Full names are made when they are asked for: all of them together may be much longer than the file.
+pub(super) struct Messages {
+    /// With a dot at the end, unless there is none.
+    package: String,
+    /// Their own names, by their places: the number among those of the file, then among those within that one, and so on.
+    names: BTreeMap<Vec<u32>, String>,
+}
+
+/// Messages within so many others are none, as for `protoc`.
+const MOST_NESTED: usize = 32;
+
+impl Messages {
+    pub(super) fn of(file: &str) -> Self {
+        let (mut package, mut names) = (String::new(), BTreeMap::new());
+        let mut open = vec![Scope { message: Some(Vec::new()), declared: 0 }];
+        let mut statement: Vec<&str> = Vec::new();
+        for token in tokens(file) {
+            match token {
+                "{" => {
+                    let place = match (statement.as_slice(), open.last_mut()) {
+                        (["message", name], Some(Scope { message: Some(outer), declared }))
+                            if outer.len() < MOST_NESTED =>
+                        {
+                            let place = [outer.as_slice(), &[*declared]].concat();
+                            *declared += 1;
+                            names.insert(place.clone(), (*name).to_owned());
+                            Some(place)
+                        }
+                        _ => None,
+                    };
+                    open.push(Scope { message: place, declared: 0 });
+                    statement.clear();
+                }
+                "}" => {
+                    // What closes more than it opened is no file; the outermost scope stays.
+                    if open.len() > 1 {
+                        open.pop();
                     }
-                    _ => None,
-                };
-                open.push(Scope { message: scope, declared: 0 });
-                statement.clear();
-            }
-            "}" => {
-                // What closes more than it opened is no file; the outermost scope stays.
-                if open.len() > 1 {
-                    open.pop();
+                    statement.clear();
                 }
-                statement.clear();
-            }
-            ";" => {
-                if let ["package", name] = statement.as_slice() {
-                    package = format!("{name}.");
+                ";" => {
+                    if let ["package", name] = statement.as_slice() {
+                        package = format!("{name}.");
+                    }
+                    statement.clear();
                 }
-                statement.clear();
+                word => statement.push(word),
             }
-            word => statement.push(word),
         }
+        Self { package, names }
     }
-    found.into_iter().map(|(place, name)| (place, format!("{package}{name}"))).collect()
+
+    /// The full name of the message in a place.
+    pub(super) fn name(&self, place: &[u32]) -> Option<String> {
+        let within = (1..=place.len()).map(|depth| self.names.get(&place[..depth]).map(String::as_str));
+        let names: Vec<&str> = within.collect::<Option<_>>().filter(|names: &Vec<_>| !names.is_empty())?;
+        Some(format!("{}{}", self.package, names.join(".")))
+    }
+
+    /// The place of the message with this full name.
+    pub(super) fn place(&self, name: &str) -> Option<&[u32]> {
+        let is_it =
+            |place: &[u32], own: &str| name.ends_with(own) && self.name(place).as_deref() == Some(name);
+        self.names.iter().find(|(place, own)| is_it(place, own)).map(|(place, _)| place.as_slice())
+    }
+
+    /// All full names, in the order of the file.
+    pub(super) fn full_names(&self) -> impl Iterator<Item = String> {
+        self.names.keys().filter_map(|place| self.name(place))
+    }
 }
 
 /// The file's words, so that files which differ only in layout and comments are equal.
@@ -49,9 +79,9 @@ pub(super) fn without_layout(file: &str) -> Vec<&str> {
     tokens(file).collect()
 }
 
-/// What is open at some place of the file: a message with its place and name, the file itself, or something that declares no messages.
+/// What is open at some place of the file: a message with its place, the file itself, or something that declares no messages.
 struct Scope {
-    message: Option<(Vec<u32>, String)>,
+    message: Option<Vec<u32>>,
     /// How many messages were declared directly within.
     declared: u32,
 }
@@ -120,24 +150,31 @@ mod tests {
             service Orders { rpc Place(Order) returns (Order) { option deprecated = true; } }
             message Return { string order = 1; }
         "#;
-        let found: Vec<_> = messages(file).into_iter().collect();
+        let messages = Messages::of(file);
         let expected = [
-            (vec![0], "shop.events.Order"),
-            (vec![0, 0], "shop.events.Order.Line"),
-            (vec![0, 0, 0], "shop.events.Order.Line.Price"),
-            (vec![0, 1], "shop.events.Order.Note"),
-            (vec![1], "shop.events.Return"),
+            (&[0][..], "shop.events.Order"),
+            (&[0, 0], "shop.events.Order.Line"),
+            (&[0, 0, 0], "shop.events.Order.Line.Price"),
+            (&[0, 1], "shop.events.Order.Note"),
+            (&[1], "shop.events.Return"),
         ];
-        assert_eq!(found, expected.map(|(place, name)| (place, name.to_owned())));
+        assert_eq!(messages.full_names().collect::<Vec<_>>(), expected.map(|(_, name)| name));
+        for (place, name) in expected {
+            assert_eq!(messages.name(place).as_deref(), Some(name));
+            assert_eq!(messages.place(name), Some(place));
+        }
+        assert_eq!((messages.name(&[]), messages.name(&[2]), messages.name(&[1, 0])), (None, None, None));
+        assert_eq!((messages.place("Order"), messages.place("shop.events.Line")), (None, None));
     }
 
     #[test]
     fn broken_files_have_what_can_be_found() {
-        assert!(messages("").is_empty());
-        assert!(messages("}}} \"never closed").is_empty());
-        assert!(messages("/* never closed message A {").is_empty());
-        assert_eq!(messages("}} message A { ").into_values().collect::<Vec<_>>(), ["A"]);
-        assert!(messages("é'\\'").is_empty());
+        let names = |file| Messages::of(file).full_names().collect::<Vec<_>>();
+        for file in ["", "}}} \"never closed", "/* never closed message A {", "é'\\'"] {
+            assert!(names(file).is_empty(), "{file}");
+        }
+        assert_eq!(names("}} message A { "), ["A"]);
+        assert_eq!(names(&"message A {".repeat(100)).len(), MOST_NESTED);
     }
 
     #[test]

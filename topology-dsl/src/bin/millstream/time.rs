@@ -58,6 +58,8 @@ pub(crate) fn shown_age(time: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -104,5 +106,19 @@ mod tests {
         let expected = ["0s", "0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "1d 0h", "10d 10h"];
         assert_eq!(shown, expected.map(|age| format!("{age} ago")));
         assert_eq!(shown_time(Timestamp::from_millis(1_500)).as_deref(), Some("1970-01-01T00:00:01.5Z"));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_texts_are_times_or_refused(
+            time in "[0-9]{1,6}-[0-9]{1,3}-[0-9]{1,3}([T ][0-9:.]{0,12}(Z|[+-][0-9:]{0,6})?)?|\\PC*",
+            duration in "-?P?T?([0-9]{1,20}[a-zA-Z .]{0,6}){0,3}|\\PC*",
+            now: i64,
+        ) {
+            let now = Timestamp::from_millis(now);
+            drop(point_in_time("--since", &time));
+            drop(before(now, "--since", &duration));
+            drop(since(now, "--since", &duration));
+        }
     }
 }
