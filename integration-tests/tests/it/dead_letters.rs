@@ -193,7 +193,7 @@ fn with_letters(subject: &str, count: usize) -> Result<Scene> {
     let letter = |number: usize| {
         NewRecord::new(format!("order-{number}"), number.to_string())
             .at(1_000)
-            .in_partition(i32::from(number % 3 == 0))
+            .in_partition(i32::from(number.is_multiple_of(3)))
             .with_header("__streams.errors.exception", "SerdeError::Json")
             .with_header("__streams.errors.topic", scene.input.as_str())
             .with_header("__streams.errors.partition", (number % 2).to_string())

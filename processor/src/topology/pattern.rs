@@ -163,8 +163,10 @@ mod tests {
         topology.add_source_of_pattern("all", TopicPattern::new(".*")?, consumed())?;
         let by_sku = RepartitionTopic { name: "by-sku-repartition".to_string(), partitions: None };
         topology.add_repartition_topic(by_sku)?;
-        let existing = ["__consumer_offsets", "shop-by-sku-repartition", "other-by-sku-repartition"];
-        assert_eq!(topics(&topology.bound_to(existing, "shop")?), ["other-by-sku-repartition"]);
+        let others = ["other-by-sku-repartition", "other-dead-letters"];
+        let own = ["shop-by-sku-repartition", "shop-dead-letters", "shop-dead-letters-redriven"];
+        let existing = others.into_iter().chain(own).chain(["__consumer_offsets"]);
+        assert_eq!(topics(&topology.bound_to(existing, "shop")?), others);
         Ok(())
     }
 

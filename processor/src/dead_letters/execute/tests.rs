@@ -23,6 +23,8 @@ struct State {
     topic_id: u8,
     /// Which producer of the id is the current one.
     epoch: u32,
+    /// What another redrive does just before the next producer of the id is made.
+    rival: Option<RedrivePlan>,
     /// Effects that are left before the process dies.
     effects_left: Option<usize>,
     /// Commits that fail before others succeed, and leave the transaction to be aborted.
@@ -185,6 +187,10 @@ impl LetterCluster for FakeKafka {
 
     fn transactions(&self, transactional_id: &str) -> Result<FakeProducer> {
         assert_eq!(transactional_id, "shop-dead-letters-redrive");
+        let rival = self.0.lock().rival.take();
+        if let Some(plan) = rival {
+            self.execute(&plan, |_| ())?;
+        }
         let mut state = self.0.lock();
         state.effect()?;
         state.epoch += 1;
@@ -348,6 +354,17 @@ fn of_two_redrives_at_once_the_later_goes_on_and_no_record_is_put_back_twice() -
         }
         assert_eq!(kafka.orders(), many());
     }
+    Ok(())
+}
+
+#[test]
+fn what_another_redrive_puts_back_at_the_last_moment_is_seen() -> Result<()> {
+    let kafka = with_many_letters();
+    let plan = kafka.plan()?;
+    kafka.0.lock().rival = Some(plan.clone());
+    let outcome = kafka.execute(&plan, |_| ())?;
+    assert_eq!(outcome, RedriveOutcome { redriven_before: many().len(), ..RedriveOutcome::default() });
+    assert_eq!(kafka.orders(), many());
     Ok(())
 }
 
