@@ -29,37 +29,37 @@ use crate::command_line::millstream;
 /// The first version of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Order")]
-struct OrderV1 {
-    sku: String,
+pub(crate) struct OrderV1 {
+    pub(crate) sku: String,
 }
 avro_serde!(OrderV1, schema = ORDER_V1);
 
-const ORDER_V1: &str = include_str!("../../avro/order-1.avsc");
+pub(crate) const ORDER_V1: &str = include_str!("../../avro/order-1.avsc");
 
 /// The second: a schema can say what the first one's quantity was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Order")]
-struct OrderV2 {
-    sku: String,
-    quantity: i64,
+pub(crate) struct OrderV2 {
+    pub(crate) sku: String,
+    pub(crate) quantity: i64,
 }
 avro_serde!(OrderV2, schema = ORDER_V2);
 
-const ORDER_V2: &str = include_str!("../../avro/order-2.avsc");
+pub(crate) const ORDER_V2: &str = include_str!("../../avro/order-2.avsc");
 
 /// Today's: no schema can say how the ones before become it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Order {
-    lines: Vec<Line>,
+pub(crate) struct Order {
+    pub(crate) lines: Vec<Line>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Line {
-    sku: String,
-    quantity: i64,
+pub(crate) struct Line {
+    pub(crate) sku: String,
+    pub(crate) quantity: i64,
 }
 
-const ORDER: &str = include_str!("../../avro/order-3.avsc");
+pub(crate) const ORDER: &str = include_str!("../../avro/order-3.avsc");
 
 impl HasSerde for Order {
     fn serde() -> SerdeRef<Self> {
@@ -72,7 +72,7 @@ impl HasSerde for Order {
     }
 }
 
-fn order(lines: &[(&str, i64)]) -> Order {
+pub(crate) fn order(lines: &[(&str, i64)]) -> Order {
     let line = |(sku, quantity): &(&str, i64)| Line { sku: (*sku).to_owned(), quantity: *quantity };
     Order { lines: lines.iter().map(line).collect() }
 }
