@@ -1,8 +1,9 @@
 // Writes records as a Java producer does, with Apache Avro for Java behind Confluent's header, and prints them as hexadecimal lines: the
 // id of the schema is its place among the arguments, which are the files of the schemas. Made the records in `records.hex`:
 //
-//   mvn dependency:copy -Dartifact=org.apache.avro:avro:1.12.0, and what that depends on: jackson-databind, commons-compress, slf4j-api
-//   java -cp 'those/*' AvroRecords.java order-1.avsc order-2.avsc order-3.avsc delivery.avsc > records.hex
+//   java -cp "$AVRO" AvroRecords.java order-1.avsc order-2.avsc order-3.avsc delivery.avsc > records.hex
+//
+// with a JDK 17, where $AVRO is the class path of org.apache.avro:avro:1.12.0, by mvn dependency:build-classpath.
 
 import java.io.ByteArrayOutputStream;
 import java.io.DataOutputStream;

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use millstream::kafka::{TopicRecord, TopicWriter};
 use millstream::schema_registry::CachedSchemaRegistryClient;
 use millstream::{
-    ApplicationSerdes, AvroSerde, Error, HasSerde, RecordLocation, RecordPart, Result, SchemaRegistry, SerdePlace,
-    SerdeRef, Topology,
+    ApplicationSerdes, AvroSerde, Error, HasSerde, RecordLocation, RecordPart, Result, SchemaRegistry,
+    SerdePlace, SerdeRef, Topology,
 };
 
 use super::arguments::Arguments;
@@ -188,7 +188,10 @@ mod tests {
         comes_back(&orders, OrderEvent::Placed(order.clone()))?;
         comes_back(&orders, OrderEvent::Cancelled(order.clone()))?;
         for order_id in [None, Some("a".to_owned())] {
-            comes_back(&place.bind(&stock_moved())?, StockMoved { sku: "apples".into(), quantity: -3, order_id })?;
+            comes_back(
+                &place.bind(&stock_moved())?,
+                StockMoved { sku: "apples".into(), quantity: -3, order_id },
+            )?;
         }
         comes_back(&place.bind(&availability())?, Availability::decide(order, 5, 1))
     }

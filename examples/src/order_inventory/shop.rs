@@ -104,7 +104,9 @@ impl Shop {
     pub fn learn(&mut self, fact: &Fact) {
         match fact {
             Fact::Answer(answer) => self.answered(answer),
-            Fact::Input(InputEvent::Order(OrderEvent::Cancelled(order))) => self.promises.ended(&order.order_id),
+            Fact::Input(InputEvent::Order(OrderEvent::Cancelled(order))) => {
+                self.promises.ended(&order.order_id)
+            }
             Fact::Input(InputEvent::Stock(StockMoved { order_id: Some(order_id), .. })) => {
                 self.promises.ended(order_id);
             }

@@ -29,37 +29,37 @@ use crate::command_line::millstream;
 /// The first version of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Order")]
-struct OrderV1 {
-    sku: String,
+pub(crate) struct OrderV1 {
+    pub(crate) sku: String,
 }
 avro_serde!(OrderV1, schema = ORDER_V1);
 
-const ORDER_V1: &str = include_str!("../../avro/order-1.avsc");
+pub(crate) const ORDER_V1: &str = include_str!("../../avro/order-1.avsc");
 
 /// The second: a schema can say what the first one's quantity was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Order")]
-struct OrderV2 {
-    sku: String,
-    quantity: i64,
+pub(crate) struct OrderV2 {
+    pub(crate) sku: String,
+    pub(crate) quantity: i64,
 }
 avro_serde!(OrderV2, schema = ORDER_V2);
 
-const ORDER_V2: &str = include_str!("../../avro/order-2.avsc");
+pub(crate) const ORDER_V2: &str = include_str!("../../avro/order-2.avsc");
 
 /// Today's: no schema can say how the ones before become it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Order {
-    lines: Vec<Line>,
+pub(crate) struct Order {
+    pub(crate) lines: Vec<Line>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Line {
-    sku: String,
-    quantity: i64,
+pub(crate) struct Line {
+    pub(crate) sku: String,
+    pub(crate) quantity: i64,
 }
 
-const ORDER: &str = include_str!("../../avro/order-3.avsc");
+pub(crate) const ORDER: &str = include_str!("../../avro/order-3.avsc");
 
 impl HasSerde for Order {
     fn serde() -> SerdeRef<Self> {
@@ -72,7 +72,7 @@ impl HasSerde for Order {
     }
 }
 
-fn order(lines: &[(&str, i64)]) -> Order {
+pub(crate) fn order(lines: &[(&str, i64)]) -> Order {
     let line = |(sku, quantity): &(&str, i64)| Line { sku: (*sku).to_owned(), quantity: *quantity };
     Order { lines: lines.iter().map(line).collect() }
 }
@@ -213,7 +213,10 @@ fn a_topic_of_three_generations_is_replayed_as_the_newest() -> Result<()> {
 fn a_dead_letter_says_which_field_of_which_record_was_wrong() -> Result<()> {
     let input = unique_name("orders");
     let registry = SchemaRegistry::new(real_client()?);
-    let avro = encoded(&registry.serde::<OrderV2>(&input, RecordPart::Value)?, &OrderV2 { sku: "a".into(), quantity: 1 })?;
+    let avro = encoded(
+        &registry.serde::<OrderV2>(&input, RecordPart::Value)?,
+        &OrderV2 { sku: "a".into(), quantity: 1 },
+    )?;
     let payments = unique_name("payments");
     let payment = encoded(&registry.serde::<Payment>(&payments, RecordPart::Value)?, &Payment { cents: 5 })?;
     // A quantity of which only the beginning is there; cents that are a text.
@@ -232,7 +235,8 @@ fn a_dead_letter_says_which_field_of_which_record_was_wrong() -> Result<()> {
     orders.pipe_raw(Some(b"2"), Some(&cut_off))?;
     driver.input_topic::<String, Payment>(&payments).pipe_raw(Some(b"3"), Some(&text))?;
 
-    let dead_letters = driver.output_topic_with_serdes("test-dead-letters", String::serde(), Vec::<u8>::serde());
+    let dead_letters =
+        driver.output_topic_with_serdes("test-dead-letters", String::serde(), Vec::<u8>::serde());
     for (bytes, topic, offset, type_name, path) in
         [(&cut_off, &input, 1, "OrderV2", "quantity"), (&text, &payments, 0, "Payment", "cents")]
     {
@@ -246,7 +250,9 @@ fn a_dead_letter_says_which_field_of_which_record_was_wrong() -> Result<()> {
         assert_eq!(header("partition"), "0");
         assert_eq!(header("offset"), offset.to_string());
         let (id, said) = (u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]), header("message"));
-        for expected in [format!("written by schema {id}"), format!("field {path} of a `"), format!("{type_name}`")] {
+        for expected in
+            [format!("written by schema {id}"), format!("field {path} of a `"), format!("{type_name}`")]
+        {
             ensure!(said.contains(&expected), "{expected:?} is not said: {said}");
         }
     }

@@ -92,7 +92,9 @@ impl Step {
                 }
                 Step::OfBranch(steps)
             }
-            (_, Shape::Union(branches)) => Step::into_branch(written, branches).ok_or_else(|| differs(written, read))?,
+            (_, Shape::Union(branches)) => {
+                Step::into_branch(written, branches).ok_or_else(|| differs(written, read))?
+            }
             (Shape::Null, Shape::Null) => Step::Fixed(0),
             (Shape::Boolean, Shape::Boolean) => Step::Boolean,
             (Shape::Int, Shape::Int) => Step::Int,
@@ -190,7 +192,9 @@ impl Step {
             Step::Enum(places) => match input.choice(places, "symbols")?.1 {
                 Ok(place) => put_length(*place, out),
                 Err(symbol) => {
-                    return Err(Misfit::new(format!("the symbol {symbol} is none of those that can be read")));
+                    return Err(Misfit::new(format!(
+                        "the symbol {symbol} is none of those that can be read"
+                    )));
                 }
             },
             Step::OfBranch(steps) => match input.choice(steps, "branches")? {
@@ -307,7 +311,8 @@ impl<'a> Input<'a> {
 
     fn int(&mut self) -> Result<i32, Misfit> {
         let number = self.long()?;
-        i32::try_from(number).map_err(|_| Misfit::new(format!("{number} is no int: it has more than 32 bits")))
+        i32::try_from(number)
+            .map_err(|_| Misfit::new(format!("{number} is no int: it has more than 32 bits")))
     }
 
     fn prefixed(&mut self) -> Result<&'a [u8], Misfit> {
@@ -320,7 +325,8 @@ impl<'a> Input<'a> {
     fn choice<'c, A>(&mut self, choices: &'c [A], what: &str) -> Result<(i64, &'c A), Misfit> {
         let number = self.long()?;
         let chosen = usize::try_from(number).ok().and_then(|number| choices.get(number));
-        let chosen = chosen.ok_or_else(|| Misfit::new(format!("{number} is none of {} {what}", choices.len())))?;
+        let chosen =
+            chosen.ok_or_else(|| Misfit::new(format!("{number} is none of {} {what}", choices.len())))?;
         Ok((number, chosen))
     }
 
@@ -338,7 +344,10 @@ impl<'a> Input<'a> {
             let items = count.unsigned_abs();
             // An item takes a byte at least.
             if usize::try_from(items).map_or(true, |items| items > self.rest.len()) {
-                return Err(Misfit::new(format!("it has {items} items, it says, in {} bytes", self.rest.len())));
+                return Err(Misfit::new(format!(
+                    "it has {items} items, it says, in {} bytes",
+                    self.rest.len()
+                )));
             }
             put_long(items.cast_signed(), out);
             if items == 0 {
@@ -390,7 +399,9 @@ fn put_json(json: &serde_json::Value, shape: &Shape, out: &mut Vec<u8>) -> Optio
         (Shape::Int, Value::Number(number)) => put_long(i32::try_from(number.as_i64()?).ok()?.into(), out),
         (Shape::Long, Value::Number(number)) => put_long(number.as_i64()?, out),
         #[expect(clippy::cast_possible_truncation, reason = "as Avro has it")]
-        (Shape::Float, Value::Number(number)) => out.extend_from_slice(&(number.as_f64()? as f32).to_le_bytes()),
+        (Shape::Float, Value::Number(number)) => {
+            out.extend_from_slice(&(number.as_f64()? as f32).to_le_bytes())
+        }
         (Shape::Double, Value::Number(number)) => out.extend_from_slice(&number.as_f64()?.to_le_bytes()),
         (Shape::String, Value::String(text)) => put_prefixed(text.as_bytes(), out),
         (Shape::Bytes, Value::String(text)) => put_prefixed(&bytes_of(text)?, out),

@@ -199,7 +199,9 @@ impl<'s> Growing<'s> {
     fn items(&mut self, items: &'s Definition, namespace: Option<&'s str>) -> Result<Box<Shape>, String> {
         let items = self.shape(items, namespace)?;
         if items.may_be_empty() {
-            return Err(format!("it has an array of {items}, whose items take no bytes, which is not supported"));
+            return Err(format!(
+                "it has an array of {items}, whose items take no bytes, which is not supported"
+            ));
         }
         Ok(Box::new(items))
     }

@@ -142,7 +142,8 @@ fn values_may_be_written_by_the_newest_schema_of_the_subject() {
     assert_eq!(orders.decode(&bytes).unwrap(), order("a", 3));
     // One that lacks a field of the type.
     client.register("orders-value", &avro(ORDER_V1)).unwrap();
-    let error = registry.use_latest().serde::<Order>("orders", RecordPart::Value).err().expect("it would be lost");
+    let error =
+        registry.use_latest().serde::<Order>("orders", RecordPart::Value).err().expect("it would be lost");
     assert!(error.to_string().contains("no field quantity, which would be lost"), "{error}");
 }
 
@@ -295,11 +296,7 @@ fn versions_are_told_by_the_schema_that_a_record_names() {
     let writing = place.bind(&baskets()).unwrap();
     let third = encoded(&writing, &basket([order("c", 3), order("d", 4)]));
     for serde in [reading, writing] {
-        assert_eq!(
-            serde.decode(&first).unwrap(),
-            basket([order("a", 7)]),
-            "not the schema's default"
-        );
+        assert_eq!(serde.decode(&first).unwrap(), basket([order("a", 7)]), "not the schema's default");
         assert_eq!(serde.decode(&second).unwrap(), basket([order("b", 2)]));
         assert_eq!(serde.decode(&third).unwrap().lines.len(), 2);
     }
@@ -315,10 +312,7 @@ fn versions_are_told_by_the_schema_that_a_record_names() {
         {"name": "sku", "type": "string"}, {"name": "quantity", "type": "int"}]}"#;
     client.register("orders-value", &avro(other)).unwrap();
     let fourth = b"\0\0\0\0\x05\x02e\x0a";
-    assert_eq!(
-        place.bind(&baskets()).unwrap().decode(fourth).unwrap(),
-        basket([order("e", 5)])
-    );
+    assert_eq!(place.bind(&baskets()).unwrap().decode(fourth).unwrap(), basket([order("e", 5)]));
 }
 
 #[test]

@@ -37,7 +37,11 @@ const QUANTITY: &str = r#"{"name": "quantity", "type": "int"}"#;
 fn fields_are_told_by_their_names() {
     let written = order(&format!("{QUANTITY}, {SKU}"));
     let read = order(&format!(r#"{SKU}, {{"name": "pieces", "type": "long", "default": 7}}"#));
-    assert_eq!(rewritten(&written, &read, b"\x06\x02a").unwrap(), b"\x02a\x0e", "one is left out, one has its default");
+    assert_eq!(
+        rewritten(&written, &read, b"\x06\x02a").unwrap(),
+        b"\x02a\x0e",
+        "one is left out, one has its default"
+    );
     assert_eq!(plan(&written, &read).unwrap().left_out().as_deref(), Some("quantity"));
     let without = plan(&order(SKU), &order(&format!("{SKU}, {QUANTITY}"))).expect_err("it has no default");
     assert_eq!(without.path(), "quantity");
@@ -52,7 +56,10 @@ fn a_field_may_go_by_another_name() {
     };
     assert!(plan(&named("Order", ""), &named("Bought", "")).is_err());
     assert!(plan(&named("Order", ""), &named("Bought", r#""aliases": ["Order"],"#)).is_ok());
-    assert!(plan(&named("Order", ""), &named("Order", "").replace("shop", "store")).is_ok(), "the last part counts");
+    assert!(
+        plan(&named("Order", ""), &named("Order", "").replace("shop", "store")).is_ok(),
+        "the last part counts"
+    );
 }
 
 #[test]
@@ -65,7 +72,11 @@ fn numbers_become_wider_and_no_narrower() {
         ("string", "bytes", b"\x02a", b"\x02a"),
     ] {
         let quoted = |kind: &str| format!("\"{kind}\"");
-        assert_eq!(rewritten(&quoted(written), &quoted(read), bytes).unwrap(), expected, "{written} to {read}");
+        assert_eq!(
+            rewritten(&quoted(written), &quoted(read), bytes).unwrap(),
+            expected,
+            "{written} to {read}"
+        );
     }
     for (written, read) in [("long", "int"), ("double", "float"), ("string", "long"), ("null", "string")] {
         let misfit = plan(&format!("\"{written}\""), &format!("\"{read}\"")).expect_err("it is narrower");
@@ -124,14 +135,20 @@ fn arrays_and_maps_come_in_blocks() {
     let map = r#"{"type": "map", "values": "int"}"#;
     assert_eq!(rewritten(map, map, b"\x02\x02a\x05\0").unwrap(), b"\x02\x02a\x05\0");
     assert_misfit(rewritten(map, map, b"\x02\x02a"), "[a]", ENDED);
-    assert_misfit(rewritten(ints, ints, &[0x80, 0x80, 0x80, 0x80, 0x10, 0]), ".", "items, it says, in 1 bytes");
+    assert_misfit(
+        rewritten(ints, ints, &[0x80, 0x80, 0x80, 0x80, 0x10, 0]),
+        ".",
+        "items, it says, in 1 bytes",
+    );
     let least = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0];
     assert_misfit(rewritten(ints, ints, &least), ".", "9223372036854775808 items");
 }
 
 #[test]
 fn bytes_that_end_too_early_are_no_nulls() {
-    let written = order(&format!(r#"{SKU}, {{"name": "note", "type": ["null", "string"]}}, {{"name": "gift", "type": "boolean"}}"#));
+    let written = order(&format!(
+        r#"{SKU}, {{"name": "note", "type": ["null", "string"]}}, {{"name": "gift", "type": "boolean"}}"#
+    ));
     let bytes = b"\x02a\x02\x02b\x01";
     assert_eq!(rewritten(&written, &written, bytes).unwrap(), bytes);
     for (end, path) in [(0, "sku"), (1, "sku"), (2, "note"), (4, "note"), (5, "gift")] {
@@ -149,7 +166,11 @@ fn a_misfit_names_the_field_within_others() {
         ))
     };
     let written = lines(r#"["null", "long"]"#);
-    assert_misfit(rewritten(&written, &lines("\"long\""), b"\x04\x02a\x02\x02\x02b\0\0"), "lines[1].quantity", "null");
+    assert_misfit(
+        rewritten(&written, &lines("\"long\""), b"\x04\x02a\x02\x02\x02b\0\0"),
+        "lines[1].quantity",
+        "null",
+    );
     let never = plan(&written, &lines("\"string\"")).expect_err("a long is no string");
     assert_eq!(never.path(), "lines[*].quantity");
 }
@@ -166,7 +187,11 @@ fn defaults_are_of_any_type() {
         (r#"{"type": "array", "items": "int"}"#, "[1, 2]", b"\x02\x02\x02\x04\0"),
         (r#"{"type": "map", "values": "int"}"#, r#"{"a": 1}"#, b"\x02\x02a\x02\0"),
         (r#"["null", "int"]"#, "null", b"\0"),
-        (r#"{"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}]}"#, r#"{"a": 1}"#, b"\x02"),
+        (
+            r#"{"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}]}"#,
+            r#"{"a": 1}"#,
+            b"\x02",
+        ),
     ] {
         let read = format!(
             r#"{{"type": "record", "name": "Order", "fields": [{{"name": "f", "type": {kind}, "default": {default}}}]}}"#
@@ -201,7 +226,8 @@ fn schemas_without_limits_are_refused() {
                 {{"name": "a", "type": "R{before}"}}, {{"name": "b", "type": "R{before}"}}]}}}}"#
         ));
     }
-    let refused = shape(&format!(r#"{{"type": "record", "name": "All", "fields": [{fields}]}}"#)).expect_err("it is huge");
+    let refused = shape(&format!(r#"{{"type": "record", "name": "All", "fields": [{fields}]}}"#))
+        .expect_err("it is huge");
     assert!(refused.contains("more than 10000 parts"), "{refused}");
 }
 
