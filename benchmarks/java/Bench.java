@@ -21,6 +21,7 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.CloseOptions;
@@ -170,9 +171,14 @@ public final class Bench {
                     .filter((key, value) -> (key[key.length - 1] & 1) == 0)
                     .mapValues(Bench::reversed)
                     .to(output, bytes);
-            case "count", "restore", "group" -> count(input.get(), output);
+            case "count", "restore", "group" -> count(input.get(), Serdes.ByteArray(), output);
+            case "decode-json", "decode-json-borrowed", "decode-protobuf" -> count(
+                    Bids.prices(builder, flags.get("input"), flags.get("workload")),
+                    Serdes.Long(),
+                    output);
             case "repartition" -> count(
                     input.get().selectKey((key, value) -> reversed(key)),
+                    Serdes.ByteArray(),
                     output);
             case "join" -> input.get().join(builder.table(flags.get("other-input"), consumed), Bench::joined)
                     .to(output, bytes);
@@ -202,8 +208,8 @@ public final class Bench {
         return builder.build();
     }
 
-    private static void count(KStream<byte[], byte[]> stream, String output) {
-        stream.groupByKey(Grouped.with(Serdes.ByteArray(), Serdes.ByteArray()))
+    private static <V> void count(KStream<byte[], V> stream, Serde<V> values, String output) {
+        stream.groupByKey(Grouped.with(Serdes.ByteArray(), values))
                 .count(Materialized.<byte[], Long, KeyValueStore<Bytes, byte[]>>as(STORE)
                         .withKeySerde(Serdes.ByteArray())
                         .withValueSerde(Serdes.Long()))

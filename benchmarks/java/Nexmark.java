@@ -244,7 +244,7 @@ final class Nexmark {
                 .withValueSerde(json(type));
     }
 
-    private static <T> Serde<T> json(Class<T> type) {
+    static <T> Serde<T> json(Class<T> type) {
         ObjectReader reader = MAPPER.readerFor(type);
         ObjectWriter writer = MAPPER.writerFor(type);
         return Serdes.serdeFrom(

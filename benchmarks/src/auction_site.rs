@@ -27,11 +27,16 @@ pub(crate) struct Auction {
     pub(crate) category: i64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// In JSON an object, in Protobuf a message.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub(crate) struct Bid {
+    #[prost(int64, tag = "1")]
     pub(crate) auction: i64,
+    #[prost(int64, tag = "2")]
     pub(crate) bidder: i64,
+    #[prost(int64, tag = "3")]
     pub(crate) price: i64,
+    #[prost(string, tag = "4")]
     pub(crate) url: String,
 }
 
@@ -44,7 +49,6 @@ impl Event {
     /// The event of this number.
     pub(crate) fn of_number(number: i64, random: &mut StdRng) -> Self {
         let (round, place) = (number / EVENTS, number % EVENTS);
-        let person = |random: &mut StdRng| random.random_range((round - ACTIVE).max(0)..=round);
         match place {
             0 => {
                 let states = ["AZ", "CA", "ID", "OR", "WA", "WY"];
@@ -53,19 +57,29 @@ impl Event {
             }
             1..=AUCTIONS => Event::Auction(Auction {
                 id: round * AUCTIONS + place - 1,
-                seller: person(random),
+                seller: active_person(round, random),
                 category: random.random_range(10..15),
             }),
-            _ => {
-                let newest = round * AUCTIONS + AUCTIONS - 1;
-                let auction = random.random_range((newest - ACTIVE).max(0)..=newest);
-                Event::Bid(Bid {
-                    auction,
-                    bidder: person(random),
-                    price: random.random_range(1..1_000_000),
-                    url: format!("https://www.nexmark.com/auctions/item.html?item={auction}"),
-                })
-            }
+            _ => Event::Bid(Bid::of_number(number, random)),
         }
     }
+}
+
+impl Bid {
+    /// The bid that this event is, if it is one.
+    pub(crate) fn of_number(number: i64, random: &mut StdRng) -> Self {
+        let round = number / EVENTS;
+        let newest = round * AUCTIONS + AUCTIONS - 1;
+        let auction = random.random_range((newest - ACTIVE).max(0)..=newest);
+        Bid {
+            auction,
+            bidder: active_person(round, random),
+            price: random.random_range(1..1_000_000),
+            url: format!("https://www.nexmark.com/auctions/item.html?item={auction}"),
+        }
+    }
+}
+
+fn active_person(round: i64, random: &mut StdRng) -> i64 {
+    random.random_range((round - ACTIVE).max(0)..=round)
 }

@@ -49,6 +49,7 @@ impl Bench {
     pub(crate) fn start(pairs: usize, is_quick: bool, rows: usize) -> Result<Self> {
         let java = JavaPrograms::compile(&[
             ("Bench.java", include_str!("../java/Bench.java")),
+            ("Bids.java", include_str!("../java/Bids.java")),
             ("Nexmark.java", include_str!("../java/Nexmark.java")),
         ]);
         let java = java.map_err(|error| eprintln!("Kafka Streams is not compared: {error:#}")).ok();

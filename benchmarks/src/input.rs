@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use millstream::partition_for_key;
+use prost::Message as _;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
@@ -12,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::auction_site::Event;
+use crate::auction_site::{Bid, Event};
 
 /// Event time of the first record of a stream; tables lie before it, so that they are complete when the stream begins.
 const START_OF_STREAMS: i64 = 1_700_000_000_000;
@@ -38,6 +39,15 @@ pub(crate) enum Content {
     Reference(u64),
     /// An [`Event`] as JSON.
     AuctionSite,
+    /// A [`Bid`]; the same ones in every format.
+    Bids(Format),
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Format {
+    Json,
+    Protobuf,
 }
 
 /// The size of a key.
@@ -133,6 +143,13 @@ impl Input {
                     value[..REFERENCE_BYTES].copy_from_slice(&random.random_range(0..rows).to_be_bytes());
                 }
                 Content::AuctionSite => value = serde_json::to_vec(&Event::of_number(number, &mut random))?,
+                Content::Bids(format) => {
+                    let bid = Bid::of_number(number, &mut random);
+                    value = match format {
+                        Format::Json => serde_json::to_vec(&bid)?,
+                        Format::Protobuf => bid.encode_to_vec(),
+                    };
+                }
             }
             let timestamp = match self.time {
                 EventTime::Stream => START_OF_STREAMS + number / 1000,

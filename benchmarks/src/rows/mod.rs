@@ -2,6 +2,7 @@
 
 mod commit_stall;
 mod count;
+mod decode;
 mod exactly_once;
 mod failover;
 mod filter_map;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
     add(pass::rows());
     add(filter_map::rows());
     add(count::rows());
+    add(decode::rows());
     add(join::rows());
     add(repartition::rows());
     add(windowed_count::rows());
@@ -98,6 +100,9 @@ pub(crate) enum Workload {
     Pass,
     FilterMap,
     Count,
+    DecodeJson,
+    DecodeJsonBorrowed,
+    DecodeProtobuf,
     Join,
     Repartition,
     WindowedCount,
@@ -125,6 +130,9 @@ impl Workload {
             Workload::Pass => "pass",
             Workload::FilterMap => "filter-map",
             Workload::Count => "count",
+            Workload::DecodeJson => "decode-json",
+            Workload::DecodeJsonBorrowed => "decode-json-borrowed",
+            Workload::DecodeProtobuf => "decode-protobuf",
             Workload::Join => "join",
             Workload::Repartition => "repartition",
             Workload::WindowedCount => "windowed-count",
@@ -152,6 +160,9 @@ impl Workload {
             Workload::Pass | Workload::Start => pass::topology(&builder, run),
             Workload::FilterMap => filter_map::topology(&builder, run),
             Workload::Count | Workload::Restore | Workload::Group => count::topology(&builder, run),
+            Workload::DecodeJson | Workload::DecodeJsonBorrowed | Workload::DecodeProtobuf => {
+                decode::topology(&builder, run);
+            }
             Workload::Join => join::topology(&builder, run)?,
             Workload::Repartition => repartition::topology(&builder, run),
             Workload::WindowedCount | Workload::HoppingCount | Workload::FinalCount => {

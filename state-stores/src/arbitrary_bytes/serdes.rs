@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Form, check, check_serde, check_texts, encoded};
+use super::{CASES, Form, check, check_serde, check_texts, config, encoded};
 use crate::json_serde;
 use crate::serde::{
-    Borrowed, HasSerde, JsonSerde, OptionSerde, SessionWindowedSerde, TimeWindowedSerde, Upcasters,
+    Borrowed, HasSerde, JsonSerde, OptionSerde, Serde, SessionWindowedSerde, TimeWindowedSerde, Upcasters,
 };
 use crate::types::Timestamp;
 use crate::window::{Window, Windowed};
@@ -112,6 +114,17 @@ fn json() {
         Form::Free,
         &[serde_json::json!({"a": [1, "b", {}]})],
     );
+}
+
+/// State that is read back must be what it was, to the last bit.
+#[test]
+fn floats_in_json() {
+    let serde = JsonSerde::<f64>::new();
+    let outcome = TestRunner::new(config(CASES)).run(&prop::num::f64::NORMAL, |number| {
+        prop_assert_eq!(serde.decode(&encoded(&serde, &number)).unwrap(), number);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[derive(Deserialize)]
