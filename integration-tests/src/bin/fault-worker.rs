@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use millstream::Streams;
+use millstream::{ClientState, Streams};
 use millstream::clock::{Clock, SystemClock};
 use millstream::prelude::*;
 use millstream::runtime::{Step, StepListener};
@@ -26,10 +26,16 @@ struct Arguments {
     session_timeout_ms: u64,
 }
 
+/// How soon a worker that is asked to end hears of it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 fn main() -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
+    // A guest of a moment may be asked to leave while it still starts.
+    let asked_to_end = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&asked_to_end))?;
     // Without a handler, the first write beyond the limit would end the process instead of failing.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let faults = Arc::new(Faults::default());
@@ -51,7 +57,11 @@ fn main() -> Result<()> {
             }
         }
     });
-    app.run_until_signal().context("the application ended with an error")
+    let has_ended = || matches!(app.state(), ClientState::Error | ClientState::NotRunning);
+    while !asked_to_end.load(Ordering::Relaxed) && !has_ended() {
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    app.close().context("the application ended with an error")
 }
 
 /// The faults this process is about to have.
