@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use millstream::{ClientState, Streams};
 use millstream::clock::{Clock, SystemClock};
 use millstream::prelude::*;
 use millstream::runtime::{Step, StepListener};
+use millstream::{ClientState, Streams};
 use millstream_integration_tests::faults::{Order, Program};
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
