@@ -44,7 +44,8 @@ fn main() -> Result<()> {
     settings.state_memory = 32 << 20;
     let told = Arc::clone(&faults);
     settings.on_step = StepListener::new(move |step| told.reached(step));
-    let clock = FaultyClock { machine: SystemClock::shared(), faults: Arc::clone(&faults) };
+    let machine = SystemClock::shared();
+    let clock = FaultyClock { machine: Arc::clone(&machine), faults: Arc::clone(&faults) };
     let app =
         Streams::builder(&arguments.application_id, arguments.program.topology(&arguments.application_id)?)
             .settings(settings)
@@ -59,7 +60,7 @@ fn main() -> Result<()> {
     });
     let has_ended = || matches!(app.state(), ClientState::Error | ClientState::NotRunning);
     while !asked_to_end.load(Ordering::Relaxed) && !has_ended() {
-        std::thread::sleep(LOOK_INTERVAL);
+        machine.sleep(LOOK_INTERVAL);
     }
     app.close().context("the application ended with an error")
 }
