@@ -172,7 +172,7 @@ public final class Bench {
                     .mapValues(Bench::reversed)
                     .to(output, bytes);
             case "count", "restore", "group" -> count(input.get(), Serdes.ByteArray(), output);
-            case "decode-json", "decode-json-borrowed", "decode-protobuf" -> count(
+            case "decode-json", "decode-json-borrowed", "decode-avro", "decode-protobuf" -> count(
                     Bids.prices(builder, flags.get("input"), flags.get("workload")),
                     Serdes.Long(),
                     output);

@@ -1,5 +1,6 @@
 //! The events of Nexmark: of fifty, one person comes, three auctions begin, and 46 are bids.
 
+use millstream::AvroSerde;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub(crate) struct Auction {
     pub(crate) category: i64,
 }
 
-/// In JSON an object, in Protobuf a message.
+/// In JSON an object, in Avro a record, in Protobuf a message.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub(crate) struct Bid {
     #[prost(int64, tag = "1")]
@@ -66,6 +67,15 @@ impl Event {
 }
 
 impl Bid {
+    /// What writes and reads it in Avro.
+    pub(crate) fn avro() -> AvroSerde<Self> {
+        AvroSerde::with_schema(
+            r#"{"type": "record", "name": "Bid", "fields": [
+                {"name": "auction", "type": "long"}, {"name": "bidder", "type": "long"},
+                {"name": "price", "type": "long"}, {"name": "url", "type": "string"}]}"#,
+        )
+    }
+
     /// The bid that this event is, if it is one.
     pub(crate) fn of_number(number: i64, random: &mut StdRng) -> Self {
         let round = number / EVENTS;
@@ -82,4 +92,20 @@ impl Bid {
 
 fn active_person(round: i64, random: &mut StdRng) -> i64 {
     random.random_range((round - ACTIVE).max(0)..=round)
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream::Serde as _;
+
+    use super::*;
+
+    #[test]
+    fn a_bid_in_avro_is_its_fields_and_nothing_before_them() {
+        let bid = Bid { auction: 5, bidder: 6, price: 700, url: "https://a".into() };
+        let mut bytes = Vec::new();
+        Bid::avro().encode(&bid, &mut bytes).unwrap();
+        assert_eq!(bytes, b"\x0a\x0c\xf8\x0a\x12https://a");
+        assert_eq!(Bid::avro().decode(&bytes).unwrap(), bid);
+    }
 }

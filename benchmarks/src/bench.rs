@@ -49,6 +49,7 @@ impl Bench {
     pub(crate) fn start(pairs: usize, is_quick: bool, rows: usize) -> Result<Self> {
         let java = JavaPrograms::compile(&[
             ("Bench.java", include_str!("../java/Bench.java")),
+            ("Bid.java", include_str!("../java/Bid.java")),
             ("Bids.java", include_str!("../java/Bids.java")),
             ("Nexmark.java", include_str!("../java/Nexmark.java")),
         ]);

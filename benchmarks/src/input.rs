@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use millstream::partition_for_key;
+use millstream::{Serde as _, partition_for_key};
 use prost::Message as _;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -47,6 +47,7 @@ pub(crate) enum Content {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     Json,
+    Avro,
     Protobuf,
 }
 
@@ -124,6 +125,7 @@ impl Input {
             Keys::Zipf(keys) => Some(Zipf::new(keys as f64, 1.0)?),
             Keys::Uniform(_) | Keys::Unique => None,
         };
+        let avro = Bid::avro();
         for number in 0..self.records {
             let key = match (self.keys, &zipf) {
                 (Keys::Uniform(keys), _) => random.random_range(0..keys),
@@ -145,10 +147,12 @@ impl Input {
                 Content::AuctionSite => value = serde_json::to_vec(&Event::of_number(number, &mut random))?,
                 Content::Bids(format) => {
                     let bid = Bid::of_number(number, &mut random);
-                    value = match format {
-                        Format::Json => serde_json::to_vec(&bid)?,
-                        Format::Protobuf => bid.encode_to_vec(),
-                    };
+                    value.clear();
+                    match format {
+                        Format::Json => serde_json::to_writer(&mut value, &bid)?,
+                        Format::Avro => avro.encode(&bid, &mut value).map(|_bytes| ())?,
+                        Format::Protobuf => bid.encode(&mut value)?,
+                    }
                 }
             }
             let timestamp = match self.time {

@@ -24,6 +24,7 @@ pub(super) fn rows() -> Vec<Throughput> {
             Workload::DecodeJsonBorrowed,
             Format::Json,
         ),
+        row("decode-avro", "decode bids in Avro, count 100 k keys", Workload::DecodeAvro, Format::Avro),
         row(
             "decode-protobuf",
             "decode bids in Protobuf, count 100 k keys",
@@ -61,6 +62,7 @@ pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
         Workload::DecodeJsonBorrowed => {
             read(builder, run, JsonSerde::<BidView>::new().reading(|bid| bid.price))
         }
+        Workload::DecodeAvro => prices(&read(builder, run, Arc::new(Bid::avro()))),
         Workload::DecodeProtobuf => prices(&read(builder, run, Arc::new(ProtobufSerde::<Bid>::new()))),
         _ => prices(&read(builder, run, Bid::serde())),
     };

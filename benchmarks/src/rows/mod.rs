@@ -102,6 +102,7 @@ pub(crate) enum Workload {
     Count,
     DecodeJson,
     DecodeJsonBorrowed,
+    DecodeAvro,
     DecodeProtobuf,
     Join,
     Repartition,
@@ -132,6 +133,7 @@ impl Workload {
             Workload::Count => "count",
             Workload::DecodeJson => "decode-json",
             Workload::DecodeJsonBorrowed => "decode-json-borrowed",
+            Workload::DecodeAvro => "decode-avro",
             Workload::DecodeProtobuf => "decode-protobuf",
             Workload::Join => "join",
             Workload::Repartition => "repartition",
@@ -160,9 +162,10 @@ impl Workload {
             Workload::Pass | Workload::Start => pass::topology(&builder, run),
             Workload::FilterMap => filter_map::topology(&builder, run),
             Workload::Count | Workload::Restore | Workload::Group => count::topology(&builder, run),
-            Workload::DecodeJson | Workload::DecodeJsonBorrowed | Workload::DecodeProtobuf => {
-                decode::topology(&builder, run);
-            }
+            Workload::DecodeJson
+            | Workload::DecodeJsonBorrowed
+            | Workload::DecodeAvro
+            | Workload::DecodeProtobuf => decode::topology(&builder, run),
             Workload::Join => join::topology(&builder, run)?,
             Workload::Repartition => repartition::topology(&builder, run),
             Workload::WindowedCount | Workload::HoppingCount | Workload::FinalCount => {
