@@ -60,6 +60,52 @@ package shop;
 message Order { message Line { string sku = 1; sint64 quantity = 2; } string sku = 1; repeated Line lines = 2; }
 "#;
 
+#[cfg(feature = "avro")]
+mod avro {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::avro_serde;
+    use crate::serde::{AvroSerde, Serde};
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Basket {
+        sku: String,
+        note: Option<String>,
+        prices: Vec<f64>,
+        counts: BTreeMap<String, i32>,
+    }
+    avro_serde!(Basket, schema = BASKET);
+
+    const BASKET: &str = r#"{"type": "record", "name": "Basket", "fields": [
+        {"name": "sku", "type": "string"},
+        {"name": "note", "type": ["null", "string"], "default": null},
+        {"name": "prices", "type": {"type": "array", "items": "double"}},
+        {"name": "counts", "type": {"type": "map", "values": "int"}}]}"#;
+
+    fn baskets() -> Vec<Basket> {
+        let counts = BTreeMap::from([("a".to_owned(), -7)]);
+        let full = Basket { sku: "apples".into(), note: Some("ripe".into()), prices: vec![0.5, 2.0], counts };
+        let empty = Basket { sku: String::new(), note: None, prices: Vec::new(), counts: BTreeMap::new() };
+        vec![full, empty]
+    }
+
+    #[test]
+    fn records() {
+        check_serde(&AvroSerde::<Basket>::with_schema(BASKET), Form::Free, &baskets());
+        check_serde(&*registered::<Basket>(), Form::Free, &baskets());
+    }
+
+    #[test]
+    fn a_text_that_claims_to_be_long_is_given_no_room() {
+        let serde = AvroSerde::<Basket>::with_schema(BASKET);
+        let claims = b"\x80\x80\x80\x80\x02apples";
+        let (error, held) = peak_of(|| serde.decode(claims).unwrap_err().to_string());
+        assert!(error.contains("field sku") && error.contains("the bytes end within it"), "{error}");
+        assert!(held <= most_held(claims.len()), "{held}");
+    }
+}
+
 #[cfg(feature = "protobuf")]
 mod protobuf {
     use super::*;

@@ -1,10 +1,12 @@
 //! Values in Avro's binary form, for types that `serde` can serialise.
 
 mod error;
+mod input;
 mod misfit;
 mod rewrite;
 mod shape;
 mod struct_name;
+mod walk;
 
 use std::any::type_name;
 use std::marker::PhantomData;
@@ -18,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::error::{field, undecodable, unencodable};
-use self::rewrite::{Rewrite, left_over};
+use self::rewrite::Rewrite;
 use self::shape::Shape;
 use self::struct_name::struct_name;
 use super::json::{json_error, value_from_text};
@@ -204,14 +206,10 @@ impl Own {
         written.map(|_bytes| ()).map_err(unencodable::<T>)
     }
 
+    /// The value of bytes that this schema has written, or may have.
     fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, SerdeError> {
         let reader = &self.datums.borrow_dependent().reader;
-        let mut rest = bytes;
-        match reader.read_deser(&mut rest) {
-            Ok(value) if rest.is_empty() => Ok(value),
-            Ok(_) => Err(field::<T>(&left_over(rest.len(), bytes.len()))),
-            Err(error) => Err(undecodable::<T>(reader, error, bytes)),
-        }
+        reader.read_deser(&mut &*bytes).map_err(|error| undecodable::<T>(reader, error, bytes))
     }
 }
 
@@ -276,7 +274,10 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
     }
 
     fn decode(&self, reader: &Self::Reader, bytes: &[u8]) -> Result<T, SerdeError> {
-        let Some(rewrite) = reader else { return self.own.read(bytes) };
+        let Some(rewrite) = reader else {
+            self.own.shape.check(bytes).map_err(|misfit| field::<T>(&misfit))?;
+            return self.own.read(bytes);
+        };
         let mut own = Vec::with_capacity(bytes.len());
         rewrite.apply(bytes, &mut own).map_err(|misfit| field::<T>(&misfit))?;
         self.own.read(&own)

@@ -1,15 +1,11 @@
 //! What is said of values that do not fit: the path of the field, and what the library says, without the schemas that it prints with it.
 
-use std::error::Error as _;
-use std::io;
-
 use apache_avro::error::Details;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::{Error, Schema as Definition};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 use super::misfit::Misfit;
-use super::rewrite::ENDED;
 use crate::serde::SerdeError;
 
 pub(super) fn field<T>(misfit: &Misfit) -> SerdeError {
@@ -49,15 +45,8 @@ fn reason(error: Error) -> String {
             format!("field {field_name} is left out, and the schema has no default for it")
         }
         Details::GetField(name) => format!("the schema has no field {name}"),
-        details if is_end(&details) => ENDED.to_owned(),
         details => details.to_string(),
     }
-}
-
-/// Whether the bytes ended too early.
-fn is_end(details: &Details) -> bool {
-    let source = details.source().and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|source| source.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 fn kind(schema: &Definition) -> String {

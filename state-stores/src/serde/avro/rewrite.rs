@@ -4,6 +4,7 @@
 //! resolution goes by values, which do not say by which branch of a union they were written, ends where the bytes end as if a null was there, and does
 //! not know aliases.
 
+use super::input::Input;
 use super::misfit::Misfit;
 use super::shape::{Field, Shape};
 
@@ -68,18 +69,8 @@ impl Rewrite {
 
     /// Appends what the other schema would have written.
     pub(super) fn apply(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Misfit> {
-        let mut input = Input { rest: bytes };
-        self.0.apply(&mut input, out)?;
-        match input.rest.len() {
-            0 => Ok(()),
-            more => Err(left_over(more, bytes.len())),
-        }
+        Input::read_all(bytes, |input| self.0.apply(input, out))
     }
-}
-
-/// The error for bytes behind a value.
-pub(super) fn left_over(more: usize, of: usize) -> Misfit {
-    Misfit::new(format!("{more} of {of} bytes are left over; were they written by another schema?"))
 }
 
 impl Step {
@@ -174,10 +165,7 @@ impl Step {
     fn apply(&self, input: &mut Input<'_>, out: &mut Vec<u8>) -> Result<(), Misfit> {
         match self {
             Step::Fixed(size) => out.extend_from_slice(input.take(*size)?),
-            Step::Boolean => match input.take(1)? {
-                byte @ [0 | 1] => out.extend_from_slice(byte),
-                other => return Err(Misfit::new(format!("{:#04x} is no boolean", other[0]))),
-            },
+            Step::Boolean => out.push(input.boolean()?),
             Step::Int => put_long(input.int()?.into(), out),
             Step::Long => put_long(input.long()?, out),
             Step::Prefixed => put_prefixed(input.prefixed()?, out),
@@ -210,13 +198,13 @@ impl Step {
             }
             Step::Array(step) => {
                 let mut place = 0;
-                input.blocks(out, |input, out| {
+                input.blocks(out, put_length, |input, out| {
                     step.apply(input, out).map_err(|misfit| misfit.in_item(place))?;
                     place += 1;
                     Ok(())
                 })?;
             }
-            Step::Map(step) => input.blocks(out, |input, out| {
+            Step::Map(step) => input.blocks(out, put_length, |input, out| {
                 let key = input.prefixed()?;
                 put_prefixed(key, out);
                 step.apply(input, out).map_err(|misfit| misfit.in_item(String::from_utf8_lossy(key)))
@@ -273,95 +261,6 @@ impl RecordStep {
 fn differs(written: &Shape, read: &Shape) -> Misfit {
     Misfit::new(format!("it was written as {written}, which {read} cannot read"))
 }
-
-/// Bytes that are read in their order.
-struct Input<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Misfit> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(|| Misfit::new(ENDED))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Misfit> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(|| Misfit::new(ENDED))?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    /// A number as a zig-zag varint.
-    fn long(&mut self) -> Result<i64, Misfit> {
-        let mut number = 0_u64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let [byte] = self.array()?;
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
-                break;
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed());
-            }
-        }
-        Err(Misfit::new("a number has more than 64 bits"))
-    }
-
-    fn int(&mut self) -> Result<i32, Misfit> {
-        let number = self.long()?;
-        i32::try_from(number)
-            .map_err(|_| Misfit::new(format!("{number} is no int: it has more than 32 bits")))
-    }
-
-    fn prefixed(&mut self) -> Result<&'a [u8], Misfit> {
-        let length = self.long()?;
-        let length = usize::try_from(length).map_err(|_| Misfit::new(format!("{length} is no length")))?;
-        self.take(length)
-    }
-
-    /// One of several, by its number.
-    fn choice<'c, A>(&mut self, choices: &'c [A], what: &str) -> Result<(i64, &'c A), Misfit> {
-        let number = self.long()?;
-        let chosen = usize::try_from(number).ok().and_then(|number| choices.get(number));
-        let chosen =
-            chosen.ok_or_else(|| Misfit::new(format!("{number} is none of {} {what}", choices.len())))?;
-        Ok((number, chosen))
-    }
-
-    /// Blocks of items, each copied by `item`.
-    fn blocks(
-        &mut self,
-        out: &mut Vec<u8>,
-        mut item: impl FnMut(&mut Self, &mut Vec<u8>) -> Result<(), Misfit>,
-    ) -> Result<(), Misfit> {
-        loop {
-            let count = self.long()?;
-            if count < 0 {
-                self.long()?; // The length of the block in bytes, which readers that skip it need.
-            }
-            let items = count.unsigned_abs();
-            // An item takes a byte at least.
-            if usize::try_from(items).map_or(true, |items| items > self.rest.len()) {
-                return Err(Misfit::new(format!(
-                    "it has {items} items, it says, in {} bytes",
-                    self.rest.len()
-                )));
-            }
-            put_long(items.cast_signed(), out);
-            if items == 0 {
-                return Ok(());
-            }
-            for _ in 0..items {
-                item(self, out)?;
-            }
-        }
-    }
-}
-
-/// Where the bytes end too early.
-pub(super) const ENDED: &str = "the bytes end within it";
 
 fn put_long(number: i64, out: &mut Vec<u8>) {
     let mut rest = (number << 1 ^ number >> 63).cast_unsigned();

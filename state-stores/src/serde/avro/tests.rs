@@ -196,7 +196,7 @@ fn an_error_names_the_path_of_the_field() {
         other => panic!("{other:?}"),
     };
     let (path, reason) = error(b"\x04\x02a\x02\0\x02b\x02\x08");
-    assert_eq!((path.as_str(), reason.as_str()), ("lines[1].note", "Union index 4 out of bounds: 2"));
+    assert_eq!((path.as_str(), reason.as_str()), ("lines[1].note", "4 is none of 2 branches"));
     let (path, reason) = error(b"\x02\x02a");
     assert_eq!((path.as_str(), reason.as_str()), ("lines[0].quantity", "the bytes end within it"));
     // A type that does not take what its schema does.

@@ -3,6 +3,7 @@
 use apache_avro::Schema as Definition;
 use proptest::prelude::*;
 
+use super::super::input::ENDED;
 use super::*;
 
 fn shape(schema: &str) -> Result<Shape, String> {
@@ -240,6 +241,6 @@ proptest! {
         let mut ours = Vec::new();
         put_long(number, &mut ours);
         prop_assert_eq!(&ours, &bytes);
-        prop_assert_eq!(Input { rest: &bytes }.long().unwrap(), number);
+        prop_assert_eq!(Input::new(&bytes).long().unwrap(), number);
     }
 }
