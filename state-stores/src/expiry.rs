@@ -80,7 +80,7 @@ impl Expiry {
 
     /// Whether the row of this key need not be written any more: it has expired, and no older one comes forth in its place.
     pub(crate) fn may_leave_out(&self, key: &[u8]) -> bool {
-        self.layout.retains_duplicates && self.has_expired(key)
+        self.layout.rows_are_unique && self.has_expired(key)
     }
 
     /// Whether a row of this time is not still to be emitted.
@@ -102,7 +102,7 @@ mod tests {
             retention: 10,
             window_size: 10,
             is_indexed: false,
-            retains_duplicates: false,
+            rows_are_unique: false,
         };
         let expiry = Expiry::new(layout);
         let row = |start: i64| {
@@ -126,7 +126,7 @@ mod tests {
             retention: 10,
             window_size: 10,
             is_indexed: true,
-            retains_duplicates: false,
+            rows_are_unique: false,
         };
         let expiry = Expiry::new(layout);
         let mut row = Vec::new();
@@ -148,7 +148,7 @@ mod tests {
             retention: i64::MAX,
             window_size: 10,
             is_indexed: false,
-            retains_duplicates: false,
+            rows_are_unique: false,
         };
         let expiry = Expiry::new(layout);
         assert_eq!(expiry.oldest_kept(Timestamp::from_millis(0)).as_millis(), -i64::MAX + 1);

@@ -216,12 +216,15 @@ mod tests {
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = ("127.0.0.1".to_owned(), broker.local_addr().unwrap().port());
         let served = std::thread::spawn(move || {
-            [answer(0, &[0]), answer(30, &[])].map(|answer| {
+            let cut_off = |answer: &[u8]| answer[..2].to_vec();
+            let whole = [answer(0, &[0]), answer(30, &[]), answer(0, &[0])];
+            let sent = [whole[0].clone(), whole[1].clone(), cut_off(&whole[2])];
+            [0, 1, 2].map(|place| {
                 let (mut connection, _) = broker.accept().unwrap();
                 let mut request = vec![0; encode("tool", "shop", &[member("m-1", None)]).unwrap().len()];
                 connection.read_exact(&mut request).unwrap();
-                connection.write_all(&i32::try_from(answer.len()).unwrap().to_be_bytes()).unwrap();
-                connection.write_all(&answer).unwrap();
+                connection.write_all(&i32::try_from(whole[place].len()).unwrap().to_be_bytes()).unwrap();
+                connection.write_all(&sent[place]).unwrap();
                 request
             })
         });
@@ -230,6 +233,8 @@ mod tests {
         remove().unwrap();
         let refused = remove().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+        let cut_off = remove().unwrap_err();
+        assert_eq!(cut_off.kind(), ErrorKind::Retry, "{cut_off}");
         let requests = served.join().unwrap();
         assert_eq!(requests[0], requests[1]);
         assert_eq!(remove().unwrap_err().kind(), ErrorKind::Retry, "nobody listens any more");

@@ -14,7 +14,7 @@ mod stores;
 use std::panic::Location;
 
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use self::allocation::peak_of;
 use self::edits::bytes_like;
@@ -24,13 +24,8 @@ use crate::serde::{Encoded, Serde};
 const CASES: u32 = 32;
 
 fn config(times: u32) -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig {
-        cases: config.cases.saturating_mul(times),
-        source_file: Some(file!()),
-        failure_persistence: Some(Box::new(FileFailurePersistence::SourceParallel("proptest-regressions"))),
-        ..config
-    }
+    let config = ProptestConfig::with_source_file(file!());
+    ProptestConfig { cases: config.cases.saturating_mul(times), ..config }
 }
 
 /// How much may be held while so many bytes are read. What they claim to be long must not count, only what they are: no decoder makes

@@ -216,7 +216,7 @@ fn changelogs() {
 }
 
 #[test]
-fn disks() {
+fn rows_of_an_engine() {
     for kind in Kind::ALL {
         let number = vec![7_i64.to_be_bytes().to_vec()];
         let beside = match kind {

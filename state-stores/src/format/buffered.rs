@@ -230,7 +230,12 @@ impl<'a> Rest<'a> {
     }
 
     fn count(&mut self) -> Result<usize, SerdeError> {
-        usize::try_from(self.int()?).map_err(|_| cut_off(self.type_name))
+        let count = self.int()?;
+        let negative = || SerdeError::InvalidValue {
+            type_name: self.type_name,
+            reason: format!("{count} is no length, and no number of headers"),
+        };
+        usize::try_from(count).map_err(|_| negative())
     }
 
     /// A length and so many bytes; `None` for the length -1.
@@ -307,7 +312,8 @@ mod tests {
         for none in [0_i32, -1] {
             assert!(serde.decode(&[&before[..], &none.to_be_bytes(), after].concat()).is_ok());
         }
-        serde.decode(&[&before[..], &(-2_i32).to_be_bytes(), after].concat()).expect_err("a negative number");
+        let refused = serde.decode(&[&before[..], &(-2_i32).to_be_bytes(), after].concat()).unwrap_err();
+        assert!(refused.to_string().contains("-2 is no length"), "{refused}");
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub struct TimedLayout {
     pub(crate) window_size: i64,
     /// Rows can be found by time alone, too.
     pub(crate) is_indexed: bool,
-    /// Each row that is put is one of its own: none ever replaces another.
-    pub(crate) retains_duplicates: bool,
+    /// Each row that is put is one of its own, and none has replaced another, however often the store was opened.
+    pub(crate) rows_are_unique: bool,
 }
 
 impl TimedLayout {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::cached_rows::{CachedRows, ChangeParts};
 use super::known_rows::KnownRows;
+use super::row_numbers::RowNumbers;
 use super::table::TableRow;
 use super::{ManagedStore, StoreStats, Uncommitted};
 use crate::error::StoreError;
@@ -26,6 +27,8 @@ pub(crate) struct TimedRows<V> {
     observed: Timestamp,
     /// The record that moved it last, and what it was before.
     moved_by: (u64, Timestamp),
+    /// Of a store that retains duplicates.
+    numbers: Option<RowNumbers>,
     /// The rows of each key, once somebody has asked for those of a span of time.
     known: Option<KnownRows>,
     /// What the current record deleted: it is known again if the record is undone.
@@ -42,7 +45,7 @@ pub(crate) struct TimedRows<V> {
 const LEAST_ROWS: usize = 1 << 10;
 
 impl<V: Clone> TimedRows<V> {
-    pub(crate) fn new(rows: CachedRows<V>, expiry: Arc<Expiry>) -> Self {
+    pub(crate) fn new(rows: CachedRows<V>, expiry: Arc<Expiry>, numbers: Option<RowNumbers>) -> Self {
         let observed = expiry.observed();
         Self {
             rows,
@@ -50,6 +53,7 @@ impl<V: Clone> TimedRows<V> {
             expiry,
             observed,
             moved_by: (0, observed),
+            numbers,
             known: None,
             deleted: Vec::new(),
             deleted_by: 0,
@@ -90,6 +94,12 @@ impl<V: Clone> TimedRows<V> {
         })?;
         self.take_note(row, time, is_deleted);
         Ok(change)
+    }
+
+    /// What tells the next row apart from others of its key and time; 0 where there are no others.
+    pub(crate) fn next_number(&mut self) -> u32 {
+        let record = self.rows.record();
+        self.numbers.as_mut().map_or(0, |numbers| numbers.next(record))
     }
 
     /// [`CachedRows::add`] of a row with the key `row`, which has this id, if it is kept.
@@ -273,6 +283,7 @@ impl<V: Clone> ManagedStore for RefCell<TimedRows<V>> {
         if timed.moved_by.0 == record {
             timed.observed = timed.moved_by.1;
         }
+        timed.numbers.iter_mut().for_each(|numbers| numbers.undo(record));
         if timed.deleted_by == record
             && let Some(known) = &mut timed.known
         {
@@ -297,6 +308,7 @@ impl<V: Clone> ManagedStore for RefCell<TimedRows<V>> {
     fn commit(&self, position: &Arc<Position>) {
         let timed = &mut *self.borrow_mut();
         timed.rows.commit(position);
+        timed.numbers.iter_mut().for_each(RowNumbers::commit);
         timed.committed();
     }
 
@@ -304,6 +316,7 @@ impl<V: Clone> ManagedStore for RefCell<TimedRows<V>> {
         let timed = &mut *self.borrow_mut();
         timed.rows.roll_back();
         timed.observed = timed.expiry.observed();
+        timed.numbers.iter_mut().for_each(RowNumbers::roll_back);
         // Rows that came back were deleted from it. All rows are committed ones now, and are found again.
         timed.known = None;
     }

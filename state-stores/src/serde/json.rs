@@ -47,17 +47,16 @@ impl<T> Default for JsonSerde<T> {
 
 impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for JsonSerde<T> {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
-        serde_json::to_writer(out, value).map_err(json_error::<T>)?;
-        Ok(Encoded::Bytes)
+        Owned::new().encode(value, out).map(|()| Encoded::Bytes)
     }
 
     #[inline]
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
-        from_json(bytes)
+        Owned::new().decode(bytes)
     }
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
-        in_place(self.schema, &Owned { types: PhantomData }, place)
+        in_place(self.schema, &Owned::new(), place)
     }
 
     /// The text is JSON; or, for types that are a string in JSON, that string without its quotes.
@@ -86,9 +85,15 @@ struct Owned<T> {
     types: PhantomData<fn() -> T>,
 }
 
+impl<T> Owned<T> {
+    fn new() -> Self {
+        Self { types: PhantomData }
+    }
+}
+
 impl<T> Clone for Owned<T> {
     fn clone(&self) -> Self {
-        Self { types: PhantomData }
+        Self::new()
     }
 }
 

@@ -89,12 +89,26 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
         Ok(())
     }
 
-    /// Puts a row with an id that no row of the store has had.
+    /// Puts a row of a window beside those that are there.
     #[track_caller]
-    pub(super) fn add(&self, key: &K, id: RowId, value: ValueAndTimestamp<V>) -> Result<(), StoreError> {
+    pub(super) fn put_beside(
+        &self,
+        key: &K,
+        start: Timestamp,
+        value: ValueAndTimestamp<V>,
+    ) -> Result<(), StoreError> {
         let mut rows = self.inner.rows.borrow_mut();
+        if !rows.is_kept(start) {
+            return Ok(());
+        }
+        let id = RowId::of_window(start, rows.next_number());
         let row = self.row_key(key, id)?;
-        rows.add(&row, id, value)
+        if self.inner.layout.rows_are_unique {
+            return rows.add(&row, id, value);
+        }
+        let at = value.timestamp;
+        rows.update(&row, id, at, ChangeParts::None, |_| Ok::<_, StoreError>(Some(value)))?;
+        Ok(())
     }
 
     #[track_caller]

@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use super::options::{StoreKind, StoreOptions, store_options};
 use super::timed::TimedStore;
-use super::window::RowNumbers;
 use super::{BuiltStore, SessionStore, StoreParts, WindowStore, millis};
 use crate::expiry::Expiry;
 use crate::format::{TimedKeys, TimedLayout};
-use crate::layer::{Beside, TimedRows};
+use crate::layer::{Beside, RowNumbers, TimedRows};
 use crate::serde::{SerdeError, SerdeRef, windowed_json};
 use crate::types::{SessionKind, WindowKind};
 
@@ -47,6 +46,7 @@ pub type SessionStoreBuilder<K, V> = TimedStoreBuilder<K, V, SessionKind>;
 pub struct TimedStoreBuilder<K, V, S> {
     options: StoreOptions<K, V>,
     layout: TimedLayout,
+    retains_duplicates: bool,
     kind: PhantomData<fn() -> S>,
 }
 
@@ -66,7 +66,7 @@ impl<K, V> WindowStoreBuilder<K, V> {
             retention: retention.max(size),
             window_size: size,
             is_indexed: false,
-            retains_duplicates: false,
+            rows_are_unique: false,
         };
         Self::with_layout(name, layout, key_serde, value_serde)
     }
@@ -74,7 +74,7 @@ impl<K, V> WindowStoreBuilder<K, V> {
     /// Makes each row that is put one of its own: none replaces another, and nulls are ignored.
     #[must_use]
     pub fn retaining_duplicates(mut self) -> Self {
-        self.layout.retains_duplicates = true;
+        self.retains_duplicates = true;
         self
     }
 }
@@ -92,7 +92,7 @@ impl<K, V> SessionStoreBuilder<K, V> {
             retention: millis(retention),
             window_size: 0,
             is_indexed: false,
-            retains_duplicates: false,
+            rows_are_unique: false,
         };
         Self::with_layout(name, layout, key_serde, value_serde)
     }
@@ -106,12 +106,14 @@ impl<K, V, S> TimedStoreBuilder<K, V, S> {
         value_serde: SerdeRef<V>,
     ) -> Self {
         let options = StoreOptions::new(name, key_serde, value_serde);
-        Self { options, layout, kind: PhantomData }
+        Self { options, layout, retains_duplicates: false, kind: PhantomData }
     }
 
     /// How keys carry time and how long rows are kept.
     pub fn layout(&self) -> TimedLayout {
-        self.layout
+        // Without a changelog, nobody knows which numbers were given when the store was open before.
+        let rows_are_unique = self.retains_duplicates && self.options.is_logged;
+        TimedLayout { rows_are_unique, ..self.layout }
     }
 
     store_options!();
@@ -159,11 +161,11 @@ impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedSt
     }
 
     fn with_options(&self, options: StoreOptions<K, V>) -> Self {
-        Self { options, layout: self.layout, kind: PhantomData }
+        Self { options, layout: self.layout, retains_duplicates: self.retains_duplicates, kind: PhantomData }
     }
 
     fn timed(&self) -> Option<TimedLayout> {
-        Some(self.layout)
+        Some(self.layout())
     }
 
     /// The key with its window.
@@ -177,17 +179,15 @@ impl<K: Clone + 'static, V: Clone + 'static, S: TimedKind> StoreKind for TimedSt
 
     fn build(&self, parts: StoreParts) -> BuiltStore {
         // Whoever opens a store gives it the stream time of its own kind of rows.
-        let expiry = parts.expiry.clone().unwrap_or_else(|| Arc::new(Expiry::new(self.layout)));
-        let logged = parts.logged_to.map_or(0, |next| (next.get() & i64::from(i32::MAX)) as u32);
-        let last_number = self.options.is_logged.then_some(logged);
-        let numbers = self.layout.retains_duplicates.then(|| RowNumbers::new(last_number));
+        let expiry = parts.expiry.clone().unwrap_or_else(|| Arc::new(Expiry::new(self.layout())));
+        let numbers = self.retains_duplicates.then(|| RowNumbers::behind(parts.logged_to));
         let beside = self.layout.is_indexed.then(|| Beside::new(Arc::clone(&expiry)));
-        let rows = TimedRows::new(self.options.rows(parts, 1, beside), expiry);
+        let rows = TimedRows::new(self.options.rows(parts, 1, beside), expiry, numbers);
         let rows = Rc::new(RefCell::new(rows));
         let typed =
-            TimedStore::new(self.options.keys(), self.options.is_cached, self.layout, Rc::clone(&rows));
+            TimedStore::new(self.options.keys(), self.options.is_cached, self.layout(), Rc::clone(&rows));
         let handle: Box<dyn Any> = match self.layout.keys {
-            TimedKeys::Window => Box::new(WindowStore::new(typed, numbers)),
+            TimedKeys::Window => Box::new(WindowStore::new(typed, self.retains_duplicates)),
             TimedKeys::Session => Box::new(SessionStore::new(typed)),
         };
         BuiltStore { rows, handle, companion: None }

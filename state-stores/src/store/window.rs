@@ -1,9 +1,7 @@
 //! The window store as the record path uses it.
 
-use std::cell::Cell;
 use std::fmt;
 use std::ops::{Bound, ControlFlow, RangeBounds, RangeInclusive};
-use std::rc::Rc;
 
 use super::timed::{TimedStore, WindowedEntry};
 use super::{Change, Emission, ValueAndTimestamp};
@@ -46,33 +44,13 @@ use crate::window::Windowed;
 /// ```
 pub struct WindowStore<K, V> {
     rows: TimedStore<K, V>,
-    /// If each row that is put is one of its own.
-    numbers: Option<Rc<RowNumbers>>,
-}
-
-/// Tells the rows apart that a store retains of one key and time.
-pub(super) struct RowNumbers {
-    last: Cell<u32>,
-    /// Whether none is given that an earlier run of the store has given.
-    go_on: bool,
-}
-
-impl RowNumbers {
-    /// Numbers from behind `last`, which is where the store's changelog ends, and has a record of each row. Without a changelog they begin
-    /// again, as Kafka Streams' do.
-    pub(super) fn new(last: Option<u32>) -> Self {
-        Self { last: Cell::new(last.unwrap_or_default()), go_on: last.is_some() }
-    }
-
-    fn next(&self) -> u32 {
-        self.last.set(self.last.get().wrapping_add(1) & i32::MAX as u32);
-        self.last.get()
-    }
+    /// Each row that is put is one of its own.
+    retains_duplicates: bool,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
-    pub(super) fn new(rows: TimedStore<K, V>, numbers: Option<RowNumbers>) -> Self {
-        Self { rows, numbers: numbers.map(Rc::new) }
+    pub(super) fn new(rows: TimedStore<K, V>, retains_duplicates: bool) -> Self {
+        Self { rows, retains_duplicates }
     }
 
     /// The name of the store.
@@ -126,12 +104,11 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowStore<K, V> {
         start: Timestamp,
         value: Option<ValueAndTimestamp<V>>,
     ) -> Result<(), StoreError> {
-        let Some(numbers) = &self.numbers else {
-            return self.rows.put(key, RowId::of_window(start, 0), value);
-        };
-        let Some(value) = value else { return Ok(()) };
-        let id = RowId::of_window(start, numbers.next());
-        if numbers.go_on { self.rows.add(key, id, value) } else { self.rows.put(key, id, Some(value)) }
+        match value {
+            Some(value) if self.retains_duplicates => self.rows.put_beside(key, start, value),
+            None if self.retains_duplicates => Ok(()),
+            value => self.rows.put(key, RowId::of_window(start, 0), value),
+        }
     }
 
     /// Replaces the row of a key in the window that begins at `start` by what `f` makes of it (`None` deletes), finding it once. `f` is not
@@ -275,7 +252,7 @@ fn times(span: &impl RangeBounds<Timestamp>) -> Option<RangeInclusive<Timestamp>
 
 impl<K, V> Clone for WindowStore<K, V> {
     fn clone(&self) -> Self {
-        Self { rows: self.rows.clone(), numbers: self.numbers.clone() }
+        Self { rows: self.rows.clone(), ..*self }
     }
 }
 

@@ -14,7 +14,7 @@ use ureq::{Agent, RequestBuilder};
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// The pause after the first try that failed; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A registry at one or several addresses.

@@ -168,7 +168,11 @@ fn rows_that_are_too_old_before_a_checkpoint_are_written_only_where_older_ones_w
     let sku = text("sku");
     let plain: fn() -> WindowStoreBuilder<String, i64> = || builder(10);
     let duplicates: fn() -> _ = || builder(10).retaining_duplicates();
-    for (builder, written, value_at_0) in [(plain, 100, 2), (duplicates, 10, 1)] {
+    // Of this one, numbers begin again when it is opened: a row may replace an older one.
+    let unlogged: fn() -> _ = || builder(10).retaining_duplicates().with_logging(false);
+    for (builder, written, values_at_0) in
+        [(plain, 100, &[2][..]), (duplicates, 10, &[1]), (unlogged, 100, &[1, 2])]
+    {
         let root = tempfile::tempdir().unwrap();
         let directory = StateDirectory::new(root.path(), "shop");
         let (mut stores, windows) = open(Some(&directory), builder(), TaskStoresOptions::default());
@@ -186,14 +190,17 @@ fn rows_that_are_too_old_before_a_checkpoint_are_written_only_where_older_ones_w
 
         let (_stores, windows) = open(Some(&directory), builder(), TaskStoresOptions::default());
         let first = windows.fetch_range(&sku, at(0)..=at(0), Direction::Forward).unwrap();
-        assert_eq!(first.into_iter().map(|(_, row)| row.value).collect::<Vec<_>>(), [value_at_0]);
+        assert_eq!(first.into_iter().map(|(_, row)| row.value).collect::<Vec<_>>(), values_at_0);
     }
 }
 
 #[test]
-fn a_row_of_its_own_that_is_rolled_back_is_gone_and_one_that_was_undone_is_not_read() {
+fn a_row_of_its_own_that_is_taken_back_is_gone_with_its_number() {
     let options = TaskStoresOptions { undo: true, ..TaskStoresOptions::default() };
-    let (mut stores, windows) = open(None, builder(100).retaining_duplicates(), options);
+    let root = tempfile::tempdir().unwrap();
+    let directory = StateDirectory::new(root.path(), "shop");
+    let duplicates = || builder(100).retaining_duplicates();
+    let (mut stores, windows) = open(Some(&directory), duplicates(), options);
     let sku = text("sku");
     let put = |stores: &mut TaskStores, value| {
         stores.begin_record();
@@ -213,6 +220,26 @@ fn a_row_of_its_own_that_is_rolled_back_is_gone_and_one_that_was_undone_is_not_r
     put(&mut stores, 4);
     assert_eq!(logged(&mut stores).len(), 1);
     assert_eq!(values(), [1, 4]);
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.close().unwrap();
+
+    let (_stores, windows) = open(Some(&directory), duplicates(), TaskStoresOptions::default());
+    for value in [5, 6] {
+        windows.put(&sku, at(5), row(value, 5)).unwrap();
+    }
+    let rows = windows.fetch_range(&sku, .., Direction::Forward).unwrap();
+    let values: Vec<_> = rows.into_iter().map(|(_, row)| row.value).collect();
+    assert_eq!(values, [1, 4, 5, 6], "no number of a row that is there is given again");
+}
+
+#[test]
+fn a_row_that_is_too_old_takes_no_number() {
+    let (mut stores, windows) = open(None, builder(10).retaining_duplicates(), TaskStoresOptions::default());
+    for start in [100, 5, 100] {
+        windows.put(&text("sku"), at(start), row(start, start)).unwrap();
+    }
+    let numbers: Vec<_> = logged(&mut stores).iter().map(|(key, ..)| key[key.len() - 1]).collect();
+    assert_eq!(numbers, [1, 2]);
 }
 
 #[test]
