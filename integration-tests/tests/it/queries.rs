@@ -58,7 +58,9 @@ fn rows_come_merged_and_in_order() -> Result<()> {
     assert_eq!(collected(counts.reverse_range(from..=to))?, reversed);
     assert_eq!(collected(counts.prefix_scan("b-"))?, all[5..].to_vec());
     assert_eq!(collected(counts.prefix_scan("c"))?, []);
-    assert_eq!(counts.approximate_num_entries()?, 10);
+    // A key that is written before a checkpoint and after it is counted twice until RocksDB compacts.
+    let estimate = counts.approximate_num_entries()?;
+    assert!((10..=30).contains(&estimate), "10 keys, written by 30 records, are estimated at {estimate}");
     let position = counts.position()?;
     for (partition, end) in ends {
         let reflected = position.get(&scene.input, millstream::PartitionId::new(partition));

@@ -432,13 +432,23 @@ impl Drop for KafkaConsumer {
 }
 
 /// First and next offset of a partition that is known to exist.
+///
+/// A partition that had no leader when the client last heard of its topic is to librdkafka (2.12) an unknown one, and stays one until
+/// the topic's metadata expires, after minutes: the client asks for the leader of what it has never heard of alone. So it is made to ask.
 pub(super) fn bounds<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
     timeout: Duration,
 ) -> Result<(Offset, Offset)> {
-    let (low, high) = client.fetch_watermarks(topic, partition, timeout).map_err(|error| {
+    let ask = || client.fetch_watermarks(topic, partition, timeout);
+    let is_unknown =
+        |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
+    let found = match ask() {
+        Err(error) if is_unknown(&error) => client.fetch_metadata(Some(topic), timeout).and_then(|_| ask()),
+        found => found,
+    };
+    let (low, high) = found.map_err(|error| {
         known_topic_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
     })?;
     Ok((Offset::new(low), Offset::new(high)))

@@ -122,6 +122,13 @@ impl EmbeddedKafka {
         }
     }
 
+    /// Takes a partition's leader away, or gives it to a broker, whose numbers begin with 1.
+    #[cfg(test)]
+    pub(super) fn set_leader(&self, topic: &str, partition: i32, broker: Option<i32>) {
+        let cluster = self.owner.client().mock_cluster().expect("the owner has a cluster");
+        cluster.partition_leader(topic, partition, broker).expect("the partition exists");
+    }
+
     /// The topics there are, with their numbers of partitions, those that producers created by naming them included.
     ///
     /// # Errors

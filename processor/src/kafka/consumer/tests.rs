@@ -7,7 +7,7 @@ use super::KafkaConsumer;
 use crate::clients::{Consumer, Fetched, GroupChange, PartitionOffset};
 use crate::clock::SystemClock;
 use crate::config::{GroupProtocol, OffsetReset, Settings};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::kafka::{EmbeddedKafka, TopicWriter};
 use crate::membership::GroupMember;
 use crate::task::InputMessage;
@@ -63,6 +63,22 @@ fn a_pause_at_the_end_of_a_partition_leaves_no_record_out() -> Result<()> {
     write(&mut writer, 10..20)?;
     consumer.pause(0, false)?;
     assert_eq!(fetch_to(&mut consumer, 20)?, (10..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn a_partition_is_found_again_when_it_has_a_leader_again() -> Result<()> {
+    let kafka = EmbeddedKafka::start(1)?;
+    kafka.create_topic(TOPIC, 1)?;
+    let settings = kafka.settings();
+    write(&mut TopicWriter::new(&settings, "writer")?, 0..10)?;
+    let consumer = KafkaConsumer::for_restore(&settings, "shop", "reader")?;
+    kafka.set_leader(TOPIC, 0, None);
+    let leaderless = consumer.log_bounds(TOPIC, 0).expect_err("a partition without a leader answered");
+    assert_eq!(leaderless.kind(), ErrorKind::Retry, "{leaderless}");
+
+    kafka.set_leader(TOPIC, 0, Some(1));
+    assert_eq!(consumer.log_bounds(TOPIC, 0)?, (Offset::new(0), Offset::new(10)));
     Ok(())
 }
 

@@ -19,8 +19,10 @@ use crate::task::{InputMessage, RestoredFrom};
 use crate::testing::simulation::mutation::{self, Mutation};
 use crate::topology::EncodedRow;
 
-/// How long after something that can pass it is tried again.
+/// How long after something that can pass it is tried again, at first.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
+/// How long at most; a standby always.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module's description.
 ///
@@ -204,8 +206,17 @@ impl TaskInCare {
             info!(task = %self.id, %error, is_standby = self.is_standby(), "has to wait");
             self.is_held_up = true;
         }
-        self.retry_at = now + if self.is_standby() { 50 * PAUSE } else { PAUSE };
+        self.retry_at = now + self.pause_at(now);
         Ok(())
+    }
+
+    /// Who asks brokers waits as long as he has waited so far: those in trouble are not to be asked by all tasks all the time.
+    fn pause_at(&self, now: Duration) -> Duration {
+        match self.stage {
+            _ if self.is_standby() => LONGEST_PAUSE,
+            Stage::Opening => PAUSE,
+            _ => now.saturating_sub(self.since).clamp(PAUSE, LONGEST_PAUSE),
+        }
     }
 
     fn tell_begun(&self, changelogs: &[Followed], shared: &Shared) {
