@@ -141,7 +141,10 @@ mod avro {
 
     #[test]
     fn texts() {
-        for_texts_like(&[BASKET, DELIVERY], assert_takes_little);
+        for_texts_like(&[BASKET, DELIVERY], |text| {
+            assert_takes_little(text);
+            drop(AvroSerde::<Basket>::with_schema(text).decode(b"\x02a\0\0\0"));
+        });
     }
 
     #[test]
@@ -179,7 +182,6 @@ mod avro {
     #[track_caller]
     fn assert_takes_little(text: &str) {
         super::assert_takes_little::<Basket>(SchemaKind::Avro, text, b"\x02a\0\0\0");
-        drop(AvroSerde::<Basket>::with_schema(text).decode(b"\x02a\0\0\0"));
     }
 
     #[test]
