@@ -205,7 +205,33 @@ impl From<StoreError> for Error {
 }
 
 impl From<SerdeError> for Error {
+    /// `Retry` if nobody says by which schema the bytes were written: nothing is wrong with them.
     fn from(error: SerdeError) -> Self {
-        Error::new(ErrorKind::Record, "the bytes do not fit the type").with_source(error)
+        if error.is_outage() {
+            Error::new(ErrorKind::Retry, "nobody says for now what the bytes are").with_source(error)
+        } else {
+            Error::new(ErrorKind::Record, "the bytes do not fit the type").with_source(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_state_stores::{RegistryError, SchemaId};
+
+    use super::*;
+
+    #[test]
+    fn bytes_that_nobody_can_be_asked_about_are_no_records_fault() {
+        let by_schema = |source: SerdeError| {
+            let schema_id = SchemaId::new(7);
+            Error::from(SerdeError::BySchema { type_name: "Order", schema_id, source: Box::new(source) })
+        };
+        let url = "http://registry:8081".to_owned();
+        let away = RegistryError::Away { url, tries: 3, seconds: 20, source: "refused".into() };
+        assert_eq!(by_schema(away.into()).kind(), ErrorKind::Retry);
+        let unknown = RegistryError::UnknownId { id: SchemaId::new(7) };
+        assert_eq!(by_schema(unknown.into()).kind(), ErrorKind::Record);
+        assert_eq!(by_schema(SerdeError::UnexpectedNull { type_name: "Order" }).kind(), ErrorKind::Record);
     }
 }

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use millstream::kafka::{TopicRecord, TopicWriter};
 use millstream::schema_registry::CachedSchemaRegistryClient;
 use millstream::{
-    ApplicationSerdes, AvroSerde, Error, HasSerde, RecordLocation, RecordPart, Result, SchemaRegistry,
-    SerdePlace, SerdeRef, Topology,
+    ApplicationSerdes, AvroSerde, Error, ErrorKind, HasSerde, RecordLocation, RecordPart, Result,
+    SchemaRegistry, SerdePlace, SerdeRef, Topology,
 };
 
 use super::arguments::Arguments;
@@ -93,12 +93,12 @@ impl Facts {
     /// What a record says.
     ///
     /// # Errors
-    /// If the program itself wrote something that cannot be read.
+    /// If the program itself wrote something that cannot be read; `Retry` if the registry is away, so that nobody can say what the record is.
     pub fn read(&self, record: &TopicRecord<'_>) -> Result<Fact> {
         if record.topic == self.topics.orders {
-            Ok(input(value(record, &self.orders), record, InputEvent::Order))
+            input(record.key::<String>(), value(record, &self.orders), InputEvent::Order)
         } else if record.topic == self.topics.stock_movements {
-            Ok(input(value(record, &self.stock_movements), record, InputEvent::Stock))
+            input(record.key::<String>(), value(record, &self.stock_movements), InputEvent::Stock)
         } else if record.topic == self.topics.order_availability {
             value(record, &self.order_availability).map(Fact::Answer)
         } else {
@@ -149,10 +149,11 @@ fn availability() -> SerdeRef<Availability> {
     Arc::new(AvroSerde::with_schema(include_str!("../../schemas/availability.avsc")))
 }
 
-fn input<T>(event: Result<T>, record: &TopicRecord<'_>, of: impl FnOnce(T) -> InputEvent) -> Fact {
-    match (record.key::<String>(), event) {
-        (Ok(_key), Ok(event)) => Fact::Input(of(event)),
-        _ => Fact::Unreadable,
+fn input<T>(key: Result<String>, event: Result<T>, of: impl FnOnce(T) -> InputEvent) -> Result<Fact> {
+    match (key, event) {
+        (Ok(_key), Ok(event)) => Ok(Fact::Input(of(event))),
+        (_, Err(error)) if error.kind() == ErrorKind::Retry => Err(error),
+        _ => Ok(Fact::Unreadable),
     }
 }
 
@@ -194,6 +195,14 @@ mod tests {
             )?;
         }
         comes_back(&place.bind(&availability())?, Availability::decide(order, 5, 1))
+    }
+
+    #[test]
+    fn a_registry_that_is_away_makes_no_input_unreadable() {
+        let of =
+            |kind| input(Ok("apples".into()), Err(Error::new(kind, "it was not read")), InputEvent::Stock);
+        assert_eq!(of(ErrorKind::Record).ok(), Some(Fact::Unreadable));
+        assert_eq!(of(ErrorKind::Retry).map_err(|error| error.kind()), Err(ErrorKind::Retry));
     }
 
     fn comes_back<T: PartialEq + std::fmt::Debug>(serde: &SerdeRef<T>, fact: T) -> Result<()> {

@@ -181,7 +181,7 @@ impl TopicRecord<'_> {
     /// The key as this type; an `Option` takes null.
     ///
     /// # Errors
-    /// `Record`, with the record's place, if the bytes do not fit the type.
+    /// With the record's place: `Record` if the bytes do not fit the type, `Retry` if they name a schema and the registry is away.
     pub fn key<K: RecordField>(&self) -> Result<K> {
         self.decode(self.key)
     }

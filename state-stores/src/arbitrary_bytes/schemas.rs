@@ -60,6 +60,37 @@ package shop;
 message Order { message Line { string sku = 1; sint64 quantity = 2; } string sku = 1; repeated Line lines = 2; }
 "#;
 
+/// Settles a type where this is the newest schema, by which values are written or only read, and reads a value that it wrote.
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+#[track_caller]
+fn assert_takes_little<T: HasSerde>(kind: SchemaKind, text: &str, value: &[u8]) {
+    let client = Arc::new(MockSchemaRegistryClient::default());
+    client.register("orders-value", &Schema::new(kind, text)).unwrap();
+    let registry = SchemaRegistry::new(client);
+    let bytes = [b"\0\0\0\0\x01", value].concat();
+    for registry in [registry.clone().use_latest(), registry] {
+        let ((), held) = peak_of(|| {
+            if let Ok(serde) = registry.serde::<T>("orders", RecordPart::Value) {
+                drop(serde.decode(&bytes));
+                drop(serde.to_json(&bytes));
+            }
+        });
+        assert!(held <= most_held(text.len()), "{} bytes took {held}: {text:.1000}", text.len());
+    }
+}
+
+/// Has `check` look at texts that are nearly what somebody wrote.
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+#[track_caller]
+fn for_texts_like(written: &[&str], check: impl Fn(&str)) {
+    let written = written.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let outcome = TestRunner::new(config(1)).run(&bytes_like(written), |bytes| {
+        check(&String::from_utf8_lossy(&bytes));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 #[cfg(feature = "avro")]
 mod avro {
     use std::collections::BTreeMap;
@@ -94,6 +125,63 @@ mod avro {
     fn records() {
         check_serde(&AvroSerde::<Basket>::with_schema(BASKET), Form::Free, &baskets());
         check_serde(&*registered::<Basket>(), Form::Free, &baskets());
+    }
+
+    /// One of most types that Avro has, as tools of others write it.
+    const DELIVERY: &str = r#"{"type": "record", "name": "Basket", "namespace": "shop", "doc": "of a day", "aliases": ["Order"], "connect.version": 1,
+        "fields": [
+            {"name": "sku", "aliases": ["article"], "order": "ascending", "type": {"type": "string", "avro.java.string": "String"}},
+            {"name": "note", "default": null, "type": ["null", "string", {"type": "fixed", "name": "Id", "size": 16}]},
+            {"name": "prices", "type": {"type": "array", "items": ["double", "int"]}},
+            {"name": "counts", "type": {"type": "map", "values": "int"}, "default": {"a": 1}},
+            {"name": "paid", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, "default": "\u0001"},
+            {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["A", "B"], "default": "A"}, "default": "B"},
+            {"name": "before", "type": {"type": "record", "name": "Line", "fields": [{"name": "state", "type": "State"}]}, "default": {"state": "A"}},
+            {"name": "after", "type": "Line", "default": {"state": "A"}}]}"#;
+
+    #[test]
+    fn texts() {
+        for_texts_like(&[BASKET, DELIVERY], |text| {
+            assert_takes_little(text);
+            drop(AvroSerde::<Basket>::with_schema(text).decode(b"\x02a\0\0\0"));
+        });
+    }
+
+    #[test]
+    fn a_schema_takes_no_more_memory_than_its_size_accounts_for() {
+        let named = |name: &str, namespace: &str| {
+            let field = |number| {
+                format!(
+                    r#"{{"name": "f{number}", "type": {{"type": "enum", "name": "E{number}", "symbols": []}}}}"#
+                )
+            };
+            let fields: Vec<_> = (0..5_000).map(field).collect();
+            format!(
+                r#"{{"type": "record", "name": "{name}", "namespace": "{namespace}", "fields": [{}]}}"#,
+                fields.join(",")
+            )
+        };
+        let aliases = vec!["\"a\""; 5_000].join(",");
+        for text in [
+            "[".repeat(100_000),
+            r#"{"type":"#.repeat(100_000),
+            r#"{"type":"array","items":"#.repeat(100_000),
+            named("Basket", &"n".repeat(50_000)),
+            named("Basket", "shop"),
+            named("Basket", "shop").replacen(
+                "\"fields\"",
+                &format!(r#""aliases": [{aliases}], "fields""#),
+                1,
+            ),
+            format!("[{}]", vec!["\"null\""; 50_000].join(",")),
+        ] {
+            assert_takes_little(&text);
+        }
+    }
+
+    #[track_caller]
+    fn assert_takes_little(text: &str) {
+        super::assert_takes_little::<Basket>(SchemaKind::Avro, text, b"\x02a\0\0\0");
     }
 
     #[test]
@@ -151,32 +239,18 @@ mod protobuf {
         let long_name = format!("message {} {{ {} }}", "n".repeat(50_000), "message b {}".repeat(5_000));
         let long_package = format!("package {}; {}", "p".repeat(50_000), "message b {}".repeat(5_000));
         for file in [deep, long_name, long_package, "{".repeat(100_000), "a ".repeat(50_000)] {
-            assert_reads(SchemaKind::Protobuf, &file);
+            assert_takes_little(&file);
         }
     }
 
     #[test]
     fn files() {
-        let outcome = TestRunner::new(config(1)).run(&bytes_like(vec![FILE.as_bytes().to_vec()]), |bytes| {
-            assert_reads(SchemaKind::Protobuf, &String::from_utf8_lossy(&bytes));
-            Ok(())
-        });
-        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+        for_texts_like(&[FILE], assert_takes_little);
     }
 
-    /// Settles a type, and reads a value of it, where this is the newest schema.
     #[track_caller]
-    pub(super) fn assert_reads(kind: SchemaKind, text: &str) {
-        let client = Arc::new(MockSchemaRegistryClient::default());
-        client.register("orders-value", &Schema::new(kind, text)).unwrap();
-        let latest = SchemaRegistry::new(client).use_latest();
-        let ((), held) = peak_of(|| {
-            drop(latest.serde::<Order>("orders", RecordPart::Value));
-            if let Ok(lines) = latest.serde::<Line>("orders", RecordPart::Value) {
-                drop(lines.decode(b"\0\0\0\0\x01\x04\0\0\x0a\x01a"));
-                drop(lines.to_json(b"\0\0\0\0\x01\x04\0\0\x0a\x01a"));
-            }
-        });
-        assert!(held <= most_held(text.len()), "{} bytes took {held}", text.len());
+    fn assert_takes_little(file: &str) {
+        super::assert_takes_little::<Line>(SchemaKind::Protobuf, file, b"\x04\0\0\x0a\x01a");
+        super::assert_takes_little::<Order>(SchemaKind::Protobuf, file, b"{}");
     }
 }

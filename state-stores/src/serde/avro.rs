@@ -1,8 +1,11 @@
 //! Values in Avro's binary form, for types that `serde` can serialise.
 
+mod default;
 mod error;
 mod input;
 mod misfit;
+mod output;
+mod parse;
 mod rewrite;
 mod shape;
 mod struct_name;
@@ -19,9 +22,9 @@ use self_cell::self_cell;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::error::{field, undecodable, unencodable};
-use self::rewrite::Rewrite;
-use self::shape::Shape;
+use self::error::{undecodable, unencodable, unreadable, unwritable};
+use self::rewrite::{Purpose, Rewrite};
+use self::shape::{Shape, last_part};
 use self::struct_name::struct_name;
 use super::json::{json_error, value_from_text};
 use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
@@ -69,17 +72,13 @@ impl<T: DeserializeOwned> AvroSerde<T> {
     where
         T: AvroSchema,
     {
-        let definition = T::get_schema();
-        let text = serde_json::to_string(&definition).map_err(|error| error.to_string());
-        Self {
-            format: text.and_then(|text| AvroFormat::new(Schema::new(SchemaKind::Avro, text), definition)),
-        }
+        let text = serde_json::to_string(&T::get_schema()).map_err(|error| error.to_string());
+        Self { format: text.and_then(|text| AvroFormat::new(Schema::new(SchemaKind::Avro, text))) }
     }
 
     /// By this schema, as JSON. One that is wrong, or not of this type, is an error when the application starts.
     pub fn with_schema(schema: &str) -> Self {
-        let schema = Schema::new(SchemaKind::Avro, schema);
-        Self { format: parsed(&schema).and_then(|definition| AvroFormat::new(schema, definition)) }
+        Self { format: AvroFormat::new(Schema::new(SchemaKind::Avro, schema)) }
     }
 }
 
@@ -115,10 +114,6 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for AvroSerde<T> {
     }
 }
 
-fn parsed(schema: &Schema) -> Result<Definition, String> {
-    Definition::parse_str(&schema.text).map_err(|error| format!("it is no Avro schema: {error}"))
-}
-
 fn unfit<T>(problem: &'static str, reason: &str) -> SerdeError {
     SerdeError::Schema { type_name: type_name::<T>(), problem, source: reason.into() }
 }
@@ -141,8 +136,6 @@ self_cell!(
 /// The type's own schema.
 struct Own {
     schema: Schema,
-    /// The full name, of schemas that have one.
-    name: Option<String>,
     shape: Shape,
     datums: OwnDatums,
 }
@@ -162,10 +155,11 @@ impl<T> Clone for AvroFormat<T> {
 }
 
 impl<T: DeserializeOwned> AvroFormat<T> {
-    fn new(schema: Schema, definition: Definition) -> Result<Self, String> {
-        let shape = Shape::of(&definition)?;
-        has_its_name::<T>(&definition)?;
-        let name = definition.name().map(|name| name.fullname(None));
+    fn new(schema: Schema) -> Result<Self, String> {
+        let shape = Shape::parse(&schema.text)?;
+        has_its_name::<T>(&shape)?;
+        let definition = Definition::parse_str(&schema.text)
+            .map_err(|error| format!("the library takes it for no Avro schema: {error}"))?;
         let datums = OwnDatums::try_new(definition, |definition| {
             // What the library's setting for the whole process says must not change bytes.
             Ok::<_, apache_avro::Error>(Datums {
@@ -174,22 +168,21 @@ impl<T: DeserializeOwned> AvroFormat<T> {
             })
         });
         let datums = datums.map_err(|error| error.to_string())?;
-        Ok(Self { own: Arc::new(Own { schema, name, shape, datums }), written_as: None, types: PhantomData })
+        Ok(Self { own: Arc::new(Own { schema, shape, datums }), written_as: None, types: PhantomData })
     }
 }
 
 /// The library reads a record only into a struct of its name, and so refuses each value if that is another.
-fn has_its_name<T: DeserializeOwned>(definition: &Definition) -> Result<(), String> {
+fn has_its_name<T: DeserializeOwned>(shape: &Shape) -> Result<(), String> {
     let Some(name) = struct_name::<T>() else { return Ok(()) };
-    match definition {
-        Definition::Record(record) if record.name.name() == name => Ok(()),
-        Definition::Record(record) => {
-            let record = record.name.name();
-            Err(format!(
+    match shape {
+        Shape::Record { names, .. } => match last_part(&names.full) {
+            record if record == name => Ok(()),
+            record => Err(format!(
                 "it is of a record {record}, and the struct is {name}; add #[serde(rename = \"{record}\")] to the struct"
-            ))
-        }
-        Definition::Union(_) => Ok(()),
+            )),
+        },
+        Shape::Union(_) => Ok(()),
         _ => Err(format!(
             "it is of no record, and {name} is a struct; if that stands for its only field, add #[serde(transparent)] to it"
         )),
@@ -197,10 +190,6 @@ fn has_its_name<T: DeserializeOwned>(definition: &Definition) -> Result<(), Stri
 }
 
 impl Own {
-    fn definition(&self) -> &Definition {
-        self.datums.borrow_owner()
-    }
-
     fn write<T: Serialize>(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         let written = self.datums.borrow_dependent().writer.write_ser(out, value);
         written.map(|_bytes| ()).map_err(unencodable::<T>)
@@ -223,7 +212,7 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
     }
 
     fn record_name(&self) -> Option<&str> {
-        self.own.name.as_deref()
+        self.own.shape.full_name()
     }
 
     fn preamble(&self, _written: &Schema) -> Result<Vec<u8>, SerdeError> {
@@ -232,54 +221,51 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
 
     fn writing_by(&self, schema: &Schema) -> Result<Self, SerdeError> {
         let problem = "does not fit the newest of its subject, by which it is to be written";
-        let unfit = |reason: &str| unfit::<T>(problem, reason);
-        let definition = parsed(schema).map_err(|reason| unfit(&reason))?;
-        let shape = Shape::of(&definition).map_err(|reason| unfit(&reason))?;
-        let rewrite = Rewrite::plan(&self.own.shape, &shape)
-            .map_err(|misfit| unfit(&format!("field {}: {}", misfit.path(), misfit.reason)))?;
-        if let Some(field) = rewrite.left_out() {
-            return Err(unfit(&format!("that has no field {field}, which would be lost")));
+        let newest = Shape::parse(&schema.text).map_err(|reason| unfit::<T>(problem, &reason))?;
+        if newest.says_the_same(&self.own.shape) {
+            return Ok(self.clone());
         }
+        let rewrite = Rewrite::plan(&self.own.shape, &newest, Purpose::Writing)
+            .map_err(|misfit| unfit::<T>(problem, &format!("field {}: {}", misfit.path(), misfit.reason)))?;
         Ok(Self { written_as: Some(Arc::new(rewrite)), ..self.clone() })
     }
 
     fn compare(&self, written: &Schema) -> SchemaMatch {
-        let Ok(definition) = parsed(written) else { return SchemaMatch::Other };
-        if definition.canonical_form() == self.own.definition().canonical_form() {
-            return SchemaMatch::Same;
-        }
-        let reads_all = |written, read| Rewrite::plan(written, read).is_ok_and(|rewrite| rewrite.is_total());
-        match Shape::of(&definition) {
-            Ok(shape) if reads_all(&shape, &self.own.shape) && reads_all(&self.own.shape, &shape) => {
-                SchemaMatch::Mutual
-            }
+        let own = &self.own.shape;
+        let reads_all = |written: &Shape, read: &Shape| {
+            Rewrite::plan(written, read, Purpose::Reading).is_ok_and(|rewrite| rewrite.is_total())
+        };
+        match Shape::parse(&written.text) {
+            Ok(written) if written.says_the_same(own) => SchemaMatch::Same,
+            Ok(written) if reads_all(&written, own) && reads_all(own, &written) => SchemaMatch::Mutual,
             _ => SchemaMatch::Other,
         }
     }
 
     fn reader(&self, written: &Schema) -> Result<Self::Reader, SerdeError> {
-        let definition = parsed(written).map_err(SerdeError::invalid_value::<T>)?;
-        if definition.canonical_form() == self.own.definition().canonical_form() {
+        let own = &self.own.shape;
+        let written = Shape::parse(&written.text).map_err(SerdeError::invalid_value::<T>)?;
+        if written.says_the_same(own) {
             return Ok(None);
         }
-        let shape = Shape::of(&definition).map_err(SerdeError::invalid_value::<T>)?;
-        Rewrite::plan(&shape, &self.own.shape).map(Some).map_err(|misfit| field::<T>(&misfit))
+        let rewrite = Rewrite::plan(&written, own, Purpose::Reading);
+        rewrite.map(Some).map_err(|misfit| unreadable::<T>(&misfit))
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         let Some(rewrite) = &self.written_as else { return self.own.write(value, out) };
         let mut own = Vec::new();
         self.own.write(value, &mut own)?;
-        rewrite.apply(&own, out).map_err(|misfit| field::<T>(&misfit))
+        rewrite.apply(&own, out).map_err(|misfit| unwritable::<T>(&misfit))
     }
 
     fn decode(&self, reader: &Self::Reader, bytes: &[u8]) -> Result<T, SerdeError> {
         let Some(rewrite) = reader else {
-            self.own.shape.check(bytes).map_err(|misfit| field::<T>(&misfit))?;
+            self.own.shape.check(bytes).map_err(|misfit| unreadable::<T>(&misfit))?;
             return self.own.read(bytes);
         };
         let mut own = Vec::with_capacity(bytes.len());
-        rewrite.apply(bytes, &mut own).map_err(|misfit| field::<T>(&misfit))?;
+        rewrite.apply(bytes, &mut own).map_err(|misfit| unreadable::<T>(&misfit))?;
         self.own.read(&own)
     }
 

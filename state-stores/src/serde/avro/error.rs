@@ -8,8 +8,12 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use super::misfit::Misfit;
 use crate::serde::SerdeError;
 
-pub(super) fn field<T>(misfit: &Misfit) -> SerdeError {
+pub(super) fn unreadable<T>(misfit: &Misfit) -> SerdeError {
     SerdeError::field::<T>(misfit.path(), &misfit.reason)
+}
+
+pub(super) fn unwritable<T>(misfit: &Misfit) -> SerdeError {
+    SerdeError::custom::<T>(format!("field {} cannot be written: {}", misfit.path(), misfit.reason))
 }
 
 /// Why the bytes are no `T`, with the path of the field that does not fit.

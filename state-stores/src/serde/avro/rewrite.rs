@@ -4,9 +4,22 @@
 //! resolution goes by values, which do not say by which branch of a union they were written, ends where the bytes end as if a null was there, and does
 //! not know aliases.
 
+use std::collections::BTreeMap;
+use std::mem::discriminant;
+
 use super::input::Input;
 use super::misfit::Misfit;
-use super::shape::{Field, Shape};
+use super::output::{put_length, put_long, put_prefixed};
+use super::shape::{Field, Names, Shape};
+
+/// What a value is rewritten for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To read it by the rules of Avro: what has no place is left out, what was not written has its default, types become wider.
+    Reading,
+    /// To write it so that it can be read again as it was: nothing is left out, and nothing becomes something else.
+    Writing,
+}
 
 /// How what one schema wrote becomes what another would have written.
 #[derive(Debug)]
@@ -53,18 +66,13 @@ struct FieldStep {
 
 impl Rewrite {
     /// How what `written` wrote becomes what `read` would have written.
-    pub(super) fn plan(written: &Shape, read: &Shape) -> Result<Self, Misfit> {
-        Step::plan(written, read).map(Self)
+    pub(super) fn plan(written: &Shape, read: &Shape, purpose: Purpose) -> Result<Self, Misfit> {
+        Step::plan(written, read, purpose).map(Self)
     }
 
     /// Whether all that the one schema can write, the other can read: unions and enums may hold what has no place there.
     pub(super) fn is_total(&self) -> bool {
         self.0.is_total()
-    }
-
-    /// A field that was written and is left out, if there is one.
-    pub(super) fn left_out(&self) -> Option<String> {
-        self.0.left_out().map(|misfit| misfit.path().to_owned())
     }
 
     /// Appends what the other schema would have written.
@@ -74,17 +82,20 @@ impl Rewrite {
 }
 
 impl Step {
-    fn plan(written: &Shape, read: &Shape) -> Result<Step, Misfit> {
+    fn plan(written: &Shape, read: &Shape, purpose: Purpose) -> Result<Step, Misfit> {
         Ok(match (written, read) {
-            (Shape::Union(branches), _) => {
-                let steps: Vec<_> = branches.iter().map(|branch| Step::plan(branch, read)).collect();
-                if steps.iter().all(Result::is_err) {
-                    return Err(differs(written, read));
-                }
-                Step::OfBranch(steps)
+            (Shape::Union(branches), _) => Step::of_branch(written, branches, read, purpose)?,
+            (_, Shape::Union(branches)) => Step::into_branch(written, read, branches, purpose)?,
+            (Shape::Decimal { digits, .. }, Shape::Decimal { digits: others, .. })
+                if !digits.fit(*others) || purpose == Purpose::Writing && digits != others =>
+            {
+                return Err(purpose.misfit(written, read));
             }
-            (_, Shape::Union(branches)) => {
-                Step::into_branch(written, branches).ok_or_else(|| differs(written, read))?
+            (Shape::Decimal { .. }, _) | (_, Shape::Decimal { .. }) => {
+                Step::plan(written.on_wire(), read.on_wire(), purpose)?
+            }
+            _ if purpose == Purpose::Writing && discriminant(written) != discriminant(read) => {
+                return Err(purpose.misfit(written, read));
             }
             (Shape::Null, Shape::Null) => Step::Fixed(0),
             (Shape::Boolean, Shape::Boolean) => Step::Boolean,
@@ -97,42 +108,92 @@ impl Step {
             (Shape::Double, Shape::Double) => Step::Fixed(size_of::<f64>()),
             (Shape::Bytes | Shape::String, Shape::Bytes | Shape::String) => Step::Prefixed,
             (Shape::Fixed { names: from, size }, Shape::Fixed { names: to, size: wanted })
-                if size == wanted && to.take(from) =>
+                if size == wanted && purpose.joins(from, to) =>
             {
                 Step::Fixed(*size)
             }
             (
                 Shape::Enum { names: from, symbols: written, .. },
                 Shape::Enum { names: to, symbols: read, default },
-            ) if to.take(from) => {
-                let place = |symbol: &String| read.iter().position(|other| other == symbol);
-                let or_default = |symbol: &String| place(symbol).or_else(|| place(default.as_ref()?));
-                let places = written.iter().map(|symbol| or_default(symbol).ok_or_else(|| symbol.clone()));
-                Step::Enum(places.collect())
+            ) if purpose.joins(from, to) => {
+                Step::Enum(Step::symbols(written, read, default.as_deref(), purpose)?)
             }
             (Shape::Array(written), Shape::Array(read)) => {
-                Step::Array(Box::new(Step::plan(written, read).map_err(|misfit| misfit.in_item("*"))?))
+                Step::Array(Step::of_items(written, read, purpose)?)
             }
-            (Shape::Map(written), Shape::Map(read)) => {
-                Step::Map(Box::new(Step::plan(written, read).map_err(|misfit| misfit.in_item("*"))?))
-            }
+            (Shape::Map(written), Shape::Map(read)) => Step::Map(Step::of_items(written, read, purpose)?),
             (Shape::Record { names: from, fields: written }, Shape::Record { names: to, fields: read })
-                if to.take(from) =>
+                if purpose.joins(from, to) =>
             {
-                Step::Record(RecordStep::plan(written, read)?)
+                Step::Record(RecordStep::plan(written, read, purpose)?)
             }
-            _ => return Err(differs(written, read)),
+            _ => return Err(purpose.misfit(written, read)),
         })
     }
 
-    /// Into the branch of a union that is the same type, failing that one that can read it; the first of these.
-    fn into_branch(written: &Shape, branches: &[Shape]) -> Option<Step> {
-        let first = |is_meant: &dyn Fn(&Shape) -> bool| {
-            let mut meant = branches.iter().enumerate().filter(|(_, branch)| is_meant(branch));
-            meant.find_map(|(place, branch)| Some((place, Step::plan(written, branch).ok()?)))
+    fn of_branch(
+        written: &Shape,
+        branches: &[Shape],
+        read: &Shape,
+        purpose: Purpose,
+    ) -> Result<Step, Misfit> {
+        let steps: Vec<_> = branches.iter().map(|branch| Step::plan(branch, read, purpose)).collect();
+        if steps.iter().all(Result::is_err) {
+            return Err(purpose.misfit(written, read));
+        }
+        match steps.iter().find_map(|step| step.as_ref().err()) {
+            Some(misfit) if purpose == Purpose::Writing => Err(misfit.clone()),
+            _ => Ok(Step::OfBranch(steps)),
+        }
+    }
+
+    /// Into the branch of a union that is the same type, failing that, to read it, the first that can. Each is tried once: unions within unions
+    /// would double the time.
+    fn into_branch(
+        written: &Shape,
+        read: &Shape,
+        branches: &[Shape],
+        purpose: Purpose,
+    ) -> Result<Step, Misfit> {
+        let into = |place: usize| {
+            let step = Step::plan(written, &branches[place], purpose)?;
+            Ok(Step::IntoBranch(place, Box::new(step)))
         };
-        let (place, step) = first(&|branch| branch.is_namesake(written)).or_else(|| first(&|_| true))?;
-        Some(Step::IntoBranch(place, Box::new(step)))
+        let namesake = branches.iter().position(|branch| branch.identity() == written.identity());
+        match (namesake.map(into), purpose) {
+            (Some(Ok(step)), _) => Ok(step),
+            (Some(Err(misfit)), Purpose::Writing) => Err(misfit),
+            (None, Purpose::Writing) => Err(purpose.misfit(written, read)),
+            (_, Purpose::Reading) => (0..branches.len())
+                .filter(|place| Some(*place) != namesake)
+                .find_map(|place| into(place).ok())
+                .ok_or_else(|| purpose.misfit(written, read)),
+        }
+    }
+
+    /// The place of each symbol that was written among those that are read; or its name, if it has none.
+    fn symbols(
+        written: &[String],
+        read: &[String],
+        default: Option<&str>,
+        purpose: Purpose,
+    ) -> Result<Vec<Result<usize, String>>, Misfit> {
+        let places: BTreeMap<&str, usize> =
+            read.iter().enumerate().map(|(place, symbol)| (symbol.as_str(), place)).collect();
+        let default = default.and_then(|default| places.get(default));
+        let place = |symbol: &String| match (places.get(symbol.as_str()), purpose) {
+            (Some(place), _) => Ok(Ok(*place)),
+            (None, Purpose::Reading) => Ok(default.copied().ok_or_else(|| symbol.clone())),
+            (None, Purpose::Writing) => {
+                Err(Misfit::new(format!("that has no symbol {symbol}, which would be lost")))
+            }
+        };
+        written.iter().map(place).collect()
+    }
+
+    fn of_items(written: &Shape, read: &Shape, purpose: Purpose) -> Result<Box<Step>, Misfit> {
+        let step = Step::plan(written, read, purpose).map_err(|misfit| misfit.in_item("*"))?;
+        Ok(Box::new(step))
     }
 
     fn is_total(&self) -> bool {
@@ -142,23 +203,6 @@ impl Step {
             Step::Record(record) => record.written.iter().all(|field| field.step.is_total()),
             Step::OfBranch(steps) => steps.iter().all(|step| step.as_ref().is_ok_and(Step::is_total)),
             _ => true,
-        }
-    }
-
-    /// Where the field is, as if it did not fit.
-    fn left_out(&self) -> Option<Misfit> {
-        match self {
-            Step::Array(step) | Step::Map(step) => Some(step.left_out()?.in_item("*")),
-            Step::IntoBranch(_, step) => step.left_out(),
-            Step::OfBranch(steps) => steps.iter().flatten().find_map(Step::left_out),
-            Step::Record(record) => record.written.iter().find_map(|field| {
-                let within = match field.place {
-                    Some(_) => field.step.left_out()?,
-                    None => Misfit::new("it is left out"),
-                };
-                Some(within.in_field(&field.name))
-            }),
-            _ => None,
         }
     }
 
@@ -216,22 +260,29 @@ impl Step {
 }
 
 impl RecordStep {
-    fn plan(written: &[Field], read: &[Field]) -> Result<Self, Misfit> {
-        let mut places = vec![None; written.len()];
-        let mut defaults = Vec::with_capacity(read.len());
-        for (place, field) in read.iter().enumerate() {
-            let mut names = std::iter::once(&field.name).chain(&field.aliases);
-            let source = names.find_map(|name| written.iter().position(|other| other.name == *name));
-            let mut default = Vec::new();
-            match source {
-                Some(source) => places[source] = Some(place),
-                None => put_default_of(field, &mut default).map_err(|misfit| misfit.in_field(&field.name))?,
+    fn plan(written: &[Field], read: &[Field], purpose: Purpose) -> Result<Self, Misfit> {
+        let places = places(written, read, purpose)?;
+        let mut is_written = vec![false; read.len()];
+        places.iter().flatten().for_each(|place| is_written[*place] = true);
+        let default = |(field, is_written): (&Field, bool)| match &field.default {
+            _ if is_written => Ok(Vec::new()),
+            Some(default) => Ok(default.clone()),
+            None => {
+                let reason = "it was not written, and the schema has no default for it";
+                Err(Misfit::new(reason).in_field(&field.name))
             }
-            defaults.push(default);
-        }
+        };
+        let defaults = read.iter().zip(is_written).map(default).collect::<Result<_, _>>()?;
         let steps = written.iter().zip(places).map(|(field, place)| {
-            let read = place.map_or(&field.shape, |place: usize| &read[place].shape);
-            let step = Step::plan(&field.shape, read).map_err(|misfit| misfit.in_field(&field.name))?;
+            let step = match place {
+                Some(place) => Step::plan(&field.shape, &read[place].shape, purpose),
+                None if purpose == Purpose::Reading => Step::plan(&field.shape, &field.shape, purpose),
+                None => {
+                    let reason = format!("that has no field {}, which would be lost", field.name);
+                    return Err(Misfit::new(reason));
+                }
+            };
+            let step = step.map_err(|misfit| misfit.in_field(&field.name))?;
             Ok(FieldStep { name: field.name.clone(), step, place })
         });
         Ok(Self { written: steps.collect::<Result<_, _>>()?, defaults })
@@ -258,98 +309,54 @@ impl RecordStep {
     }
 }
 
-fn differs(written: &Shape, read: &Shape) -> Misfit {
-    Misfit::new(format!("it was written as {written}, which {read} cannot read"))
-}
-
-fn put_long(number: i64, out: &mut Vec<u8>) {
-    let mut rest = (number << 1 ^ number >> 63).cast_unsigned();
-    while rest >= 0x80 {
-        out.push((rest as u8 & 0x7f) | 0x80);
-        rest >>= 7;
+/// Where each field that was written is read; none where it is left out. Names come first; who reads then goes by aliases, if it is to read.
+fn places(written: &[Field], read: &[Field], purpose: Purpose) -> Result<Vec<Option<usize>>, Misfit> {
+    let (written_places, read_places) = (by_name(written), by_name(read));
+    let mut places: Vec<Option<usize>> =
+        written.iter().map(|field| read_places.get(field.name.as_str()).copied()).collect();
+    if purpose == Purpose::Writing {
+        return Ok(places);
     }
-    out.push(rest as u8);
-}
-
-/// A length, or the number of a symbol or a branch.
-fn put_length(length: usize, out: &mut Vec<u8>) {
-    put_long(i64::try_from(length).unwrap_or(i64::MAX), out);
-}
-
-fn put_prefixed(bytes: &[u8], out: &mut Vec<u8>) {
-    put_length(bytes.len(), out);
-    out.extend_from_slice(bytes);
-}
-
-fn put_default_of(field: &Field, out: &mut Vec<u8>) -> Result<(), Misfit> {
-    match &field.default {
-        Some(default) => put_json(default, &field.shape, out)
-            .ok_or_else(|| Misfit::new(format!("its default {default} is no {}", field.shape))),
-        None => Err(Misfit::new("it was not written, and the schema has no default for it")),
+    for (place, field) in read.iter().enumerate() {
+        if written_places.contains_key(field.name.as_str()) {
+            continue;
+        }
+        let mut sources =
+            field.aliases.iter().filter_map(|alias| written_places.get(alias.as_str()).copied());
+        let Some(source) = sources.find(|source| !read_places.contains_key(written[*source].name.as_str()))
+        else {
+            continue;
+        };
+        if let Some(other) = places[source].replace(place) {
+            let reason = format!(
+                "both {} and {} have it as an alias; let only one of them have it",
+                read[other].name, field.name
+            );
+            return Err(Misfit::new(reason).in_field(&written[source].name));
+        }
     }
+    Ok(places)
 }
 
-/// A default, which a schema has as JSON; none if it is not of that type.
-fn put_json(json: &serde_json::Value, shape: &Shape, out: &mut Vec<u8>) -> Option<()> {
-    use serde_json::Value;
-    match (shape, json) {
-        (Shape::Null, Value::Null) => {}
-        (Shape::Boolean, Value::Bool(boolean)) => out.push(u8::from(*boolean)),
-        (Shape::Int, Value::Number(number)) => put_long(i32::try_from(number.as_i64()?).ok()?.into(), out),
-        (Shape::Long, Value::Number(number)) => put_long(number.as_i64()?, out),
-        #[expect(clippy::cast_possible_truncation, reason = "as Avro has it")]
-        (Shape::Float, Value::Number(number)) => {
-            out.extend_from_slice(&(number.as_f64()? as f32).to_le_bytes())
+fn by_name(fields: &[Field]) -> BTreeMap<&str, usize> {
+    fields.iter().enumerate().map(|(place, field)| (field.name.as_str(), place)).collect()
+}
+
+impl Purpose {
+    /// Whether values of a type of one name may become those of a type of the other.
+    fn joins(self, written: &Names, read: &Names) -> bool {
+        match self {
+            Purpose::Reading => read.take(written),
+            Purpose::Writing => read.are_like(written),
         }
-        (Shape::Double, Value::Number(number)) => out.extend_from_slice(&number.as_f64()?.to_le_bytes()),
-        (Shape::String, Value::String(text)) => put_prefixed(text.as_bytes(), out),
-        (Shape::Bytes, Value::String(text)) => put_prefixed(&bytes_of(text)?, out),
-        (Shape::Fixed { size, .. }, Value::String(text)) => {
-            out.extend_from_slice(Some(bytes_of(text)?).filter(|bytes| bytes.len() == *size)?.as_slice());
-        }
-        (Shape::Enum { symbols, .. }, Value::String(text)) => {
-            put_length(symbols.iter().position(|symbol| symbol == text)?, out);
-        }
-        (Shape::Array(shape), Value::Array(items)) => {
-            for item in items {
-                put_long(1, out);
-                put_json(item, shape, out)?;
-            }
-            put_long(0, out);
-        }
-        (Shape::Map(shape), Value::Object(values)) => {
-            for (key, value) in values {
-                put_long(1, out);
-                put_prefixed(key.as_bytes(), out);
-                put_json(value, shape, out)?;
-            }
-            put_long(0, out);
-        }
-        (Shape::Union(branches), _) => {
-            let taken = branches.iter().enumerate().find_map(|(place, branch)| {
-                let mut bytes = Vec::new();
-                put_json(json, branch, &mut bytes).map(|()| (place, bytes))
-            });
-            let (place, bytes) = taken?;
-            put_length(place, out);
-            out.extend_from_slice(&bytes);
-        }
-        (Shape::Record { fields, .. }, Value::Object(values)) => {
-            for field in fields {
-                match values.get(&field.name) {
-                    Some(value) => put_json(value, &field.shape, out)?,
-                    None => put_default_of(field, out).ok()?,
-                }
-            }
-        }
-        _ => return None,
     }
-    Some(())
-}
 
-/// Bytes in a default are a text, each character one of them.
-fn bytes_of(text: &str) -> Option<Vec<u8>> {
-    text.chars().map(|character| u8::try_from(character).ok()).collect()
+    fn misfit(self, written: &Shape, read: &Shape) -> Misfit {
+        Misfit::new(match self {
+            Purpose::Reading => format!("it was written as {written}, which {read} cannot read"),
+            Purpose::Writing => format!("{written} would be written as {read}, and not come back as it was"),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,10 @@
-//! An Avro schema as a tree of what is on the wire: names that refer to others stand for what they mean, and logical types, which change no byte,
-//! for the types below them.
+//! An Avro schema as a tree of what is on the wire: names that refer to others stand for what they mean, and logical types for the types below
+//! them, decimals excepted: their bytes mean another number where the scale is another.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::{Discriminant, discriminant};
 
-use apache_avro::Schema as Definition;
-use apache_avro::schema::{Aliases, InnerDecimalSchema, Name, UuidSchema};
-
-/// How many parts a schema may have, each name counted with all it stands for: names can stand for names, so a short text for any number.
-const MOST_PARTS: usize = 10_000;
-
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Shape {
     Null,
     Boolean,
@@ -20,6 +14,7 @@ pub(super) enum Shape {
     Double,
     Bytes,
     String,
+    Decimal { digits: Digits, carrier: Box<Shape> },
     Fixed { names: Names, size: usize },
     Enum { names: Names, symbols: Vec<String>, default: Option<String> },
     Array(Box<Shape>),
@@ -28,47 +23,87 @@ pub(super) enum Shape {
     Record { names: Names, fields: Vec<Field> },
 }
 
+/// How many digits a decimal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Digits {
+    /// So many, `scale` of them behind the point.
+    Of { precision: u64, scale: u64 },
+    /// Each value says it (`big-decimal`).
+    OfEachValue,
+}
+
 /// The full name of a type, and those it also goes by.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) full: String,
+    /// Those without a namespace are in that of the full name.
     aliases: Vec<String>,
 }
 
 /// One field of a record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Field {
     pub(super) name: String,
     pub(super) aliases: Vec<String>,
-    pub(super) default: Option<serde_json::Value>,
+    /// As it is on the wire.
+    pub(super) default: Option<Vec<u8>>,
     pub(super) shape: Shape,
 }
 
 impl Shape {
-    /// The tree of a schema; or why there is none.
-    pub(super) fn of(definition: &Definition) -> Result<Self, String> {
-        Growing::default().shape(definition, None)
+    /// Whether the two say the same in other words: names and bytes are the same. Aliases and defaults, which matter to other schemas' values, may
+    /// differ.
+    pub(super) fn says_the_same(&self, other: &Shape) -> bool {
+        self.full_name() == other.full_name()
+            && match (self, other) {
+                (Shape::Decimal { digits, carrier }, Shape::Decimal { digits: others, carrier: other }) => {
+                    digits == others && carrier.says_the_same(other)
+                }
+                (Shape::Fixed { size, .. }, Shape::Fixed { size: other, .. }) => size == other,
+                (Shape::Enum { symbols, .. }, Shape::Enum { symbols: others, .. }) => symbols == others,
+                (Shape::Array(part), Shape::Array(other)) | (Shape::Map(part), Shape::Map(other)) => {
+                    part.says_the_same(other)
+                }
+                (Shape::Union(branches), Shape::Union(others)) => {
+                    branches.len() == others.len()
+                        && branches.iter().zip(others).all(|(branch, other)| branch.says_the_same(other))
+                }
+                (Shape::Record { fields, .. }, Shape::Record { fields: others, .. }) => {
+                    fields.len() == others.len()
+                        && fields.iter().zip(others).all(|(field, other)| {
+                            field.name == other.name && field.shape.says_the_same(&other.shape)
+                        })
+                }
+                _ => discriminant(self) == discriminant(other),
+            }
     }
 
-    /// Whether the two are the same type, of the same full name if they have one.
-    pub(super) fn is_namesake(&self, other: &Shape) -> bool {
-        let is_same_type = std::mem::discriminant(self) == std::mem::discriminant(other);
-        let full = |shape: &Shape| shape.names().map(|names| names.full.clone());
-        is_same_type && full(self) == full(other)
+    /// What tells the branches of a union apart: the type on the wire, and its full name if it has one.
+    pub(super) fn identity(&self) -> (Discriminant<Shape>, Option<&str>) {
+        (discriminant(self.on_wire()), self.full_name())
     }
 
-    fn names(&self) -> Option<&Names> {
-        match self {
+    /// The full name, of types that have one.
+    pub(super) fn full_name(&self) -> Option<&str> {
+        match self.on_wire() {
             Shape::Fixed { names, .. } | Shape::Enum { names, .. } | Shape::Record { names, .. } => {
-                Some(names)
+                Some(&names.full)
             }
             _ => None,
         }
     }
 
-    /// Whether values may take no bytes at all.
-    fn may_be_empty(&self) -> bool {
+    /// The type that carries a decimal; any other is itself.
+    pub(super) fn on_wire(&self) -> &Shape {
         match self {
+            Shape::Decimal { carrier, .. } => carrier,
+            other => other,
+        }
+    }
+
+    /// Whether values may take no bytes at all.
+    pub(super) fn may_be_empty(&self) -> bool {
+        match self.on_wire() {
             Shape::Null => true,
             Shape::Fixed { size, .. } => *size == 0,
             Shape::Record { fields, .. } => fields.iter().all(|field| field.shape.may_be_empty()),
@@ -89,131 +124,69 @@ impl fmt::Display for Shape {
             Shape::Double => f.write_str("double"),
             Shape::Bytes => f.write_str("bytes"),
             Shape::String => f.write_str("string"),
+            Shape::Decimal { digits: Digits::Of { precision, scale }, carrier } => {
+                write!(f, "decimal of precision {precision} and scale {scale} in {carrier}")
+            }
+            Shape::Decimal { digits: Digits::OfEachValue, .. } => f.write_str("big-decimal"),
             Shape::Fixed { names, size } => write!(f, "fixed {} of {size} bytes", names.full),
             Shape::Enum { names, .. } => write!(f, "enum {}", names.full),
             Shape::Array(items) => write!(f, "array of {items}"),
             Shape::Map(values) => write!(f, "map of {values}"),
             Shape::Union(branches) => {
-                let branches: Vec<String> = branches.iter().map(ToString::to_string).collect();
-                write!(f, "[{}]", branches.join(", "))
+                f.write_str("[")?;
+                for (place, branch) in branches.iter().enumerate() {
+                    let separator = if place == 0 { "" } else { ", " };
+                    write!(f, "{separator}{branch}")?;
+                }
+                f.write_str("]")
             }
             Shape::Record { names, .. } => write!(f, "record {}", names.full),
         }
     }
 }
 
+impl Digits {
+    /// Whether numbers of these digits keep their meaning, and all of their digits, as numbers of `others`.
+    pub(super) fn fit(self, others: Digits) -> bool {
+        match (self, others) {
+            (Digits::Of { precision, scale }, Digits::Of { precision: most, scale: other }) => {
+                scale == other && precision <= most
+            }
+            (Digits::OfEachValue, Digits::OfEachValue) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Names {
-    fn new(name: &Name, aliases: &Aliases, namespace: Option<&str>) -> Self {
-        let own_namespace = name.namespace().or(namespace);
-        let aliases = aliases.iter().flatten().map(|alias| alias.fullname(own_namespace)).collect();
-        Self { full: name.fullname(namespace), aliases }
+    /// The aliases as the schema has them.
+    pub(super) fn new(full: String, aliases: Vec<String>) -> Self {
+        Self { full, aliases }
     }
 
-    /// Whether what was written under the other's name may be read under this one: the last parts of the names are the same, or this one also
-    /// goes by the other.
+    /// Whether what was written under the other's name may be read under this one: they are alike, or this one also goes by the other.
     pub(super) fn take(&self, written: &Names) -> bool {
-        let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
-        last(&self.full) == last(&written.full) || self.aliases.contains(&written.full)
+        let namespace = namespace(&self.full);
+        self.are_like(written) || self.aliases.iter().any(|alias| full_name(alias, namespace) == written.full)
+    }
+
+    /// Whether the last parts of the names are the same.
+    pub(super) fn are_like(&self, others: &Names) -> bool {
+        last_part(&self.full) == last_part(&others.full)
     }
 }
 
-/// What is known while a tree grows.
-#[derive(Default)]
-struct Growing<'s> {
-    /// The types with names that were met, and the namespace around them.
-    named: BTreeMap<String, (&'s Definition, Option<&'s str>)>,
-    /// The records around the one that is looked at.
-    open: Vec<String>,
-    parts: usize,
+/// The full name of what is called `name` within a namespace, which is empty if there is none.
+pub(super) fn full_name(name: &str, namespace: &str) -> String {
+    if namespace.is_empty() || name.contains('.') { name.to_owned() } else { format!("{namespace}.{name}") }
 }
 
-impl<'s> Growing<'s> {
-    fn shape(&mut self, definition: &'s Definition, namespace: Option<&'s str>) -> Result<Shape, String> {
-        self.parts += 1;
-        if self.parts > MOST_PARTS {
-            return Err(format!("it has more than {MOST_PARTS} parts"));
-        }
-        if let (Some(name), false) = (definition.name(), matches!(definition, Definition::Ref { .. })) {
-            self.named.insert(name.fullname(namespace), (definition, namespace));
-        }
-        Ok(match definition {
-            Definition::Null => Shape::Null,
-            Definition::Boolean => Shape::Boolean,
-            Definition::Int | Definition::Date | Definition::TimeMillis => Shape::Int,
-            Definition::Long
-            | Definition::TimeMicros
-            | Definition::TimestampMillis
-            | Definition::TimestampMicros
-            | Definition::TimestampNanos
-            | Definition::LocalTimestampMillis
-            | Definition::LocalTimestampMicros
-            | Definition::LocalTimestampNanos => Shape::Long,
-            Definition::Float => Shape::Float,
-            Definition::Double => Shape::Double,
-            Definition::Bytes | Definition::BigDecimal | Definition::Uuid(UuidSchema::Bytes) => Shape::Bytes,
-            Definition::String | Definition::Uuid(UuidSchema::String) => Shape::String,
-            Definition::Decimal(decimal) => match &decimal.inner {
-                InnerDecimalSchema::Bytes => Shape::Bytes,
-                InnerDecimalSchema::Fixed(fixed) => Shape::Fixed {
-                    names: Names::new(&fixed.name, &fixed.aliases, namespace),
-                    size: fixed.size,
-                },
-            },
-            Definition::Fixed(fixed)
-            | Definition::Duration(fixed)
-            | Definition::Uuid(UuidSchema::Fixed(fixed)) => {
-                Shape::Fixed { names: Names::new(&fixed.name, &fixed.aliases, namespace), size: fixed.size }
-            }
-            Definition::Enum(symbols) => Shape::Enum {
-                names: Names::new(&symbols.name, &symbols.aliases, namespace),
-                symbols: symbols.symbols.clone(),
-                default: symbols.default.clone(),
-            },
-            Definition::Array(array) => Shape::Array(self.items(&array.items, namespace)?),
-            Definition::Map(map) => Shape::Map(Box::new(self.shape(&map.types, namespace)?)),
-            Definition::Union(union) => {
-                let branches = union.variants().iter().map(|branch| self.shape(branch, namespace));
-                Shape::Union(branches.collect::<Result<_, _>>()?)
-            }
-            Definition::Record(record) => {
-                let names = Names::new(&record.name, &record.aliases, namespace);
-                let namespace = record.name.namespace().or(namespace);
-                self.open.push(names.full.clone());
-                let fields = record.fields.iter().map(|field| {
-                    Ok(Field {
-                        name: field.name.clone(),
-                        aliases: field.aliases.clone(),
-                        default: field.default.clone(),
-                        shape: self.shape(&field.schema, namespace)?,
-                    })
-                });
-                let fields = fields.collect::<Result<_, String>>()?;
-                self.open.pop();
-                Shape::Record { names, fields }
-            }
-            Definition::Ref { name } => self.meant_by(&name.fullname(namespace))?,
-        })
-    }
+/// The namespace of a full name; empty if it is in none.
+pub(super) fn namespace(full_name: &str) -> &str {
+    full_name.rsplit_once('.').map_or("", |(namespace, _)| namespace)
+}
 
-    /// Of items without bytes, a few bytes could claim any number.
-    fn items(&mut self, items: &'s Definition, namespace: Option<&'s str>) -> Result<Box<Shape>, String> {
-        let items = self.shape(items, namespace)?;
-        if items.may_be_empty() {
-            return Err(format!(
-                "it has an array of {items}, whose items take no bytes, which is not supported"
-            ));
-        }
-        Ok(Box::new(items))
-    }
-
-    fn meant_by(&mut self, name: &str) -> Result<Shape, String> {
-        if self.open.iter().any(|open| open == name) {
-            return Err(format!(
-                "the record {name} contains itself, which is not supported: nothing would limit how deep a value is"
-            ));
-        }
-        let (definition, namespace) =
-            *self.named.get(name).ok_or_else(|| format!("it does not say what {name} is"))?;
-        self.shape(definition, namespace)
-    }
+/// A full name without its namespace.
+pub(super) fn last_part(full_name: &str) -> &str {
+    full_name.rsplit_once('.').map_or(full_name, |(_, last)| last)
 }

@@ -6,9 +6,12 @@ use apache_avro::AvroSchema;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::AvroFormat;
+use super::rewrite::{Purpose, Rewrite};
+use super::shape::Shape;
 use crate::schema::{
-    MockSchemaRegistryClient, RegistryError, Schema, SchemaKind, SchemaRegistry, SchemaRegistryClient,
-    SubjectNameStrategy,
+    MockSchemaRegistryClient, RegistryError, Schema, SchemaFormat, SchemaKind, SchemaMatch, SchemaRegistry,
+    SchemaRegistryClient, SubjectNameStrategy,
 };
 use crate::serde::{
     ApplicationSerdes, AvroSerde, HasSerde, RecordPart, Serde, SerdeError, SerdePlace, SerdeRef, Upcasters,
@@ -148,6 +151,45 @@ fn values_may_be_written_by_the_newest_schema_of_the_subject() {
 }
 
 #[test]
+fn what_the_newest_schema_would_lose_is_refused_at_the_start() {
+    for (newest, reason) in [
+        (
+            ORDER.replace("[\"null\", \"string\"], \"default\": null", "\"string\""),
+            "field note: null would be written as string",
+        ),
+        (
+            ORDER.replace("\"sku\", \"type\": \"string\"", "\"sku\", \"type\": \"bytes\""),
+            "field sku: string would be written as bytes",
+        ),
+        (
+            ORDER.replace("[\"null\", \"string\"]", "[\"null\", \"bytes\"]"),
+            "field note: string would be written as [null, bytes]",
+        ),
+    ] {
+        let Registry { registry, client } = registry();
+        client.register("orders-value", &avro(&newest)).unwrap();
+        let refused = registry.use_latest().serde::<Order>("orders", RecordPart::Value).err().expect(reason);
+        let SerdeError::Schema { source, .. } = refused else { panic!("{refused}") };
+        assert!(source.to_string().contains(reason), "{source}");
+    }
+}
+
+/// As registries hold them. The library panics over an attribute that has the name of one of Avro's.
+#[test]
+fn attributes_of_others_change_nothing() {
+    let Registry { registry, client } = registry();
+    let with_more =
+        ORDER.replace("\"sku\",", "\"sku\", \"order\": 1, \"size\": true, \"precision\": \"many\",");
+    client.register("orders-value", &avro(&with_more)).unwrap();
+    read_only::<Order>(&registry, "orders").expect("it says the same");
+    let orders = registry.use_latest().serde::<Order>("orders", RecordPart::Value).unwrap();
+    let bytes = encoded(&orders, &order("a", 3));
+    assert_eq!(bytes, b"\0\0\0\0\x01\x02a\x06\0");
+    assert_eq!(orders.decode(&bytes).unwrap(), order("a", 3));
+    assert_eq!(orders.schema_match(&bytes).unwrap(), SchemaMatch::Same);
+}
+
+#[test]
 fn subjects_are_named_after_topics_or_types() {
     for (naming, value, key) in [
         (SubjectNameStrategy::TopicName, "orders-value", "orders-key"),
@@ -217,6 +259,20 @@ fn an_error_names_the_path_of_the_field() {
     let long = Long { sku: "a".into(), more: 1 };
     let error = AvroSerde::with_schema(ORDER_V1).encode(&long, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("the schema has no field more"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_written_is_no_error_of_reading() {
+    let format = AvroFormat::<Order>::new(avro(ORDER)).unwrap();
+    let without_nulls =
+        Shape::parse(&ORDER.replace("[\"null\", \"string\"], \"default\": null", "\"string\"")).unwrap();
+    let rewrite = Rewrite::plan(&format.own.shape, &without_nulls, Purpose::Reading).unwrap();
+    let format = AvroFormat { written_as: Some(Arc::new(rewrite)), ..format };
+    let error = format.encode(&order("a", 1), &mut Vec::new()).unwrap_err().to_string();
+    assert!(
+        error.contains("field note cannot be written: ") && !error.contains("field note of a"),
+        "{error}"
+    );
 }
 
 #[test]
