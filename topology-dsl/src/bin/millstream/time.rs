@@ -29,8 +29,8 @@ pub(crate) fn since(now: Timestamp, option: &str, text: &str) -> Result<Timestam
 }
 
 fn time(text: &str) -> Result<Timestamp, jiff::Error> {
-    let with_zone = text.parse::<jiff::Timestamp>();
-    let time = with_zone.or_else(|_| Ok(text.parse::<DateTime>()?.to_zoned(TimeZone::UTC)?.timestamp()))?;
+    let in_utc = || Ok::<_, jiff::Error>(text.parse::<DateTime>()?.to_zoned(TimeZone::UTC)?.timestamp());
+    let time = text.parse::<jiff::Timestamp>().or_else(|_| in_utc())?;
     Ok(Timestamp::from_millis(time.as_millisecond()))
 }
 
