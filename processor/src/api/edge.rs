@@ -4,6 +4,7 @@ use std::any::{Any, type_name};
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use millstream_state_stores::{SerdeError, Timestamp};
@@ -117,7 +118,18 @@ pub enum FailureStage {
 }
 
 impl FailureStage {
-    /// Lower-case name, as in metrics and dead-letter headers.
+    /// All stages, in the order in which a record goes through them.
+    pub const ALL: [FailureStage; 3] = [FailureStage::Decode, FailureStage::Process, FailureStage::Produce];
+
+    /// Lower-case name, as in metrics and dead-letter headers. Parsed, it is the stage again.
+    ///
+    /// ```
+    /// use millstream_processor::api::FailureStage;
+    ///
+    /// assert_eq!(FailureStage::Decode.name(), "decode");
+    /// assert_eq!("decode".parse::<FailureStage>()?, FailureStage::Decode);
+    /// # Ok::<(), millstream_processor::Error>(())
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             FailureStage::Decode => "decode",
@@ -125,11 +137,17 @@ impl FailureStage {
             FailureStage::Produce => "produce",
         }
     }
+}
 
-    /// The stage of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        let stages = [FailureStage::Decode, FailureStage::Process, FailureStage::Produce];
-        stages.into_iter().find(|stage| stage.name() == name)
+impl FromStr for FailureStage {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let stage = FailureStage::ALL.into_iter().find(|stage| stage.name() == name);
+        stage.ok_or_else(|| {
+            let names = FailureStage::ALL.map(FailureStage::name).join(", ");
+            Error::invalid(format!("{name:?} is no stage: write one of {names}"))
+        })
     }
 }
 

@@ -1,4 +1,8 @@
-//! The headers that make a record a dead letter: those of Kafka Streams (KIP-1034), and some of our own.
+//! The headers that make a record a dead letter: those of Kafka Streams (KIP-1034), and some of our own. Their values are text.
+
+use std::str::FromStr;
+
+use crate::api::Headers;
 
 /// What kind of error it was. The first of a letter's headers: those before it are the record's own.
 pub(crate) const EXCEPTION: &str = "__streams.errors.exception";
@@ -25,3 +29,19 @@ pub(crate) const OUTPUT_PARTITION: &str = "__streams.errors.output.partition";
 
 /// How often the record was put back from the dead letters. A header of the record, not of a letter, so that it comes back with it.
 pub(crate) const REDRIVEN: &str = "__millstream.redriven";
+
+/// What the last header of this name says; none if there is none, or it is null.
+pub(super) fn text(headers: &Headers, name: &str) -> Option<String> {
+    let value = headers.last(name).flatten()?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+/// The same, as a number.
+///
+/// # Errors
+/// That it is none.
+pub(super) fn number<N: FromStr>(headers: &Headers, name: &str) -> Result<Option<N>, String> {
+    let Some(text) = text(headers, name) else { return Ok(None) };
+    let number = text.parse().map_err(|_| format!("its header {name} is no number: {text:?}"))?;
+    Ok(Some(number))
+}

@@ -8,8 +8,9 @@ use millstream_state_stores::{Offset, Timestamp};
 use serde_json::{Value, json};
 
 use super::headers;
+use super::source::LetterSource;
 use crate::api::{FailureStage, Header, Headers};
-use crate::error::{Error, RecordLocation};
+use crate::error::Error;
 
 /// Where a letter lies in the dead-letter topic. Written as `partition:offset`.
 ///
@@ -70,24 +71,11 @@ pub struct DeadLetter {
     pub error: String,
     /// The error and its causes.
     pub message: String,
-    /// How often the record had been put back before it failed this time.
+    /// How often the record had been put back before it failed this time: what its own header `__millstream.redriven` says, which goes
+    /// wherever the record's headers go. It does not say whether this letter was redriven.
     pub times_redriven: u32,
-    /// When the record was put back after this failure, if it was.
+    /// When the record was put back after this failure, if it was: as this letter's marker says, and at most once.
     pub redriven_at: Option<Timestamp>,
-}
-
-/// Where a record that failed comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LetterSource {
-    /// It was read here.
-    Input(RecordLocation),
-    /// It is an output that this topic did not take.
-    Output {
-        /// The topic.
-        topic: String,
-        /// The partition it was sent to.
-        partition: Option<i32>,
-    },
 }
 
 /// A record as it was when it failed: without the headers that describe the failure.
@@ -101,6 +89,27 @@ pub struct FailedRecord {
     pub value: Option<Bytes>,
     /// Its headers.
     pub headers: Headers,
+}
+
+/// Records of a dead-letter topic that are no dead letters: somebody else writes to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherRecords {
+    /// How many there are.
+    pub count: usize,
+    /// The one that was read first.
+    pub first: LetterId,
+    /// Why that one is no letter.
+    pub why: String,
+}
+
+impl OtherRecords {
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "count": self.count,
+            "first": { "partition": self.first.partition, "offset": self.first.offset.get() },
+            "why": self.why,
+        })
+    }
 }
 
 /// A record of the dead-letter topic, whatever it is.
@@ -120,23 +129,22 @@ impl TopicEntry {
     /// Why it is no dead letter.
     pub(crate) fn letter(&self) -> Result<DeadLetter, String> {
         let (own, said) = self.split_headers();
-        let said: Headers = said.iter().cloned().collect();
-        let error = text(&said, headers::EXCEPTION)
+        let error = headers::text(&said, headers::EXCEPTION)
             .ok_or_else(|| format!("it has no header {}", headers::EXCEPTION))?;
-        let stage = text(&said, headers::STAGE);
-        let failed_at = number(&said, headers::TIME)?.map(Timestamp::from_millis);
-        let before = own.iter().rev().find(|header| header.name == headers::REDRIVEN);
+        let stage = headers::text(&said, headers::STAGE);
+        let failed_at = headers::number(&said, headers::TIME)?.map(Timestamp::from_millis);
         Ok(DeadLetter {
             id: self.id,
             failed_at: failed_at.unwrap_or(self.timestamp),
-            source: source(&said)?,
-            stage: stage.as_deref().and_then(FailureStage::named),
-            task: text(&said, headers::TASK),
-            node: text(&said, headers::NODE),
+            source: LetterSource::described_in(&said)?,
+            // Somebody else's letters may know other stages.
+            stage: stage.and_then(|stage| stage.parse().ok()),
+            task: headers::text(&said, headers::TASK),
+            node: headers::text(&said, headers::NODE),
             error,
-            message: text(&said, headers::MESSAGE).unwrap_or_default(),
+            message: headers::text(&said, headers::MESSAGE).unwrap_or_default(),
             // Whoever wrote anything else there, it was not us.
-            times_redriven: before.and_then(|header| parsed(header.value.as_ref()?)).unwrap_or(0),
+            times_redriven: headers::number(&own, headers::REDRIVEN).ok().flatten().unwrap_or(0),
             redriven_at: None,
         })
     }
@@ -147,104 +155,28 @@ impl TopicEntry {
             timestamp: self.timestamp,
             key: self.key.clone(),
             value: self.value.clone(),
-            headers: self.split_headers().0.iter().cloned().collect(),
+            headers: self.split_headers().0,
         }
     }
 
     /// The record's own headers, and those that describe its failure, which come last. The record may have been taken from a dead-letter
     /// topic itself, and have such headers of its own.
-    fn split_headers(&self) -> (Vec<Header>, Vec<Header>) {
+    fn split_headers(&self) -> (Headers, Headers) {
         let mut own: Vec<Header> = self.headers.iter().cloned().collect();
         let first = own.iter().rposition(|header| header.name == headers::EXCEPTION);
         let said = own.split_off(first.unwrap_or(own.len()));
-        (own, said)
-    }
-}
-
-fn source(said: &Headers) -> Result<Option<LetterSource>, String> {
-    if let Some(topic) = text(said, headers::OUTPUT_TOPIC) {
-        let partition = number(said, headers::OUTPUT_PARTITION)?;
-        return Ok(Some(LetterSource::Output { topic, partition }));
-    }
-    let Some(topic) = text(said, headers::TOPIC) else { return Ok(None) };
-    let partition = number(said, headers::PARTITION)?
-        .ok_or_else(|| format!("it has no header {}", headers::PARTITION))?;
-    let offset =
-        number(said, headers::OFFSET)?.ok_or_else(|| format!("it has no header {}", headers::OFFSET))?;
-    Ok(Some(LetterSource::Input(RecordLocation {
-        topic: topic.into(),
-        partition,
-        offset: Offset::new(offset),
-    })))
-}
-
-fn text(headers: &Headers, name: &str) -> Option<String> {
-    let value = headers.last(name).flatten()?;
-    Some(String::from_utf8_lossy(value).into_owned())
-}
-
-fn number<N: FromStr>(headers: &Headers, name: &str) -> Result<Option<N>, String> {
-    let Some(value) = headers.last(name).flatten() else { return Ok(None) };
-    let number = parsed(value);
-    let problem = || format!("its header {name} is no number: {:?}", String::from_utf8_lossy(value));
-    number.map(Some).ok_or_else(problem)
-}
-
-fn parsed<N: FromStr>(value: &Bytes) -> Option<N> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-impl LetterSource {
-    /// The topic the record was read from, or was to be written to.
-    pub fn topic(&self) -> &str {
-        match self {
-            LetterSource::Input(location) => &location.topic,
-            LetterSource::Output { topic, .. } => topic,
-        }
-    }
-
-    /// The partition, if it is known.
-    pub fn partition(&self) -> Option<i32> {
-        match self {
-            LetterSource::Input(location) => Some(location.partition),
-            LetterSource::Output { partition, .. } => *partition,
-        }
-    }
-
-    /// The offset, of a record that was read.
-    pub fn offset(&self) -> Option<Offset> {
-        match self {
-            LetterSource::Input(location) => Some(location.offset),
-            LetterSource::Output { .. } => None,
-        }
-    }
-}
-
-impl fmt::Display for LetterSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LetterSource::Input(location) => location.fmt(f),
-            LetterSource::Output { topic, .. } => write!(f, "output to {topic}"),
-        }
+        (own.into_iter().collect(), said.into_iter().collect())
     }
 }
 
 impl DeadLetter {
     /// The letter for programs. Times are in milliseconds since 1970.
     pub fn to_json(&self) -> Value {
-        let source = self.source.as_ref().map(|source| {
-            json!({
-                "topic": source.topic(),
-                "partition": source.partition(),
-                "offset": source.offset().map(Offset::get),
-                "is_output": matches!(source, LetterSource::Output { .. }),
-            })
-        });
         json!({
             "partition": self.id.partition,
             "offset": self.id.offset.get(),
             "failed_at": self.failed_at.as_millis(),
-            "source": source,
+            "source": self.source.as_ref().map(LetterSource::to_json),
             "stage": self.stage.map(FailureStage::name),
             "task": self.task,
             "node": self.node,
@@ -323,6 +255,32 @@ mod tests {
         let names: Vec<&str> = record.headers.iter().map(|header| header.name.as_str()).collect();
         assert_eq!(names, ["trace", headers::REDRIVEN]);
         assert_eq!(record.timestamp, Timestamp::from_millis(2_000));
+    }
+
+    /// As its `ExceptionHandlerUtils` writes them: behind the record's own headers, with a stack trace, and null for what is not known.
+    #[test]
+    fn letters_of_kafka_streams_are_letters() {
+        let exception = "org.apache.kafka.common.errors.SerializationException";
+        let mut said = vec![("trace", "abc"), (headers::EXCEPTION, exception), (headers::MESSAGE, "no JSON")];
+        said.push(("__streams.errors.stacktrace", "at org.acme.Orders.main(Orders.java:7)"));
+        said.extend(&READ_FROM_ORDERS[1..]);
+        let of_a_record = entry(&said);
+        let letter = of_a_record.letter().unwrap();
+        assert_eq!(letter.source.as_ref().map(ToString::to_string).as_deref(), Some("orders-3@12"));
+        assert_eq!((letter.error.as_str(), letter.message.as_str()), (exception, "no JSON"));
+        assert_eq!((letter.stage, letter.failed_at), (None, of_a_record.timestamp));
+        let kept: Vec<_> =
+            of_a_record.record().headers.iter().map(|header| header.name.to_string()).collect();
+        assert_eq!(kept, ["trace"]);
+
+        let mut of_a_punctuation = entry(&[(headers::EXCEPTION, exception)]);
+        of_a_punctuation.headers.push(headers::MESSAGE, None);
+        of_a_punctuation.headers.push(headers::TOPIC, None);
+        for place in [headers::PARTITION, headers::OFFSET] {
+            of_a_punctuation.headers.push(place, Some(Bytes::from_static(b"-1")));
+        }
+        let letter = of_a_punctuation.letter().unwrap();
+        assert_eq!((letter.source, letter.message.as_str()), (None, ""));
     }
 
     /// An application may read the dead letters of another, and dead-letter one of them.

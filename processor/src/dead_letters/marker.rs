@@ -6,8 +6,8 @@
 //! value  {"topic":"orders","partition":0}: where the record went; the partition is null where the key decided
 //! ```
 //!
-//! The id (KIP-516) is what tells a letter from one at the same place in an earlier topic of the same name. The timestamp is when the
-//! record was put back.
+//! The id (KIP-516) is what tells a letter from one at the same place in an earlier topic of the same name. A marker without it is of a letter
+//! in any of them: rather a record is left than put back twice. The timestamp is when the record was put back.
 
 use millstream_state_stores::TopicId;
 use serde_json::json;
@@ -27,14 +27,10 @@ pub(super) fn key(topic: Option<TopicId>, letter: LetterId) -> String {
 /// The letter that a marker is of; none if it is of another topic, or no marker.
 pub(super) fn letter_of(topic: Option<TopicId>, key: &[u8]) -> Option<LetterId> {
     let text = std::str::from_utf8(key).ok()?;
-    let letter = match topic {
-        Some(topic) => {
-            let (id, letter) = text.split_once(':')?;
-            (id.parse() == Ok(Uuid::from_bytes(topic.to_bytes()))).then_some(letter)?
-        }
-        None => text,
-    };
-    letter.parse().ok()
+    text.parse().ok().or_else(|| {
+        let (id, letter) = text.split_once(':')?;
+        (id.parse() == Ok(Uuid::from_bytes(topic?.to_bytes()))).then_some(letter)?.parse().ok()
+    })
 }
 
 /// The value of a marker.
@@ -58,12 +54,10 @@ mod tests {
         let letter = LetterId { partition: 2, offset: Offset::new(17) };
         assert_eq!(key(topic(7), letter), "00000000-0000-0000-0000-000000000007:2:17");
         assert_eq!(key(None, letter), "2:17");
-        for id in [topic(7), None] {
-            assert_eq!(letter_of(id, key(id, letter).as_bytes()), Some(letter));
+        for (id, own) in [(topic(7), topic(7)), (None, None), (topic(7), None)] {
+            assert_eq!(letter_of(id, key(own, letter).as_bytes()), Some(letter), "{own:?}");
         }
-        for (id, other) in
-            [(topic(7), key(topic(8), letter)), (topic(7), key(None, letter)), (None, key(topic(7), letter))]
-        {
+        for (id, other) in [(topic(7), key(topic(8), letter)), (None, key(topic(7), letter))] {
             assert_eq!(letter_of(id, other.as_bytes()), None, "{other}");
         }
         assert_eq!(letter_of(None, b"\xff"), None);

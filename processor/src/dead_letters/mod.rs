@@ -5,19 +5,28 @@
 //! letters (`<dead-letter topic>-redriven`) that says so, by a transactional id (`<dead-letter topic>-redrive`) of which Kafka knows one
 //! producer at a time. A redrive that ends half-way is run again, and goes on where it was.
 
+mod application;
+mod cluster;
 mod execute;
+#[cfg(test)]
+mod fake_kafka;
 pub(crate) mod headers;
 mod letter;
 mod marker;
 mod plan;
+mod reading;
 mod request;
+mod source;
 
-pub use execute::{DeadLetters, LetterList, RedriveOutcome, RedriveStep};
-pub(crate) use execute::{LetterCluster, LetterTransactions};
+pub use application::DeadLetters;
+pub(crate) use cluster::{LetterCluster, LetterTransactions};
+pub use execute::{RedriveOutcome, RedriveStep};
 pub(crate) use letter::TopicEntry;
-pub use letter::{DeadLetter, FailedRecord, LetterId, LetterSource};
+pub use letter::{DeadLetter, FailedRecord, LetterId, OtherRecords};
 pub use plan::{LeftLetter, Redrive, RedriveFacts, RedrivePlan, WhyLeft};
+pub use reading::LetterList;
 pub use request::{LetterFilter, RedriveRequest, Repair, Selection};
+pub use source::LetterSource;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::fmt;
 use millstream_state_stores::{Timestamp, TopicId};
 use serde_json::{Value, json};
 
-use super::letter::{DeadLetter, LetterId};
+use super::letter::{DeadLetter, LetterId, OtherRecords};
 use super::request::{RedriveRequest, Repair, Selection};
 use crate::error::{Error, Result};
 
@@ -21,6 +21,8 @@ pub struct RedriveFacts {
     pub topics: BTreeMap<String, i32>,
     /// The letters that were asked for.
     pub letters: Vec<DeadLetter>,
+    /// What else is in the topic, if all of it was read and anything is.
+    pub others: Option<OtherRecords>,
 }
 
 /// What a redrive will do.
@@ -36,6 +38,8 @@ pub struct RedrivePlan {
     pub repair: Repair,
     /// The letters that were asked for and stay.
     pub left: Vec<LeftLetter>,
+    /// What else is in the topic and stays, if all of it was read and anything is.
+    pub others: Option<OtherRecords>,
 }
 
 /// A record that is put back.
@@ -155,6 +159,7 @@ impl RedrivePlan {
             redriven,
             repair,
             left,
+            others: facts.others.clone(),
         })
     }
 
@@ -185,6 +190,7 @@ impl RedrivePlan {
             "has_repaired_key": self.repair.key.is_some(),
             "has_repaired_value": self.repair.value.is_some(),
             "left": self.left.iter().map(left).collect::<Vec<_>>(),
+            "others": self.others.as_ref().map(OtherRecords::to_json),
         })
     }
 }

@@ -61,11 +61,12 @@ pub trait ClusterAdmin: Send + Sync + 'static {
         Ok(BTreeMap::new())
     }
 
-    /// The ids of those of the topics that exist and have one: brokers since Kafka 2.8 give it (KIP-516). Empty unless implemented.
+    /// The ids of those of the topics that exist, as far as the broker knows that is asked; `None` of one without: brokers give topics ids
+    /// since Kafka 2.8 (KIP-516). Empty unless implemented.
     ///
     /// # Errors
-    /// If the cluster cannot be asked.
-    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
+    /// If the cluster cannot be asked, or does not say what it knows of a topic, as to a user who may not `Describe` it.
+    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, Option<TopicId>>> {
         Ok(BTreeMap::new())
     }
 
@@ -229,7 +230,7 @@ impl ClusterAdmin for KafkaAdmin {
         Ok(config)
     }
 
-    fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, TopicId>> {
+    fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, Option<TopicId>>> {
         topic_ids::ask(self.client.inner(), topics, self.timeout)
             .map_err(|error| self.unreachable("cannot ask the cluster for the ids of topics", error))
     }

@@ -11,7 +11,7 @@ use millstream_state_stores::Offset;
 use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::producer::KafkaProducer;
 use super::topic_reader::{TopicReader, TopicRecord};
-use crate::clients::Producer as _;
+use crate::clients::Producer;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::dead_letters::{FailedRecord, LetterCluster, LetterId, LetterTransactions, TopicEntry};
@@ -128,14 +128,9 @@ impl LetterTransactions for KafkaProducer {
     }
 
     fn flush(&mut self) -> Result<()> {
-        crate::clients::Producer::flush(self)?;
-        match self.take_failed().first() {
-            None => Ok(()),
-            Some(failed) => {
-                let problem = format!("a record for topic {} was not taken", failed.topic);
-                Err(Error::new(failed.error.kind(), problem).with_source(Arc::clone(&failed.error)))
-            }
-        }
+        Producer::flush(self)?;
+        self.take_refusal()?;
+        self.check_transaction()
     }
 
     fn commit(&mut self) -> Result<()> {

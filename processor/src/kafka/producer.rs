@@ -153,6 +153,18 @@ impl KafkaProducer {
         Ok(Some(Topic { handle, name: name.into(), partitions }))
     }
 
+    /// Takes what the brokers refused, where nobody asks which records it was.
+    ///
+    /// # Errors
+    /// What they said of the first of them, and how many there are.
+    pub(super) fn take_refusal(&self) -> Result<()> {
+        let failed = self.take_failed();
+        let Some(FailedOutput { topic, error, .. }) = failed.first() else { return Ok(()) };
+        let problem =
+            format!("{} records were not written, the first of them to topic {topic}", failed.len());
+        Err(Error::new(error.kind(), problem).with_source(Arc::clone(error)))
+    }
+
     /// Sends an output again, and waits for what becomes of it.
     fn send_one(&mut self, output: &FailedOutput) -> Result<()> {
         let topic = self.resolve(&output.topic)?;

@@ -7,19 +7,19 @@ use std::time::Duration;
 use millstream_state_stores::TopicId;
 use rdkafka::bindings as rdsys;
 use rdkafka::client::{Client, DefaultClientContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::native_request::{self, Answer};
 
-/// The ids of those of the topics that exist, as far as the brokers give them.
+/// The ids of those of the topics that exist; `None` where the brokers give none.
 ///
 /// # Errors
-/// If nobody answers in time, or the request is refused.
+/// If nobody answers in time, or the request is refused, be it for one of the topics.
 pub(super) fn ask(
     client: &Client<DefaultClientContext>,
     topics: &[String],
     timeout: Duration,
-) -> Result<BTreeMap<String, TopicId>, KafkaError> {
+) -> Result<BTreeMap<String, Option<TopicId>>, KafkaError> {
     // Kafka knows no such names, so that there is nothing to ask about them.
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(topic.as_str()).ok()).collect();
     if names.is_empty() {
@@ -35,12 +35,20 @@ pub(super) fn ask(
     };
     let mut ids = BTreeMap::new();
     for description in descriptions {
-        // SAFETY: as above; names end with a zero.
-        let (name, id) = unsafe {
+        // SAFETY: as above; names end with a zero; no error is a null pointer, of which the code is none.
+        let (name, id, code) = unsafe {
             let name = CStr::from_ptr(rdsys::rd_kafka_TopicDescription_name(*description));
-            (name, id_of(rdsys::rd_kafka_TopicDescription_topic_id(*description)))
+            let error = rdsys::rd_kafka_TopicDescription_error(*description);
+            let id = id_of(rdsys::rd_kafka_TopicDescription_topic_id(*description));
+            (name, id, rdsys::rd_kafka_error_code(error))
         };
-        ids.extend(id.map(|id| (name.to_string_lossy().into_owned(), id)));
+        match (id, RDKafkaErrorCode::from(code)) {
+            (Some(_), _) | (None, RDKafkaErrorCode::NoError) => {
+                ids.insert(name.to_string_lossy().into_owned(), id);
+            }
+            (None, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic) => {}
+            (None, code) => return Err(KafkaError::AdminOp(code)),
+        }
     }
     Ok(ids)
 }
@@ -63,7 +71,7 @@ fn describe(
     })
 }
 
-/// `None` if the brokers gave none: all zeros, as is the id of a topic that does not exist.
+/// `None` if the brokers gave none: all zeros.
 fn id_of(uuid: *const rdsys::rd_kafka_Uuid_t) -> Option<TopicId> {
     if uuid.is_null() {
         return None;

@@ -9,7 +9,7 @@ use crate::api::Headers;
 use crate::clients::Producer;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::task::{OutgoingRecord, RecordSender};
 
 /// Writes records to topics, each to the partition that Kafka's default partitioner gives its key (murmur2), so that an
@@ -99,19 +99,7 @@ impl TopicWriter {
     /// `Retry` if they do not answer in time; what a broker said, with the number of records, if it refused some.
     pub fn flush(&mut self) -> Result<()> {
         self.producer.flush()?;
-        let failed = self.producer.take_failed();
-        match failed.first() {
-            None => Ok(()),
-            Some(first) => Err(Error::new(
-                first.error.kind(),
-                format!(
-                    "{} records were not written, the first of them to topic {}",
-                    failed.len(),
-                    first.topic
-                ),
-            )
-            .with_source(Arc::clone(&first.error))),
-        }
+        self.producer.take_refusal()
     }
 }
 

@@ -83,6 +83,21 @@ impl KafkaProducer {
         Ok(())
     }
 
+    /// # Errors
+    /// Why the open transaction can only be aborted, if so. The client tells it to whoever asks for something that goes on; to begin a
+    /// transaction within another is refused in any case.
+    pub(super) fn check_transaction(&mut self) -> Result<()> {
+        if self.transaction != TransactionState::Open {
+            return Ok(());
+        }
+        match self.client.begin_transaction() {
+            Err(KafkaError::Transaction(error)) if error.code() == RDKafkaErrorCode::State => Ok(()),
+            answer => {
+                answer.map_err(|error| self.failed("the transaction has failed", error, ErrorKind::Abortable))
+            }
+        }
+    }
+
     pub(super) fn send_offsets(
         &mut self,
         offsets: &[PartitionOffset],

@@ -358,7 +358,7 @@ fn of_tasks<V: Sample>(scrape: &Scrape<'_>, series: &mut Series, value: impl Fn(
 
 fn by_stage(scrape: &Scrape<'_>, series: &mut Series, values: impl Fn(&TaskSnapshot) -> [u64; 3]) {
     for (id, task) in &scrape.tasks {
-        for stage in [FailureStage::Decode, FailureStage::Process, FailureStage::Produce] {
+        for stage in FailureStage::ALL {
             series.add(&[id, &stage.name()], values(task)[stage as usize]);
         }
     }

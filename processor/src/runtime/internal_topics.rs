@@ -72,11 +72,6 @@ fn saturating_millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A topic of which the newest record of each key must never be lost.
-pub(crate) fn compacted_topic(name: String, partitions: i32, purpose: &'static str) -> InternalTopic {
-    internal(name, partitions, &[("cleanup.policy", "compact")], purpose)
-}
-
 fn internal(name: String, partitions: i32, config: &[(&str, &str)], purpose: &'static str) -> InternalTopic {
     let mut config: BTreeMap<String, String> =
         config.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
@@ -167,19 +162,33 @@ pub(crate) fn ensure_internal_topics(admin: &dyn ClusterAdmin, required: &[Inter
     for required in required {
         let name = &required.topic.name;
         match step_for(required, existing.get(name).copied())? {
-            Step::Create => {
-                info!(
-                    topic = name,
-                    partitions = required.topic.partitions,
-                    "creating {} topic",
-                    required.purpose
-                );
-                admin.create_topic(&required.topic)?;
-            }
+            Step::Create => create(admin, required)?,
             Step::CheckConfig => check_config(required, &admin.topic_config(name)?)?,
         }
     }
     Ok(())
+}
+
+fn create(admin: &dyn ClusterAdmin, InternalTopic { topic, purpose }: &InternalTopic) -> Result<()> {
+    info!(topic = topic.name, partitions = topic.partitions, "creating {purpose} topic");
+    admin.create_topic(topic)
+}
+
+/// Sees to it that there is a topic of this name, of however many partitions, that keeps the newest record of each key.
+///
+/// # Errors
+/// `Invalid` if it is one that forgets; `Retry` if the cluster does not answer, or has yet to hear of the topic; or its refusal.
+pub(crate) fn ensure_compacted_topic(
+    admin: &dyn ClusterAdmin,
+    name: &str,
+    purpose: &'static str,
+) -> Result<()> {
+    let required = internal(name.to_owned(), 1, &[("cleanup.policy", "compact")], purpose);
+    if admin.partition_counts(&[name.to_owned()])?.is_empty() {
+        create(admin, &required)?;
+    }
+    // Whoever made it: between the look and the creation, it may have been somebody else.
+    check_config(&required, &admin.topic_config(name)?)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod topic_watch;
 
 pub use crate::step::{Step, StepListener};
 pub use app::{AppBuilder, Streams};
-pub(crate) use internal_topics::{compacted_topic, ensure_internal_topics};
+pub(crate) use internal_topics::ensure_compacted_topic;
 pub use life::ThreadFailureResponse;
 #[cfg(test)]
 pub(crate) use program::ApplicationTopics;

@@ -14,7 +14,7 @@ use crate::kafka::{ClusterAdmin, NewTopic};
 use crate::membership::Inputs;
 use crate::patience::{has_all, once_propagated};
 use crate::task::TaskPlan;
-use crate::topology::{TopicName, Topology, changelog_topic, redriven_topic};
+use crate::topology::{TopicName, Topology, changelog_topic, letter_topics};
 
 /// See the module's description.
 pub(crate) struct Program {
@@ -64,7 +64,7 @@ pub(super) fn existing_topics(
 ) -> Result<BTreeMap<String, i32>> {
     let mut existing = admin.all_partition_counts()?;
     let named = settings.dead_letter_topic.iter();
-    let letters: Vec<String> = named.flat_map(|topic| [topic.clone(), redriven_topic(topic)]).collect();
+    let letters: Vec<String> = named.flat_map(|topic| letter_topics(topic)).collect();
     existing.retain(|topic, count| *count > 0 && !letters.contains(topic));
     Ok(existing)
 }
@@ -109,6 +109,7 @@ impl ApplicationTopics {
         let global = parts.iter().filter(|part| part.is_global).flat_map(|part| &part.source_topics);
         let global = global.map(|topic| topic.in_application(application_id));
         let changelog_ids = admin.topic_ids(&changelogs.chain(global).collect::<Vec<_>>())?;
+        let changelog_ids = changelog_ids.into_iter().filter_map(|(topic, id)| Some((topic, id?))).collect();
         if settings.handlers.may_dead_letter() {
             let name = settings.dead_letter_topic_of(application_id);
             if admin.partition_counts(std::slice::from_ref(&name))?.is_empty() {

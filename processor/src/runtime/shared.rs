@@ -215,7 +215,8 @@ impl Shared {
         let topics: Vec<String> = program.topics.changelog_ids.keys().cloned().collect();
         let ask = || self.patiently(GIVE_UP_AFTER, || self.admin.topic_ids(&topics));
         let found = once_propagated(&*self.clock, || self.is_stopping(), has_all(&topics), ask)?;
-        let changed = program.topics.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(*id));
+        let changed =
+            program.topics.changelog_ids.iter().find(|(topic, id)| found.get(*topic) != Some(&Some(**id)));
         let Some((topic, _)) = changed else { return Ok(()) };
         let what = if found.contains_key(topic) { "was made anew" } else { "is gone" };
         Err(Error::invalid(format!(

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::queue::PartitionQueue;
 use super::{InputMessage, Task};
 use crate::api::{Failure, FailureParts, FailureStage, Headers, OutputMark, PendingOutput, TaskFailure};
-use crate::dead_letters::headers;
+use crate::dead_letters::{LetterSource, headers};
 use crate::error::{BoxError, Error, ErrorKind, RecordLocation, Result, describe};
 use crate::handlers::{FailureReport, Reaction};
 
@@ -34,9 +34,8 @@ pub(crate) struct FailedOutput {
 struct Cause<'a> {
     stage: FailureStage,
     node: Option<&'a str>,
-    location: Option<&'a RecordLocation>,
-    /// The topic, and the partition if it was sent, of an output that was not taken.
-    bound_for: Option<(&'a str, Option<i32>)>,
+    /// Where the record comes from; none of a punctuation.
+    source: Option<LetterSource>,
     error: &'a (dyn StdError + 'static),
 }
 
@@ -102,8 +101,7 @@ impl<M: InputMessage> Task<M> {
         let cause = Cause {
             stage,
             node: node.as_deref(),
-            location: location.as_ref(),
-            bound_for: None,
+            source: location.clone().map(LetterSource::Input),
             error: &*source,
         };
         let remains = match message {
@@ -171,8 +169,10 @@ impl<M: InputMessage> Task<M> {
             let cause = Cause {
                 stage: FailureStage::Produce,
                 node: None,
-                location: None,
-                bound_for: Some((&output.topic, output.partition)),
+                source: Some(LetterSource::Output {
+                    topic: output.topic.to_string(),
+                    partition: output.partition,
+                }),
                 error: &*output.error,
             };
             let remains = Remains {
@@ -204,7 +204,7 @@ impl Cause<'_> {
             stage: self.stage,
             task,
             node: self.node,
-            location: self.location,
+            location: self.source.as_ref().and_then(LetterSource::location),
             key: remains.key,
             value: remains.value,
             error: self.error,
@@ -238,24 +238,19 @@ impl<'a> Remains<'a> {
 
 /// Adds the cause to the record's headers, under the names that Kafka Streams uses (KIP-1034) and some of our own.
 fn dead_letter<'a>(cause: &Cause<'_>, task: TaskId, now: Timestamp, mut remains: Remains<'a>) -> Remains<'a> {
-    let mut add = |name: &str, value: String| remains.headers.push(name, Some(Bytes::from(value)));
-    add(headers::EXCEPTION, kind_of(cause.error));
-    add(headers::MESSAGE, describe(cause.error));
-    if let Some(location) = cause.location {
-        add(headers::TOPIC, location.topic.to_string());
-        add(headers::PARTITION, location.partition.to_string());
-        add(headers::OFFSET, location.offset.to_string());
+    let said = &mut remains.headers;
+    let add = |said: &mut Headers, name: &str, value: String| said.push(name, Some(Bytes::from(value)));
+    add(said, headers::EXCEPTION, kind_of(cause.error));
+    add(said, headers::MESSAGE, describe(cause.error));
+    if let Some(source) = &cause.source {
+        source.describe_in(said);
     }
-    if let Some((topic, partition)) = cause.bound_for {
-        add(headers::OUTPUT_TOPIC, topic.to_owned());
-        partition.into_iter().for_each(|partition| add(headers::OUTPUT_PARTITION, partition.to_string()));
-    }
-    add(headers::STAGE, cause.stage.name().to_owned());
-    add(headers::TASK, task.to_string());
+    add(said, headers::STAGE, cause.stage.name().to_owned());
+    add(said, headers::TASK, task.to_string());
     if let Some(node) = cause.node {
-        add(headers::NODE, node.to_owned());
+        add(said, headers::NODE, node.to_owned());
     }
-    add(headers::TIME, now.to_string());
+    add(said, headers::TIME, now.to_string());
     remains
 }
 
@@ -293,7 +288,7 @@ impl FailureLog {
             %task,
             stage = cause.stage.name(),
             node = cause.node,
-            record = cause.location.map(tracing::field::display),
+            record = cause.source.as_ref().map(tracing::field::display),
             error = describe(cause.error),
             others_since_last_message = unsaid,
             "a record failed and was passed over: {reaction:?}"

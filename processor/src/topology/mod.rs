@@ -27,6 +27,7 @@ pub use graph::{RepartitionTopic, TopicName, Topology};
 pub use heartbeat::HEARTBEAT_HEADER;
 pub(crate) use heartbeat::{heartbeat, heartbeat_headers, time_of_heartbeat};
 pub use naming::{changelog_topic, dead_letter_topic, internal_topic, redriven_topic, validate_name};
+pub(crate) use naming::{letter_topics, redrive_transactional_id};
 pub(crate) use partitioner::PartitionCount;
 pub use partitioner::Partitions;
 pub use pattern::TopicPattern;

@@ -22,6 +22,16 @@ pub fn redriven_topic(dead_letter_topic: &str) -> String {
     format!("{dead_letter_topic}-redriven")
 }
 
+/// A dead-letter topic and the one beside it: those of an application that are no input, whatever pattern they match.
+pub(crate) fn letter_topics(dead_letter_topic: &str) -> [String; 2] {
+    [dead_letter_topic.to_owned(), redriven_topic(dead_letter_topic)]
+}
+
+/// The transactional id under which the letters of a topic are put back, by one redrive at a time: `<dead-letter topic>-redrive`.
+pub(crate) fn redrive_transactional_id(dead_letter_topic: &str) -> String {
+    format!("{dead_letter_topic}-redrive")
+}
+
 /// Checks a name of a node, store or internal topic: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`, as Kafka asks of topics.
 ///
 /// # Errors
@@ -49,6 +59,13 @@ mod tests {
     fn names_are_those_of_kafka_streams() {
         assert_eq!(changelog_topic("shop", "stock"), "shop-stock-changelog");
         assert_eq!(internal_topic("shop", "by-sku-repartition"), "shop-by-sku-repartition");
+    }
+
+    #[test]
+    fn the_names_around_dead_letters_follow_from_their_topic() {
+        let topic = dead_letter_topic("shop");
+        assert_eq!(letter_topics(&topic), ["shop-dead-letters", "shop-dead-letters-redriven"]);
+        assert_eq!(redrive_transactional_id(&topic), "shop-dead-letters-redrive");
     }
 
     #[test]

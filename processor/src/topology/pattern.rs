@@ -6,7 +6,7 @@ use std::fmt;
 use regex::Regex;
 
 use super::graph::{NodeKind, TopicName, Topology};
-use super::naming::{changelog_topic, dead_letter_topic, redriven_topic};
+use super::naming::{changelog_topic, dead_letter_topic, letter_topics};
 use crate::error::{Error, Result};
 
 /// A regular expression for the names of topics, whichever there are. It must match a whole name; its syntax is that of the crate
@@ -83,8 +83,7 @@ impl Topology {
         let own_repartition = self.repartition_topics.iter();
         let own_repartition = own_repartition
             .map(|topic| TopicName::Internal(topic.name.clone()).in_application(application_id));
-        let dead_letters = dead_letter_topic(application_id);
-        let own_letters = [redriven_topic(&dead_letters), dead_letters];
+        let own_letters = letter_topics(&dead_letter_topic(application_id));
         let own = own_changelogs.chain(own_repartition).chain(own_letters);
         let own: Vec<String> = own.collect();
         let others = existing.into_iter().filter(|topic| !topic.starts_with("__"));

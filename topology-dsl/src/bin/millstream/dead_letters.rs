@@ -2,10 +2,11 @@
 
 mod redrive;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use millstream::api::FailureStage;
 use millstream::clock::SystemClock;
-use millstream::dead_letters::{DeadLetter, FailedRecord, LetterFilter, LetterId, LetterList};
+use millstream::dead_letters::{DeadLetter, FailedRecord, LetterFilter, LetterId, LetterList, OtherRecords};
 use millstream::{Result, Timestamp, dead_letters};
 use serde_json::Value;
 
@@ -70,8 +71,8 @@ struct Filters {
     #[arg(long, value_name = "TOPIC")]
     source_topic: Option<String>,
     /// That failed at this stage
-    #[arg(long, value_enum)]
-    stage: Option<Stage>,
+    #[arg(long, value_parser = stages())]
+    stage: Option<FailureStage>,
     /// That failed in this node of the topology
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
@@ -83,11 +84,9 @@ struct Filters {
     since: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Stage {
-    Decode,
-    Process,
-    Produce,
+fn stages() -> impl TypedValueParser<Value = FailureStage> {
+    PossibleValuesParser::new(FailureStage::ALL.map(FailureStage::name))
+        .try_map(|name| name.parse::<FailureStage>())
 }
 
 impl DeadLetters {
@@ -112,11 +111,7 @@ impl Filters {
     fn filter(self, now: Timestamp) -> Result<LetterFilter> {
         Ok(LetterFilter {
             source_topic: self.source_topic,
-            stage: self.stage.map(|stage| match stage {
-                Stage::Decode => FailureStage::Decode,
-                Stage::Process => FailureStage::Process,
-                Stage::Produce => FailureStage::Produce,
-            }),
+            stage: self.stage,
             node: self.node,
             error: self.error,
             since: self.since.map(|text| since(now, "--since", &text)).transpose()?,
@@ -131,11 +126,8 @@ impl List {
         let list = dead_letters.list(&self.filters.filter(now)?)?;
         let json: Vec<Value> = list.letters.iter().map(DeadLetter::to_json).collect();
         output.print(&json.into(), || shown_list(&list, now))?;
-        if let Some((others, first)) = &list.others {
-            let topic = dead_letters.topic();
-            eprintln!(
-                "millstream: {others} records of {topic} are no dead letters, the first of them {first}"
-            );
+        if let Some(others) = &list.others {
+            eprintln!("millstream: {}", shown_others(dead_letters.topic(), others));
         }
         Ok(Ended::Done)
     }
@@ -160,6 +152,10 @@ fn shown_list(list: &LetterList, now: Timestamp) -> String {
         ]);
     }
     shown.to_string()
+}
+
+fn shown_others(topic: &str, OtherRecords { count, first, why }: &OtherRecords) -> String {
+    format!("{count} records of {topic} are no dead letters, the first of them {first}: {why}")
 }
 
 fn or_dash(text: Option<String>) -> String {

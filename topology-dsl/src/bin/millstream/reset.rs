@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use millstream::clock::SystemClock;
 use millstream::reset::{
     ApplicationReset, InternalTopics, ResetPlan, ResetRequest, ResetStep, ResetTarget, TopicSelection,
@@ -13,7 +12,7 @@ use millstream::{Offset, Result, Timestamp};
 
 use crate::Ended;
 use crate::cluster::{ClusterArguments, StateDirArgument};
-use crate::output::{Output, confirm, table};
+use crate::output::{Output, confirm, table, with_progress};
 use crate::time::{before, point_in_time};
 
 /// Make an application read its input again: move its offsets, delete its internal topics, remove its state on this machine
@@ -172,25 +171,21 @@ fn shown(plan: &ResetPlan) -> String {
     text
 }
 
-/// With a bar on a terminal.
 fn carry_out(reset: &ApplicationReset, plan: &ResetPlan) -> Result<()> {
     let tasks = plan.state.as_ref().map_or(0, |state| state.tasks.len());
     let parts = plan.removed_members.len() + plan.deleted_topics.len() + tasks + 2;
-    let bar = ProgressBar::new(parts as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
-        bar.set_style(style);
-    }
-    reset.execute(plan, |step| {
-        bar.set_message(match step {
-            ResetStep::MemberRemoved(member) => format!("{} removed", member.client_id),
-            ResetStep::Begun => "offsets moved".to_owned(),
-            ResetStep::TopicDeleted(topic) => format!("{topic} deleted"),
-            ResetStep::StateRemoved(task) => format!("state of {task} removed"),
-            _ => "done".to_owned(),
-        });
-        bar.inc(1);
+    with_progress(parts, |bar| {
+        reset.execute(plan, |step| {
+            bar.set_message(match step {
+                ResetStep::MemberRemoved(member) => format!("{} removed", member.client_id),
+                ResetStep::Begun => "offsets moved".to_owned(),
+                ResetStep::TopicDeleted(topic) => format!("{topic} deleted"),
+                ResetStep::StateRemoved(task) => format!("state of {task} removed"),
+                _ => "done".to_owned(),
+            });
+            bar.inc(1);
+        })
     })?;
-    bar.finish_and_clear();
     eprintln!("{} is reset", plan.application_id);
     Ok(())
 }

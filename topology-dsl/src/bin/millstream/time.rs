@@ -4,39 +4,41 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use millstream::{Error, Result, Timestamp};
 
+const TIMES: &str = "a time such as 2026-11-22T08:30:00Z";
+const DURATIONS: &str = "a duration such as P7D, PT90M or 36h";
+
 /// The time that an option names; UTC unless it says otherwise.
 pub(crate) fn point_in_time(option: &str, text: &str) -> Result<Timestamp> {
-    let with_zone = text.parse::<jiff::Timestamp>();
-    let time = with_zone.or_else(|_| {
-        let local = text.parse::<DateTime>()?;
-        Ok::<_, jiff::Error>(local.to_zoned(TimeZone::UTC)?.timestamp())
-    });
-    let time = time.map_err(|error| {
-        Error::invalid(format!("{option} {text}: write a time such as 2026-11-22T08:30:00Z"))
-            .with_source(error)
-    })?;
-    Ok(Timestamp::from_millis(time.as_millisecond()))
+    time(text).map_err(|error| Error::invalid(format!("{option} {text}: write {TIMES}")).with_source(error))
 }
 
 /// The time so long before now, as ISO 8601 or in words.
 pub(crate) fn before(now: Timestamp, option: &str, text: &str) -> Result<Timestamp> {
-    let problem = || format!("{option} {text}: write a duration such as P7D, PT90M or 36h");
-    let span: jiff::Span =
-        text.parse().map_err(|error: jiff::Error| Error::invalid(problem()).with_source(error))?;
-    let now = jiff::Timestamp::from_millisecond(now.as_millis())
-        .map_err(|error| Error::invalid("the clock shows no time of this calendar").with_source(error))?;
-    // Days are not always 24 hours long, except in UTC.
-    let then = now.to_zoned(TimeZone::UTC).checked_sub(span.abs());
-    let then = then.map_err(|error| Error::invalid(problem()).with_source(error))?;
-    Ok(Timestamp::from_millis(then.timestamp().as_millisecond()))
+    so_long_before(now, text)
+        .map_err(|error| Error::invalid(format!("{option} {text}: write {DURATIONS}")).with_source(error))
 }
 
 /// The time that an option names, or that is so long before now.
 pub(crate) fn since(now: Timestamp, option: &str, text: &str) -> Result<Timestamp> {
-    point_in_time(option, text).or_else(|_| before(now, option, text)).map_err(|_| {
-        let examples = "a time such as 2026-11-22T08:30:00Z, or a duration such as P7D, PT90M or 36h";
-        Error::invalid(format!("{option} {text}: write {examples}"))
+    time(text).or_else(|no_time| {
+        so_long_before(now, text).map_err(|no_duration| {
+            let why = format!("it is no time ({no_time}) and no duration ({no_duration})");
+            Error::invalid(format!("{option} {text}: write {TIMES}, or {DURATIONS}")).with_source(why)
+        })
     })
+}
+
+fn time(text: &str) -> Result<Timestamp, jiff::Error> {
+    let in_utc = || Ok::<_, jiff::Error>(text.parse::<DateTime>()?.to_zoned(TimeZone::UTC)?.timestamp());
+    let time = text.parse::<jiff::Timestamp>().or_else(|_| in_utc())?;
+    Ok(Timestamp::from_millis(time.as_millisecond()))
+}
+
+fn so_long_before(now: Timestamp, text: &str) -> Result<Timestamp, jiff::Error> {
+    let span: jiff::Span = text.parse()?;
+    // Days are not always 24 hours long, except in UTC.
+    let now = jiff::Timestamp::from_millisecond(now.as_millis())?.to_zoned(TimeZone::UTC);
+    Ok(Timestamp::from_millis(now.checked_sub(span.abs())?.timestamp().as_millisecond()))
 }
 
 /// A point in time for programs, in UTC; none that no calendar has.
@@ -92,6 +94,9 @@ mod tests {
         assert_eq!(millis("1h"), Some(23 * 3_600_000));
         let error = since(now, "--since", "yesterday").unwrap_err().to_string();
         assert!(error.contains("--since yesterday: write a time such as"), "{error}");
+        let too_long = since(now, "--since", "P20000Y").unwrap_err().to_string();
+        let why = so_long_before(now, "P20000Y").unwrap_err().to_string();
+        assert!(too_long.contains("it is no time (") && too_long.contains(&why), "{too_long}");
     }
 
     #[test]

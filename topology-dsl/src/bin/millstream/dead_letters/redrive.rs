@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use millstream::clock::SystemClock;
 use millstream::dead_letters::{
     DeadLetters, LetterId, RedriveOutcome, RedrivePlan, RedriveRequest, RedriveStep, Repair, Selection,
 };
 use millstream::{Error, ErrorKind, Result};
 
-use super::{ApplicationArguments, Filters};
+use super::{ApplicationArguments, Filters, shown_others};
 use crate::Ended;
-use crate::output::{Output, confirm, table};
+use crate::output::{Output, confirm, table, with_progress};
 
 /// Put records back into the topics they came from, each once, ever. Everybody who reads such a topic gets them
 ///
@@ -102,26 +101,24 @@ fn shown(plan: &RedrivePlan) -> String {
     for (why, count) in reasons {
         text += &format!("  {count}  {why}\n");
     }
+    if let Some(others) = &plan.others {
+        text += &format!("\n{}\n", shown_others(&plan.dead_letter_topic, others));
+    }
     text
 }
 
-/// With a bar on a terminal.
 fn carry_out(dead_letters: &DeadLetters, plan: &RedrivePlan) -> Result<RedriveOutcome> {
-    let bar = ProgressBar::new(plan.redriven.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
-        bar.set_style(style);
-    }
-    let outcome = dead_letters.execute(plan, |step| match step {
-        RedriveStep::Begun(records) => bar.set_length(*records as u64),
-        RedriveStep::Committed(records) => bar.inc(*records as u64),
-        RedriveStep::Refused(letter) => {
-            bar.set_message(format!("{letter} was not taken"));
-            bar.inc(1);
-        }
-        _ => {}
-    });
-    bar.finish_and_clear();
-    outcome
+    with_progress(plan.redriven.len(), |bar| {
+        dead_letters.execute(plan, |step| match step {
+            RedriveStep::Begun(records) => bar.set_length(*records as u64),
+            RedriveStep::Committed(records) => bar.inc(*records as u64),
+            RedriveStep::Refused(letter) => {
+                bar.set_message(format!("{letter} was not taken"));
+                bar.inc(1);
+            }
+            _ => {}
+        })
+    })
 }
 
 /// # Errors
@@ -137,12 +134,17 @@ fn tell(outcome: &RedriveOutcome) -> Result<()> {
     if outcome.refused.is_empty() {
         return Ok(());
     }
+    let mut refused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (letter, why) in &outcome.refused {
+        refused.entry(why).or_default().push(letter.to_string());
+    }
     let refused: Vec<String> =
-        outcome.refused.iter().map(|(letter, why)| format!("{letter} ({why})")).collect();
+        refused.iter().map(|(why, letters)| format!("{} ({why})", letters.join(", "))).collect();
     Err(Error::new(
         ErrorKind::Record,
         format!(
-            "these letters stay, because their records were not taken: {}; repair them with --only and --value-from",
+            "these letters stay, because their records were not taken: {}; repair a record with --only and --value-from, or see to what \
+             its topic and the rights to it ask for, and run the redrive again",
             refused.join("; ")
         ),
     ))
@@ -151,7 +153,7 @@ fn tell(outcome: &RedriveOutcome) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use millstream::Offset;
-    use millstream::dead_letters::{LeftLetter, Redrive, WhyLeft};
+    use millstream::dead_letters::{LeftLetter, OtherRecords, Redrive, WhyLeft};
 
     use super::*;
 
@@ -169,14 +171,28 @@ mod tests {
                 .into_iter()
                 .map(|offset| LeftLetter { letter: letter(offset), why: WhyLeft::NoRecord })
                 .collect(),
+            others: Some(OtherRecords { count: 2, first: letter(5), why: "it has no header".into() }),
         };
         let words = |plan: &RedrivePlan| shown(plan).split_whitespace().collect::<Vec<_>>().join(" ");
         let text = words(&plan);
-        for said in ["orders by key 1 orders 1 2", "Letters that stay: 2 of a failure without a record"] {
+        for said in [
+            "orders by key 1 orders 1 2",
+            "Letters that stay: 2 of a failure without a record",
+            "2 records of shop-dead-letters are no dead letters, the first of them 0:5: it has no header",
+        ] {
             assert!(text.contains(said), "{said:?} is not in {text}");
         }
         plan.redriven.clear();
         assert!(words(&plan).starts_with("shop-dead-letters: nothing to redrive Letters that stay"));
+    }
+
+    #[test]
+    fn letters_whose_records_were_not_taken_are_named_with_the_reason() {
+        let letter = |offset| LetterId { partition: 0, offset: Offset::new(offset) };
+        let refused = [(1, "too large"), (2, "not allowed"), (3, "too large")];
+        let refused = refused.map(|(offset, why)| (letter(offset), why.to_owned())).to_vec();
+        let error = tell(&RedriveOutcome { refused, ..RedriveOutcome::default() }).unwrap_err().to_string();
+        assert!(error.contains("not taken: 0:2 (not allowed); 0:1, 0:3 (too large); repair"), "{error}");
     }
 
     #[test]
