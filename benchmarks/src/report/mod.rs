@@ -354,7 +354,7 @@ pub(crate) fn fairness_sheet(has_peer: bool) -> String {
          defaults: each side as shipped, the JVM with the heap it takes\n\
          every update emitted: record cache 0 there, without_caching() here; newest at commit: 64 MiB there, ours sized by state_memory\n\
          windowed counts, stream-join: a hundred records a millisecond of event time, one in twenty up to half a second late; grace 1 s\n\
-         stream-join, foreign-key-join, nexmark, windowed-count-final, count-cached: ours commits every 200 ms, so that both have as many commits a record\n\
+         windowed-count-final, count-cached: ours commits every 200 ms, stream-join, foreign-key-join, nexmark: every 500 ms, so that both have about as many commits a record\n\
          nexmark: JSON by serde_json here, by Jackson there; where there are topics in between, a run ends when all of them are read\n\
          failover, rolling: 8 partitions, 8,000 records/s after 1 M keys that were counted once, commit 1 s, linger 5 ms, every update emitted, JVMs of 1 GiB;\n\
          a death is detected after 3 s on all sides (session.timeout.ms; of the group under the streams protocol), heartbeats every 100 ms;\n\

@@ -17,7 +17,7 @@ const RIGHT: StoreName<Vec<u8>, Vec<u8>> = StoreName::new("right");
 
 pub(super) fn rows() -> Vec<Throughput> {
     const RIGHT_ROWS: u64 = 20_000;
-    let left = Input { content: Content::Reference(RIGHT_ROWS), ..Input::stream(400_000, Keys::Unique) };
+    let left = Input { content: Content::Reference(RIGHT_ROWS), ..Input::stream(800_000, Keys::Unique) };
     vec![Throughput {
         other: Some(Input {
             time: EventTime::Table,
@@ -25,12 +25,12 @@ pub(super) fn rows() -> Vec<Throughput> {
             ..Input::stream(RIGHT_ROWS, Keys::Unique)
         }),
         emission: Emission::InTheEnd,
-        ours: &["commit.interval.ms=200"],
+        ours: &["commit.interval.ms=500"],
         has_limit: false,
         is_in_quick_look: false,
         ..Throughput::new(
             "foreign-key-join",
-            "join 400 k rows with 20 k rows that they name",
+            "join 800 k rows with 20 k rows that they name",
             Workload::ForeignKeyJoin,
             left,
             GOALS,

@@ -24,7 +24,7 @@ pub(super) fn rows() -> Vec<Throughput> {
     vec![Throughput {
         other: Some(Input { value_bytes: 20, ..left }),
         emission: Emission::Unforeseen,
-        ours: &["commit.interval.ms=200"],
+        ours: &["commit.interval.ms=500"],
         has_limit: false,
         is_in_quick_look: false,
         ..Throughput::new(
