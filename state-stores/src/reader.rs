@@ -193,6 +193,16 @@ impl StoreReader {
         }
     }
 
+    /// The committed row of `key`; its bytes are in `buffer`.
+    pub(crate) fn row<V>(
+        &self,
+        key: &[u8],
+        serde: &SerdeRef<V>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<ValueAndTimestamp<V>>, StoreError> {
+        self.read_row(key, buffer)?.then(|| self.decode(serde, buffer)).transpose()
+    }
+
     /// [`Self::read_row`], for which a row that has expired is none.
     pub(crate) fn read_live_row(&self, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
         let is_found = self.read_row(key, row)?;

@@ -70,7 +70,7 @@ impl Beside {
         let mut prepared = Vec::new();
         for (change, key, row) in table.changes_and_rows() {
             let timestamp = row.as_ref().map(|row| row.timestamp);
-            if timestamp.is_some() != change.base.is_some() {
+            if timestamp.is_some() != change.replaces_row() {
                 self.keys.index(key, &mut self.key);
                 prepared.push((hash_of(&self.key), place(&self.key, timestamp, bytes)));
             }

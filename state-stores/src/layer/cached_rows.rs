@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::beside::Beside;
 use super::changelog::ChangelogBuffer;
-use super::table::{ChangedRow, Slot, Table, TableRow};
+use super::table::{Base, ChangedRow, Slot, Table, TableRow};
 use super::values::{ValueEncoder, decode_value};
 use super::{ChangelogEntry, ManagedStore, StoreIdentity, StoreStats, TaskContext, Uncommitted};
 use crate::error::StoreError;
@@ -125,30 +125,48 @@ impl<V: Clone> CachedRows<V> {
     ) -> Result<Option<(Change<V>, Timestamp)>, E> {
         self.check_usable()?;
         let slot = self.load(key)?;
-        self.change(slot, at, wanted, f)
+        self.change(slot, None, at, wanted, f)
     }
 
     /// Adds a row whose key no committed row has: it is not looked for.
     pub(crate) fn add(&mut self, key: &[u8], row: ValueAndTimestamp<V>) -> Result<(), StoreError> {
+        self.put_over(key, Base::Known(None), row)
+    }
+
+    /// Sets the row of a key. What it replaces is not looked for.
+    pub(crate) fn put(&mut self, key: &[u8], row: ValueAndTimestamp<V>) -> Result<(), StoreError> {
+        self.put_over(key, Base::Unread, row)
+    }
+
+    /// Sets the row of a key, over this one if the table does not have it.
+    fn put_over(
+        &mut self,
+        key: &[u8],
+        unless_found: Base<V>,
+        row: ValueAndTimestamp<V>,
+    ) -> Result<(), StoreError> {
         self.check_usable()?;
         let hash = hash_of(key);
-        let found = self.table.find(hash, key);
-        let slot = found.unwrap_or_else(|| self.insert(hash, key, None, self.typical_value_bytes));
-        self.change(slot, row.timestamp, ChangeParts::None, |_| Ok::<_, StoreError>(Some(row)))?;
+        let (slot, base) = match self.table.find(hash, key) {
+            Some(slot) => (slot, None),
+            None => (self.insert(hash, key, None, self.typical_value_bytes), Some(unless_found)),
+        };
+        self.change(slot, base, row.timestamp, ChangeParts::None, |_| Ok::<_, StoreError>(Some(row)))?;
         Ok(())
     }
 
-    /// [`Self::update`] of the row of a slot.
+    /// [`Self::update`] of the row of a slot, over a committed row that is not what the table has.
     fn change<E: From<StoreError>>(
         &mut self,
         slot: Slot,
+        base: Option<Base<V>>,
         at: Timestamp,
         wanted: ChangeParts,
         f: impl FnOnce(TableRow<V>) -> Result<TableRow<V>, E>,
     ) -> Result<Option<(Change<V>, Timestamp)>, E> {
         let emits_now = !self.identity.is_cached;
 
-        let is_first_change = self.mark_changed(slot, at);
+        let is_first_change = self.mark_changed(slot, base, at);
         let previous = self.table.row_mut(slot).take();
         let was_absent = previous.is_none();
         let value_if = |is_wanted: bool, row: &TableRow<V>| {
@@ -226,11 +244,7 @@ impl<V: Clone> CachedRows<V> {
             return Ok(slot);
         }
         self.misses += 1;
-        let row = if self.committed.read_row(key, &mut self.buffer)? {
-            Some(self.committed.decode(&self.value_serde, &self.buffer)?)
-        } else {
-            None
-        };
+        let row = self.committed.row(key, &self.value_serde, &mut self.buffer)?;
         let value_bytes = if row.is_some() { self.buffer.len() } else { self.typical_value_bytes };
         Ok(self.insert(hash, key, row, value_bytes))
     }
@@ -249,7 +263,7 @@ impl<V: Clone> CachedRows<V> {
     }
 
     /// Notes what the row of `slot` is before it changes. Returns whether it was unchanged since the last commit.
-    fn mark_changed(&mut self, slot: Slot, at: Timestamp) -> bool {
+    fn mark_changed(&mut self, slot: Slot, base: Option<Base<V>>, at: Timestamp) -> bool {
         let can_undo = self.context.can_undo;
         if can_undo && self.undo_record != self.context.record.get() {
             self.undo.clear();
@@ -263,7 +277,7 @@ impl<V: Clone> CachedRows<V> {
             return false;
         }
         let bytes = self.bytes_of_change(slot);
-        let base = self.table.row(slot).clone();
+        let base = base.unwrap_or_else(|| Base::Known(self.table.row(slot).clone()));
         self.table.push_change(ChangedRow { slot, base, at, encoded: None, bytes });
         if can_undo {
             self.undo.push(UndoStep::FirstChange);
@@ -287,7 +301,7 @@ impl<V: Clone> CachedRows<V> {
             self.undo_one();
             self.is_poisoned = false;
         } else if is_first_change {
-            self.revert_first_change();
+            self.table.revert_last_change();
             self.is_poisoned = false;
         }
     }
@@ -295,7 +309,10 @@ impl<V: Clone> CachedRows<V> {
     fn undo_one(&mut self) -> bool {
         match self.undo.pop() {
             None => return false,
-            Some(UndoStep::FirstChange) => self.revert_first_change(),
+            // First changes are undone in reverse order, so it is the last one pushed.
+            Some(UndoStep::FirstChange) => {
+                self.table.revert_last_change();
+            }
             Some(UndoStep::Row { slot, row, at }) => {
                 *self.table.row_mut(slot) = row;
                 if let Some(change) = self.table.change_mut(slot) {
@@ -305,13 +322,6 @@ impl<V: Clone> CachedRows<V> {
             }
         }
         true
-    }
-
-    /// First changes are reverted in reverse order, so the one to revert is the last one pushed.
-    fn revert_first_change(&mut self) {
-        if let Some(change) = self.table.pop_change() {
-            *self.table.row_mut(change.slot) = change.base;
-        }
     }
 
     /// Encodes the row of `slot` and adds it to the changelog.

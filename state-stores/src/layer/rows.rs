@@ -65,10 +65,7 @@ impl<'reader, V> CommittedRows<'reader, V> {
 
 impl<V> ReadRows<V> for CommittedRows<'_, V> {
     fn row(&mut self, key: &[u8]) -> Result<Option<&ValueAndTimestamp<V>>, StoreError> {
-        self.found = match self.reader.read_row(key, &mut self.buffer)? {
-            true => Some(self.reader.decode(&self.serde, &self.buffer)?),
-            false => None,
-        };
+        self.found = self.reader.row(key, &self.serde, &mut self.buffer)?;
         Ok(self.found.as_ref())
     }
 }

@@ -50,11 +50,17 @@ struct Entry<V> {
     bytes: u32,
 }
 
+/// The committed row that a change replaces.
+pub(super) enum Base<V> {
+    Known(TableRow<V>),
+    /// It was not looked for: nobody asked.
+    Unread,
+}
+
 /// A row that changed since the last commit.
 pub(super) struct ChangedRow<V> {
     pub(super) slot: Slot,
-    /// The committed row that it replaces.
-    pub(super) base: TableRow<V>,
+    pub(super) base: Base<V>,
     /// When it changed last, in event time.
     pub(super) at: Timestamp,
     /// Where its bytes are, once they are ready to be published.
@@ -66,7 +72,12 @@ pub(super) struct ChangedRow<V> {
 impl<V> ChangedRow<V> {
     /// Whether it is news to anybody that the row is `encoded` now: not if the key came and went since the last commit.
     pub(super) fn is_news(&self, encoded: RowPlace) -> bool {
-        !encoded.is_deletion() || self.base.is_some()
+        !encoded.is_deletion() || self.replaces_row()
+    }
+
+    /// Whether it is known that there is a committed row.
+    pub(super) fn replaces_row(&self) -> bool {
+        matches!(self.base, Base::Known(Some(_)))
     }
 }
 
@@ -156,8 +167,17 @@ impl<V> Table<V> {
         entry.change = Some(place.expect("just pushed, and fewer than rows"));
     }
 
-    /// Takes back the change that was pushed last; the row itself is left to the caller.
-    pub(super) fn pop_change(&mut self) -> Option<ChangedRow<V>> {
+    /// Takes back the change that was pushed last: the row is what it was. One that was not looked for is to be looked for again.
+    pub(super) fn revert_last_change(&mut self) -> bool {
+        let Some(ChangedRow { slot, base, .. }) = self.pop_change() else { return false };
+        match base {
+            Base::Known(row) => *self.row_mut(slot) = row,
+            Base::Unread => self.remove(slot),
+        }
+        true
+    }
+
+    fn pop_change(&mut self) -> Option<ChangedRow<V>> {
         let change = self.changes.pop()?;
         let entry = &mut self.entries[change.slot.0 as usize];
         self.changed.rows -= 1;
@@ -216,9 +236,7 @@ impl<V> Table<V> {
 
     /// Gives every changed row its committed value back.
     pub(super) fn roll_back(&mut self) {
-        while let Some(change) = self.pop_change() {
-            self.entries[change.slot.0 as usize].row = change.base;
-        }
+        while self.revert_last_change() {}
     }
 
     /// Moves the hand over at most `steps` rows and evicts those that neither changed nor were read since it last passed.
@@ -363,7 +381,7 @@ mod tests {
         let mut table = Table::new();
         let slots: Vec<Slot> = (0..10).map(|number| insert(&mut table, number)).collect();
         let unchanged = table.bytes();
-        let change = |slot| ChangedRow { slot, base: None, at: at(), encoded: None, bytes: 50 };
+        let change = |slot| ChangedRow { slot, base: Base::Known(None), at: at(), encoded: None, bytes: 50 };
         let changed = |table: &mut Table<u64>, from: u64, to: u64| -> Vec<u64> {
             let bound = |number: u64| number.to_be_bytes().to_vec();
             let range = KeyRange::new(Bound::Included(bound(from)), Bound::Excluded(bound(to)));
@@ -388,7 +406,7 @@ mod tests {
         let mut table = Table::new();
         let slots: Vec<Slot> = (0..10).map(|number| insert(&mut table, number)).collect();
         let (row, unchanged) = (table.bytes() / 10, table.bytes());
-        let change = |slot| ChangedRow { slot, base: None, at: at(), encoded: None, bytes: 50 };
+        let change = |slot| ChangedRow { slot, base: Base::Known(None), at: at(), encoded: None, bytes: 50 };
         table.push_change(change(slots[9]));
         table.push_change(change(slots[8]));
         assert_eq!(table.uncommitted(), Uncommitted { rows: 2, bytes: 2 * (row + 50) });

@@ -221,7 +221,9 @@ impl<V: Clone> TimedRows<V> {
     }
 
     /// The changes since the last commit, as [`CachedRows::emissions`] gives them.
-    pub(crate) fn emissions(&self) -> impl Iterator<Item = (&[u8], Change<V>, Timestamp)> {
+    pub(crate) fn emissions(
+        &self,
+    ) -> impl Iterator<Item = Result<(&[u8], Change<V>, Timestamp), StoreError>> {
         self.rows.emissions()
     }
 

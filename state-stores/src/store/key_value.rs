@@ -112,8 +112,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
         Ok(f(rows.read(&buffer)?.as_ref().filter(|row| is_alive(row, horizon))))
     }
 
-    /// Sets the value of a key, or deletes it. The changelog's tombstone gets the timestamp of the value it deletes; use
-    /// [`update`](Self::update) to give it another.
+    /// Sets the value of a key, or deletes it. A value that is set is not looked for first, unless the store has a time to live. The changelog's
+    /// tombstone gets the timestamp of the value it deletes; use [`update`](Self::update) to give it another.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -129,8 +129,13 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
                 None => return Ok(()),
             },
         };
-        self.inner.update(&mut rows, &buffer, at, ChangeParts::None, |_| Ok::<_, StoreError>(value))?;
-        Ok(())
+        match (value, &self.inner.forgetting) {
+            (Some(value), None) => rows.put(&buffer, value),
+            (value, _) => {
+                let set = |_| Ok::<_, StoreError>(value);
+                self.inner.update(&mut rows, &buffer, at, ChangeParts::None, set).map(drop)
+            }
+        }
     }
 
     /// Replaces the value of a key by what `f` makes of it (`None` deletes), finding the key once.
@@ -237,12 +242,13 @@ impl<K: Clone + 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// came and went since are left out. Nothing is consumed: the commit does that.
     ///
     /// # Errors
-    /// When a key cannot be decoded.
+    /// When a key, or a value that was replaced, cannot be decoded, or the engine fails.
     #[track_caller]
     pub fn emissions(&self) -> Result<Vec<Emission<K, V>>, StoreError> {
         let rows = self.inner.rows.borrow();
         rows.emissions()
-            .map(|(key, change, timestamp)| {
+            .map(|changed| {
+                let (key, change, timestamp) = changed?;
                 Ok(Emission { key: self.inner.keys.decode(key)?, change, timestamp })
             })
             .collect()

@@ -195,7 +195,8 @@ impl<K: Clone + 'static, V: Clone + 'static> TimedStore<K, V> {
     pub(super) fn emissions(&self) -> Result<Vec<Emission<Windowed<K>, V>>, StoreError> {
         let rows = self.inner.rows.borrow();
         rows.emissions()
-            .map(|(row_key, change, timestamp)| {
+            .map(|changed| {
+                let (row_key, change, timestamp) = changed?;
                 Ok(Emission { key: self.inner.windowed(row_key)?, change, timestamp })
             })
             .collect()

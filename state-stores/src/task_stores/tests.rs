@@ -192,6 +192,18 @@ fn a_put_tombstone_has_the_timestamp_of_what_it_deletes() {
 }
 
 #[test]
+fn what_a_put_replaces_is_not_looked_for() {
+    let (mut stores, stock) = open_in_memory(stock_builder(), false);
+    stock.put(&text("apples"), row(3, 10)).unwrap();
+    let misses = |stores: &TaskStores| stores.stats().iter().map(|store| store.cache_misses).sum::<u64>();
+    assert_eq!(misses(&stores), 0);
+    assert_eq!(stock.emissions().unwrap().len(), 1, "it is for the emission, which tells of it");
+    stores.rollback();
+    assert_eq!(stock.get(&text("apples")).unwrap(), None);
+    assert_eq!(misses(&stores), 1, "what was there is not known");
+}
+
+#[test]
 fn old_values_are_filled_only_on_demand() {
     let (_stores, stock) = open_in_memory(stock_builder().with_caching(false), false);
     stock.put(&text("apples"), row(3, 10)).unwrap();

@@ -6,6 +6,7 @@ use super::CachedRows;
 use crate::error::StoreError;
 use crate::format::row;
 use crate::layer::ChangelogEntry;
+use crate::layer::table::Base;
 use crate::layer::values::ValueEncoder;
 use crate::overlay::{RowPlace, Run};
 use crate::position::Position;
@@ -41,6 +42,10 @@ impl<V: Clone> CachedRows<V> {
         for (change, key, row) in self.table.changes_and_rows() {
             if change.encoded.is_some() {
                 continue;
+            }
+            if row.is_none() && matches!(change.base, Base::Unread) {
+                // A key that came and went: whether that is news depends on what was there before.
+                change.base = Base::Known(self.committed.row(key, &self.value_serde, &mut self.buffer)?);
             }
             let encoded = RowPlace::append(&mut self.prepared, key, |bytes| {
                 let Some(row) = row else { return Ok(false) };

@@ -6,7 +6,7 @@ use super::CachedRows;
 use crate::error::StoreError;
 use crate::format::{TimedKeys, row};
 use crate::key_range::{Direction, KeyRange};
-use crate::layer::table::TableRow;
+use crate::layer::table::{Base, TableRow};
 use crate::layer::values::decode_value;
 use crate::merge::MergedScan;
 use crate::overlay::hash_of;
@@ -38,15 +38,29 @@ impl<V: Clone> CachedRows<V> {
     }
 
     /// The changes since the last commit, the newest per key, in the order the keys were first changed: key, change, time.
-    pub(crate) fn emissions(&self) -> impl Iterator<Item = (&[u8], Change<V>, Timestamp)> {
-        self.table.changes().iter().filter_map(|change| {
-            let row = self.table.row(change.slot);
-            if row.is_none() && change.base.is_none() {
-                return None;
+    ///
+    /// # Errors
+    /// If what a change replaced was not read before, and cannot be.
+    pub(crate) fn emissions(
+        &self,
+    ) -> impl Iterator<Item = Result<(&[u8], Change<V>, Timestamp), StoreError>> {
+        let value_of = |row: &TableRow<V>| row.as_ref().map(|row| row.value.clone());
+        let mut buffer = Vec::new();
+        self.table.changes().iter().filter_map(move |change| {
+            let key = self.table.key(change.slot);
+            let old = match &change.base {
+                Base::Known(row) => Ok(value_of(row)),
+                Base::Unread => {
+                    let row = self.committed.row(key, &self.value_serde, &mut buffer);
+                    row.map(|row| row.map(|row| row.value))
+                }
+            };
+            let emission = old.map(|old| Change { old, new: value_of(self.table.row(change.slot)) });
+            let is_news = |emission: &Change<V>| emission.old.is_some() || emission.new.is_some();
+            match emission {
+                Ok(emission) => is_news(&emission).then_some(Ok((key, emission, change.at))),
+                Err(error) => Some(Err(error)),
             }
-            let value_of = |row: &TableRow<V>| row.as_ref().map(|row| row.value.clone());
-            let emission = Change { old: value_of(&change.base), new: value_of(row) };
-            Some((self.table.key(change.slot), emission, change.at))
         })
     }
 

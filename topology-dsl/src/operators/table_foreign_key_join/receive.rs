@@ -32,9 +32,12 @@ impl<K: HasSerde, KF: HasSerde> SubscriptionReceive<K, KF> {
         self.key.clear();
         append_subscription_prefix(foreign_key, &*self.foreign_key_serde, &mut self.key)?;
         self.primary_key_serde.encode(&subscription.primary_key, &mut self.key)?;
-        let is_kept = subscription.instruction.keeps_subscription();
-        let row = is_kept.then(|| ValueAndTimestamp::new(subscription.clone(), timestamp));
-        self.subscriptions.update(&self.key, timestamp, false, |_| Ok::<_, Failure>(row))?;
+        if subscription.instruction.keeps_subscription() {
+            let row = ValueAndTimestamp::new(subscription.clone(), timestamp);
+            self.subscriptions.put(&self.key, Some(row))?;
+        } else {
+            self.subscriptions.update(&self.key, timestamp, false, |_| Ok::<_, Failure>(None))?;
+        }
         Ok(())
     }
 }
