@@ -79,7 +79,8 @@ fn main() -> Result<()> {
     let rows: Vec<_> = all.into_iter().filter(|row| is_chosen(&**row)).collect();
     ensure!(!rows.is_empty(), "no row's name begins with {:?}; --list shows the names", arguments.only);
     if arguments.list {
-        rows.iter().for_each(|row| println!("{:<28}{}", row.name(), row.title()));
+        let width = rows.iter().map(|row| row.name().len()).max().unwrap_or(0);
+        rows.iter().for_each(|row| println!("{:<width$}  {}", row.name(), row.title()));
         return Ok(());
     }
     ensure!(arguments.pairs > 0, "--pairs must be at least 1");

@@ -155,7 +155,7 @@ impl<V: Clone> CachedRows<V> {
         Ok(())
     }
 
-    /// [`Self::update`] of the row of a slot, over a committed row that is not what the table has.
+    /// [`Self::update`] of the row of a slot. `base` is what is committed, of a row that the table was given without looking.
     fn change<E: From<StoreError>>(
         &mut self,
         slot: Slot,
