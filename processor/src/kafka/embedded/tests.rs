@@ -227,8 +227,9 @@ fn a_group_lines_up_its_topics_and_resumes_from_its_commits() {
     }
 }
 
-/// The partitions of each of two members, once both have the half of eight.
+/// The partitions of each of two members, once both have the half of eight. On a busy machine they may miss several rebalances.
 fn await_assignments(members: &[BaseConsumer; 2]) -> [BTreeSet<(String, i32)>; 2] {
+    const SETTLED: Duration = Duration::from_secs(90);
     let started = Instant::now();
     loop {
         let assigned = members.each_ref().map(|member| {
@@ -240,7 +241,7 @@ fn await_assignments(members: &[BaseConsumer; 2]) -> [BTreeSet<(String, i32)>; 2
         if assigned.iter().all(|partitions: &BTreeSet<_>| partitions.len() == 4) {
             return assigned;
         }
-        assert!(started.elapsed() < DEADLINE, "the group did not settle: {assigned:?}");
+        assert!(started.elapsed() < SETTLED, "the group did not settle: {assigned:?}");
     }
 }
 
