@@ -92,9 +92,10 @@ pub struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub session_timeout_ms: u64,
 
-    /// How the group moves partitions between instances: classic or consumer (KIP-848, Kafka 4.0 and later)
-    #[arg(long, value_name = "PROTOCOL", default_value = "classic")]
-    pub group_protocol: GroupProtocol,
+    /// How the group moves partitions between instances: classic or consumer (KIP-848, Kafka 4.0 and later) [default: classic; with the embedded
+    /// Kafka, consumer]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub group_protocol: Option<GroupProtocol>,
 
     /// Makes this instance a static member, whose share of the work waits while it restarts; each has its own
     #[arg(long, value_name = "ID")]

@@ -83,7 +83,7 @@ fn common(mut settings: Settings, arguments: &Arguments) -> Settings {
     settings.num_stream_threads = usize::from(arguments.threads);
     settings.commit_interval = Some(arguments.commit_interval());
     settings.session_timeout = Duration::from_millis(arguments.session_timeout_ms);
-    settings.group_protocol = arguments.group_protocol;
+    settings.group_protocol = arguments.group_protocol.unwrap_or(settings.group_protocol);
     settings.group_instance_id.clone_from(&arguments.group_instance_id);
     settings.http_address = arguments.http_address();
     // A record that cannot be read is kept where somebody can look at it, and the rest goes on.

@@ -46,9 +46,10 @@ const MAX_REPLICAS: i32 = 3;
 ///   partition holds.
 /// - **A group of the classic protocol** (`partition.assignment.strategy=range` works) forms within 0.1 s, but each
 ///   later join or leave takes `session.timeout.ms` minus one second, 44 s by default, and so does starting again
-///   under the same group before that has passed. All members must put the same assignor first, else the process
+///   under the same group before that has passed. Meanwhile commits are refused, which the brokers do not: a thread
+///   that joins late has records counted twice. All members must put the same assignor first, else the process
 ///   aborts. With **`group.protocol=consumer`** (KIP-848, range only) members join in milliseconds and rebalance in
-///   0.2 s: prefer it here.
+///   0.2 s: that is what the settings say.
 /// - **Transactions** are accepted and have no effect: `read_committed` sees records of open and of aborted ones, and
 ///   there are no control records in the offsets. Producers without a transactional id are not fenced, and their
 ///   duplicates not recognised.

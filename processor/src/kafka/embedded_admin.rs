@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::admin::{ClusterAdmin, NewTopic};
 use super::embedded::{EmbeddedKafka, EmbeddedKafkaError};
-use crate::config::Settings;
+use crate::config::{GroupProtocol, Settings};
 use crate::error::{Error, ErrorKind, Result};
 
 impl EmbeddedKafka {
@@ -27,7 +27,9 @@ impl EmbeddedKafka {
         let mut settings = Settings::new(self.bootstrap_servers());
         // An empty fetch waits this long, whatever arrives meanwhile.
         settings.kafka_properties.insert("consumer.fetch.wait.max.ms".into(), "10".into());
-        // A second rebalance takes this long less one second.
+        // Classic groups refuse commits while somebody joins, which the brokers do not: what was processed would be processed again.
+        settings.group_protocol = GroupProtocol::Consumer;
+        // And their second rebalance takes this long less one second.
         settings.session_timeout = Duration::from_secs(6);
         settings
     }
