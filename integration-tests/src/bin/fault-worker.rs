@@ -12,7 +12,7 @@ use millstream::clock::{Clock, SystemClock};
 use millstream::prelude::*;
 use millstream::runtime::{Step, StepListener};
 use millstream::{ClientState, Streams};
-use millstream_integration_tests::faults::{Order, Program};
+use millstream_integration_tests::faults::{Order, Program, RestoreBeginning};
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use tracing_subscriber::EnvFilter;
@@ -50,6 +50,11 @@ fn main() -> Result<()> {
         Streams::builder(&arguments.application_id, arguments.program.topology(&arguments.application_id)?)
             .settings(settings)
             .clock(Arc::new(clock))
+            .on_restore(|progress| {
+                if let Some(beginning) = RestoreBeginning::of(progress) {
+                    tracing::info!("{beginning}");
+                }
+            })
             .start()?;
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {

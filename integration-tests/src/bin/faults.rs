@@ -70,6 +70,10 @@ fn main() -> Result<ExitCode> {
     let kinds: Vec<String> =
         outcome.by_kind().iter().map(|(kind, count)| format!("{count} {kind:?}")).collect();
     println!("{} in {}", kinds.join(", "), HumanDuration(elapsed));
+    let (judged, wholly) = outcome.judged();
+    println!(
+        "{judged} applications looked at for what is lost, {wholly} of them for what comes twice and what diverges, too"
+    );
     println!("{}", outcome.summary());
     Ok(if outcome.is_faultless() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

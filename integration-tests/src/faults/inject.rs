@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use super::Guarantee;
 use super::check::ViolationKind;
 use super::control::Order;
+use super::power::PowerSupply;
 use super::schedule::{Fault, FaultKind};
 use super::stage::Stage;
-use super::worker::Worker;
 use crate::wait::await_until;
 use millstream::runtime::Step;
 
@@ -30,6 +30,12 @@ pub(super) fn inject(fault: &Fault, stage: &mut Stage<'_>) -> Result<()> {
             stage.start(target)
         }
         FaultKind::Step => die_at(fault, stage),
+        FaultKind::Power => {
+            stage.worker(target).kill()?;
+            stage.worker(target).lose_what_is_not_synced()?;
+            thread::sleep(lasting);
+            stage.start(target)
+        }
         FaultKind::Pause => {
             stage.worker(target).pause()?;
             thread::sleep(lasting);
@@ -99,6 +105,9 @@ fn die_at(fault: &Fault, stage: &mut Stage<'_>) -> Result<()> {
         Ok(ended) => ended?,
         Err(_not_reached) => worker.kill()?,
     }
+    if fault.is_violent && PowerSupply::IS_POSSIBLE {
+        worker.lose_what_is_not_synced()?;
+    }
     thread::sleep(fault.lasting);
     stage.start(fault.target)
 }
@@ -128,7 +137,7 @@ fn fence(target: usize, stage: &mut Stage<'_>) -> Result<()> {
 fn storm(instances: u32, stage: &mut Stage<'_>) -> Result<()> {
     for _ in 0..instances {
         let name = format!("{}-guest-{}", stage.application.id, stage.guests.len());
-        let mut guest = Worker::new(&name, stage.disk.path(), stage.application.logs.as_deref());
+        let mut guest = stage.new_worker(&name)?;
         guest.start(&stage.application)?;
         thread::sleep(Duration::from_secs(1));
         if let Some(last) = stage.guests.last_mut() {

@@ -25,8 +25,7 @@ pub(super) fn judge(stage: &Stage<'_>, rules: Rules) -> Result<Findings> {
         changelogs.insert(store.name().to_owned(), client.read_all(&changelog)?);
     }
     let mut findings = application.program.check(&topics, &changelogs, rules)?;
-    let is_fenced = rules.guarantee == Guarantee::ExactlyOnce || rules.has_one_writer;
-    if is_fenced {
+    if rules.hold_to_all() {
         let mut directories = Vec::new();
         for worker in stage.workers.iter().chain(&stage.guests) {
             let found = read_state(worker.state_dir(), &application.id, &stage.topology, worker.has_died())?;
@@ -34,7 +33,7 @@ pub(super) fn judge(stage: &Stage<'_>, rules: Rules) -> Result<Findings> {
         }
         findings.extend(compare_state(&directories, &changelogs));
     }
-    if is_fenced && rules.guarantee == Guarantee::AtLeastOnce {
+    if rules.hold_to_all() && rules.guarantee == Guarantee::AtLeastOnce {
         let commits = commits_of(&application.id, &client.read_all(OFFSETS_TOPIC)?);
         for given in application.program.topics() {
             let Some(passed_on) = given.passed_on else { continue };

@@ -15,7 +15,9 @@ mod disk;
 mod inject;
 mod judge;
 mod load;
+mod power;
 mod programs;
+mod restores;
 mod run;
 mod schedule;
 mod stage;
@@ -24,6 +26,7 @@ mod worker;
 pub use self::check::{Findings, Violation, ViolationKind};
 pub use self::control::Order;
 pub use self::programs::Program;
+pub use self::restores::RestoreBeginning;
 pub use self::run::{Batch, Options, Outcome, Progress, run};
 pub use self::schedule::{Fault, FaultKind, schedule};
 

@@ -10,14 +10,17 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::Guarantee;
+use super::power::PowerSupply;
 
 /// What a fault does. Its name is what `--only` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum FaultKind {
     /// `kill -9` of an instance at any moment.
     Kill,
-    /// `kill -9` of an instance at a step of a commit or checkpoint.
+    /// `kill -9` of an instance at a step of a commit or checkpoint; every second time as [`FaultKind::Power`].
     Step,
+    /// A power cut under an instance, at any moment: of its files only what was synced is left. On Linux only.
+    Power,
     /// An instance paused as a whole (`SIGSTOP`) for longer than its session.
     Pause,
     /// A stream thread stalled past `max.poll.interval.ms`, while heartbeats go on.
@@ -57,7 +60,7 @@ pub struct Fault {
     pub step: Step,
     /// Of [`FaultKind::Step`]: the how manieth time. Of [`FaultKind::Storm`]: how many instances.
     pub times: u32,
-    /// Of [`FaultKind::Broker`]: with `SIGKILL`, else with `SIGTERM`.
+    /// Of [`FaultKind::Broker`]: with `SIGKILL`, else with `SIGTERM`. Of [`FaultKind::Step`]: the power is cut.
     pub is_violent: bool,
     /// Of [`FaultKind::Delay`]: by how much.
     pub latency: Duration,
@@ -83,6 +86,7 @@ impl FaultKind {
         let is_possible = |kind: &FaultKind| match kind {
             FaultKind::Fence => guarantee == Guarantee::ExactlyOnce,
             FaultKind::Leader => nodes > 1,
+            FaultKind::Power => PowerSupply::IS_POSSIBLE,
             _ => true,
         };
         <Self as clap::ValueEnum>::value_variants().iter().copied().filter(is_possible).collect()
@@ -92,7 +96,12 @@ impl FaultKind {
     pub(super) fn may_leave_two_writers(self) -> bool {
         !matches!(
             self,
-            FaultKind::Kill | FaultKind::Step | FaultKind::Storm | FaultKind::Disk | FaultKind::Clock
+            FaultKind::Kill
+                | FaultKind::Step
+                | FaultKind::Power
+                | FaultKind::Storm
+                | FaultKind::Disk
+                | FaultKind::Clock
         )
     }
 
@@ -101,6 +110,7 @@ impl FaultKind {
         match self {
             FaultKind::Kill => 8,
             FaultKind::Step => 12,
+            FaultKind::Power => 6,
             FaultKind::Fence | FaultKind::Cut | FaultKind::Delay => 4,
             FaultKind::Disk | FaultKind::Clock | FaultKind::Pause => 3,
             FaultKind::Stall | FaultKind::Storm | FaultKind::Freeze => 2,
@@ -143,11 +153,14 @@ impl fmt::Display for Fault {
         let Fault { target, lasting, .. } = self;
         match self.kind {
             FaultKind::Kill => write!(formatter, "kill -9 of instance {target}, back after {lasting:?}"),
-            FaultKind::Step => write!(
-                formatter,
-                "kill -9 of instance {target} at {}, time {}, back after {lasting:?}",
-                self.step, self.times
-            ),
+            FaultKind::Step => {
+                let how = if self.is_violent { "power cut under" } else { "kill -9 of" };
+                let (step, times) = (self.step, self.times);
+                write!(formatter, "{how} instance {target} at {step}, time {times}, back after {lasting:?}")
+            }
+            FaultKind::Power => {
+                write!(formatter, "power cut under instance {target}, back after {lasting:?}")
+            }
             FaultKind::Pause => write!(formatter, "instance {target} paused for {lasting:?}"),
             FaultKind::Stall => {
                 write!(formatter, "stream thread of instance {target} stalled for {lasting:?}")

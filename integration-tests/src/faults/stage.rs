@@ -7,6 +7,7 @@ use millstream::Topology;
 
 use super::check::{Findings, ViolationKind};
 use super::disk::Disk;
+use super::power::PowerSupply;
 use super::programs::topic_of;
 use super::worker::{Application, Worker};
 use crate::kafka::KafkaCluster;
@@ -22,6 +23,7 @@ const PARTITIONS: usize = 3;
 pub(super) struct Stage<'a> {
     pub(super) cluster: &'a mut KafkaCluster,
     pub(super) disk: &'a Disk,
+    power: &'a PowerSupply,
     pub(super) application: Application,
     pub(super) topology: Topology,
     /// Those that are to run whenever no fault keeps them from it.
@@ -35,7 +37,7 @@ impl<'a> Stage<'a> {
     /// Creates the topics and starts the instances.
     pub(super) fn set(
         cluster: &'a mut KafkaCluster,
-        disk: &'a Disk,
+        (disk, power): (&'a Disk, &'a PowerSupply),
         application: Application,
         instances: usize,
     ) -> Result<Self> {
@@ -46,14 +48,19 @@ impl<'a> Stage<'a> {
             cluster.client().create_topic(&topic_of(&application.id, given.name), PARTITIONS, settings)?;
         }
         let topology = application.program.topology(&application.id)?;
-        let name = |number| format!("{}-instance-{number}", application.id);
-        let workers = (0..instances)
-            .map(|number| Worker::new(&name(number), disk.path(), application.logs.as_deref()))
-            .collect();
-        let (guests, findings) = (Vec::new(), Findings::default());
-        let mut stage = Stage { cluster, disk, application, topology, workers, guests, findings };
+        let (workers, guests, findings) = (Vec::new(), Vec::new(), Findings::default());
+        let mut stage = Stage { cluster, disk, power, application, topology, workers, guests, findings };
+        for number in 0..instances {
+            let worker = stage.new_worker(&format!("{}-instance-{number}", stage.application.id))?;
+            stage.workers.push(worker);
+        }
         stage.repair()?;
         Ok(stage)
+    }
+
+    pub(super) fn new_worker(&self, name: &str) -> Result<Worker> {
+        let logs = self.application.logs.as_deref();
+        Ok(Worker::new(name, self.disk.path(), self.power.of(name)?, logs))
     }
 
     pub(super) fn worker(&mut self, target: usize) -> &mut Worker {
@@ -144,6 +151,10 @@ impl<'a> Stage<'a> {
             }
             if worker.has_rebuilt() {
                 let what = format!("an instance dropped its state: {}", worker.state_dir().display());
+                self.findings.add(ViolationKind::Diverged, what);
+            }
+            for setback in worker.setbacks() {
+                let what = format!("state was lost in {}: {setback}", worker.state_dir().display());
                 self.findings.add(ViolationKind::Diverged, what);
             }
         }

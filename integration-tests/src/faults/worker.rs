@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::control::Order;
+use super::power::SyncedBytes;
+use super::restores::Restores;
 use super::{Guarantee, Program};
 use crate::process::{RunningProgram, workspace_binary};
 
@@ -56,6 +58,7 @@ impl Application {
 pub(super) struct Worker {
     name: String,
     state_dir: PathBuf,
+    synced: SyncedBytes,
     log: Option<PathBuf>,
     process: Option<RunningProgram>,
     /// Whether its end would be part of a fault.
@@ -63,19 +66,22 @@ pub(super) struct Worker {
     /// Whether a write of it may have failed for want of room. Where a busy thread has yet to hear of that, it ends by it later.
     has_met_full_disk: bool,
     has_rebuilt: bool,
+    restores: Restores,
     has_died: bool,
 }
 
 impl Worker {
-    pub(super) fn new(name: &str, disk: &Path, logs: Option<&Path>) -> Self {
+    pub(super) fn new(name: &str, disk: &Path, synced: SyncedBytes, logs: Option<&Path>) -> Self {
         Self {
             name: name.to_owned(),
             state_dir: disk.join(name),
+            synced,
             log: logs.map(|folder| folder.join(format!("{name}.log"))),
             process: None,
             may_end: false,
             has_met_full_disk: false,
             has_rebuilt: false,
+            restores: Restores::default(),
             has_died: false,
         }
     }
@@ -87,6 +93,7 @@ impl Worker {
     pub(super) fn start(&mut self, application: &Application) -> Result<()> {
         let millis = |duration: Duration| duration.as_millis().to_string();
         let mut command = workspace_binary("fault-worker")?;
+        self.synced.watch(&mut command);
         command
             .env("MILLSTREAM_BOOTSTRAP_SERVERS", &application.bootstrap_servers)
             .env("MILLSTREAM_STATE_DIR", &self.state_dir)
@@ -118,6 +125,13 @@ impl Worker {
         let killed = self.process.as_mut().map_or(Ok(()), RunningProgram::kill);
         self.forget_process();
         killed
+    }
+
+    /// After it was killed: of its state only what was synced is left.
+    pub(super) fn lose_what_is_not_synced(&self) -> Result<()> {
+        let gone = self.synced.cut_back(&self.state_dir)?;
+        tracing::info!(instance = self.name, bytes = gone, "lost what was not synced");
+        Ok(())
     }
 
     /// Asks it to end, and waits until it has.
@@ -194,6 +208,11 @@ impl Worker {
         self.has_rebuilt || self.has_said(OF_ANOTHER_HISTORY)
     }
 
+    /// Where it restored more than its directory should have left it to, over all lives that have ended.
+    pub(super) fn setbacks(&self) -> &[String] {
+        self.restores.setbacks()
+    }
+
     /// Whether any of its processes ended otherwise than it was asked to.
     pub(super) fn has_died(&self) -> bool {
         self.has_died
@@ -208,12 +227,14 @@ impl Worker {
 
     fn forget_process(&mut self) {
         self.has_rebuilt = self.has_rebuilt();
-        if let (Some(path), Some(process)) = (&self.log, &self.process)
-            && let Err(error) = append(path, &process.error_lines())
+        let Some(process) = self.process.take() else { return };
+        let lines = process.error_lines();
+        self.restores.hear(&lines);
+        if let Some(path) = &self.log
+            && let Err(error) = append(path, &lines)
         {
             tracing::warn!(%error, path = %path.display(), "cannot keep what an instance said");
         }
-        self.process = None;
     }
 
     fn running(&mut self) -> Result<&mut RunningProgram> {

@@ -80,6 +80,26 @@ fn two_inputs_far_apart_are_joined_in_the_order_of_time() -> Result<()> {
 }
 
 #[test]
+fn what_is_known_to_be_an_end_is_not_waited_for() -> Result<()> {
+    // An end is told by an empty answer, and a broker gives that only after this long.
+    const WAIT: Duration = Duration::from_secs(50);
+    let scene = Scene::new("known-end", 1)?;
+    let prices = unique_name("prices");
+    scene.kafka.create_topic(&prices, 1, &[])?;
+    scene.kafka.produce(&prices, [at(0)])?;
+    scene.kafka.produce(&scene.input, [at(8)])?;
+    let mut settings = scene.settings();
+    settings.kafka_properties.insert("consumer.fetch.wait.max.ms".into(), WAIT.as_millis().to_string());
+    let app = running(scene.app(noting_join(&scene, &prices, &Arc::default())?, settings))?;
+    let outputs = millstream_integration_tests::wait::await_until(WAIT / 2, "the joined order", || {
+        scene.kafka.read_all(&scene.output).ok().filter(|records| records.len() == 1)
+    })?;
+    assert_eq!(outputs[0].value_text().as_deref(), Some("8 0"));
+    app.close()?;
+    Ok(())
+}
+
+#[test]
 fn the_end_of_a_transaction_is_no_record_to_wait_for() -> Result<()> {
     let scene = Scene::new("transactional", 1)?;
     let prices = unique_name("prices");

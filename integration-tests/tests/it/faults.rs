@@ -40,7 +40,7 @@ fn nothing_is_lost_and_nothing_is_twice_under_exactly_once() -> Result<()> {
 
 #[test]
 fn nothing_is_lost_under_at_least_once_and_only_what_was_not_committed_is_twice() -> Result<()> {
-    let kinds = vec![FaultKind::Kill, FaultKind::Step, FaultKind::Disk, FaultKind::Clock];
+    let kinds = vec![FaultKind::Kill, FaultKind::Step, FaultKind::Power, FaultKind::Disk, FaultKind::Clock];
     assert_faultless(&Options { kinds, ..options(Guarantee::AtLeastOnce, 6, 1) })
 }
 

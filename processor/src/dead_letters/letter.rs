@@ -215,6 +215,8 @@ fn shown_bytes(bytes: &[u8]) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(headers: &[(&str, &str)]) -> TopicEntry {
@@ -335,6 +337,49 @@ mod tests {
         for text in ["17", "0:", "0:-1", "-1:0", "orders:17", "0:1:2"] {
             let error = text.parse::<LetterId>().unwrap_err().to_string();
             assert!(error.contains(text) && error.contains("such as 0:17"), "{error}");
+        }
+    }
+
+    /// A header that somebody wrote: of a letter or not, with what it may hold or not.
+    fn any_header() -> impl Strategy<Value = Header> {
+        let names = [headers::EXCEPTION, headers::TOPIC, headers::PARTITION, headers::OFFSET, headers::STAGE]
+            .into_iter()
+            .chain([
+                headers::TIME,
+                headers::OUTPUT_TOPIC,
+                headers::OUTPUT_PARTITION,
+                headers::REDRIVEN,
+                "trace",
+            ]);
+        let value = prop_oneof![
+            "[-0-9]{1,20}|decode|orders".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..8)
+        ];
+        (prop::sample::select(names.collect::<Vec<_>>()), prop::option::weighted(0.9, value))
+            .prop_map(|(name, value)| Header { name: name.to_owned(), value: value.map(Bytes::from) })
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_headers_are_of_a_letter_or_not(said in prop::collection::vec(any_header(), 0..12)) {
+            let entry = TopicEntry { headers: said.iter().cloned().collect(), ..entry(&[]) };
+            let names_an_error = |header: &Header| header.name == headers::EXCEPTION;
+            match entry.letter() {
+                Ok(letter) => {
+                    prop_assert!(said.iter().any(names_an_error));
+                    prop_assert!(!letter.to_json().to_string().is_empty());
+                }
+                Err(why) => prop_assert!(why.contains("header"), "{}", why),
+            }
+            let end_of_own = said.iter().rposition(names_an_error).unwrap_or(said.len());
+            prop_assert_eq!(entry.record().headers.iter().count(), end_of_own);
+        }
+
+        #[test]
+        fn arbitrary_texts_are_places_or_refused(text in "[0-9:+ -]{0,24}|\\PC*") {
+            if let Ok(id) = text.parse::<LetterId>() {
+                prop_assert_eq!(id.to_string().parse::<LetterId>().unwrap(), id);
+            }
         }
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn value(redrive: &Redrive) -> String {
 #[cfg(test)]
 mod tests {
     use millstream_state_stores::Offset;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -72,5 +73,21 @@ mod tests {
         };
         assert_eq!(value(&redrive(Some(3))), r#"{"partition":3,"topic":"orders"}"#);
         assert_eq!(value(&redrive(None)), r#"{"partition":null,"topic":"orders"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_keys_are_markers_or_not(
+            id in prop_oneof![Just("00000000-0000-0000-0000-000000000000:"), Just(""), Just("7:")],
+            letter in "[0-9]{1,3}:[0-9]{1,3}|[0-9:-]{0,12}",
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let topic = Some(TopicId::from_bytes([0; 16]));
+            let text = format!("{id}{letter}");
+            let is_letter = |text: &str| text.parse::<LetterId>().is_ok();
+            let is_marker = is_letter(&text) || id.len() > 2 && is_letter(&letter);
+            prop_assert_eq!(letter_of(topic, text.as_bytes()).is_some(), is_marker);
+            prop_assert!(letter_of(topic, &bytes).is_none() || bytes.contains(&b':'));
+        }
     }
 }

@@ -292,10 +292,26 @@ impl<C: Clients> StreamThread<C> {
             self.extra_batches -= 1;
             fetched += more;
         }
+        self.note_known_ends();
         self.counters.polls += 1;
         self.counters.poll_time += clock.monotonic().saturating_sub(start);
         self.apply_back_pressure()?;
         Ok(fetched)
+    }
+
+    /// A task with several inputs waits until the broker says that one of them has nothing more, which it does by an empty answer to another
+    /// fetch. It has told with the last records where the partition ends: who has processed them need not wait for that answer.
+    fn note_known_ends(&mut self) {
+        for task in self.tasks.iter_mut().filter(|task| task.queues().len() > 1) {
+            for queue in
+                task.queues_mut().iter_mut().filter(|queue| queue.is_empty() && !queue.is_caught_up())
+            {
+                let end = self.consumer.last_seen_end(queue.topic(), queue.partition());
+                if let Some(end) = end.filter(|end| queue.next_offset() >= Some(*end)) {
+                    queue.reached_end(end);
+                }
+            }
+        }
     }
 
     fn fetch_batch(&mut self, wait: Duration) -> Result<usize> {

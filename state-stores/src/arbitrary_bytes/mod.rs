@@ -21,7 +21,7 @@ use self::edits::bytes_like;
 use crate::serde::{Encoded, Serde};
 
 /// Decoders are quick, so each meets this many times as many cases as proptest is told to try.
-const CASES: u32 = 32;
+const CASES: u32 = 128;
 
 fn config(times: u32) -> ProptestConfig {
     let config = ProptestConfig::with_source_file(file!());

@@ -84,7 +84,7 @@ fn assert_takes_little<T: HasSerde>(kind: SchemaKind, text: &str, value: &[u8]) 
 #[track_caller]
 fn for_texts_like(written: &[&str], check: impl Fn(&str)) {
     let written = written.iter().map(|text| text.as_bytes().to_vec()).collect();
-    let outcome = TestRunner::new(config(1)).run(&bytes_like(written), |bytes| {
+    let outcome = TestRunner::new(config(4)).run(&bytes_like(written), |bytes| {
         check(&String::from_utf8_lossy(&bytes));
         Ok(())
     });

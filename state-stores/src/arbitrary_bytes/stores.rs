@@ -27,7 +27,7 @@ use crate::types::{Offset, StoreIndex, TaskId, Timestamp};
 use crate::window::Window;
 
 /// Cases of whole stores take longer than those of a decoder.
-const CASES: u32 = 4;
+const CASES: u32 = 16;
 
 const TASK: TaskId = TaskId { subtopology: 0, partition: 0 };
 

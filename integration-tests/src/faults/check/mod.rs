@@ -26,6 +26,13 @@ pub(super) struct Rules {
     pub(super) has_one_writer: bool,
 }
 
+impl Rules {
+    /// Whether all is promised, not only that nothing is lost.
+    pub(super) fn hold_to_all(&self) -> bool {
+        self.guarantee == Guarantee::ExactlyOnce || self.has_one_writer
+    }
+}
+
 /// How a promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ViolationKind {

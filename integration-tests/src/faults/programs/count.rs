@@ -76,7 +76,7 @@ pub(super) fn check(
     for output in ["seen", "passed"] {
         findings.extend(each_once(output, lines("lines"), lines(output), rules.guarantee));
     }
-    if rules.guarantee == Guarantee::AtLeastOnce && !rules.has_one_writer {
+    if !rules.hold_to_all() {
         return Ok(findings);
     }
     let mut expected: BTreeMap<String, Vec<u64>> = BTreeMap::new();

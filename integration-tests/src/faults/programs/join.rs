@@ -1,7 +1,9 @@
 //! Joins orders with a table of prices. A price only ever rises, so an order that is joined with an older price than an earlier order
-//! of the same key shows a table that has forgotten something.
+//! of the same key shows a table that has forgotten something. In a versioned table that is also so of the past: there orders are older than
+//! the newest prices.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use millstream::prelude::*;
@@ -23,11 +25,28 @@ pub(super) const TOPICS: &[Given] = &[
 
 const SKUS: u32 = 30;
 
-pub(super) fn topology(application_id: &str) -> millstream::Result<Topology> {
+/// When the first record happens, in milliseconds since 1970; each of the others happens one later.
+const BEGIN: i64 = 1_700_000_000_000;
+/// How long before its time an order of a versioned table is placed: several changes of each price.
+const LOOK_BACK: i64 = 2_000;
+/// Longer than any run.
+const HISTORY: Duration = Duration::from_secs(24 * 3600);
+
+/// What the table keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prices {
+    Newest,
+    Versions,
+}
+
+pub(super) fn topology(application_id: &str, kept: Prices) -> millstream::Result<Topology> {
     let topic = |name| topic_of(application_id, name);
     let builder = StreamsBuilder::new();
-    let prices =
-        builder.table::<String, String>(topic("price-changes")).materialized(PRICES.without_caching());
+    let prices = builder.table::<String, String>(topic("price-changes"));
+    let prices = match kept {
+        Prices::Newest => prices.materialized(PRICES.without_caching()),
+        Prices::Versions => prices.materialized(PRICES.versioned(HISTORY)),
+    };
     let orders = builder.stream::<String, String>(topic("orders"));
     let priced =
         orders.left_join(&prices, |order, price| format!("{order} {}", price.map_or("0", String::as_str)));
@@ -42,13 +61,17 @@ fn order_of(priced: &str) -> &str {
 
 pub(super) struct OrdersAndPrices {
     chance: StdRng,
+    look_back: i64,
+    written: i64,
     orders: u64,
     prices: BTreeMap<u32, u64>,
 }
 
 impl OrdersAndPrices {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { chance: StdRng::seed_from_u64(seed), orders: 0, prices: BTreeMap::new() }
+    pub(super) fn new(seed: u64, kept: Prices) -> Self {
+        let look_back = if kept == Prices::Versions { LOOK_BACK } else { 0 };
+        let chance = StdRng::seed_from_u64(seed);
+        Self { chance, look_back, written: 0, orders: 0, prices: BTreeMap::new() }
     }
 }
 
@@ -56,13 +79,16 @@ impl Feed for OrdersAndPrices {
     fn next(&mut self) -> Result<Option<(&'static str, NewRecord)>> {
         let (sku, is_order) = (self.chance.random_range(0..SKUS), self.chance.random_bool(0.7));
         let key = format!("sku-{sku}");
+        let now = BEGIN + self.written;
+        self.written += 1;
         if is_order {
             self.orders += 1;
-            return Ok(Some(("orders", NewRecord::new(key, self.orders.to_string()))));
+            let order = NewRecord::new(key, self.orders.to_string()).at(now - self.look_back);
+            return Ok(Some(("orders", order)));
         }
         let price = self.prices.entry(sku).or_insert(0);
         *price += 1;
-        Ok(Some(("price-changes", NewRecord::new(key, price.to_string()))))
+        Ok(Some(("price-changes", NewRecord::new(key, price.to_string()).at(now))))
     }
 }
 
@@ -70,9 +96,11 @@ pub(super) fn check(
     topics: &Topics,
     changelogs: &BTreeMap<String, Vec<ReadRecord>>,
     rules: Rules,
+    kept: Prices,
 ) -> Result<Findings> {
     let orders = numbers_by_sku(&topics["orders"])?;
     let priced = priced_by_sku(&topics["priced"])?;
+    let times = times_by_number(&topics["orders"]);
     let prices = numbers_by_sku(&topics["price-changes"])?;
     let placed = orders.values().flatten().copied();
     let answered = priced.values().flatten().map(|(order, _)| *order);
@@ -84,6 +112,23 @@ pub(super) fn check(
                 format!("order {order} has the price {price}, and {sku} never cost more than {highest}");
             findings.add(ViolationKind::Diverged, what);
         }
+        if kept == Prices::Versions {
+            let changes: Vec<&ReadRecord> = topics["price-changes"]
+                .iter()
+                .filter(|change| change.key_text().as_ref() == Some(sku))
+                .collect();
+            for (order, price) in priced {
+                let time = times.get(order).copied().unwrap_or_default();
+                // The prices of a key are 1, 2, 3 and so on.
+                let valid = changes.iter().filter(|change| change.timestamp <= time).count() as u64;
+                if *price > valid {
+                    let what = format!(
+                        "order {order} has the price {price} of {sku}, which cost {valid} at its time"
+                    );
+                    findings.add(ViolationKind::Diverged, what);
+                }
+            }
+        }
         let falls = priced.windows(2).filter(|pair| pair[1].1 < pair[0].1);
         for pair in falls.filter(|_| rules.guarantee == Guarantee::ExactlyOnce) {
             let [(before, old), (after, new)] = [pair[0], pair[1]];
@@ -91,7 +136,7 @@ pub(super) fn check(
             findings.add(ViolationKind::Diverged, what);
         }
     }
-    if rules.guarantee == Guarantee::AtLeastOnce && !rules.has_one_writer {
+    if !rules.hold_to_all() {
         return Ok(findings);
     }
     let changelog = numbers_by_sku(&changelogs[PRICES.name()])?;
@@ -111,6 +156,12 @@ fn numbers_by_sku(records: &[ReadRecord]) -> Result<BTreeMap<String, Vec<u64>>> 
         numbers.entry(record.key_text().unwrap_or_default()).or_default().push(number);
     }
     Ok(numbers)
+}
+
+/// When each order was placed.
+fn times_by_number(orders: &[ReadRecord]) -> BTreeMap<u64, Option<i64>> {
+    let numbered = |order: &ReadRecord| Some((order.value_text()?.parse().ok()?, order.timestamp));
+    orders.iter().filter_map(numbered).collect()
 }
 
 /// Order and price.
@@ -133,6 +184,11 @@ mod tests {
     use super::*;
 
     fn violations(priced: &[&str], changelog: &[&str]) -> Vec<ViolationKind> {
+        violations_of(Prices::Newest, priced, changelog)
+    }
+
+    /// All orders and prices are of the same time.
+    fn violations_of(kept: Prices, priced: &[&str], changelog: &[&str]) -> Vec<ViolationKind> {
         let read = |values: &[&str]| -> Vec<ReadRecord> {
             values.iter().enumerate().map(|(offset, value)| read_back(offset, "sku-1", *value)).collect()
         };
@@ -143,7 +199,7 @@ mod tests {
         ]);
         let changelogs = BTreeMap::from([(PRICES.name().to_owned(), read(changelog))]);
         let rules = Rules { guarantee: Guarantee::ExactlyOnce, has_one_writer: true };
-        let findings = check(&topics, &changelogs, rules).expect("all of it can be decoded");
+        let findings = check(&topics, &changelogs, rules, kept).expect("all of it can be decoded");
         findings.violations.iter().map(|violation| violation.kind).collect()
     }
 
@@ -157,5 +213,35 @@ mod tests {
         assert_eq!(violations(&["1 0", "2 1", "3 7"], both), [ViolationKind::Diverged], "no such price");
         assert_eq!(violations(&["1 0", "2 1", "3 2"], &["1"]), [ViolationKind::Lost]);
         assert_eq!(violations(&["1 0", "2 1", "3 2"], &["1", "1", "2"]), [ViolationKind::Duplicated]);
+    }
+    #[test]
+    fn a_version_that_is_forgotten_or_of_the_future_is_seen() {
+        let both = &["1", "2"];
+        let check = |priced: &[&str]| violations_of(Prices::Versions, priced, both);
+        assert_eq!(check(&["1 0", "2 1", "3 2"]), []);
+        assert_eq!(check(&["1 1", "2 0", "3 2"]), [ViolationKind::Diverged], "forgotten");
+
+        let at = |offset: usize, value: &str, time| ReadRecord {
+            timestamp: Some(time),
+            ..read_back(offset, "sku-1", value)
+        };
+        let topics = Topics::from([
+            ("orders", vec![at(0, "1", 15)]),
+            ("price-changes", vec![at(0, "1", 10), at(1, "2", 20)]),
+            ("priced", vec![at(0, "1 2", 15)]),
+        ]);
+        let changelogs = BTreeMap::from([(PRICES.name().to_owned(), topics["price-changes"].clone())]);
+        let rules = Rules { guarantee: Guarantee::ExactlyOnce, has_one_writer: true };
+        let findings = check_all(&topics, &changelogs, rules);
+        assert_eq!(findings, ["diverged: order 1 has the price 2 of sku-1, which cost 1 at its time"]);
+    }
+
+    fn check_all(
+        topics: &Topics,
+        changelogs: &BTreeMap<String, Vec<ReadRecord>>,
+        rules: Rules,
+    ) -> Vec<String> {
+        let findings = check(topics, changelogs, rules, Prices::Versions).expect("all of it can be decoded");
+        findings.violations.iter().map(ToString::to_string).collect()
     }
 }

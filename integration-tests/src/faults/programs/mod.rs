@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use millstream::Topology;
 
+use self::join::Prices;
 use super::check::{Findings, Rules, Topics};
 use crate::kafka::{ClusterClient, NewRecord, ReadRecord};
 
@@ -19,6 +20,8 @@ pub enum Program {
     Count,
     /// Joins orders with a table of prices.
     Join,
+    /// The same, with a versioned table: an order finds the price of its time, some versions ago.
+    Versions,
     /// The order and inventory example.
     OrderInventory,
 }
@@ -47,7 +50,7 @@ pub(super) trait Feed {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Program; 3] = [Program::Count, Program::Join, Program::OrderInventory];
+    pub const ALL: [Program; 4] = [Program::Count, Program::Join, Program::Versions, Program::OrderInventory];
 
     /// The program for an application of this id, which its topics' names begin with.
     ///
@@ -56,7 +59,8 @@ impl Program {
     pub fn topology(self, application_id: &str) -> millstream::Result<Topology> {
         match self {
             Program::Count => count::topology(application_id),
-            Program::Join => join::topology(application_id),
+            Program::Join => join::topology(application_id, Prices::Newest),
+            Program::Versions => join::topology(application_id, Prices::Versions),
             Program::OrderInventory => order_inventory::topology(application_id),
         }
     }
@@ -64,7 +68,7 @@ impl Program {
     pub(super) fn topics(self) -> &'static [Given] {
         match self {
             Program::Count => count::TOPICS,
-            Program::Join => join::TOPICS,
+            Program::Join | Program::Versions => join::TOPICS,
             Program::OrderInventory => order_inventory::TOPICS,
         }
     }
@@ -77,7 +81,8 @@ impl Program {
     ) -> Result<Box<dyn Feed>> {
         Ok(match self {
             Program::Count => Box::new(count::Lines::new(seed)),
-            Program::Join => Box::new(join::OrdersAndPrices::new(seed)),
+            Program::Join => Box::new(join::OrdersAndPrices::new(seed, Prices::Newest)),
+            Program::Versions => Box::new(join::OrdersAndPrices::new(seed, Prices::Versions)),
             Program::OrderInventory => {
                 Box::new(order_inventory::ShopFeed::new(seed, client, application_id)?)
             }
@@ -93,7 +98,8 @@ impl Program {
     ) -> Result<Findings> {
         match self {
             Program::Count => count::check(topics, changelogs, rules),
-            Program::Join => join::check(topics, changelogs, rules),
+            Program::Join => join::check(topics, changelogs, rules, Prices::Newest),
+            Program::Versions => join::check(topics, changelogs, rules, Prices::Versions),
             Program::OrderInventory => order_inventory::check(topics, changelogs, rules),
         }
     }

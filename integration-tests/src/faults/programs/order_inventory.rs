@@ -79,7 +79,7 @@ pub(super) fn check(
     let mut findings = each_once("order-availability", placed.clone(), answered, rules.guarantee);
 
     let view = view(changelogs)?;
-    let may_miss = rules.guarantee == Guarantee::AtLeastOnce && !rules.has_one_writer;
+    let may_miss = !rules.hold_to_all();
     for order in placed.filter(|order| !may_miss && !view.status.contains_key(*order)) {
         findings.add(ViolationKind::Lost, format!("{order} has no row in {}", STATUS.name()));
     }

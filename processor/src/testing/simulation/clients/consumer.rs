@@ -187,7 +187,11 @@ impl SimulatedConsumer {
             sink(index, Fetched::Message(message))?;
             count += 1;
         }
-        if reading.fetched.is_empty() && reading.next == stable_end && reading.end_told != Some(stable_end) {
+        if count == 0
+            && reading.fetched.is_empty()
+            && reading.next == stable_end
+            && reading.end_told != Some(stable_end)
+        {
             reading.end_told = Some(stable_end);
             sink(index, Fetched::EndOfPartition(stable_end))?;
             count += 1;
