@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use millstream::clock::{Clock, SystemClock};
 use millstream::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,8 +26,6 @@ pub(super) const TOPICS: &[Given] = &[
 
 const SKUS: u32 = 30;
 
-/// When the first record happens, in milliseconds since 1970; each of the others happens one later.
-const BEGIN: i64 = 1_700_000_000_000;
 /// How long before its time an order of a versioned table is placed: several changes of each price.
 const LOOK_BACK: i64 = 2_000;
 /// Longer than any run.
@@ -62,7 +61,8 @@ fn order_of(priced: &str) -> &str {
 pub(super) struct OrdersAndPrices {
     chance: StdRng,
     look_back: i64,
-    written: i64,
+    /// When the next record happens, a millisecond after the one before. They are not older than the topics, which would be compacted.
+    now: i64,
     orders: u64,
     prices: BTreeMap<u32, u64>,
 }
@@ -70,8 +70,8 @@ pub(super) struct OrdersAndPrices {
 impl OrdersAndPrices {
     pub(super) fn new(seed: u64, kept: Prices) -> Self {
         let look_back = if kept == Prices::Versions { LOOK_BACK } else { 0 };
-        let chance = StdRng::seed_from_u64(seed);
-        Self { chance, look_back, written: 0, orders: 0, prices: BTreeMap::new() }
+        let (chance, now) = (StdRng::seed_from_u64(seed), SystemClock::shared().wall_clock().as_millis());
+        Self { chance, look_back, now, orders: 0, prices: BTreeMap::new() }
     }
 }
 
@@ -79,16 +79,15 @@ impl Feed for OrdersAndPrices {
     fn next(&mut self) -> Result<Option<(&'static str, NewRecord)>> {
         let (sku, is_order) = (self.chance.random_range(0..SKUS), self.chance.random_bool(0.7));
         let key = format!("sku-{sku}");
-        let now = BEGIN + self.written;
-        self.written += 1;
+        self.now += 1;
         if is_order {
             self.orders += 1;
-            let order = NewRecord::new(key, self.orders.to_string()).at(now - self.look_back);
+            let order = NewRecord::new(key, self.orders.to_string()).at(self.now - self.look_back);
             return Ok(Some(("orders", order)));
         }
         let price = self.prices.entry(sku).or_insert(0);
         *price += 1;
-        Ok(Some(("price-changes", NewRecord::new(key, price.to_string()).at(now))))
+        Ok(Some(("price-changes", NewRecord::new(key, price.to_string()).at(self.now))))
     }
 }
 
