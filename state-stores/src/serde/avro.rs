@@ -156,7 +156,7 @@ impl<T> Clone for AvroFormat<T> {
 
 impl<T: DeserializeOwned> AvroFormat<T> {
     fn new(schema: Schema) -> Result<Self, String> {
-        let shape = Shape::parse(&schema.text)?;
+        let shape = Shape::parse_to_read_by(&schema.text)?;
         has_its_name::<T>(&shape)?;
         let definition = Definition::parse_str(&schema.text)
             .map_err(|error| format!("the library takes it for no Avro schema: {error}"))?;
