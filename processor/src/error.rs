@@ -205,14 +205,29 @@ impl From<StoreError> for Error {
 }
 
 impl From<SerdeError> for Error {
-    /// `Retry` if nobody says by which schema the bytes were written: nothing is wrong with them.
+    /// `Record` if the bytes are wrong. They are not if nobody says by which schema they were written: `Retry` if the registry does not answer,
+    /// and `Invalid` if it refuses to.
     fn from(error: SerdeError) -> Self {
-        if error.is_outage() {
-            Error::new(ErrorKind::Retry, "nobody says for now what the bytes are").with_source(error)
-        } else {
-            Error::new(ErrorKind::Record, "the bytes do not fit the type").with_source(error)
-        }
+        let (kind, message) = match error.registry_error() {
+            Some(registry) if registry.may_pass() => {
+                (ErrorKind::Retry, "nobody says for now what the bytes are")
+            }
+            Some(registry) if registry.is_outage() => {
+                (ErrorKind::Invalid, "the schema registry does not say what the bytes are")
+            }
+            _ => (ErrorKind::Record, "the bytes do not fit the type"),
+        };
+        Error::new(kind, message).with_source(error)
     }
+}
+
+/// Whether a record, or a row, could not be converted because nobody says by which schema: it may be as it should.
+pub(crate) fn is_schema_outage(source: &BoxError) -> bool {
+    let in_store = source.downcast_ref::<StoreError>().and_then(|error| match error {
+        StoreError::Serde { source, .. } => Some(source),
+        _ => None,
+    });
+    in_store.or(source.downcast_ref::<SerdeError>()).is_some_and(SerdeError::is_outage)
 }
 
 #[cfg(test)]
@@ -230,6 +245,9 @@ mod tests {
         let url = "http://registry:8081".to_owned();
         let away = RegistryError::Away { url, tries: 3, seconds: 20, source: "refused".into() };
         assert_eq!(by_schema(away.into()).kind(), ErrorKind::Retry);
+        let url = "http://registry:8081".to_owned();
+        let expired = RegistryError::Unauthorized { url, status: 401 };
+        assert_eq!(by_schema(expired.into()).kind(), ErrorKind::Invalid);
         let unknown = RegistryError::UnknownId { id: SchemaId::new(7) };
         assert_eq!(by_schema(unknown.into()).kind(), ErrorKind::Record);
         assert_eq!(by_schema(SerdeError::UnexpectedNull { type_name: "Order" }).kind(), ErrorKind::Record);

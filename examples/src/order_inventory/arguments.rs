@@ -76,7 +76,7 @@ pub struct Arguments {
     pub format: Format,
 
     /// The schema registry of --format avro. A user and password, or a token, come from
-    /// MILLSTREAM_SCHEMA_REGISTRY_USER and _PASSWORD, or _TOKEN
+    /// MILLSTREAM_SCHEMA_REGISTRY_USER and _PASSWORD, or _TOKEN; certificates of an authority of your own from the file in _CA
     #[arg(long, value_name = "URL", env = "MILLSTREAM_SCHEMA_REGISTRY_URL")]
     pub schema_registry: Option<String>,
 

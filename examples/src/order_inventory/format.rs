@@ -133,7 +133,7 @@ fn registry(url: Option<&str>) -> Result<SchemaRegistry> {
              `docker compose up` is http://localhost:8081",
         )
     })?;
-    let client = CachedSchemaRegistryClient::builder(url).credentials_from_env().build()?;
+    let client = CachedSchemaRegistryClient::builder(url).access_from_env().build()?;
     Ok(SchemaRegistry::new(Arc::new(client)))
 }
 

@@ -290,6 +290,26 @@ fn passwords_and_tokens_open_the_registry() -> Result<()> {
     let token = RealSchemaRegistry::program(Some("Bearer abc.def"))?;
     let client = CachedSchemaRegistryClient::builder(token.url()).bearer_token("abc.def").build()?;
     assert_eq!(client.latest("orders-value")?, None);
+    // One that is fetched anew for each request: an old one, none for the moment, and the right one, as files have it.
+    let fetched = AtomicUsize::new(0);
+    let client = CachedSchemaRegistryClient::builder(token.url()).bearer_token_from(move || {
+        match fetched.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok("abc".to_owned()),
+            1 => Err("it is being written".into()),
+            _ => Ok("abc.def\n".to_owned()),
+        }
+    });
+    let client = client.build()?;
+    let refused = client.latest("orders-value");
+    ensure!(matches!(refused, Err(RegistryError::Unauthorized { .. })), "{refused:?}");
+    assert_eq!(client.latest("orders-value")?, None);
+    let none = CachedSchemaRegistryClient::builder(token.url())
+        .bearer_token_from(|| Err("there is no file".into()))
+        .deadline(Duration::from_millis(100))
+        .build()?;
+    let refused = none.latest("orders-value").err().context("there is no token")?;
+    let said = format!("{:#}", anyhow::Error::from(refused));
+    ensure!(said.contains("there is no token to ask with: there is no file"), "{said}");
     Ok(())
 }
 
@@ -303,6 +323,9 @@ fn a_registry_behind_tls_is_asked_where_its_authority_is_trusted() -> Result<()>
     assert_eq!(registry.asked.lock().len(), 1);
 
     let another = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let both = format!("{}{}", another.cert.pem(), identity.cert.pem());
+    assert_eq!(trusting(&both)?.latest("orders-value")?, None, "any of several authorities");
+    registry.asked.lock().pop();
     for other in [builder().build()?, trusting(&another.cert.pem())?] {
         let refused = other.latest("orders-value").unwrap_err();
         ensure!(matches!(refused, RegistryError::Away { .. }), "{refused:?}");
@@ -313,6 +336,34 @@ fn a_registry_behind_tls_is_asked_where_its_authority_is_trusted() -> Result<()>
 
     let refused = trusting("no certificate").err().context("that is no PEM")?;
     ensure!(refused.kind() == ErrorKind::Invalid && refused.to_string().contains("is no PEM"), "{refused}");
+    let refused = builder().certificate_authority_file("/nowhere/ca.pem").build();
+    let refused = refused.err().context("there is no such file")?;
+    ensure!(
+        refused.kind() == ErrorKind::Invalid && refused.to_string().contains("/nowhere/ca.pem"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_command_line_trusts_the_authority_it_is_told() -> Result<()> {
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let registry = stub_behind_tls(&identity, |_asked| no_subject())?;
+    let folder = tempfile::tempdir()?;
+    let (schema, authority) = (folder.path().join("order.avsc"), folder.path().join("ca.pem"));
+    std::fs::write(&schema, ORDER_V2)?;
+    std::fs::write(&authority, identity.cert.pem())?;
+    let orders = format!("orders-value={}", schema.display());
+    let authority = authority.display().to_string();
+    let check = ["schema", "check", "--schema-registry", registry.url.as_str(), orders.as_str()];
+    let by_argument = millstream(check.iter().chain(&["--certificate-authority", authority.as_str()]))?;
+    let taken = by_argument.success()?;
+    ensure!(taken.contains("orders-value") && taken.contains("yes"), "{taken}");
+    let mut by_variable = workspace_binary("millstream")?;
+    by_variable.args(check).env("MILLSTREAM_SCHEMA_REGISTRY_CA", &authority);
+    let by_variable = by_variable.output()?;
+    ensure!(by_variable.status.success(), "{by_variable:?}");
+    assert_eq!(registry.asked.lock().len(), 2);
     Ok(())
 }
 
@@ -407,6 +458,56 @@ fn nobody_is_asked_for_each_record_whose_schema_there_is_not() -> Result<()> {
     Ok(())
 }
 
+/// What has nothing to do with the record: a token that expired, the login page of a proxy, an address that is not the registry's any more.
+#[test]
+fn a_registry_that_refuses_later_costs_no_record_and_is_asked_once() -> Result<()> {
+    for (status, body, said) in [
+        (401, "{}", "refuses access"),
+        (403, "<html>Forbidden</html>", "refuses access"),
+        (200, "<html>Log in</html>", "is no schema registry"),
+        (404, r#"{"message": "no such route"}"#, "to tell schema 3"),
+        (422, r#"{"error_code": 42201, "message": "no"}"#, "to tell schema 3"),
+    ] {
+        let stub = stub_of_text(move |asked| match asked {
+            "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 7 }).to_string()),
+            "GET /schemas/ids/3" => (status, body.to_owned()),
+            _ => (404, no_subject().1.to_string()),
+        })?;
+        let topology =
+            copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
+        let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
+        let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+        stub.asked.lock().clear();
+        let orders = driver.input_topic::<String, OrderV2>("orders");
+        let error = orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03\x0capples"));
+        let error = error.err().context("no handler is asked")?;
+        ensure!(error.kind() == ErrorKind::Fatal && error.to_string().contains(said), "{error}");
+        assert_eq!(driver.skipped_records(), 0);
+        assert_eq!(*stub.asked.lock(), ["GET /schemas/ids/3"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_language_that_is_not_known_is_the_fault_of_the_record() -> Result<()> {
+    let stub = stub(|asked| match asked {
+        "POST /subjects/copies%2Dvalue/versions" => (200, json!({ "id": 7 })),
+        "GET /schemas/ids/3" => (200, json!({ "schema": "struct Order {}", "schemaType": "THRIFT" })),
+        _ => no_subject(),
+    })?;
+    let topology =
+        copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
+    let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
+    let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+    stub.asked.lock().clear();
+    for _ in 0..10 {
+        driver.input_topic::<String, OrderV2>("orders").pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03\x02a"))?;
+    }
+    assert_eq!(driver.skipped_records(), 10);
+    assert_eq!(*stub.asked.lock(), ["GET /schemas/ids/3"]);
+    Ok(())
+}
+
 #[test]
 fn a_registry_that_stumbles_is_asked_again() -> Result<()> {
     let tries = AtomicUsize::new(0);
@@ -426,6 +527,25 @@ fn of_several_addresses_one_that_answers_is_enough() -> Result<()> {
     let stub = stub(|_| (200, json!({ "id": 5 })))?;
     let client = client_at(&format!("http://127.0.0.1:1/, {}/", stub.url))?;
     assert_eq!(client.register("orders-value", &Schema::new(SchemaKind::Avro, ORDER_V1))?.get(), 5);
+    Ok(())
+}
+
+#[test]
+fn an_address_that_swallows_what_it_is_asked_leaves_the_others_time_and_is_asked_last_from_then_on()
+-> Result<()> {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    silent.set_nonblocking(true)?;
+    let stub = stub(|asked| match asked {
+        "GET /schemas/ids/3" => (200, json!({ "schema": ORDER_V1 })),
+        _ => (200, json!({ "id": 5 })),
+    })?;
+    let urls = format!("http://{},{}", silent.local_addr()?, stub.url);
+    let client = CachedSchemaRegistryClient::builder(&urls).deadline(Duration::from_secs(2)).build()?;
+    assert_eq!(client.register("orders-value", &Schema::new(SchemaKind::Avro, ORDER_V2))?.get(), 5);
+    let asked_silent = || std::iter::from_fn(|| silent.accept().ok()).count();
+    assert_eq!(asked_silent(), 1, "it is the first of the addresses");
+    client.schema(millstream::SchemaId::new(3))?;
+    assert_eq!(asked_silent(), 0, "the other one answered last");
     Ok(())
 }
 
@@ -473,14 +593,60 @@ fn what_is_no_registry_is_named_as_such() -> Result<()> {
     Ok(())
 }
 
+/// What a topic of several types carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Event {
+    Ordered(OrderV2),
+    Returned(Returned),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Returned {
+    sku: String,
+}
+
+const RETURNED: &str = r#"{"type": "record", "name": "Returned", "namespace": "shop", "fields": [{"name": "sku", "type": "string"}]}"#;
+avro_serde!(Returned, schema = RETURNED);
+
+impl HasSerde for Event {
+    fn serde() -> SerdeRef<Self> {
+        Arc::new(AvroSerde::with_schema(&format!("[{ORDER_V2}, {RETURNED}]")))
+    }
+}
+
 #[test]
 fn types_may_share_a_topic_under_their_own_names() -> Result<()> {
-    let (topic, client) = (unique_name("events"), real_client()?);
+    let (events, kept) = (unique_name("events"), unique_name("events-kept"));
+    let client = real_client()?;
     let registry = SchemaRegistry::new(client.clone()).naming(SubjectNameStrategy::TopicRecordName);
-    registry.serde::<OrderV2>(&topic, RecordPart::Value)?;
-    registry.serde::<Payment>(&topic, RecordPart::Value)?;
-    for name in ["shop.Order", "shop.Payment"] {
-        ensure!(client.latest(&format!("{topic}-{name}"))?.is_some(), "{name}");
+    // Of producers that each know one of the types.
+    let ordered = OrderV2 { sku: "apples".into(), quantity: 3 };
+    let returned = Returned { sku: "pears".into() };
+    let of_orders = encoded(&registry.serde::<OrderV2>(&events, RecordPart::Value)?, &ordered)?;
+    let of_returns = encoded(&registry.serde::<Returned>(&events, RecordPart::Value)?, &returned)?;
+    let of_payments =
+        encoded(&registry.serde::<Payment>(&events, RecordPart::Value)?, &Payment { cents: 5 })?;
+
+    let builder = StreamsBuilder::new();
+    builder.stream::<String, Event>(events.as_str()).to(kept.as_str());
+    let reader = SchemaRegistry::new(real_client()?).naming(SubjectNameStrategy::TopicRecordName);
+    let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
+    let topology = builder.build()?.with_schema_registry(reader);
+    let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+    let topic = driver.input_topic::<String, Event>(&events);
+    for bytes in [&of_orders, &of_returns, &of_payments] {
+        topic.pipe_raw(Some(b"1"), Some(bytes))?;
+    }
+    assert_eq!(driver.skipped_records(), 1, "the payment, which the union does not have");
+    let written = driver.output_topic_with_serdes(&kept, String::serde(), Vec::<u8>::serde());
+    let written = written.read_key_values_to_list()?;
+    // For consumers that know one of the types.
+    assert_eq!(registry.serde::<OrderV2>(&kept, RecordPart::Value)?.decode(&written[0].1)?, ordered);
+    assert_eq!(registry.serde::<Returned>(&kept, RecordPart::Value)?.decode(&written[1].1)?, returned);
+    for topic in [&events, &kept] {
+        for name in ["shop.Order", "shop.Returned"] {
+            ensure!(client.latest(&format!("{topic}-{name}"))?.is_some(), "{topic} {name}");
+        }
     }
     Ok(())
 }

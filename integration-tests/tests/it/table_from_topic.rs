@@ -5,8 +5,10 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
+use millstream::handlers::{Handlers, Reaction};
 use millstream::prelude::*;
 use millstream::runtime::RestoreProgress;
+use millstream::{ClientState, ErrorKind};
 use millstream_integration_tests::kafka::{NewRecord, unique_name};
 use millstream_integration_tests::wait::await_until;
 
@@ -96,6 +98,42 @@ fn an_instance_without_state_restores_what_was_processed_and_processes_the_rest(
     app.close()?;
     let changelog = shop.scene.internal("products-changelog");
     ensure!(!shop.scene.kafka.topics()?.contains(&changelog), "{changelog} was made");
+    Ok(())
+}
+
+#[test]
+fn a_record_that_makes_no_row_is_left_out_where_its_handler_passes_over_it_and_nowhere_else() -> Result<()> {
+    let shop = Shop::new("table-from-topic-unreadable")?;
+    let no_text = NewRecord { partition: Some(1), ..NewRecord::new("sku-0", b"\xff".to_vec()) };
+    shop.scene.kafka.produce(&shop.products, [no_text])?;
+    shop.write(0..20, "")?;
+    let skipping = || Settings { handlers: Handlers::all(Reaction::Skip), ..shop.scene.settings() };
+    let lose_state = || fs::remove_dir_all(shop.scene.state_dir.path().join(&shop.scene.application_id));
+    let (app, _) = shop.run(skipping())?;
+    shop.scene.await_committed(&[&shop.products])?;
+    app.close()?;
+    lose_state()?;
+
+    let (app, told) = shop.run(skipping())?;
+    assert_eq!(restored(&told)?, (20, 21));
+    let left_out: u64 = told
+        .lock()
+        .ok()
+        .context("no listener panics")?
+        .iter()
+        .filter(|progress| progress.is_complete())
+        .map(|progress| progress.left_out)
+        .sum();
+    assert_eq!(left_out, 1);
+    app.close()?;
+    lose_state()?;
+
+    let app = shop.scene.app(shop.topology()?, shop.scene.settings()).start()?;
+    app.await_state(ClientState::Error, DEADLINE)?;
+    let error = app.close().err().context("the handler fails")?;
+    assert_eq!(error.kind(), ErrorKind::Record);
+    let text = error.to_string();
+    ensure!(text.contains(&format!("{}-1@0", shop.products)) && text.contains("store products"), "{text}");
     Ok(())
 }
 

@@ -113,6 +113,7 @@ impl TestApp {
                     next: Offset::new(400),
                     end: Offset::new(1000),
                     records: 250,
+                    left_out: 2,
                 }],
                 state: TaskState::Restoring,
                 ..task_snapshot(second)
@@ -127,6 +128,7 @@ impl TestApp {
             next: Offset::new(70),
             end: Offset::new(75),
             records: 60,
+            left_out: 0,
         };
         self.shared.state_updater.publish(UpdaterSnapshot {
             standbys: BTreeMap::from([(elsewhere, vec![standby])]),

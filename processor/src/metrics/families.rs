@@ -181,6 +181,12 @@ pub(super) const FAMILIES: &[Family] = &[
         "Changelog records read back into the store.",
         |scrape, series| of_restores(scrape, series, |restore| restore.records),
     ),
+    counter(
+        "millstream_task_restore_records_left_out_total",
+        TASK_STORE,
+        "Records of the store's topic that make no row, because a handler passes over them.",
+        |scrape, series| of_restores(scrape, series, |restore| restore.left_out),
+    ),
     gauge(
         "millstream_task_restore_remaining_records",
         TASK_STORE,

@@ -340,6 +340,7 @@ fn restores_of<M: InputMessage>(
             next: sum(&mut of_table.iter().map(|input| next(*input))),
             end: sum(&mut of_table.iter().map(|input| bounds[*input].1)),
             records: of_table.iter().map(|input| fetched[*input]).sum(),
+            left_out: 0,
         }
     };
     let tables = plan.subtopology.stores.iter().enumerate().map(progress);

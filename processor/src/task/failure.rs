@@ -12,7 +12,7 @@ use super::queue::PartitionQueue;
 use super::{InputMessage, Task};
 use crate::api::{Failure, FailureParts, FailureStage, Headers, OutputMark, PendingOutput, TaskFailure};
 use crate::dead_letters::{LetterSource, headers};
-use crate::error::{BoxError, Error, ErrorKind, RecordLocation, Result, describe};
+use crate::error::{BoxError, Error, ErrorKind, RecordLocation, Result, describe, is_schema_outage};
 use crate::handlers::{FailureReport, Reaction};
 
 /// An output that was handed to the producer and cannot be delivered.
@@ -60,7 +60,8 @@ impl<M: InputMessage> Task<M> {
     /// Deals with the failure of the head record of an input, or, without an input, of a punctuation; afterwards it can be passed over.
     ///
     /// # Errors
-    /// If the handler says so, or if no record is to blame: the state store failed, or Kafka or the schema registry did not answer.
+    /// If the handler says so, or if no record is to blame: the state store failed, or Kafka did not answer, or the schema registry did not say by
+    /// which schema the record was written. Then the thread stops, so that nobody is asked again for each record.
     #[cold]
     pub(super) fn failed(
         &mut self,
@@ -82,8 +83,10 @@ impl<M: InputMessage> Task<M> {
             let error = location.iter().cloned().fold(error, Error::at);
             node.iter().cloned().fold(error, Error::in_node)
         };
-        if is_outage(&source) {
-            return Err(in_place(Error::fatal("a record cannot be converted for now").with_source(source)));
+        if is_schema_outage(&source) {
+            return Err(in_place(
+                Error::fatal("nobody says by which schema a record can be converted").with_source(source),
+            ));
         }
         let source: BoxError = match source.downcast::<StoreError>() {
             // The record's own key or value does not fit the store; everything else concerns the store.
@@ -294,15 +297,6 @@ impl FailureLog {
             "a record failed and was passed over: {reaction:?}"
         );
     }
-}
-
-/// Whether the record could not be converted because nobody says by which schema: it may be as it should.
-fn is_outage(source: &BoxError) -> bool {
-    let in_store = source.downcast_ref::<StoreError>().and_then(|error| match error {
-        StoreError::Serde { source, .. } => Some(source),
-        _ => None,
-    });
-    in_store.or(source.downcast_ref::<SerdeError>()).is_some_and(SerdeError::is_outage)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The serdes of a topology, settled for an application: each as it is in the topic or store where it is used.
 
 use millstream_state_stores::{
-    ApplicationSerdes, RecordPart, SchemaRegistry, SerdeError, SerdePlace, SerdeRef, changelog_topic,
+    ApplicationSerdes, RecordPart, RegistryError, SchemaRegistry, SerdeError, SerdePlace, SerdeRef,
+    changelog_topic,
 };
 
 use super::graph::{NodeKind, StoreSpec, Topology};
@@ -113,18 +114,20 @@ pub(super) fn serdes_of_sink<K, V>(
 
 /// The error of a node or store whose serde cannot be used.
 pub(crate) fn unusable(error: SerdeError, what: &str, name: &str) -> Error {
-    let kind = if error.is_outage() { ErrorKind::Retry } else { ErrorKind::Invalid };
+    let may_pass = error.registry_error().is_some_and(RegistryError::may_pass);
+    let kind = if may_pass { ErrorKind::Retry } else { ErrorKind::Invalid };
     Error::new(kind, format!("a serde of {what} {name} cannot be used")).with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use millstream_state_stores::{
-        Encoded, HasSerde, KeyValueStoreBuilder, MockSchemaRegistryClient, RegisteredSchema, RegistryError,
-        RowPart, Schema, SchemaId, SchemaKind, SchemaRegistryClient, Serde, StoreError, StoreName,
-        SubjectNameStrategy, json_serde,
+        Encoded, HasSerde, KeyValueStoreBuilder, MockSchemaRegistryClient, RegisteredSchema, RowPart, Schema,
+        SchemaId, SchemaKind, SchemaRegistryClient, Serde, StoreError, StoreName, SubjectNameStrategy,
+        json_serde,
     };
     use parking_lot::Mutex;
 
@@ -208,19 +211,39 @@ mod tests {
         TopologyTestDriver::new(topology(by_sku())?.with_schema_registry(registry)).map(drop)
     }
 
-    /// A registry that can be turned off.
+    /// A registry that can be told not to answer.
     #[derive(Default)]
     struct Unreliable {
         registry: MockSchemaRegistryClient,
-        is_away: Mutex<bool>,
+        /// What it says in place of answers.
+        refusal: Mutex<Option<fn() -> RegistryError>>,
+        /// How often it did.
+        refused: AtomicUsize,
     }
 
     impl Unreliable {
         fn ask(&self) -> Result<&MockSchemaRegistryClient, RegistryError> {
-            let away =
-                || RegistryError::Away { url: "test".into(), tries: 1, seconds: 0, source: "is off".into() };
-            if *self.is_away.lock() { Err(away()) } else { Ok(&self.registry) }
+            let Some(refusal) = *self.refusal.lock() else { return Ok(&self.registry) };
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            Err(refusal())
         }
+    }
+
+    fn away() -> RegistryError {
+        RegistryError::Away { url: "test".into(), tries: 1, seconds: 0, source: "is off".into() }
+    }
+
+    fn unauthorized() -> RegistryError {
+        RegistryError::Unauthorized { url: "test".into(), status: 401 }
+    }
+
+    fn refused() -> RegistryError {
+        let (url, what) = ("test".into(), "to tell schema 2".into());
+        RegistryError::Refused { url, what, status: 404, message: "no such route".into() }
+    }
+
+    fn no_registry() -> RegistryError {
+        RegistryError::NoRegistry { url: "test".into(), reason: "it is a page".into() }
     }
 
     impl SchemaRegistryClient for Unreliable {
@@ -246,42 +269,52 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_that_is_away_stops_at_the_start() -> Result<()> {
-        let client = Arc::new(Unreliable::default());
-        *client.is_away.lock() = true;
-        let refused =
-            TopologyTestDriver::new(topology("archive")?.with_schema_registry(SchemaRegistry::new(client)));
-        let error = refused.err().expect("nobody answers");
-        assert_eq!(error.kind(), ErrorKind::Retry);
-        let error = error.to_string();
-        assert!(error.contains("node ") && error.contains("does not answer"), "{error}");
+    fn a_registry_that_does_not_say_what_it_is_asked_stops_at_the_start() -> Result<()> {
+        for (refusal, kind) in [(away as fn() -> _, ErrorKind::Retry), (unauthorized, ErrorKind::Invalid)] {
+            let client = Arc::new(Unreliable::default());
+            *client.refusal.lock() = Some(refusal);
+            let topology = topology("archive")?.with_schema_registry(SchemaRegistry::new(client));
+            let error = TopologyTestDriver::new(topology).err().expect("it does not answer");
+            assert_eq!(error.kind(), kind);
+            let error = error.to_string();
+            assert!(error.contains("node ") && error.contains(&refusal().to_string()), "{error}");
+        }
         Ok(())
     }
 
     #[test]
     fn later_an_outage_matters_only_to_schemas_that_are_new_and_never_costs_a_record() -> Result<()> {
-        let client = Arc::new(Unreliable::default());
-        // Of a topic that is read the newest schema is met at the start.
-        let own = Schema::new(SchemaKind::Json, r#"{"title": "Order", "type": "object"}"#);
-        client.register("orders-value", &own).map_err(SerdeError::from)?;
-        let topology = topology("archive")?.with_schema_registry(SchemaRegistry::new(client.clone()));
-        let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
-        let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
-        let other = Schema::new(SchemaKind::Json, r#"{"title": "Other"}"#);
-        let other = client.register("orders-value", &other).map_err(SerdeError::from)?;
-        *client.is_away.lock() = true;
-        let orders = driver.input_topic::<String, Order>("orders");
-        orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x01{\"sku\":\"apples\"}"))?;
-        let unknown = [&[0][..], &other.get().to_be_bytes(), b"{\"sku\":\"pears\"}"].concat();
-        let error = orders.pipe_raw(Some(b"2"), Some(&unknown)).expect_err("the handler must not be asked");
-        let text = error.to_string();
-        assert!(
-            text.contains("orders-0@1") && text.contains("schema 2") && text.contains("does not answer"),
-            "{text}"
-        );
-        assert_eq!(driver.skipped_records(), 0);
-        *client.is_away.lock() = false;
-        assert_eq!(driver.output_topic::<String, Order>("archive").len(), 1);
+        for refusal in [away as fn() -> _, unauthorized, refused, no_registry] {
+            let client = Arc::new(Unreliable::default());
+            // Of a topic that is read the newest schema is met at the start.
+            let own = Schema::new(SchemaKind::Json, r#"{"title": "Order", "type": "object"}"#);
+            client.register("orders-value", &own).map_err(SerdeError::from)?;
+            let topology = topology("archive")?.with_schema_registry(SchemaRegistry::new(client.clone()));
+            let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
+            let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
+            let other = Schema::new(SchemaKind::Json, r#"{"title": "Other"}"#);
+            let other = client.register("orders-value", &other).map_err(SerdeError::from)?;
+            *client.refusal.lock() = Some(refusal);
+            let orders = driver.input_topic::<String, Order>("orders");
+            orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x01{\"sku\":\"apples\"}"))?;
+            let unknown = [&[0][..], &other.get().to_be_bytes(), b"{\"sku\":\"pears\"}"].concat();
+            let error = orders.pipe_raw(Some(b"2"), Some(&unknown)).expect_err("no handler is asked");
+            assert_eq!(error.kind(), ErrorKind::Fatal);
+            let text = error.to_string();
+            let said = refusal().to_string();
+            assert!(
+                text.contains("orders-0@1") && text.contains("schema 2") && text.contains(&said),
+                "{text}"
+            );
+            assert_eq!(driver.skipped_records(), 0);
+            assert_eq!(
+                client.refused.load(Ordering::Relaxed),
+                1,
+                "a record that waits is not asked for again"
+            );
+            *client.refusal.lock() = None;
+            assert_eq!(driver.output_topic::<String, Order>("archive").len(), 1);
+        }
         Ok(())
     }
 
@@ -299,10 +332,8 @@ mod tests {
             _order: Record<String, Order>,
             _context: &mut ProcessorContext<'_, String, Order>,
         ) -> Result<(), Failure> {
-            let source =
-                RegistryError::Away { url: "test".into(), tries: 1, seconds: 0, source: "is off".into() };
             let (store, part) = (ORDERS.name().to_string(), RowPart::Value);
-            Err(StoreError::Serde { store, part, source: source.into() }.into())
+            Err(StoreError::Serde { store, part, source: unauthorized().into() }.into())
         }
     }
 
@@ -316,7 +347,7 @@ mod tests {
         let orders = driver.input_topic::<String, Order>("orders");
         let error = orders.pipe_input("1", Order { sku: "apples".into() }).expect_err("no handler is asked");
         assert_eq!(error.kind(), ErrorKind::Fatal);
-        assert!(error.to_string().contains("does not answer"), "{error}");
+        assert!(error.to_string().contains("refuses access"), "{error}");
         Ok(())
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_state_stores::{
-    ApplicationSerdes, Encoded, KeyValueStoreBuilder, RecordField, RecordPart, RestoreRow, SerdeError,
-    SerdePlace, SerdeRef, Timestamp,
+    ApplicationSerdes, Encoded, KeyValueStoreBuilder, RecordField, RecordPart, RestoreRow, RowPart,
+    SerdeError, SerdePlace, SerdeRef, StoreError, Timestamp,
 };
 
 use super::graph::{TopicName, Topology};
 use super::source::{Consumed, RawRecord, decode_field};
 use super::subtopology::Subtopology;
+use crate::api::{Failure, FailureStage};
 use crate::error::{Error, Result};
 
 /// The topic a store is restored from in place of a changelog of its own.
@@ -30,11 +31,11 @@ pub(crate) trait RowsOfTopic: Send + Sync {
         serdes: &ApplicationSerdes,
     ) -> Result<Arc<dyn RowsOfTopic>, SerdeError>;
 
-    /// The row of a record; none if it was dropped, or passed over because it could not be read or kept.
+    /// The row of a record; none if it was dropped.
     ///
     /// # Errors
-    /// `Fatal` if the schema registry must be asked how to read it, and does not answer: left out, the row would be lost.
-    fn row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>>;
+    /// If it cannot be read, or the store does not keep it: what fails now, at the stage at which it fails when the record is processed.
+    fn row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>, Failure>;
 }
 
 /// A row as a store keeps it.
@@ -53,6 +54,7 @@ impl EncodedRow {
 }
 
 struct TypedRows<K: RecordField, V: RecordField> {
+    store: String,
     consumed: Consumed<K, V>,
     key_serde: SerdeRef<K::NonNull>,
     value_serde: SerdeRef<V::NonNull>,
@@ -67,29 +69,19 @@ impl<K: RecordField, V: RecordField> RowsOfTopic for TypedRows<K, V> {
     ) -> Result<Arc<dyn RowsOfTopic>, SerdeError> {
         let stored = |part| SerdePlace::new(changelog, part, serdes);
         Ok(Arc::new(TypedRows {
+            store: self.store.clone(),
             consumed: self.consumed.in_place(topic, serdes)?,
             key_serde: stored(RecordPart::Key).bind(&self.key_serde)?,
             value_serde: stored(RecordPart::Value).bind(&self.value_serde)?,
         }))
     }
 
-    fn row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>> {
-        match self.try_row(record) {
-            Err(error) if error.is_outage() => {
-                Err(Error::fatal("a store's record cannot be decoded for now").with_source(error))
-            }
-            row => Ok(row.ok().flatten()),
-        }
-    }
-}
-
-impl<K: RecordField, V: RecordField> TypedRows<K, V> {
-    fn try_row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>, SerdeError> {
-        let key = decode_field(&self.consumed.key_serde, record.key)?;
+    fn row(&self, record: &RawRecord<'_>) -> Result<Option<EncodedRow>, Failure> {
+        let undecodable = |error| Failure::at_stage(FailureStage::Decode, error);
+        let key = decode_field(&self.consumed.key_serde, record.key).map_err(undecodable)?;
         // Heartbeats have no key, and are not meant for the extractor.
         let Some(non_null_key) = key.as_non_null() else { return Ok(None) };
-        let Some(key_bytes) = encoded(&self.key_serde, non_null_key)? else { return Ok(None) };
-        let value = decode_field(&self.consumed.value_serde, record.value)?;
+        let value = decode_field(&self.consumed.value_serde, record.value).map_err(undecodable)?;
         let timestamp = match &self.consumed.timestamp_extractor {
             Some(extract) => extract(&key, &value, record.timestamp),
             None => record.timestamp,
@@ -97,24 +89,22 @@ impl<K: RecordField, V: RecordField> TypedRows<K, V> {
         if timestamp.as_millis() < 0 {
             return Ok(None);
         }
-        let value = match value.as_non_null() {
-            Some(value) => match encoded(&self.value_serde, value)? {
-                None => return Ok(None),
-                bytes => bytes,
-            },
-            None => None,
-        };
-        Ok(Some(EncodedRow { key: key_bytes, value, timestamp }))
+        let key = self.kept(RowPart::Key, &self.key_serde, non_null_key)?;
+        let value = value.as_non_null().map(|value| self.kept(RowPart::Value, &self.value_serde, value));
+        Ok(Some(EncodedRow { key, value: value.transpose()?, timestamp }))
     }
 }
 
-/// The bytes of a key or value; none if a store refuses it, as it does what is written as null.
-fn encoded<T>(serde: &SerdeRef<T>, value: &T) -> Result<Option<Vec<u8>>, SerdeError> {
-    let mut bytes = Vec::new();
-    Ok(match serde.encode(value, &mut bytes)? {
-        Encoded::Bytes => Some(bytes),
-        Encoded::Null => None,
-    })
+impl<K: RecordField, V: RecordField> TypedRows<K, V> {
+    /// A key or value as the store keeps it.
+    fn kept<T>(&self, part: RowPart, serde: &SerdeRef<T>, value: &T) -> Result<Vec<u8>, StoreError> {
+        let (store, mut bytes) = (|| self.store.clone(), Vec::new());
+        match serde.encode(value, &mut bytes) {
+            Ok(Encoded::Bytes) => Ok(bytes),
+            Ok(Encoded::Null) => Err(StoreError::NullInStore { store: store(), part }),
+            Err(source) => Err(StoreError::Serde { store: store(), part, source }),
+        }
+    }
 }
 
 impl Topology {
@@ -169,6 +159,7 @@ impl Topology {
             ));
         };
         let rows = TypedRows {
+            store: store.to_string(),
             consumed,
             key_serde: Arc::clone(typed.key_serde()),
             value_serde: Arc::clone(typed.value_serde()),
@@ -204,7 +195,7 @@ impl Topology {
 
 #[cfg(test)]
 mod tests {
-    use millstream_state_stores::{HasSerde, Offset, OptionSerde, RegistryError, Serde, SerdeError};
+    use millstream_state_stores::{HasSerde, Offset, Serde};
 
     use super::*;
     use crate::testing::pass_on::PassOn;
@@ -223,49 +214,45 @@ mod tests {
         RawRecord { offset: Offset::new(3), timestamp: Timestamp::from_millis(7), key, value }
     }
 
+    /// The row of a record by a topology's store of prices; or the stage at which it fails.
+    fn row_of(
+        topology: &Topology,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<EncodedRow>, FailureStage> {
+        let row = topology.source_changelogs["prices"].rows.row(&record(key, value));
+        row.map_err(|failure| failure.into_parts().stage)
+    }
+
     #[test]
     fn a_row_is_what_the_record_made_when_it_was_processed() -> Result<()> {
         let consumed = Consumed::with(Option::<String>::field_serde(), Option::<i64>::field_serde());
         let by_value = consumed.clone().with_timestamp_extractor(|_, value: &Option<i64>, kafka| {
             value.map_or(kafka, Timestamp::from_millis)
         });
-        let row_of = |consumed: &Consumed<Option<String>, Option<i64>>, key, value| {
-            let mut topology = prices();
-            topology.connect_source_store_and_topic("prices", "prices", consumed.clone())?;
-            topology.source_changelogs["prices"].rows.row(&record(key, value))
-        };
-        let (apples, thirty) = (Some(b"apples".as_slice()), 30_i64.to_be_bytes());
-        let row = |value: Option<&[u8]>, time| {
-            let (key, value) = (b"apples".to_vec(), value.map(<[u8]>::to_vec));
-            Some(EncodedRow { key, value, timestamp: Timestamp::from_millis(time) })
-        };
-        assert_eq!(row_of(&consumed, apples, Some(&thirty))?, row(Some(&thirty), 7));
-        assert_eq!(row_of(&by_value, apples, Some(&thirty))?, row(Some(&thirty), 30));
-        assert_eq!(row_of(&consumed, apples, None)?, row(None, 7));
-        assert_eq!(row_of(&consumed, None, Some(&thirty))?, None, "a record without a key is dropped");
-        assert_eq!(row_of(&consumed, apples, Some(b"thirty"))?, None, "no number: it was passed over");
         let by_key = consumed.clone().with_timestamp_extractor(|key: &Option<String>, _, kafka| {
             assert!(key.is_some(), "the source does not ask for the time of a heartbeat");
             kafka
         });
-        assert_eq!(row_of(&by_key, None, None)?, None, "a heartbeat");
+        let read_as = |consumed: Consumed<Option<String>, Option<i64>>| {
+            let mut topology = prices();
+            topology.connect_source_store_and_topic("prices", "prices", consumed).map(|()| topology)
+        };
+        let (plain, by_value, by_key) = (read_as(consumed)?, read_as(by_value)?, read_as(by_key)?);
+        let (apples, thirty) = (Some(b"apples".as_slice()), 30_i64.to_be_bytes());
+        let row = |value: Option<&[u8]>, time| {
+            let (key, value) = (b"apples".to_vec(), value.map(<[u8]>::to_vec));
+            Ok(Some(EncodedRow { key, value, timestamp: Timestamp::from_millis(time) }))
+        };
+        assert_eq!(row_of(&plain, apples, Some(&thirty)), row(Some(&thirty), 7));
+        assert_eq!(row_of(&by_value, apples, Some(&thirty)), row(Some(&thirty), 30));
+        assert_eq!(row_of(&plain, apples, None), row(None, 7));
+        assert_eq!(row_of(&plain, None, Some(&thirty)), Ok(None), "a record without a key is dropped");
+        assert_eq!(row_of(&plain, apples, Some(b"thirty")), Err(FailureStage::Decode), "it is no number");
+        assert_eq!(row_of(&by_key, None, None), Ok(None), "a heartbeat");
         let minus = (-30_i64).to_be_bytes();
-        assert_eq!(row_of(&by_value, apples, Some(&minus))?, None, "there is no time before 0");
+        assert_eq!(row_of(&by_value, apples, Some(&minus)), Ok(None), "there is no time before 0");
         Ok(())
-    }
-
-    /// Reads nothing, as long as nobody says by which schema.
-    struct RegistryIsAway;
-
-    impl Serde<i64> for RegistryIsAway {
-        fn encode(&self, value: &i64, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
-            i64::serde().encode(value, out)
-        }
-
-        fn decode(&self, _bytes: &[u8]) -> Result<i64, SerdeError> {
-            let (url, source) = ("http://registry".to_string(), "it is off".into());
-            Err(RegistryError::Away { url, tries: 1, seconds: 20, source }.into())
-        }
     }
 
     /// Writes 0 as null.
@@ -282,29 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_cannot_be_read_while_the_schema_registry_is_away_is_not_left_out() -> Result<()> {
-        let consumed = Consumed::with(String::serde(), Arc::new(OptionSerde::new(Arc::new(RegistryIsAway))));
-        let mut topology = prices();
-        topology.connect_source_store_and_topic("prices", "prices", consumed)?;
-        let rows = &topology.source_changelogs["prices"].rows;
-        let error = rows.row(&record(Some(b"apples"), Some(b"30"))).expect_err("nobody answers").to_string();
-        assert!(error.contains("does not answer"), "{error}");
-        Ok(())
-    }
-
-    #[test]
     fn a_value_that_its_store_refuses_is_no_row_and_no_deletion() -> Result<()> {
         let mut topology = Topology::new();
         let store = KeyValueStoreBuilder::<String, i64>::new("prices", String::serde(), Arc::new(ZeroIsNull));
         topology.add_state_store(Arc::new(store.with_logging(false)))?;
         let consumed = Consumed::with(Option::<String>::field_serde(), Option::<i64>::field_serde());
         topology.connect_source_store_and_topic("prices", "prices", consumed)?;
-        let row = |value: i64| {
-            let bytes = value.to_be_bytes();
-            topology.source_changelogs["prices"].rows.row(&record(Some(b"apples"), Some(&bytes)))
-        };
-        assert!(row(30)?.is_some_and(|row| row.value.is_some()));
-        assert_eq!(row(0)?, None);
+        let row = |value: i64| row_of(&topology, Some(b"apples"), Some(&value.to_be_bytes()));
+        assert!(row(30).is_ok_and(|row| row.is_some_and(|row| row.value.is_some())));
+        assert_eq!(row(0), Err(FailureStage::Process), "as when it is put into the store");
         Ok(())
     }
 

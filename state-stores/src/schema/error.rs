@@ -2,11 +2,12 @@
 
 use super::{SchemaId, SchemaKind};
 
-/// What a schema registry answered, or that it did not.
+/// What a schema registry answered, or that it did not. Where a record needs an answer that is not given
+/// ([`is_outage`](RegistryError::is_outage)), the task stops, whatever the handlers say.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// Nobody answers, after several tries. A record that needs the answer is not to blame: the task stops, whatever the handlers say.
+    /// Nobody answers, after several tries.
     #[error(
         "the schema registry at {url} does not answer ({tries} tries within {seconds} s); is it running, and the address right?"
     )]
@@ -74,6 +75,15 @@ pub enum RegistryError {
         expected: SchemaKind,
     },
 
+    /// A schema in a language that is none of those that are supported.
+    #[error("schema {id} is in {name:?}, which is not supported; does the producer write another format?")]
+    UnknownKind {
+        /// The schema that the bytes name.
+        id: SchemaId,
+        /// What the registry calls the language.
+        name: String,
+    },
+
     /// A schema that the type cannot be read by, as the newest version of what it reads.
     #[error("what subject {subject} has as its newest schema ({id}) cannot be read: {reason}")]
     Unreadable {
@@ -92,7 +102,10 @@ pub enum RegistryError {
     NoTopic,
 
     /// A schema without a name, which its subject would be named after.
-    #[error("the schema has no name to name its subject after; give a JSON Schema a `title`")]
+    #[error(
+        "the schema has no name to name its subject after, and what is written needs one; give a JSON Schema a `title`, let each branch of a union in \
+         Avro be a type with a name, or name subjects after topics"
+    )]
     NoRecordName,
 
     /// A value that is written by a serde of a place where nothing is.
@@ -130,8 +143,38 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether nobody answered.
+    /// Whether what was asked remains unsaid: nobody answered, or who did refuses to say it, or is no registry. Whatever was to be known by the
+    /// answer, such as by which schema a record was written, may be as it should: no record is to blame, and no handler is asked.
+    ///
+    /// ```
+    /// use millstream_state_stores::{RegistryError, SchemaId};
+    ///
+    /// // A token that has expired.
+    /// assert!(RegistryError::Unauthorized { url: "https://registry:8081".into(), status: 401 }.is_outage());
+    /// // Bytes of another registry: the record's own fault.
+    /// assert!(!RegistryError::UnknownId { id: SchemaId::new(8) }.is_outage());
+    /// ```
     pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Away { .. }
+            | Self::Unauthorized { .. }
+            | Self::Refused { .. }
+            | Self::NoRegistry { .. } => true,
+            Self::Incompatible { .. }
+            | Self::NotRegistered { .. }
+            | Self::UnknownId { .. }
+            | Self::OtherKind { .. }
+            | Self::UnknownKind { .. }
+            | Self::Unreadable { .. }
+            | Self::NoTopic
+            | Self::NoRecordName
+            | Self::OnlyRead
+            | Self::References { .. } => false,
+        }
+    }
+
+    /// Whether nobody answered, which may pass without anybody doing anything.
+    pub fn may_pass(&self) -> bool {
         matches!(self, Self::Away { .. })
     }
 }

@@ -86,41 +86,59 @@ pub(crate) struct RegisteredSerde<F: SchemaFormat> {
 }
 
 impl<F: SchemaFormat> RegisteredSerde<F> {
-    /// Settles the schemas of a place with the registry.
+    /// Settles the schema of a place with the registry.
     pub(crate) fn in_place(
         format: &F,
         registry: &SchemaRegistry,
         place: &SerdePlace<'_>,
     ) -> Result<Self, SerdeError> {
-        let mut serde = Self {
-            format: format.clone(),
-            registry: registry.clone(),
-            header: None,
-            readers: ArcSwap::default(),
-        };
-        let subject = registry.subject(place, format.record_name())?;
-        match place.usage() {
-            Usage::Written => {
-                let (id, written) = match registry.to_write(&subject, format.schema())? {
-                    ToWrite::Own(id) => (id, format.schema().clone()),
-                    ToWrite::Latest(RegisteredSchema { id, schema, .. }) => (id, schema),
-                };
-                serde.prepare_or_refuse(subject, id, &written)?;
-                if written != *format.schema() {
-                    serde.format = format.writing_by(&written)?;
-                }
-                let mut header = wire_format(id).to_vec();
-                header.extend(format.preamble(&written)?);
-                serde.header = Some(header);
+        let mut serde = Self::reading(format, registry);
+        if let Some((id, written)) = serde.settle(format.schema(), format.record_name(), place)? {
+            if written != *format.schema() {
+                serde.format = format.writing_by(&written)?;
             }
-            Usage::Read => {
-                if let Some(RegisteredSchema { id, schema, .. }) = registry.client().latest(&subject)? {
-                    serde.prepare_or_refuse(subject, id, &schema)?;
-                }
-            }
-            Usage::ReadIfOlder => {}
+            let mut header = wire_format(id).to_vec();
+            header.extend(format.preamble(&written)?);
+            serde.header = Some(header);
         }
         Ok(serde)
+    }
+
+    /// One that only reads, and has met no schema yet.
+    pub(crate) fn reading(format: &F, registry: &SchemaRegistry) -> Self {
+        Self { format: format.clone(), registry: registry.clone(), header: None, readers: ArcSwap::default() }
+    }
+
+    /// Settles with the registry by which schema values of `own` are written in a place; none where nothing is written. What others write there as
+    /// their newest schema must be readable.
+    pub(crate) fn settle(
+        &self,
+        own: &Schema,
+        record_name: Option<&str>,
+        place: &SerdePlace<'_>,
+    ) -> Result<Option<(SchemaId, Schema)>, SerdeError> {
+        let subject = match self.registry.subject(place, record_name) {
+            // Nothing says under which subjects those that write there have registered.
+            Err(RegistryError::NoRecordName) if place.usage() != Usage::Written => return Ok(None),
+            subject => subject?,
+        };
+        match place.usage() {
+            Usage::Written => {
+                let (id, written) = match self.registry.to_write(&subject, own)? {
+                    ToWrite::Own(id) => (id, own.clone()),
+                    ToWrite::Latest(RegisteredSchema { id, schema, .. }) => (id, schema),
+                };
+                self.prepare_or_refuse(subject, id, &written)?;
+                Ok(Some((id, written)))
+            }
+            Usage::Read => {
+                if let Some(RegisteredSchema { id, schema, .. }) = self.registry.client().latest(&subject)? {
+                    self.prepare_or_refuse(subject, id, &schema)?;
+                }
+                Ok(None)
+            }
+            Usage::ReadIfOlder => Ok(None),
+        }
     }
 
     /// Prepares to read by the schema that a subject has.
@@ -195,7 +213,9 @@ impl<F: SchemaFormat> RegisteredSerde<F> {
         match self.registry.client().schema(id) {
             Ok(written) => Ok(self.prepare(id, &written)),
             // What an id means does not change, so there is no use in asking again.
-            Err(error @ RegistryError::References { .. }) => Ok(self.remember(id, Met::unreadable(&error))),
+            Err(error @ (RegistryError::References { .. } | RegistryError::UnknownKind { .. })) => {
+                Ok(self.remember(id, Met::unreadable(&error)))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -240,7 +260,7 @@ mod tests {
     use super::*;
     use crate::json_serde;
     use crate::schema::{MockSchemaRegistryClient, SchemaKind, SchemaRegistryClient, SubjectNameStrategy};
-    use crate::serde::{RecordPart, SerdeRef};
+    use crate::serde::{ApplicationSerdes, HasSerde, RecordPart, SerdeRef};
 
     #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
     struct Order {
@@ -248,7 +268,8 @@ mod tests {
     }
     json_serde!(Order, schema = r#"{"title": "Order"}"#);
 
-    /// A registry that has schemas made of others under the ids from 100, and notes which ids it is asked about.
+    /// A registry that has schemas made of others under the ids from 100, and from 200 on such of a language that nobody knows. It notes which ids
+    /// it is asked about.
     #[derive(Default)]
     struct Registry {
         others: MockSchemaRegistryClient,
@@ -270,7 +291,11 @@ mod tests {
 
         fn schema(&self, id: SchemaId) -> Result<Schema, RegistryError> {
             self.asked.lock().push(id.get());
-            if id.get() < 100 { self.others.schema(id) } else { Err(RegistryError::References { id }) }
+            match id.get() {
+                0..100 => self.others.schema(id),
+                100..200 => Err(RegistryError::References { id }),
+                200.. => Err(RegistryError::UnknownKind { id, name: "THRIFT".into() }),
+            }
         }
 
         fn incompatibilities(&self, subject: &str, schema: &Schema) -> Result<Vec<String>, RegistryError> {
@@ -299,8 +324,10 @@ mod tests {
             assert!(error.contains("schema 2 is in AVRO, the type's in JSON"), "{error}");
             let error = serde.decode(&written_by(100)).unwrap_err().to_string();
             assert!(error.contains("schema 100 refers to other schemas"), "{error}");
+            let error = serde.decode(&written_by(200)).unwrap_err().to_string();
+            assert!(error.contains("schema 200 is in \"THRIFT\""), "{error}");
         }
-        assert_eq!(*client.asked.lock(), [newer, avro, 100]);
+        assert_eq!(*client.asked.lock(), [newer, avro, 100, 200]);
     }
 
     #[test]
@@ -327,6 +354,9 @@ mod tests {
         let by_name = registry.clone().naming(SubjectNameStrategy::RecordName);
         let refused = by_name.serde::<Nameless>("orders", RecordPart::Value).err().expect("it has no title");
         assert!(refused.to_string().contains("give a JSON Schema a `title`"), "{refused}");
+        let serdes = ApplicationSerdes::default().with_schema_registry(by_name);
+        let place = SerdePlace::new("orders", RecordPart::Value, &serdes).only_read();
+        assert!(place.bind(&Nameless::serde()).is_ok(), "to read, none is needed");
         assert!(registry.serde::<Nameless>("orders", RecordPart::Value).is_ok());
     }
 }

@@ -110,6 +110,12 @@ impl SchemaRegistry {
         SerdePlace::new(topic, part, &serdes).bind(&T::serde())
     }
 
+    /// Whether a topic may carry several types, each under a subject of its own.
+    #[cfg(feature = "avro")]
+    pub(crate) fn names_subjects_after_types(&self) -> bool {
+        self.naming != SubjectNameStrategy::TopicName
+    }
+
     pub(super) fn subject(
         &self,
         place: &SerdePlace<'_>,

@@ -1,9 +1,11 @@
 //! Values in Avro's binary form, for types that `serde` can serialise.
 
+mod branches;
 mod default;
 mod error;
 mod input;
 mod misfit;
+mod mixed;
 mod output;
 mod parse;
 mod rewrite;
@@ -23,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::error::{undecodable, unencodable, unreadable, unwritable};
+use self::mixed::MixedSerde;
 use self::rewrite::{Purpose, Rewrite};
 use self::shape::{Shape, last_part};
 use self::struct_name::struct_name;
@@ -101,6 +104,11 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for AvroSerde<T> {
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
         let format = self.format()?;
         let Some(registry) = place.schema_registry() else { return Ok(None) };
+        if registry.names_subjects_after_types()
+            && let Some(mixed) = MixedSerde::in_place(format, registry, place)?
+        {
+            return Ok(Some(Arc::new(mixed)));
+        }
         Ok(Some(Arc::new(RegisteredSerde::in_place(format, registry, place)?)))
     }
 
@@ -156,7 +164,7 @@ impl<T> Clone for AvroFormat<T> {
 
 impl<T: DeserializeOwned> AvroFormat<T> {
     fn new(schema: Schema) -> Result<Self, String> {
-        let shape = Shape::parse(&schema.text)?;
+        let shape = Shape::parse_to_read_by(&schema.text)?;
         has_its_name::<T>(&shape)?;
         let definition = Definition::parse_str(&schema.text)
             .map_err(|error| format!("the library takes it for no Avro schema: {error}"))?;
@@ -220,14 +228,8 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
     }
 
     fn writing_by(&self, schema: &Schema) -> Result<Self, SerdeError> {
-        let problem = "does not fit the newest of its subject, by which it is to be written";
-        let newest = Shape::parse(&schema.text).map_err(|reason| unfit::<T>(problem, &reason))?;
-        if newest.says_the_same(&self.own.shape) {
-            return Ok(self.clone());
-        }
-        let rewrite = Rewrite::plan(&self.own.shape, &newest, Purpose::Writing)
-            .map_err(|misfit| unfit::<T>(problem, &format!("field {}: {}", misfit.path(), misfit.reason)))?;
-        Ok(Self { written_as: Some(Arc::new(rewrite)), ..self.clone() })
+        let written_as = written_as::<T>(&self.own.shape, schema)?;
+        Ok(Self { written_as: written_as.map(Arc::new), ..self.clone() })
     }
 
     fn compare(&self, written: &Schema) -> SchemaMatch {
@@ -276,6 +278,19 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
     fn value_from_text(&self, text: &str) -> Result<T, SerdeError> {
         value_from_text(text)
     }
+}
+
+/// How what `own` writes becomes what `schema` would have written, which is the newest of its subject; none if they say the same.
+fn written_as<T>(own: &Shape, schema: &Schema) -> Result<Option<Rewrite>, SerdeError> {
+    let problem = "does not fit the newest of its subject, by which it is to be written";
+    let newest = Shape::parse(&schema.text).map_err(|reason| unfit::<T>(problem, &reason))?;
+    if newest.says_the_same(own) {
+        return Ok(None);
+    }
+    let rewrite = Rewrite::plan(own, &newest, Purpose::Writing);
+    rewrite
+        .map(Some)
+        .map_err(|misfit| unfit::<T>(problem, &format!("field {}: {}", misfit.path(), misfit.reason)))
 }
 
 /// Says that the named types are written to Kafka in Avro: implements [`HasSerde`](crate::HasSerde) for each of them, by the schema that

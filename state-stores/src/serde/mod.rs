@@ -355,13 +355,27 @@ impl SerdeError {
         Self::InvalidText { type_name: type_name::<T>(), text: text.to_owned(), reason: reason.to_string() }
     }
 
-    /// Whether nothing is wrong with the bytes, but nobody could be asked about them.
-    pub fn is_outage(&self) -> bool {
+    /// What the schema registry said, or that it did not, if that is what is wrong.
+    ///
+    /// ```
+    /// use millstream_state_stores::{RegistryError, SchemaId, SerdeError};
+    ///
+    /// let unknown = SerdeError::from(RegistryError::UnknownId { id: SchemaId::new(8) });
+    /// assert!(unknown.registry_error().is_some_and(|error| !error.is_outage()));
+    /// assert!(SerdeError::UnexpectedNull { type_name: "Order" }.registry_error().is_none());
+    /// ```
+    pub fn registry_error(&self) -> Option<&RegistryError> {
         match self {
-            Self::Registry(error) => error.is_outage(),
-            Self::BySchema { source, .. } => source.is_outage(),
-            _ => false,
+            Self::Registry(error) => Some(error),
+            Self::BySchema { source, .. } => source.registry_error(),
+            _ => None,
         }
+    }
+
+    /// Whether nothing need be wrong with the bytes, but the registry did not say by which schema they were written
+    /// ([`RegistryError::is_outage`]).
+    pub fn is_outage(&self) -> bool {
+        self.registry_error().is_some_and(RegistryError::is_outage)
     }
 
     /// The error for bytes that are no `T`.

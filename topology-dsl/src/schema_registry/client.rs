@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_processor::clock::{Clock, SystemClock};
 use millstream_processor::{
     Error, RegisteredSchema, RegistryError, Result, Schema, SchemaId, SchemaKind, SchemaRegistryClient,
 };
 use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use ureq::Agent;
 
+use super::builder::{SchemaRegistryClientBuilder, variable};
 use super::http::{Answer, Http};
 
 /// Asks a schema registry that speaks Confluent's API, and remembers what cannot change: which schema an id means, and which id a schema has
@@ -65,152 +63,27 @@ impl Known {
     }
 }
 
-/// How to reach a schema registry. See [`CachedSchemaRegistryClient::builder`].
-pub struct SchemaRegistryClientBuilder {
-    addresses: Vec<String>,
-    authorization: Option<String>,
-    request_timeout: Duration,
-    deadline: Duration,
-    clock: Arc<dyn Clock>,
-    #[cfg(feature = "schema-registry-tls")]
-    certificate: Option<Vec<u8>>,
-}
-
 impl CachedSchemaRegistryClient {
     /// A client of the registry at these addresses, separated by commas; of several, one that answers is asked.
     pub fn builder(urls: &str) -> SchemaRegistryClientBuilder {
-        let addresses = urls.split(',').map(|url| url.trim().trim_end_matches('/').to_owned());
-        SchemaRegistryClientBuilder {
-            addresses: addresses.filter(|url| !url.is_empty()).collect(),
-            authorization: None,
-            request_timeout: Duration::from_secs(5),
-            deadline: Duration::from_secs(20),
-            clock: SystemClock::shared(),
-            #[cfg(feature = "schema-registry-tls")]
-            certificate: None,
-        }
+        SchemaRegistryClientBuilder::new(urls)
     }
 
-    /// A client as environment variables say: `MILLSTREAM_SCHEMA_REGISTRY_URL`, and, where they are needed,
-    /// `MILLSTREAM_SCHEMA_REGISTRY_USER` and `MILLSTREAM_SCHEMA_REGISTRY_PASSWORD`, or `MILLSTREAM_SCHEMA_REGISTRY_TOKEN`.
+    /// A client as environment variables say: `MILLSTREAM_SCHEMA_REGISTRY_URL`, and what
+    /// [`access_from_env`](SchemaRegistryClientBuilder::access_from_env) takes from there.
     ///
     /// # Errors
-    /// `Invalid` if the address is missing or wrong.
+    /// `Invalid` if the address is missing, or anything of it is wrong.
     pub fn from_env() -> Result<Self> {
         let url = variable("URL").ok_or_else(|| {
             Error::invalid("MILLSTREAM_SCHEMA_REGISTRY_URL is not set: say where the registry is, such as http://localhost:8081")
         })?;
-        CachedSchemaRegistryClient::builder(&url).credentials_from_env().build()
-    }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(format!("MILLSTREAM_SCHEMA_REGISTRY_{name}")).ok()
-}
-
-impl SchemaRegistryClientBuilder {
-    /// Says who asks, with a password.
-    #[must_use]
-    pub fn basic_auth(self, user: &str, password: &str) -> Self {
-        Self { authorization: Some(Http::basic(user, password)), ..self }
+        CachedSchemaRegistryClient::builder(&url).access_from_env().build()
     }
 
-    /// Says who asks, with a token.
-    #[must_use]
-    pub fn bearer_token(self, token: &str) -> Self {
-        Self { authorization: Some(format!("Bearer {token}")), ..self }
+    pub(super) fn asking(http: Http) -> Self {
+        CachedSchemaRegistryClient { http, known: Mutex::default() }
     }
-
-    /// Says who asks as environment variables have it: `MILLSTREAM_SCHEMA_REGISTRY_USER` and `MILLSTREAM_SCHEMA_REGISTRY_PASSWORD`, or
-    /// `MILLSTREAM_SCHEMA_REGISTRY_TOKEN`. Without them, nobody.
-    #[must_use]
-    pub fn credentials_from_env(self) -> Self {
-        match (variable("USER"), variable("TOKEN")) {
-            (Some(user), _) => self.basic_auth(&user, &variable("PASSWORD").unwrap_or_default()),
-            (None, Some(token)) => self.bearer_token(&token),
-            (None, None) => self,
-        }
-    }
-
-    /// Trusts registries with certificates of this authority, in PEM, in place of the well-known ones.
-    #[cfg(feature = "schema-registry-tls")]
-    #[must_use]
-    pub fn certificate_authority(self, pem: &[u8]) -> Self {
-        Self { certificate: Some(pem.to_vec()), ..self }
-    }
-
-    /// How long a single request may take; 5 seconds unless said otherwise.
-    #[must_use]
-    pub fn request_timeout(self, request_timeout: Duration) -> Self {
-        Self { request_timeout, ..self }
-    }
-
-    /// How long an answer is waited for, all tries together; 20 seconds unless said otherwise. A stream thread that meets a schema it does not know
-    /// waits this long at most.
-    #[must_use]
-    pub fn deadline(self, deadline: Duration) -> Self {
-        Self { deadline, ..self }
-    }
-
-    /// Where the time comes from. Without it, the machine's clocks.
-    #[must_use]
-    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ..self }
-    }
-
-    /// The client. Nothing is asked yet.
-    ///
-    /// # Errors
-    /// `Invalid` if an address or a certificate is wrong.
-    pub fn build(self) -> Result<CachedSchemaRegistryClient> {
-        if self.addresses.is_empty() {
-            return Err(Error::invalid(
-                "the schema registry has no address: say where it is, such as http://localhost:8081",
-            ));
-        }
-        let has_tls = cfg!(feature = "schema-registry-tls");
-        for address in &self.addresses {
-            match address.split_once("://") {
-                Some(("http", _)) => {}
-                Some(("https", _)) if has_tls => {}
-                Some(("https", _)) => {
-                    let remedy = "turn on the feature `schema-registry-tls` of millstream";
-                    return Err(Error::invalid(format!(
-                        "the schema registry at {address} needs TLS: {remedy}"
-                    )));
-                }
-                _ => {
-                    return Err(Error::invalid(format!(
-                        "{address:?} is no address of a schema registry: it begins with http:// or https://"
-                    )));
-                }
-            }
-        }
-        let config = Agent::config_builder().http_status_as_error(false);
-        #[cfg(feature = "schema-registry-tls")]
-        let config = match &self.certificate {
-            Some(pem) => config.tls_config(trusting(pem)?),
-            None => config,
-        };
-        let http = Http {
-            agent: config.build().into(),
-            addresses: self.addresses,
-            authorization: self.authorization,
-            request_timeout: self.request_timeout,
-            deadline: self.deadline,
-            clock: self.clock,
-        };
-        Ok(CachedSchemaRegistryClient { http, known: Mutex::default() })
-    }
-}
-
-#[cfg(feature = "schema-registry-tls")]
-fn trusting(pem: &[u8]) -> Result<ureq::tls::TlsConfig> {
-    let certificate = ureq::tls::Certificate::from_pem(pem).map_err(|error| {
-        Error::invalid("the certificate of the schema registry's authority is no PEM").with_source(error)
-    })?;
-    let roots = ureq::tls::RootCerts::new_with_certs(&[certificate.to_owned()]);
-    Ok(ureq::tls::TlsConfig::builder().root_certs(roots).build())
 }
 
 impl CachedSchemaRegistryClient {
@@ -357,7 +230,7 @@ fn schema_in(id: SchemaId, answer: &Answer) -> Result<Schema, RegistryError> {
     }
     let kind = match &answer.body["schemaType"] {
         Value::String(name) => {
-            SchemaKind::of_name(name).ok_or_else(|| answer.incomplete("schemaType that is known"))?
+            SchemaKind::of_name(name).ok_or_else(|| RegistryError::UnknownKind { id, name: name.clone() })?
         }
         _ => SchemaKind::Avro,
     };

@@ -18,6 +18,7 @@
 
 mod decide;
 mod group_watch;
+mod left_out;
 mod placement;
 mod progress;
 mod reader;

@@ -23,6 +23,9 @@ pub struct RestoreProgress {
     pub end: Offset,
     /// Records applied so far.
     pub records: u64,
+    /// Where the changelog is a topic that the task reads as well: its records that make no row, because they cannot be read or kept and a
+    /// handler passes over them, as it did when they were processed.
+    pub left_out: u64,
 }
 
 impl RestoreProgress {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use millstream_state_stores::{Offset, RestoreRow, TaskId};
 use tracing::warn;
 
+use crate::api::Failure;
 use crate::clients::{Clients, Consumer, Fetched, PartitionOffset};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::task::InputMessage;
-use crate::topology::{EncodedRow, RowsOfTopic};
+use crate::topology::{EncodedRow, RawRecord, RowsOfTopic};
 
 /// A changelog partition to be read from an offset on.
 pub(super) struct Wanted {
@@ -141,13 +142,24 @@ impl<M: InputMessage> Reading<M> {
         })
     }
 
-    /// The rows that the records before an offset made when they were processed.
+    /// The rows that the records before an offset made when they were processed. Each that fails now is shown to `leave_out`.
     ///
     /// # Errors
-    /// As [`RowsOfTopic::row`].
-    pub(super) fn rows_made(&self, rows: &dyn RowsOfTopic, end: Offset) -> Result<Vec<EncodedRow>> {
-        let processed = self.batch.iter().map(InputMessage::raw).take_while(|raw| raw.offset < end);
-        processed.filter_map(|raw| rows.row(&raw).transpose()).collect()
+    /// What `leave_out` says: then the record may not be left out.
+    pub(super) fn rows_made(
+        &self,
+        rows: &dyn RowsOfTopic,
+        end: Offset,
+        mut leave_out: impl FnMut(&RawRecord<'_>, Failure) -> Result<()>,
+    ) -> Result<Vec<EncodedRow>> {
+        let mut made = Vec::with_capacity(self.batch.len());
+        for raw in self.batch.iter().map(InputMessage::raw).take_while(|raw| raw.offset < end) {
+            match rows.row(&raw) {
+                Ok(row) => made.extend(row),
+                Err(failure) => leave_out(&raw, failure)?,
+            }
+        }
+        Ok(made)
     }
 
     /// The offset after everything it brought.

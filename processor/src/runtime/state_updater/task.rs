@@ -7,6 +7,7 @@ use millstream_state_stores::{DormantStores, Offset, StoreIndex, TaskId};
 use tracing::{debug, info, warn};
 
 use super::decide::{RebuildReason, RestoreDecision, decide};
+use super::left_out::leave_out;
 use super::progress::RestoreProgress;
 use super::reader::{ChangelogReader, Reading, Wanted};
 use super::requests::{Order, Restored, Ticket};
@@ -17,7 +18,7 @@ use crate::runtime::shared::GIVE_UP_AFTER;
 use crate::task::{InputMessage, RestoredFrom};
 #[cfg(test)]
 use crate::testing::simulation::mutation::{self, Mutation};
-use crate::topology::EncodedRow;
+use crate::topology::{EncodedRow, RawRecord};
 
 /// How long after something that can pass it is tried again, at first.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
@@ -288,8 +289,12 @@ impl TaskInCare {
         let (restored, next) = match &followed.from.rows {
             None => (stores.restore(followed.store, reading.rows(), next), next),
             Some(rows) => {
-                let rows =
-                    reading.rows_made(&**rows, progress.end).map_err(|error| error.in_task(self.id))?;
+                let (program, end) = (shared.program(), progress.end);
+                let handlers = &program.plan_of(self.id).handlers;
+                let leave_out = |record: &RawRecord<'_>, failure| {
+                    leave_out(record, failure, &followed.from.topic, progress, handlers)
+                };
+                let rows = reading.rows_made(&**rows, end, leave_out)?;
                 let next = next.min(progress.end);
                 (stores.restore(followed.store, rows.iter().map(EncodedRow::as_restored), next), next)
             }
@@ -299,7 +304,8 @@ impl TaskInCare {
         if !is_standby {
             tell(progress, shared);
             if progress.is_complete() {
-                info!(task = %progress.task, store = %progress.store, records = progress.records, "restored");
+                let RestoreProgress { task, store, records, left_out, .. } = &*progress;
+                info!(%task, %store, records, left_out, "restored");
             }
         }
         Ok(is_standby && !followed.is_wanted(is_standby))
@@ -427,7 +433,8 @@ fn plan<C: Clients>(
     for (store, from, start, end) in found {
         let next = begin(stores, store, &from.topic, (start, end), shared)?;
         let name = stores.name_of(store).into();
-        let progress = RestoreProgress { task: id, store: name, from: next, next, end, records: 0 };
+        let progress =
+            RestoreProgress { task: id, store: name, from: next, next, end, records: 0, left_out: 0 };
         followed.push(Followed { store, from, progress });
     }
     Ok(followed)

@@ -1,20 +1,42 @@
-//! The default of a field, which a schema has as JSON.
+//! Defaults, which a schema has as JSON.
 
 use serde_json::Value;
 
 use super::output::{put_length, put_long, put_prefixed};
-use super::shape::Shape;
+use super::shape::{DefaultOf, Shape};
 
 /// How many bytes a default may have. It may hold others, those of the records within it, so a short text could claim any number.
 const MOST_BYTES: usize = 64 << 10;
 
 /// A default as it is on the wire; or why it is none.
-pub(super) fn encoded(default: &Value, shape: &Shape) -> Result<Vec<u8>, String> {
+pub(super) fn encoded(default: &Value, shape: &Shape) -> DefaultOf<Vec<u8>> {
     let mut out = Vec::new();
     match put(default, shape, &mut out) {
         Some(()) => Ok(out),
         None if out.len() > MOST_BYTES => Err(format!("its default has more than {MOST_BYTES} bytes")),
         None => Err(format!("its default {default} is no {shape}")),
+    }
+}
+
+impl Shape {
+    /// Whether all defaults within it are such; or which is none, and why.
+    pub(super) fn check_defaults(&self) -> Result<(), String> {
+        match self {
+            Shape::Array(part) | Shape::Map(part) => part.check_defaults(),
+            Shape::Union(branches) => branches.iter().try_for_each(Shape::check_defaults),
+            Shape::Enum { names, default: Some(Err(reason)), .. } => {
+                Err(format!("enum {}: {reason}", names.full))
+            }
+            Shape::Record { names, fields } => fields.iter().try_for_each(|field| {
+                // What is wrong within a type is why defaults of that type are wrong.
+                field.shape.check_defaults()?;
+                match &field.default {
+                    Some(Err(reason)) => Err(format!("field {} of {}: {reason}", field.name, names.full)),
+                    _ => Ok(()),
+                }
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -66,7 +88,7 @@ fn put(json: &Value, shape: &Shape, out: &mut Vec<u8>) -> Option<()> {
             for field in fields {
                 match values.get(&field.name) {
                     Some(value) => put(value, &field.shape, out)?,
-                    None => out.extend_from_slice(field.default.as_ref()?),
+                    None => out.extend_from_slice(field.default.as_ref()?.as_ref().ok()?),
                 }
             }
         }

@@ -15,6 +15,11 @@ impl<'a> Input<'a> {
         Input { rest: bytes }
     }
 
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Has `read` read the bytes, all of them.
     pub(super) fn read_all(
         bytes: &'a [u8],

@@ -26,6 +26,13 @@ impl Shape {
         let json = serde_json::from_str(schema).map_err(malformed)?;
         Growing::default().shape(&json, "")
     }
+
+    /// The tree of a schema that values are read by, so that its defaults matter, too.
+    pub(super) fn parse_to_read_by(schema: &str) -> Result<Self, String> {
+        let shape = Self::parse(schema)?;
+        shape.check_defaults().map_err(malformed)?;
+        Ok(shape)
+    }
 }
 
 fn malformed(reason: impl std::fmt::Display) -> String {
@@ -137,9 +144,7 @@ impl<'s> Growing<'s> {
                 return Err(malformed(format!("two fields of {} are called {name}", names.full)));
             }
             let shape = self.shape(attribute(field, "type")?, namespace(&names.full))?;
-            let default = field.get("default").map(|default| default::encoded(default, &shape)).transpose();
-            let default =
-                default.map_err(|reason| malformed(format!("field {name} of {}: {reason}", names.full)))?;
+            let default = field.get("default").map(|default| default::encoded(default, &shape));
             fields.push(Field { name: name.to_owned(), aliases: aliases(field), default, shape });
         }
         self.open.pop();
@@ -158,11 +163,10 @@ impl<'s> Growing<'s> {
             }
             symbols.push(symbol.to_owned());
         }
-        let default = match object.get("default") {
-            None => None,
-            Some(Value::String(default)) if met.contains(default.as_str()) => Some(default.clone()),
-            Some(other) => return Err(in_enum(format!("the default {other} is no symbol"))),
-        };
+        let default = object.get("default").map(|default| match default {
+            Value::String(default) if met.contains(default.as_str()) => Ok(default.clone()),
+            other => Err(format!("its default {other} is no symbol")),
+        });
         Ok(Shape::Enum { names, symbols, default })
     }
 

@@ -116,7 +116,8 @@ impl Step {
                 Shape::Enum { names: from, symbols: written, .. },
                 Shape::Enum { names: to, symbols: read, default },
             ) if purpose.joins(from, to) => {
-                Step::Enum(Step::symbols(written, read, default.as_deref(), purpose)?)
+                let default = default.as_ref().and_then(|default| default.as_deref().ok());
+                Step::Enum(Step::symbols(written, read, default, purpose)?)
             }
             (Shape::Array(written), Shape::Array(read)) => {
                 Step::Array(Step::of_items(written, read, purpose)?)
@@ -266,7 +267,10 @@ impl RecordStep {
         places.iter().flatten().for_each(|place| is_written[*place] = true);
         let default = |(field, is_written): (&Field, bool)| match &field.default {
             _ if is_written => Ok(Vec::new()),
-            Some(default) => Ok(default.clone()),
+            Some(Ok(default)) => Ok(default.clone()),
+            Some(Err(reason)) => {
+                Err(Misfit::new(format!("it was not written, and {reason}")).in_field(&field.name))
+            }
             None => {
                 let reason = "it was not written, and the schema has no default for it";
                 Err(Misfit::new(reason).in_field(&field.name))

@@ -16,12 +16,16 @@ pub(super) enum Shape {
     String,
     Decimal { digits: Digits, carrier: Box<Shape> },
     Fixed { names: Names, size: usize },
-    Enum { names: Names, symbols: Vec<String>, default: Option<String> },
+    Enum { names: Names, symbols: Vec<String>, default: Option<DefaultOf<String>> },
     Array(Box<Shape>),
     Map(Box<Shape>),
     Union(Vec<Shape>),
     Record { names: Names, fields: Vec<Field> },
 }
+
+/// What a schema says is there where nothing was written; or why that cannot be. It matters only to who reads by the schema: what was written by
+/// it can be read whatever its defaults are.
+pub(super) type DefaultOf<D> = Result<D, String>;
 
 /// How many digits a decimal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub(super) struct Field {
     pub(super) name: String,
     pub(super) aliases: Vec<String>,
     /// As it is on the wire.
-    pub(super) default: Option<Vec<u8>>,
+    pub(super) default: Option<DefaultOf<Vec<u8>>>,
     pub(super) shape: Shape,
 }
 

@@ -121,6 +121,31 @@ fn the_newest_schema_of_a_topic_that_is_read_must_fit_the_type() {
     assert!(error.contains("JSON") && error.contains("AVRO"), "{error}");
 }
 
+/// Java's registry client reads by such schemas as well: the defaults of who wrote play no part.
+#[test]
+fn what_was_written_by_a_schema_with_defaults_that_are_none_is_read() {
+    let Registry { registry, client } = registry();
+    let written = r#"{"type": "record", "name": "Order", "namespace": "shop", "fields": [
+        {"name": "sku", "type": "string"}, {"name": "quantity", "type": "long", "default": null},
+        {"name": "more", "type": "int", "default": "none"}]}"#;
+    client.register("orders-value", &avro(written)).unwrap();
+    let orders = read_only::<Order>(&registry, "orders").expect("the defaults are not asked for");
+    assert_eq!(orders.decode(b"\0\0\0\0\x01\x02a\x06\x08").unwrap(), order("a", 3));
+    // To write by it, what the type does not have would be needed.
+    let error = registry.use_latest().serde::<Order>("orders", RecordPart::Value).err().expect("it is none");
+    let SerdeError::Schema { source, .. } = &error else { panic!("{error}") };
+    let reason = source.to_string();
+    assert!(
+        reason.contains("field more: it was not written, and its default \"none\" is no int"),
+        "{reason}"
+    );
+    // Of a type's own it is an error at once.
+    let own: SerdeRef<Order> =
+        Arc::new(AvroSerde::with_schema(&ORDER.replace("\"default\": 1", "\"default\": null")));
+    let refused = own.decode(b"").unwrap_err().to_string();
+    assert!(refused.contains("field quantity of shop.Order: its default null is no long"), "{refused}");
+}
+
 #[test]
 fn schemas_may_be_looked_up_in_place_of_registered() {
     let Registry { registry, client } = registry();

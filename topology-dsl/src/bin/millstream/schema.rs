@@ -33,6 +33,9 @@ struct Schemas {
     /// MILLSTREAM_SCHEMA_REGISTRY_USER and _PASSWORD, or _TOKEN
     #[arg(long, value_name = "URL", env = "MILLSTREAM_SCHEMA_REGISTRY_URL")]
     schema_registry: String,
+    /// Trust registries with certificates of the authority in this file, in PEM, in place of the well-known ones
+    #[arg(long, value_name = "FILE", env = "MILLSTREAM_SCHEMA_REGISTRY_CA")]
+    certificate_authority: Option<PathBuf>,
     /// The language of the files; without it, the endings say: .avsc, .proto, .json
     #[arg(long, value_enum)]
     kind: Option<Kind>,
@@ -68,9 +71,12 @@ impl Schema {
 
 impl Schemas {
     fn client(&self) -> Result<Arc<dyn SchemaRegistryClient>> {
-        Ok(Arc::new(
-            CachedSchemaRegistryClient::builder(&self.schema_registry).credentials_from_env().build()?,
-        ))
+        let client = CachedSchemaRegistryClient::builder(&self.schema_registry).access_from_env();
+        let client = match &self.certificate_authority {
+            Some(file) => client.certificate_authority_file(file),
+            None => client,
+        };
+        Ok(Arc::new(client.build()?))
     }
 
     fn read(&self, file: &Path) -> Result<millstream::Schema> {
@@ -147,6 +153,6 @@ impl Schemas {
 }
 
 fn failed(error: RegistryError) -> Error {
-    let kind = if error.is_outage() { ErrorKind::Retry } else { ErrorKind::Invalid };
+    let kind = if error.may_pass() { ErrorKind::Retry } else { ErrorKind::Invalid };
     Error::new(kind, "the schemas could not be settled with the registry").with_source(error)
 }

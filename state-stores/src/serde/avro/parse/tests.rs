@@ -30,21 +30,40 @@ fn what_is_no_schema_is_refused_with_the_reason() {
             "two fields of Order are called a",
         ),
         (
-            r#"{"type": "record", "name": "Order", "fields": [{"name": "a", "type": "int", "default": "x"}]}"#,
-            "field a of Order: its default \"x\" is no int",
-        ),
-        (
             r#"{"type": "enum", "name": "State", "symbols": ["A", "A"]}"#,
             "the symbol A is twice in the enum State",
-        ),
-        (
-            r#"{"type": "enum", "name": "State", "symbols": ["A"], "default": "B"}"#,
-            "the default \"B\" is no symbol",
         ),
         (r#"{"type": "fixed", "name": "Id", "size": -1}"#, "-1 is no size of Id"),
     ] {
         let refused = refused(schema);
         assert!(refused.starts_with("it is no Avro schema: ") && refused.contains(reason), "{refused}");
+    }
+}
+
+#[test]
+fn defaults_that_are_none_matter_only_to_who_reads_by_the_schema() {
+    let field = |default: &str| {
+        format!(r#"{{"type": "record", "name": "Order", "fields": [{{"name": "a", {default}}}]}}"#)
+    };
+    let long = format!(r#""type": "string", "default": "{}""#, "x".repeat(64 << 10));
+    for (schema, reason) in [
+        (field(r#""type": "int", "default": "x""#), "field a of Order: its default \"x\" is no int"),
+        (field(r#""type": "long", "default": null"#), "field a of Order: its default null is no long"),
+        (field(&long), "field a of Order: its default has more than 65536 bytes"),
+        (
+            r#"{"type": "enum", "name": "State", "symbols": ["A"], "default": "B"}"#.to_owned(),
+            "enum State: its default \"B\" is no symbol",
+        ),
+        (
+            r#"["null", {"type": "array", "items": {"type": "map", "values": {"type": "record", "name": "Line", "fields":
+                [{"name": "sku", "type": "string"}, {"name": "n", "type": ["null", "int"], "default": "x"}]}}}]"#
+                .to_owned(),
+            "field n of Line: its default \"x\" is no [null, int]",
+        ),
+    ] {
+        parsed(&schema);
+        let refused = Shape::parse_to_read_by(&schema).err().unwrap_or_else(|| panic!("{schema}"));
+        assert_eq!(refused, format!("it is no Avro schema: {reason}"));
     }
 }
 
@@ -68,7 +87,8 @@ fn attributes_of_others_mean_nothing() {
     }
     let default = r#"{"type": "record", "name": "Order", "fields": [{"name": "a", "default": 3,
         "type": {"type": "array", "items": "int", "scale": "x"}}]}"#;
-    assert!(refused(default).contains("its default 3 is no array of int"));
+    let wrong = parsed(default).check_defaults();
+    assert!(wrong.is_err_and(|wrong| wrong.contains("its default 3 is no array of int")));
 }
 
 #[test]
@@ -145,7 +165,8 @@ fn schemas_without_limits_are_refused() {
         );
         format!(r#"{{"type": "array", "items": {record}}}"#)
     });
-    assert!(refused(&lists).contains("its default has more than 65536 bytes"));
+    let too_long = parsed(&lists).check_defaults();
+    assert!(too_long.is_err_and(|reason| reason.contains("its default has more than 65536 bytes")));
     let long =
         format!(r#"{{"type": "record", "name": "{}", "fields": []}}"#, "n".repeat(MOST_NAME_BYTES + 1));
     assert!(refused(&long).contains("one of its names has more than 1000 bytes"));
