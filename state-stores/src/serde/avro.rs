@@ -220,26 +220,27 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
     }
 
     fn writing_by(&self, schema: &Schema) -> Result<Self, SerdeError> {
-        let problem = "does not fit the newest of its subject, by which it is to be written";
-        let newest = Shape::parse(&schema.text).map_err(|reason| unfit::<T>(problem, &reason))?;
-        if newest.says_the_same(&self.own.shape) {
+        let unfit = |path: &str, reason: &str| SerdeError::unfit_for_newest::<T>(path, reason);
+        let newest = Shape::parse(&schema.text).map_err(|reason| unfit(".", &reason))?;
+        if newest.is_exactly(&self.own.shape) {
             return Ok(self.clone());
         }
         let rewrite = Rewrite::plan(&self.own.shape, &newest, Purpose::Writing)
-            .map_err(|misfit| unfit::<T>(problem, &format!("field {}: {}", misfit.path(), misfit.reason)))?;
+            .map_err(|misfit| unfit(misfit.path(), &misfit.reason))?;
         Ok(Self { written_as: Some(Arc::new(rewrite)), ..self.clone() })
     }
 
     fn compare(&self, written: &Schema) -> SchemaMatch {
         let own = &self.own.shape;
-        let reads_all = |written: &Shape, read: &Shape| {
-            Rewrite::plan(written, read, Purpose::Reading).is_ok_and(|rewrite| rewrite.is_total())
-        };
-        match Shape::parse(&written.text) {
-            Ok(written) if written.says_the_same(own) => SchemaMatch::Same,
-            Ok(written) if reads_all(&written, own) && reads_all(own, &written) => SchemaMatch::Mutual,
-            _ => SchemaMatch::Other,
+        let Ok(written) = Shape::parse(&written.text) else { return SchemaMatch::Other };
+        if written.is_exactly(own) {
+            return SchemaMatch::Exact;
         }
+        if written.says_the_same(own) {
+            return SchemaMatch::Same;
+        }
+        Rewrite::plan(&written, own, Purpose::Reading)
+            .map_or(SchemaMatch::Other, |rewrite| rewrite.schema_match())
     }
 
     fn reader(&self, written: &Schema) -> Result<Self::Reader, SerdeError> {
