@@ -55,9 +55,39 @@ fn values_by_their_schemas() {
     check_serde(&*serde, Form::Free, &[Order { sku: "apples".into() }]);
 }
 
+/// Types and properties that contradict those of an order or do not, as deep as they may lie.
+const ORDERS: &str = r#"{"title":"Order","type":["object","null"],"required":["sku","at"],"additionalProperties":false,
+    "properties":{"sku":{"type":"string","properties":{"sku":{"properties":{"sku":{"type":[]}}}}},"at":true}}"#;
+
+#[test]
+fn json_schemas() {
+    for_texts_like(&[ORDER, ORDERS], |text| {
+        let client = Arc::new(MockSchemaRegistryClient::default());
+        client.register("orders-value", &Schema::new(SchemaKind::Json, text)).unwrap();
+        let registry = SchemaRegistry::new(client);
+        let serdes = ApplicationSerdes::default().with_schema_registry(registry.clone().use_latest());
+        let place = SerdePlace::new("orders", RecordPart::Value, &serdes);
+        for place in [place, place.only_read()] {
+            if let Ok(serde) = place.bind(&Order::serde()) {
+                drop(serde.schema_match(b"\0\0\0\0\x01{}"));
+            }
+        }
+    });
+}
+
 const FILE: &str = r#"syntax = "proto3";
 package shop;
 message Order { message Line { string sku = 1; sint64 quantity = 2; } string sku = 1; repeated Line lines = 2; }
+"#;
+
+/// The same with one of most things that a file can have, as tools of others write it.
+#[cfg(feature = "protobuf")]
+const OTHER_FILE: &str = r#"syntax = "proto3"; package shop; import "google/protobuf/timestamp.proto"; option java_package = "shop";
+enum State { option allow_alias = true; NEW = 0; PAID = 0x1; LOST = -1; }
+message Order { reserved 9, 12 to 15; message Line { .shop.Order whole = 4; string sku = 1; sint64 quantity = 2 [(a) = { b: "c" }]; }
+    oneof payment { string card = 5; State state = 6; } map<string, shop.Order.Line> by_sku = 7; google.protobuf.Timestamp at = 8;
+    string sku = 1; repeated .shop.Order.Line lines = 2; optional group Extra = 10 { required int32 a = 1; } }
+service Orders { rpc Place(Order) returns (Order); }
 "#;
 
 /// Settles a type where this is the newest schema, by which values are written or only read, and reads a value that it wrote.
@@ -80,7 +110,6 @@ fn assert_takes_little<T: HasSerde>(kind: SchemaKind, text: &str, value: &[u8]) 
 }
 
 /// Has `check` look at texts that are nearly what somebody wrote.
-#[cfg(any(feature = "avro", feature = "protobuf"))]
 #[track_caller]
 fn for_texts_like(written: &[&str], check: impl Fn(&str)) {
     let written = written.iter().map(|text| text.as_bytes().to_vec()).collect();
@@ -132,7 +161,7 @@ mod avro {
         "fields": [
             {"name": "sku", "aliases": ["article"], "order": "ascending", "type": {"type": "string", "avro.java.string": "String"}},
             {"name": "note", "default": null, "type": ["null", "string", {"type": "fixed", "name": "Id", "size": 16}]},
-            {"name": "prices", "type": {"type": "array", "items": ["double", "int"]}},
+            {"name": "prices", "type": {"type": "array", "items": ["double", {"type": "int", "logicalType": "date"}]}},
             {"name": "counts", "type": {"type": "map", "values": "int"}, "default": {"a": 1}},
             {"name": "paid", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, "default": "\u0001"},
             {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["A", "B"], "default": "A"}, "default": "B"},
@@ -238,14 +267,43 @@ mod protobuf {
         let deep = "message a{".repeat(10_000);
         let long_name = format!("message {} {{ {} }}", "n".repeat(50_000), "message b {}".repeat(5_000));
         let long_package = format!("package {}; {}", "p".repeat(50_000), "message b {}".repeat(5_000));
-        for file in [deep, long_name, long_package, "{".repeat(100_000), "a ".repeat(50_000)] {
+        let dots = "p.".repeat(25_000) + "p";
+        let resolved = format!(
+            "package {dots}; message Order {{ message Line {{ {dots}.p a = 9; p.q b = 10; .{dots}.q c = 11; }} }}"
+        );
+        let fields = |field: &str| {
+            let fields: String = (3..8_000).map(|number| format!("{field}={number};")).collect();
+            format!("package shop; message Order {{ message Line {{ {fields} }} }}")
+        };
+        let entries: String = (3..3_000).map(|number| format!("map<int32,a>a{number}={number};")).collect();
+        let maps = format!("package shop; message Order {{ message Line {{ {entries} }} }}");
+        let values: String = (0..8_000).map(|number| format!("A={number};")).collect();
+        let numbers =
+            format!("package shop; message Order {{ message Line {{ enum E {{ {values} }} E a = 9; }} }}");
+        for file in [
+            deep,
+            long_name,
+            long_package,
+            resolved,
+            fields("a a"),
+            fields("Line a"),
+            format!("oneof a {{ {} }}", fields("a a")),
+            maps,
+            numbers,
+            "{".repeat(100_000),
+            "[".repeat(100_000),
+            "a ".repeat(50_000),
+            "message a{b c=1;}".repeat(5_000),
+            "enum a{b=1;}".repeat(5_000),
+            "message a{oneof b{c d=1;}}".repeat(5_000),
+        ] {
             assert_takes_little(&file);
         }
     }
 
     #[test]
     fn files() {
-        for_texts_like(&[FILE], assert_takes_little);
+        for_texts_like(&[FILE, OTHER_FILE], assert_takes_little);
     }
 
     #[track_caller]

@@ -38,7 +38,7 @@ pub use timed::TimedLayout;
 pub(crate) use timed::{MARK_KEY, RowId, TimedKeys};
 pub use topics::{changelog_topic, repartition_topic};
 pub use value_hash::ValueHash;
-pub(crate) use version::{put_version, split_version};
+pub(crate) use version::{VERSION_MARK, put_version, split_version};
 #[cfg(feature = "protobuf")]
 pub(crate) use wire::{message_index, split_message_index};
 pub(crate) use wire::{split_wire_format, wire_format};

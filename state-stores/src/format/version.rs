@@ -3,13 +3,15 @@
 //! ```text
 //! 0xff | version (unsigned varint) | value
 //! ```
-//! No text in UTF-8 begins with 0xff, so bytes that do not are a value of the first version, from before there were others.
+//! Bytes that do not begin with 0xff are a value of the first version, from before there were others. So this is for types whose first version never
+//! begins with it, as no text in UTF-8 does.
 
-const MARK: u8 = 0xff;
+/// What a value with a number begins with.
+pub(crate) const VERSION_MARK: u8 = 0xff;
 
 /// Appends what a value of this version begins with.
 pub(crate) fn put_version(version: u32, out: &mut Vec<u8>) {
-    out.push(MARK);
+    out.push(VERSION_MARK);
     let mut rest = version;
     while rest >= 0x80 {
         out.push((rest as u8 & 0x7f) | 0x80);
@@ -20,7 +22,7 @@ pub(crate) fn put_version(version: u32, out: &mut Vec<u8>) {
 
 /// The version of a value, and its own bytes; `None` if the number is broken.
 pub(crate) fn split_version(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let Some(numbered) = bytes.strip_prefix(&[MARK]) else { return Some((1, bytes)) };
+    let Some(numbered) = bytes.strip_prefix(&[VERSION_MARK]) else { return Some((1, bytes)) };
     let mut version = 0_u64;
     for (place, byte) in numbered.iter().take(5).enumerate() {
         version |= u64::from(byte & 0x7f) << (7 * place);

@@ -1,6 +1,7 @@
 //! The serde of a type whose schema is registered, in any of the formats.
 
 use std::any::type_name;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,6 +36,11 @@ pub(crate) trait SchemaFormat: Clone + Send + Sync + 'static {
     /// Prepares to read what was written by `writer`; an error if that cannot become the type.
     fn reader(&self, writer: &Schema) -> Result<Self::Reader, SerdeError>;
 
+    /// What about the newest schema of a subject contradicts the type's own, though values by it may be read one by one.
+    fn contradiction(&self, _newest: &Schema) -> Option<String> {
+        None
+    }
+
     fn encode(&self, value: &Self::Value, out: &mut Vec<u8>) -> Result<(), SerdeError>;
 
     /// The value; `bytes` begin with the preamble.
@@ -47,15 +53,24 @@ pub(crate) trait SchemaFormat: Clone + Send + Sync + 'static {
     fn value_from_text(&self, text: &str) -> Result<Self::Value, SerdeError>;
 }
 
-/// How near two schemas are, from further to nearer.
+/// How near the schema by which a value was written is to a type's own, from further to nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SchemaMatch {
-    /// They have nothing to do with each other, or one cannot read all that the other wrote.
+    /// The type cannot be read by it, or none of the type's fields was written.
     Other,
-    /// Each reads what the other wrote.
-    Mutual,
-    /// They say the same, perhaps in other words.
+    /// The type can be read by it. The more of the type's fields were written, and the fewer were not, the nearer it is.
+    Readable {
+        /// How many of the type's fields were written, those of the types within counted as well.
+        written: usize,
+        /// How many were not: they have their defaults.
+        missing: Reverse<usize>,
+        /// Whether all values can be read, and mean the same.
+        always: bool,
+    },
+    /// The bytes are the same. What is beside them may differ: logical types of Avro, names in Protobuf.
     Same,
+    /// They say the same, perhaps in other words.
+    Exact,
 }
 
 /// A schema that was met.
@@ -133,7 +148,10 @@ impl<F: SchemaFormat> RegisteredSerde<F> {
             }
             Usage::Read => {
                 if let Some(RegisteredSchema { id, schema, .. }) = self.registry.client().latest(&subject)? {
-                    self.prepare_or_refuse(subject, id, &schema)?;
+                    self.prepare_or_refuse(subject.clone(), id, &schema)?;
+                    if let Some(reason) = self.format.contradiction(&schema) {
+                        return Err(RegistryError::Unreadable { subject, id, reason }.into());
+                    }
                 }
                 Ok(None)
             }
@@ -241,6 +259,11 @@ impl<F: SchemaFormat> Serde<F::Value> for RegisteredSerde<F> {
     fn schema_match(&self, bytes: &[u8]) -> Result<SchemaMatch, SerdeError> {
         let (_, met, _) = self.schema_of(bytes)?;
         Ok(met.nearness)
+    }
+
+    /// The first byte is that of the wire format.
+    fn never_begins_with_ff(&self) -> bool {
+        true
     }
 
     fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {

@@ -68,7 +68,8 @@ impl SchemaRegistry {
         Self { registers, ..self }
     }
 
-    /// Writes by the newest schema of the subject in place of the type's own, which is not registered (`use.latest.version`).
+    /// Writes by the newest schema of the subject in place of the type's own, which is not registered (`use.latest.version`). It is an error at
+    /// the start if that would not read what the type writes as it was.
     #[must_use]
     pub fn use_latest(self) -> Self {
         Self { uses_latest: true, ..self }

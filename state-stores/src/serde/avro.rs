@@ -234,14 +234,15 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
 
     fn compare(&self, written: &Schema) -> SchemaMatch {
         let own = &self.own.shape;
-        let reads_all = |written: &Shape, read: &Shape| {
-            Rewrite::plan(written, read, Purpose::Reading).is_ok_and(|rewrite| rewrite.is_total())
-        };
-        match Shape::parse(&written.text) {
-            Ok(written) if written.says_the_same(own) => SchemaMatch::Same,
-            Ok(written) if reads_all(&written, own) && reads_all(own, &written) => SchemaMatch::Mutual,
-            _ => SchemaMatch::Other,
+        let Ok(written) = Shape::parse(&written.text) else { return SchemaMatch::Other };
+        if written.is_exactly(own) {
+            return SchemaMatch::Exact;
         }
+        if written.says_the_same(own) {
+            return SchemaMatch::Same;
+        }
+        Rewrite::plan(&written, own, Purpose::Reading)
+            .map_or(SchemaMatch::Other, |rewrite| rewrite.schema_match())
     }
 
     fn reader(&self, written: &Schema) -> Result<Self::Reader, SerdeError> {
@@ -282,15 +283,13 @@ impl<T: Serialize + DeserializeOwned + 'static> SchemaFormat for AvroFormat<T> {
 
 /// How what `own` writes becomes what `schema` would have written, which is the newest of its subject; none if they say the same.
 fn written_as<T>(own: &Shape, schema: &Schema) -> Result<Option<Rewrite>, SerdeError> {
-    let problem = "does not fit the newest of its subject, by which it is to be written";
-    let newest = Shape::parse(&schema.text).map_err(|reason| unfit::<T>(problem, &reason))?;
-    if newest.says_the_same(own) {
+    let unfit = |path: &str, reason: &str| SerdeError::unfit_for_newest::<T>(path, reason);
+    let newest = Shape::parse(&schema.text).map_err(|reason| unfit(".", &reason))?;
+    if newest.is_exactly(own) {
         return Ok(None);
     }
     let rewrite = Rewrite::plan(own, &newest, Purpose::Writing);
-    rewrite
-        .map(Some)
-        .map_err(|misfit| unfit::<T>(problem, &format!("field {}: {}", misfit.path(), misfit.reason)))
+    rewrite.map(Some).map_err(|misfit| unfit(misfit.path(), &misfit.reason))
 }
 
 /// Says that the named types are written to Kafka in Avro: implements [`HasSerde`](crate::HasSerde) for each of them, by the schema that

@@ -142,6 +142,10 @@ impl<C: JsonCodec> Serde<C::Value> for JsonReadingSerde<C> {
         }
     }
 
+    fn never_begins_with_ff(&self) -> bool {
+        true
+    }
+
     fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
         serde_json::from_slice(bytes).map_err(json_error::<C::Value>)
     }

@@ -1,5 +1,7 @@
 //! Values as JSON text, for types that `serde` can serialise.
 
+mod fit;
+
 use std::any::type_name;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -57,6 +59,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for JsonSerde<T> {
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
         in_place(self.schema, &Owned::new(), place)
+    }
+
+    fn never_begins_with_ff(&self) -> bool {
+        true
     }
 
     /// The text is JSON; or, for types that are a string in JSON, that string without its quotes.
@@ -128,19 +134,21 @@ pub(super) fn in_place<C: JsonCodec>(
 #[derive(Clone)]
 struct JsonFormat<C> {
     schema: Schema,
+    /// The schema's JSON.
+    own: Arc<serde_json::Value>,
     title: Option<String>,
     codec: C,
 }
 
 impl<C: JsonCodec> JsonFormat<C> {
     fn new(text: &str, codec: C) -> Result<Self, SerdeError> {
-        let schema: serde_json::Value = serde_json::from_str(text).map_err(|source| SerdeError::Schema {
+        let own: serde_json::Value = serde_json::from_str(text).map_err(|source| SerdeError::Schema {
             type_name: type_name::<C::Value>(),
             problem: "is no JSON",
             source: source.into(),
         })?;
-        let title = schema.get("title").and_then(serde_json::Value::as_str).map(str::to_owned);
-        Ok(Self { schema: Schema::new(SchemaKind::Json, text), title, codec })
+        let title = own.get("title").and_then(serde_json::Value::as_str).map(str::to_owned);
+        Ok(Self { schema: Schema::new(SchemaKind::Json, text), own: Arc::new(own), title, codec })
     }
 }
 
@@ -160,17 +168,24 @@ impl<C: JsonCodec> SchemaFormat for JsonFormat<C> {
         Ok(Vec::new())
     }
 
-    fn writing_by(&self, _schema: &Schema) -> Result<Self, SerdeError> {
-        Ok(self.clone())
+    fn writing_by(&self, schema: &Schema) -> Result<Self, SerdeError> {
+        match parsed(schema).and_then(|newest| fit::refusal(&self.own, &newest)) {
+            Some((path, reason)) => Err(SerdeError::unfit_for_newest::<C::Value>(&path, &reason)),
+            None => Ok(self.clone()),
+        }
     }
 
     fn compare(&self, written: &Schema) -> SchemaMatch {
-        let parsed = |schema: &Schema| serde_json::from_str::<serde_json::Value>(&schema.text).ok();
-        if parsed(written) == parsed(&self.schema) { SchemaMatch::Same } else { SchemaMatch::Other }
+        parsed(written).map_or(SchemaMatch::Other, |written| fit::schema_match(&written, &self.own))
     }
 
+    /// Values are read without their schema.
     fn reader(&self, _writer: &Schema) -> Result<(), SerdeError> {
         Ok(())
+    }
+
+    fn contradiction(&self, newest: &Schema) -> Option<String> {
+        fit::contradiction(&parsed(newest)?, &self.own)
     }
 
     fn encode(&self, value: &C::Value, out: &mut Vec<u8>) -> Result<(), SerdeError> {
@@ -188,6 +203,10 @@ impl<C: JsonCodec> SchemaFormat for JsonFormat<C> {
     fn value_from_text(&self, text: &str) -> Result<C::Value, SerdeError> {
         self.codec.value_from_text(text)
     }
+}
+
+fn parsed(schema: &Schema) -> Option<serde_json::Value> {
+    serde_json::from_str(&schema.text).ok()
 }
 
 /// The value, which may borrow from its JSON.

@@ -98,6 +98,19 @@ pub trait Serde<T>: Send + Sync {
         Ok(SchemaMatch::Other)
     }
 
+    /// Whether no value's bytes begin with 0xff, which is how [`Upcasters::numbered`] marks the values that have a number. A serde that cannot promise
+    /// it keeps the `false`.
+    ///
+    /// ```
+    /// use millstream_state_stores::HasSerde;
+    ///
+    /// assert!(String::serde().never_begins_with_ff());
+    /// assert!(!i64::serde().never_begins_with_ff(), "negative numbers do");
+    /// ```
+    fn never_begins_with_ff(&self) -> bool {
+        false
+    }
+
     /// How many bytes at the end of an encoded key have no say in which partition it goes to: of a windowed key those of its window.
     fn unhashed_key_bytes(&self) -> usize {
         0
@@ -387,6 +400,15 @@ impl SerdeError {
     #[cfg(any(feature = "avro", feature = "protobuf"))]
     pub(crate) fn field<T>(path: &str, reason: impl std::fmt::Display) -> Self {
         Self::Field { type_name: type_name::<T>(), path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    /// The error for a `T` that would not be read as it is by the newest schema of its subject, because of the field at this path.
+    pub(crate) fn unfit_for_newest<T>(path: &str, reason: &str) -> Self {
+        Self::Schema {
+            type_name: type_name::<T>(),
+            problem: "does not fit the newest of its subject, by which it is to be written",
+            source: format!("field {path}: {reason}").into(),
+        }
     }
 
     /// The error of a serde outside this crate for a `T`; `source` may also be a text.

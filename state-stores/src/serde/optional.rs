@@ -50,6 +50,10 @@ impl<T: 'static> Serde<Option<T>> for OptionSerde<T> {
         self.inner.schema_match(bytes)
     }
 
+    fn never_begins_with_ff(&self) -> bool {
+        self.inner.never_begins_with_ff()
+    }
+
     fn unhashed_key_bytes(&self) -> usize {
         self.inner.unhashed_key_bytes()
     }

@@ -181,6 +181,10 @@ impl<T: 'static> Serde<T> for DefaultSerde<T> {
         self.own.schema_match(bytes)
     }
 
+    fn never_begins_with_ff(&self) -> bool {
+        self.own.never_begins_with_ff()
+    }
+
     fn unhashed_key_bytes(&self) -> usize {
         self.own.unhashed_key_bytes()
     }

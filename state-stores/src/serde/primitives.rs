@@ -69,6 +69,10 @@ impl Serde<String> for Utf8 {
         utf8::<String>(bytes).map(str::to_owned)
     }
 
+    fn never_begins_with_ff(&self) -> bool {
+        true
+    }
+
     fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         out.extend_from_slice(text.as_bytes());
         Ok(())
@@ -161,6 +165,10 @@ impl Serde<bool> for OneByte {
         }
     }
 
+    fn never_begins_with_ff(&self) -> bool {
+        true
+    }
+
     fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         let value: bool = text.parse().map_err(|error| SerdeError::invalid_text::<bool>(text, error))?;
         self.encode(&value, out).map(|_bytes| ())
@@ -194,6 +202,10 @@ impl Serde<Uuid> for UuidText {
         })
     }
 
+    fn never_begins_with_ff(&self) -> bool {
+        true
+    }
+
     fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         let id: Uuid = text.parse().map_err(|error| SerdeError::invalid_text::<Uuid>(text, error))?;
         self.encode(&id, out).map(|_bytes| ())
@@ -220,6 +232,10 @@ impl Serde<()> for AlwaysNull {
 
     fn decode(&self, bytes: &[u8]) -> Result<(), SerdeError> {
         Err(SerdeError::wrong_length::<()>(0, bytes.len()))
+    }
+
+    fn never_begins_with_ff(&self) -> bool {
+        true
     }
 
     fn decode_null(&self) -> Result<(), SerdeError> {

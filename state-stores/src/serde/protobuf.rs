@@ -1,6 +1,7 @@
 //! Values as Protocol Buffers messages, for types of `prost`.
 
 mod file;
+mod fit;
 
 use std::any::type_name;
 use std::marker::PhantomData;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use self::file::Messages;
+use self::file::{File, TypeId};
+use self::fit::{Fit, Side, compare};
 use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef};
 use crate::format::{message_index, split_message_index};
 use crate::schema::{RegisteredSerde, Schema, SchemaFormat, SchemaKind, SchemaMatch};
@@ -71,13 +73,14 @@ impl<T: Message + Default + 'static> Serde<T> for ProtobufSerde<T> {
         T::decode(bytes).map_err(|error| undecodable::<T>(&error))
     }
 
+    /// A message begins with the number and the kind of a field, and 0xff is of a kind that there is not.
+    fn never_begins_with_ff(&self) -> bool {
+        true
+    }
+
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<Option<SerdeRef<T>>, SerdeError> {
         let (Some(schema), Some(registry)) = (self.schema, place.schema_registry()) else { return Ok(None) };
-        let format = ProtobufFormat::<T> {
-            schema: Schema::new(SchemaKind::Protobuf, schema.file),
-            message: schema.message,
-            types: PhantomData,
-        };
+        let format = ProtobufFormat::<T>::new(schema)?;
         Ok(Some(Arc::new(RegisteredSerde::in_place(&format, registry, place)?)))
     }
 }
@@ -86,18 +89,42 @@ impl<T: Message + Default + 'static> Serde<T> for ProtobufSerde<T> {
 struct ProtobufFormat<T> {
     schema: Schema,
     message: &'static str,
+    own: Arc<MessageOfFile>,
     types: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for ProtobufFormat<T> {
     fn clone(&self) -> Self {
-        Self { schema: self.schema.clone(), message: self.message, types: PhantomData }
+        let Self { schema, message, own, types } = self;
+        Self { schema: schema.clone(), message, own: Arc::clone(own), types: *types }
     }
+}
+
+impl<T> ProtobufFormat<T> {
+    fn new(schema: FileAndMessage) -> Result<Self, SerdeError> {
+        let FileAndMessage { file, message } = schema;
+        let own = MessageOfFile::of(file, message).map_err(|names| SerdeError::Schema {
+            type_name: type_name::<T>(),
+            problem: "does not have its message",
+            source: missing_message(message, &names).into(),
+        })?;
+        let schema = Schema::new(SchemaKind::Protobuf, file);
+        Ok(Self { schema, message, own: Arc::new(own), types: PhantomData })
+    }
+
+    fn message_of(&self, written: &Schema) -> Result<MessageOfFile, SerdeError> {
+        MessageOfFile::of(&written.text, self.message)
+            .map_err(|names| SerdeError::invalid_value::<T>(missing_message(self.message, &names)))
+    }
+}
+
+fn missing_message(message: &str, names: &str) -> String {
+    format!("a message `{message}` should be in its file, which has {names}")
 }
 
 impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
     type Value = T;
-    type Reader = FileMessages;
+    type Reader = MessageOfFile;
 
     fn schema(&self) -> &Schema {
         &self.schema
@@ -109,43 +136,44 @@ impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
 
     /// The place of the message in the file.
     fn preamble(&self, written: &Schema) -> Result<Vec<u8>, SerdeError> {
-        let FileMessages { own, messages } = FileMessages::of(written, self.message);
-        own.ok_or_else(|| {
-            let names = messages.full_names().take(SHOWN).collect::<Vec<_>>().join(", ");
-            SerdeError::Schema {
-                type_name: type_name::<T>(),
-                problem: "does not have its message",
-                source: format!("it should be `{}`, and the file has {names}", self.message).into(),
-            }
-        })
+        Ok(self.message_of(written)?.index)
     }
 
-    fn writing_by(&self, _schema: &Schema) -> Result<Self, SerdeError> {
-        Ok(self.clone())
+    fn writing_by(&self, schema: &Schema) -> Result<Self, SerdeError> {
+        let newest = self.message_of(schema)?;
+        let Fit { misfit, left_out, change, .. } = compare(self.own.side(), newest.side());
+        match misfit.or(left_out).or(change) {
+            Some(misfit) => Err(SerdeError::unfit_for_newest::<T>(&misfit.path, &misfit.reason)),
+            None => Ok(self.clone()),
+        }
     }
 
     fn compare(&self, written: &Schema) -> SchemaMatch {
-        let is_same = file::without_layout(&written.text) == file::without_layout(&self.schema.text);
-        if is_same { SchemaMatch::Same } else { SchemaMatch::Other }
+        self.message_of(written)
+            .map_or(SchemaMatch::Other, |written| compare(written.side(), self.own.side()).schema_match())
     }
 
     fn reader(&self, written: &Schema) -> Result<Self::Reader, SerdeError> {
-        Ok(FileMessages::of(written, self.message))
+        let written = self.message_of(written)?;
+        match compare(written.side(), self.own.side()).misfit {
+            Some(misfit) => Err(SerdeError::field::<T>(&misfit.path, misfit.reason)),
+            None => Ok(written),
+        }
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         value.encode(out).map_err(SerdeError::custom::<T>)
     }
 
-    fn decode(&self, file: &FileMessages, bytes: &[u8]) -> Result<T, SerdeError> {
-        let message = match file.own.as_ref().and_then(|own| bytes.strip_prefix(own.as_slice())) {
+    fn decode(&self, file: &MessageOfFile, bytes: &[u8]) -> Result<T, SerdeError> {
+        let message = match bytes.strip_prefix(file.index.as_slice()) {
             Some(message) => message,
             None => self.without_index(file, bytes)?,
         };
         T::decode(message).map_err(|error| undecodable::<T>(&error))
     }
 
-    fn to_json(&self, _file: &FileMessages, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+    fn to_json(&self, _file: &MessageOfFile, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
         Ok(serde_json::json!({ "hex": super::hex::encode(bytes) }))
     }
 
@@ -157,10 +185,10 @@ impl<T: Message + Default + 'static> SchemaFormat for ProtobufFormat<T> {
 impl<T> ProtobufFormat<T> {
     /// The message behind bytes that do not say which it is as they usually do.
     #[cold]
-    fn without_index<'a>(&self, file: &FileMessages, bytes: &'a [u8]) -> Result<&'a [u8], SerdeError> {
+    fn without_index<'a>(&self, file: &MessageOfFile, bytes: &'a [u8]) -> Result<&'a [u8], SerdeError> {
         let broken = || SerdeError::invalid_value::<T>("they do not say which message of the file they are");
         let (place, message) = split_message_index(bytes).ok_or_else(broken)?;
-        let name = file.messages.name(&place).ok_or_else(broken)?;
+        let name = file.file.name_at(&place).ok_or_else(broken)?;
         if name == self.message {
             return Ok(message);
         }
@@ -187,20 +215,32 @@ fn undecodable<T>(error: &prost::DecodeError) -> SerdeError {
     SerdeError::field::<T>(&path, reason)
 }
 
-/// The messages of a file by which others write.
-struct FileMessages {
-    /// How bytes say that they are the type's own message, if the file has that.
-    own: Option<Vec<u8>>,
-    messages: Messages,
+/// The type's message in a file by which values are written.
+struct MessageOfFile {
+    file: File,
+    message: TypeId,
+    /// How bytes say that they are the type's own message.
+    index: Vec<u8>,
 }
 
 /// How many names of messages an error lists at most.
 const SHOWN: usize = 20;
 
-impl FileMessages {
-    fn of(schema: &Schema, own: &str) -> Self {
-        let messages = Messages::of(&schema.text);
-        FileMessages { own: messages.place(own).map(message_index), messages }
+impl MessageOfFile {
+    /// The names of other messages if the file does not have this one.
+    fn of(text: &str, message: &str) -> Result<Self, String> {
+        let file = File::parse(text);
+        match file.message(message) {
+            Some(message) => Ok(Self { index: message_index(&file.place(message)), message, file }),
+            None => {
+                let names: Vec<_> = file.message_names().take(SHOWN).collect();
+                Err(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+            }
+        }
+    }
+
+    fn side(&self) -> Side<'_> {
+        Side { file: &self.file, message: self.message }
     }
 }
 

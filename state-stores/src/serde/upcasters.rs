@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::{self, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use super::{Encoded, Serde, SerdeError, SerdePlace, SerdeRef, Usage};
-use crate::format::{put_version, split_version};
+use crate::format::{VERSION_MARK, put_version, split_version, split_wire_format};
 use crate::schema::SchemaMatch;
 
 /// What turns bytes of one version into a value of today's type.
@@ -15,6 +15,8 @@ trait Generation<T>: Send + Sync {
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError>;
 
     fn schema_match(&self, bytes: &[u8]) -> Result<SchemaMatch, SerdeError>;
+
+    fn never_begins_with_ff(&self) -> bool;
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<GenerationRef<T>, SerdeError>;
 }
@@ -31,6 +33,10 @@ impl<T: 'static> Generation<T> for Own<T> {
 
     fn schema_match(&self, bytes: &[u8]) -> Result<SchemaMatch, SerdeError> {
         self.0.schema_match(bytes)
+    }
+
+    fn never_begins_with_ff(&self) -> bool {
+        self.0.never_begins_with_ff()
     }
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<GenerationRef<T>, SerdeError> {
@@ -53,6 +59,10 @@ impl<T: 'static, U: 'static> Generation<U> for Upcast<T, U> {
 
     fn schema_match(&self, bytes: &[u8]) -> Result<SchemaMatch, SerdeError> {
         self.older.schema_match(bytes)
+    }
+
+    fn never_begins_with_ff(&self) -> bool {
+        self.older.never_begins_with_ff()
     }
 
     fn in_place(&self, place: &SerdePlace<'_>) -> Result<GenerationRef<U>, SerdeError> {
@@ -145,7 +155,11 @@ impl<T: 'static> Upcasters<T> {
     }
 
     /// Values have the number of their version before them, counted from 1; see `docs/formats.md`. Bytes without one are of the first version, as
-    /// they were written before there was a second; so that one must not begin with the byte 0xff, which no text and no JSON does.
+    /// they were written before there was a second. A number begins with the byte 0xff, so no value of the first version may:
+    /// [`never_begins_with_ff`](Serde::never_begins_with_ff) says which serdes promise that. Texts, JSON, Protobuf and what has a registered schema do;
+    /// integers, floats, bytes, tuples and bare Avro do not. With one that does not, the application does not start, and no bytes that begin so are read.
+    ///
+    /// Where a program's own integers are never negative, a serde around theirs can promise it.
     pub fn numbered(self) -> SerdeRef<T> {
         self.told_by(Told::ByNumber)
     }
@@ -174,15 +188,17 @@ impl<T: 'static> Upcasters<T> {
         self.told_by(Told::InField(field))
     }
 
-    /// Values name their schema in a registry: they are of the version that has this schema. One that no version has is taken for the newest
-    /// version that it evolves from or into, so that each can read what the other writes; failing that, for the newest that can read it. Without a registry there is nothing to tell versions by, and the application does not start.
+    /// Values name their schema in a registry: they are of the version that has this schema, in whichever words. One that no version has is taken for
+    /// the version most of whose fields it writes ([`SchemaMatch`]); of equals, for the one that lacks the fewest, then for the newest. It is an error if no version
+    /// can read it and has one of its fields, and if its bytes are those of several versions that differ in names or logical types. Without a registry there is nothing to
+    /// tell versions by, and the application does not start.
     pub fn by_schema(self) -> SerdeRef<T> {
         self.told_by(Told::BySchema)
     }
 
     fn told_by(self, told: Told) -> SerdeRef<T> {
         let Self { older, newest } = self;
-        Arc::new(UpcastingSerde { older, newest, told })
+        Arc::new(UpcastingSerde::new(older, newest, told))
     }
 }
 
@@ -198,9 +214,17 @@ struct UpcastingSerde<T> {
     older: Vec<GenerationRef<T>>,
     newest: SerdeRef<T>,
     told: Told,
+    /// Whether bytes with a number cannot be a value of the first version, if that is what tells versions.
+    is_numbered_safely: bool,
 }
 
 impl<T: 'static> UpcastingSerde<T> {
+    fn new(older: Vec<GenerationRef<T>>, newest: SerdeRef<T>, told: Told) -> Self {
+        let is_numbered_safely =
+            older.first().map_or_else(|| newest.never_begins_with_ff(), |first| first.never_begins_with_ff());
+        Self { older, newest, told, is_numbered_safely }
+    }
+
     /// The number of the newest version.
     fn version(&self) -> u32 {
         u32::try_from(self.older.len() + 1).unwrap_or(u32::MAX)
@@ -223,29 +247,76 @@ impl<T: 'static> UpcastingSerde<T> {
         }
     }
 
-    fn decode_by_schema(&self, bytes: &[u8]) -> Result<T, SerdeError> {
-        let (mut nearest, mut version) = (self.newest.schema_match(bytes)?, None);
-        for older in self.older.iter().rev() {
-            if nearest == SchemaMatch::Same {
-                break;
-            }
-            let of_older = older.schema_match(bytes)?;
-            if of_older > nearest {
-                (nearest, version) = (of_older, Some(older));
-            }
+    fn decode_numbered(&self, bytes: &[u8]) -> Result<T, SerdeError> {
+        if !self.is_numbered_safely && bytes.starts_with(&[VERSION_MARK]) {
+            return Err(unsafely_numbered::<T>());
         }
-        let decoded = match version {
-            Some(older) => older.decode(bytes),
-            None => self.newest.decode(bytes),
-        };
-        match decoded {
-            // No version is near: whichever can read it.
-            Err(error) if nearest == SchemaMatch::Other && !error.is_outage() => {
-                self.older.iter().rev().find_map(|older| older.decode(bytes).ok()).ok_or(error)
+        let broken = || SerdeError::invalid_value::<T>("the number of their version is broken");
+        let (version, value) = split_version(bytes).ok_or_else(broken)?;
+        self.decode_version(version, value)
+    }
+
+    fn decode_by_schema(&self, bytes: &[u8]) -> Result<T, SerdeError> {
+        match self.nearest(bytes)? {
+            Nearest { is_ambiguous: true, .. } => Err(by_schema::<T>(
+                bytes,
+                "several versions have such bytes, and differ in the names or logical types that it has otherwise",
+            )),
+            Nearest { nearness: SchemaMatch::Other, .. } => {
+                // Why the newest cannot read it says more, if that is so.
+                self.newest.decode(bytes)?;
+                Err(by_schema::<T>(bytes, "it has no field of a version that can read it"))
             }
-            decoded => decoded,
+            Nearest { older: Some(older), .. } => older.decode(bytes),
+            Nearest { older: None, .. } => self.newest.decode(bytes),
         }
     }
+
+    /// The version whose schema is nearest to the one that wrote the bytes; of equals the newest.
+    fn nearest(&self, bytes: &[u8]) -> Result<Nearest<'_, T>, SerdeError> {
+        let nearness = self.newest.schema_match(bytes)?;
+        let mut nearest = Nearest { nearness, older: None, is_ambiguous: false };
+        for older in self.older.iter().rev() {
+            if nearest.nearness == SchemaMatch::Exact {
+                break;
+            }
+            let nearness = older.schema_match(bytes)?;
+            if nearness > nearest.nearness {
+                nearest = Nearest { nearness, older: Some(older), is_ambiguous: false };
+            } else if nearness == SchemaMatch::Same {
+                nearest.is_ambiguous = true;
+            }
+        }
+        Ok(nearest)
+    }
+}
+
+/// The version that bytes are taken for.
+struct Nearest<'s, T> {
+    nearness: SchemaMatch,
+    /// None: the newest.
+    older: Option<&'s GenerationRef<T>>,
+    /// Whether another one is as near, and would read other values.
+    is_ambiguous: bool,
+}
+
+#[cold]
+fn by_schema<T>(bytes: &[u8], reason: &str) -> SerdeError {
+    let error = SerdeError::invalid_value::<T>(format!("their schema is that of no version: {reason}"));
+    match split_wire_format(bytes) {
+        Some((schema_id, _)) => {
+            SerdeError::BySchema { type_name: type_name::<T>(), schema_id, source: Box::new(error) }
+        }
+        None => error,
+    }
+}
+
+#[cold]
+fn unsafely_numbered<T>() -> SerdeError {
+    SerdeError::custom::<T>(
+        "its versions are told by a number behind the byte 0xff, with which values of its first version may begin as well: let the first version have a serde \
+         that promises otherwise (`Serde::never_begins_with_ff`), such as that of a text or JSON, and keep what has another one in a store or topic of another name",
+    )
 }
 
 impl<T: 'static> Serde<T> for UpcastingSerde<T> {
@@ -265,11 +336,7 @@ impl<T: 'static> Serde<T> for UpcastingSerde<T> {
 
     fn decode(&self, bytes: &[u8]) -> Result<T, SerdeError> {
         match self.told {
-            Told::ByNumber => {
-                let broken = || SerdeError::invalid_value::<T>("the number of their version is broken");
-                let (version, value) = split_version(bytes).ok_or_else(broken)?;
-                self.decode_version(version, value)
-            }
+            Told::ByNumber => self.decode_numbered(bytes),
             Told::InField(field) => self.decode_version(version_in::<T>(field, bytes)?, bytes),
             Told::BySchema => self.decode_by_schema(bytes),
         }
@@ -294,18 +361,36 @@ impl<T: 'static> Serde<T> for UpcastingSerde<T> {
             }
             bound => bound?,
         };
-        Ok(Some(Arc::new(Self { older: older?, newest, told: self.told })))
+        match Self::new(older?, newest, self.told) {
+            Self { told: Told::ByNumber, is_numbered_safely: false, .. } => Err(unsafely_numbered::<T>()),
+            in_place => Ok(Some(Arc::new(in_place))),
+        }
     }
 
-    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+    fn schema_match(&self, bytes: &[u8]) -> Result<SchemaMatch, SerdeError> {
         match self.told {
-            Told::ByNumber => {
-                // The newest writes what the older became.
-                let mut newest = Vec::new();
-                self.newest.encode(&self.decode(bytes)?, &mut newest)?;
-                self.newest.to_json(&newest)
+            Told::BySchema => Ok(self.nearest(bytes)?.nearness),
+            Told::ByNumber | Told::InField(_) => Ok(SchemaMatch::Other),
+        }
+    }
+
+    fn never_begins_with_ff(&self) -> bool {
+        match self.told {
+            Told::ByNumber => false,
+            Told::InField(_) => true,
+            Told::BySchema => {
+                self.newest.never_begins_with_ff()
+                    && self.older.iter().all(|older| older.never_begins_with_ff())
             }
-            Told::InField(_) | Told::BySchema => self.newest.to_json(bytes),
+        }
+    }
+
+    /// As the newest version shows what the older became.
+    fn to_json(&self, bytes: &[u8]) -> Result<serde_json::Value, SerdeError> {
+        let mut newest = Vec::new();
+        match self.newest.encode(&self.decode(bytes)?, &mut newest)? {
+            Encoded::Bytes => self.newest.to_json(&newest),
+            Encoded::Null => Ok(serde_json::Value::Null),
         }
     }
 }
@@ -356,105 +441,4 @@ impl<'de> Visitor<'de> for VersionIn {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde::{Deserialize, Serialize};
-
-    use super::*;
-    use crate::json_serde;
-    use crate::schema::{MockSchemaRegistryClient, SchemaRegistry, SubjectNameStrategy};
-    use crate::serde::{ApplicationSerdes, HasSerde, JsonSerde, RecordPart};
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct First {
-        sku: String,
-    }
-    json_serde!(First);
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Second {
-        sku: String,
-        quantity: u32,
-    }
-    json_serde!(Second);
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Third {
-        lines: Vec<Second>,
-    }
-
-    fn upcasters() -> Upcasters<Third> {
-        Upcasters::oldest(First::serde())
-            .then(Second::serde(), |first: First| Second { sku: first.sku, quantity: 1 })
-            .then(Arc::new(JsonSerde::new()), |second| Third { lines: vec![second] })
-    }
-
-    fn third(sku: &str, quantity: u32) -> Third {
-        Third { lines: vec![Second { sku: sku.into(), quantity }] }
-    }
-
-    fn encoded<T>(serde: &SerdeRef<T>, value: &T) -> Vec<u8> {
-        let mut bytes = b"before".to_vec();
-        assert_eq!(serde.encode(value, &mut bytes).unwrap(), Encoded::Bytes);
-        bytes.split_off(b"before".len())
-    }
-
-    #[test]
-    fn each_version_becomes_the_newest() {
-        let serde = upcasters().numbered();
-        assert_eq!(serde.decode(br#"{"sku":"apples"}"#).unwrap(), third("apples", 1));
-        assert_eq!(serde.decode(b"\xff\x01{\"sku\":\"apples\"}").unwrap(), third("apples", 1));
-        assert_eq!(serde.decode(b"\xff\x02{\"sku\":\"apples\",\"quantity\":4}").unwrap(), third("apples", 4));
-        let newest = encoded(&serde, &third("pears", 2));
-        assert!(newest.starts_with(b"\xff\x03{\"lines\":"), "{newest:?}");
-        assert_eq!(serde.decode(&newest).unwrap(), third("pears", 2));
-        assert_eq!(
-            serde.to_json(br#"{"sku":"apples"}"#).unwrap(),
-            serde_json::json!({"lines": [{"sku": "apples", "quantity": 1}]})
-        );
-    }
-
-    #[test]
-    fn a_version_of_tomorrow_is_refused() {
-        let error = upcasters().numbered().decode(b"\xff\x04{}").unwrap_err().to_string();
-        assert!(error.contains("version 4") && error.contains("1 to 3"), "{error}");
-        assert!(upcasters().numbered().decode(b"\xff\x00{}").is_err(), "versions begin with 1");
-        assert!(upcasters().numbered().decode(b"\xff").is_err());
-    }
-
-    #[test]
-    fn versions_may_stand_in_a_field_wherever_it_is() {
-        let serde = upcasters().numbered_in("v");
-        assert_eq!(serde.decode(br#"{"sku":"apples"}"#).unwrap(), third("apples", 1));
-        assert_eq!(serde.decode(br#"{"sku":"apples","quantity":4,"v":2}"#).unwrap(), third("apples", 4));
-        let newest = encoded(&serde, &third("pears", 2));
-        assert!(newest.starts_with(b"{\"v\":3,\"lines\":"), "{newest:?}");
-        assert_eq!(serde.decode(&newest).unwrap(), third("pears", 2));
-        for wrong in [&b"[]"[..], b"{\"v\":0}", b"{\"v\":9}", b"{\"v\":\"2\"}", b"{"] {
-            assert!(serde.decode(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn of_what_is_written_only_the_newest_version_is_registered() {
-        let subjects = |newest: &'static str| {
-            let client = Arc::new(MockSchemaRegistryClient::default());
-            let registry = SchemaRegistry::new(client.clone()).naming(SubjectNameStrategy::RecordName);
-            let serdes = ApplicationSerdes::default().with_schema_registry(registry);
-            let serde = Upcasters::oldest(Arc::new(JsonSerde::with_schema(r#"{"title": "First"}"#)))
-                .then(Arc::new(JsonSerde::with_schema(newest)), |first: First| third(&first.sku, 1))
-                .by_schema();
-            let settled = SerdePlace::new("orders", RecordPart::Value, &serdes).bind(&serde);
-            (settled.is_ok(), client.subjects())
-        };
-        assert_eq!(subjects(r#"{"title": "Third"}"#), (true, vec!["Third".to_owned()]));
-        assert_eq!(subjects("{}"), (false, Vec::new()), "without a name it is refused");
-    }
-
-    #[test]
-    fn an_upcast_that_fails_says_why() {
-        let serde =
-            Upcasters::oldest(String::serde()).try_then(i64::serde(), |text| text.parse::<i64>()).numbered();
-        let error = serde.decode(b"many").unwrap_err().to_string();
-        assert!(error.contains("`i64`") && error.contains("invalid digit"), "{error}");
-    }
-}
+mod tests;

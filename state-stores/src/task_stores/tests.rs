@@ -16,7 +16,7 @@ mod versioned;
 use super::*;
 use crate::directory::{StateDirectory, StateOwner};
 use crate::dormant::RestoreRow;
-use crate::serde::{HasSerde, Upcasters};
+use crate::serde::{Encoded, HasSerde, Serde, SerdeError, Upcasters};
 use crate::store::{Change, Emission, KeyValueStoreBuilder, ValueAndTimestamp};
 use crate::types::{PartitionId, Timestamp, TopicId};
 

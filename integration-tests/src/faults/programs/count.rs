@@ -14,7 +14,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{Feed, Given, PassedOn, topic_of};
-use crate::faults::Guarantee;
 use crate::faults::check::{Findings, Rules, Topics, each_once, in_sequence};
 use crate::kafka::{NewRecord, ReadRecord};
 
@@ -110,7 +109,7 @@ fn counts_by_word(records: &[ReadRecord]) -> Result<BTreeMap<String, Vec<u64>>> 
 mod tests {
     use super::super::read_back;
     use super::*;
-    use crate::faults::ViolationKind;
+    use crate::faults::{Guarantee, ViolationKind};
 
     type Read = (Topics, BTreeMap<String, Vec<ReadRecord>>);
 

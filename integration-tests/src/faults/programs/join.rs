@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use millstream::clock::{Clock, SystemClock};
+use millstream::clock::SystemClock;
 use millstream::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

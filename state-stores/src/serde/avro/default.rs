@@ -54,7 +54,7 @@ fn put(json: &Value, shape: &Shape, out: &mut Vec<u8>) -> Option<()> {
         (Shape::Double, Value::Number(number)) => out.extend_from_slice(&number.as_f64()?.to_le_bytes()),
         (Shape::String, Value::String(text)) => put_prefixed(text.as_bytes(), out),
         (Shape::Bytes, Value::String(text)) => put_prefixed(&bytes_of(text)?, out),
-        (Shape::Decimal { carrier, .. }, _) => put(json, carrier, out)?,
+        (Shape::Decimal { carrier, .. } | Shape::Logical { carrier, .. }, _) => put(json, carrier, out)?,
         (Shape::Fixed { size, .. }, Value::String(text)) => {
             out.extend_from_slice(Some(bytes_of(text)?).filter(|bytes| bytes.len() == *size)?.as_slice());
         }

@@ -124,8 +124,11 @@ impl<'s> Growing<'s> {
             }
             kind => self.shape(kind, namespace)?,
         };
-        Ok(match digits(object, &shape) {
-            Some(digits) => Shape::Decimal { digits, carrier: Box::new(shape) },
+        if let Some(digits) = digits(object, &shape) {
+            return Ok(Shape::Decimal { digits, carrier: Box::new(shape) });
+        }
+        Ok(match logical_type(object, &shape) {
+            Some(name) => Shape::Logical { name: short(name)?.to_owned(), carrier: Box::new(shape) },
             None => shape,
         })
     }
@@ -193,16 +196,28 @@ impl<'s> Growing<'s> {
     fn names(&mut self, object: &'s Object, namespace: &str) -> Result<Names, String> {
         let own_namespace = object.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
         let full = full_name(text(object, "name")?, own_namespace);
-        if full.len() > MOST_NAME_BYTES {
-            return Err(format!("one of its names has more than {MOST_NAME_BYTES} bytes"));
-        }
+        short(&full)?;
         self.named.insert(full.clone(), (object, namespace.to_owned()));
         Ok(Names::new(full, aliases(object)))
     }
 }
 
-/// The digits, if the object says that its type carries a decimal. What else it says of logical types changes no value, and one that says it wrongly
-/// has none.
+/// The name of the logical type that the object says its type carries, if that may carry one.
+fn logical_type<'s>(object: &'s Object, carrier: &Shape) -> Option<&'s str> {
+    let may_carry =
+        matches!(carrier, Shape::Int | Shape::Long | Shape::Bytes | Shape::String | Shape::Fixed { .. });
+    object.get("logicalType")?.as_str().filter(|_| may_carry)
+}
+
+/// The name, if it is not too long.
+fn short(name: &str) -> Result<&str, String> {
+    if name.len() > MOST_NAME_BYTES {
+        return Err(format!("one of its names has more than {MOST_NAME_BYTES} bytes"));
+    }
+    Ok(name)
+}
+
+/// The digits, if the object says that its type carries a decimal. One that says it wrongly has none.
 fn digits(object: &Object, carrier: &Shape) -> Option<Digits> {
     match (object.get("logicalType")?.as_str()?, carrier) {
         ("big-decimal", Shape::Bytes) => Some(Digits::OfEachValue),

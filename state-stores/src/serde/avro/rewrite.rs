@@ -4,6 +4,8 @@
 //! resolution goes by values, which do not say by which branch of a union they were written, ends where the bytes end as if a null was there, and does
 //! not know aliases.
 
+mod nearness;
+
 use std::collections::BTreeMap;
 use std::mem::discriminant;
 
@@ -46,6 +48,11 @@ enum Step {
     /// By the branch that was written; or why it cannot be read.
     OfBranch(Vec<Result<Step, Misfit>>),
     IntoBranch(usize, Box<Step>),
+    /// The logical types differ, so that what is read may be another value. That is certain if each schema has one.
+    Reinterpreted {
+        step: Box<Step>,
+        is_contradicted: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -70,11 +77,6 @@ impl Rewrite {
         Step::plan(written, read, purpose).map(Self)
     }
 
-    /// Whether all that the one schema can write, the other can read: unions and enums may hold what has no place there.
-    pub(super) fn is_total(&self) -> bool {
-        self.0.is_total()
-    }
-
     /// Appends what the other schema would have written.
     pub(super) fn apply(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Misfit> {
         Input::read_all(bytes, |input| self.0.apply(input, out))
@@ -86,6 +88,9 @@ impl Step {
         Ok(match (written, read) {
             (Shape::Union(branches), _) => Step::of_branch(written, branches, read, purpose)?,
             (_, Shape::Union(branches)) => Step::into_branch(written, read, branches, purpose)?,
+            (Shape::Logical { .. }, _) | (_, Shape::Logical { .. }) => {
+                Step::of_logical_types(written, read, purpose)?
+            }
             (Shape::Decimal { digits, .. }, Shape::Decimal { digits: others, .. })
                 if !digits.fit(*others) || purpose == Purpose::Writing && digits != others =>
             {
@@ -130,6 +135,20 @@ impl Step {
             }
             _ => return Err(purpose.misfit(written, read)),
         })
+    }
+
+    /// Readers go by the types below, whatever a value is called; who writes must not have it taken for another.
+    fn of_logical_types(written: &Shape, read: &Shape, purpose: Purpose) -> Result<Step, Misfit> {
+        let step = Step::plan(written.without_logical_type(), read.without_logical_type(), purpose)?;
+        let (from, to) = (written.logical_type(), read.logical_type());
+        if from == to {
+            return Ok(step);
+        }
+        let is_contradicted = from.is_some() && to.is_some();
+        if is_contradicted && purpose == Purpose::Writing {
+            return Err(purpose.misfit(written, read));
+        }
+        Ok(Step::Reinterpreted { step: Box::new(step), is_contradicted })
     }
 
     fn of_branch(
@@ -197,16 +216,6 @@ impl Step {
         Ok(Box::new(step))
     }
 
-    fn is_total(&self) -> bool {
-        match self {
-            Step::Enum(places) => places.iter().all(Result::is_ok),
-            Step::Array(step) | Step::Map(step) | Step::IntoBranch(_, step) => step.is_total(),
-            Step::Record(record) => record.written.iter().all(|field| field.step.is_total()),
-            Step::OfBranch(steps) => steps.iter().all(|step| step.as_ref().is_ok_and(Step::is_total)),
-            _ => true,
-        }
-    }
-
     fn apply(&self, input: &mut Input<'_>, out: &mut Vec<u8>) -> Result<(), Misfit> {
         match self {
             Step::Fixed(size) => out.extend_from_slice(input.take(*size)?),
@@ -237,6 +246,7 @@ impl Step {
                     return Err(Misfit::new(reason));
                 }
             },
+            Step::Reinterpreted { step, .. } => step.apply(input, out)?,
             Step::IntoBranch(place, step) => {
                 put_length(*place, out);
                 step.apply(input, out)?;

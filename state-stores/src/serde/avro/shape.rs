@@ -1,5 +1,5 @@
-//! An Avro schema as a tree of what is on the wire: names that refer to others stand for what they mean, and logical types for the types below
-//! them, decimals excepted: their bytes mean another number where the scale is another.
+//! An Avro schema as a tree of what is on the wire: names that refer to others stand for what they mean, and logical types lie
+//! around the types that carry them. Those of decimals are known: their bytes mean another number where the scale is another.
 
 use std::fmt;
 use std::mem::{Discriminant, discriminant};
@@ -14,13 +14,31 @@ pub(super) enum Shape {
     Double,
     Bytes,
     String,
-    Decimal { digits: Digits, carrier: Box<Shape> },
-    Fixed { names: Names, size: usize },
-    Enum { names: Names, symbols: Vec<String>, default: Option<DefaultOf<String>> },
+    Decimal {
+        digits: Digits,
+        carrier: Box<Shape>,
+    },
+    /// Any other logical type, by its name.
+    Logical {
+        name: String,
+        carrier: Box<Shape>,
+    },
+    Fixed {
+        names: Names,
+        size: usize,
+    },
+    Enum {
+        names: Names,
+        symbols: Vec<String>,
+        default: Option<DefaultOf<String>>,
+    },
     Array(Box<Shape>),
     Map(Box<Shape>),
     Union(Vec<Shape>),
-    Record { names: Names, fields: Vec<Field> },
+    Record {
+        names: Names,
+        fields: Vec<Field>,
+    },
 }
 
 /// What a schema says is there where nothing was written; or why that cannot be. It matters only to who reads by the schema: what was written by
@@ -55,30 +73,41 @@ pub(super) struct Field {
 }
 
 impl Shape {
-    /// Whether the two say the same in other words: names and bytes are the same. Aliases and defaults, which matter to other schemas' values, may
-    /// differ.
+    /// Whether the two say the same in other words: names, bytes and logical types are the same. Aliases and defaults, which matter to other schemas'
+    /// values, may differ.
+    pub(super) fn is_exactly(&self, other: &Shape) -> bool {
+        self.agrees(other, &|one, other| one.logical_type() == other.logical_type())
+    }
+
+    /// The same, whatever the logical types are.
     pub(super) fn says_the_same(&self, other: &Shape) -> bool {
-        self.full_name() == other.full_name()
-            && match (self, other) {
+        self.agrees(other, &|_, _| true)
+    }
+
+    fn agrees(&self, other: &Shape, logical_types_agree: &dyn Fn(&Shape, &Shape) -> bool) -> bool {
+        let agree = |one: &Shape, other: &Shape| one.agrees(other, logical_types_agree);
+        logical_types_agree(self, other)
+            && self.full_name() == other.full_name()
+            && match (self.without_logical_type(), other.without_logical_type()) {
                 (Shape::Decimal { digits, carrier }, Shape::Decimal { digits: others, carrier: other }) => {
-                    digits == others && carrier.says_the_same(other)
+                    digits == others && agree(carrier, other)
                 }
                 (Shape::Fixed { size, .. }, Shape::Fixed { size: other, .. }) => size == other,
                 (Shape::Enum { symbols, .. }, Shape::Enum { symbols: others, .. }) => symbols == others,
                 (Shape::Array(part), Shape::Array(other)) | (Shape::Map(part), Shape::Map(other)) => {
-                    part.says_the_same(other)
+                    agree(part, other)
                 }
                 (Shape::Union(branches), Shape::Union(others)) => {
                     branches.len() == others.len()
-                        && branches.iter().zip(others).all(|(branch, other)| branch.says_the_same(other))
+                        && branches.iter().zip(others).all(|(branch, other)| agree(branch, other))
                 }
                 (Shape::Record { fields, .. }, Shape::Record { fields: others, .. }) => {
                     fields.len() == others.len()
                         && fields.iter().zip(others).all(|(field, other)| {
-                            field.name == other.name && field.shape.says_the_same(&other.shape)
+                            field.name == other.name && agree(&field.shape, &other.shape)
                         })
                 }
-                _ => discriminant(self) == discriminant(other),
+                (one, other) => discriminant(one) == discriminant(other),
             }
     }
 
@@ -97,11 +126,27 @@ impl Shape {
         }
     }
 
-    /// The type that carries a decimal; any other is itself.
+    /// The type that carries a logical type; any other is itself.
     pub(super) fn on_wire(&self) -> &Shape {
         match self {
-            Shape::Decimal { carrier, .. } => carrier,
+            Shape::Decimal { carrier, .. } | Shape::Logical { carrier, .. } => carrier,
             other => other,
+        }
+    }
+
+    /// The same for all logical types but decimals.
+    pub(super) fn without_logical_type(&self) -> &Shape {
+        match self {
+            Shape::Logical { carrier, .. } => carrier,
+            other => other,
+        }
+    }
+
+    /// The name of its logical type, if it has one and is no decimal.
+    pub(super) fn logical_type(&self) -> Option<&str> {
+        match self {
+            Shape::Logical { name, .. } => Some(name),
+            _ => None,
         }
     }
 
@@ -132,6 +177,7 @@ impl fmt::Display for Shape {
                 write!(f, "decimal of precision {precision} and scale {scale} in {carrier}")
             }
             Shape::Decimal { digits: Digits::OfEachValue, .. } => f.write_str("big-decimal"),
+            Shape::Logical { name, carrier } => write!(f, "{name} in {carrier}"),
             Shape::Fixed { names, size } => write!(f, "fixed {} of {size} bytes", names.full),
             Shape::Enum { names, .. } => write!(f, "enum {}", names.full),
             Shape::Array(items) => write!(f, "array of {items}"),

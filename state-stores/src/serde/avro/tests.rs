@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::AvroFormat;
 use super::rewrite::{Purpose, Rewrite};
 use super::shape::Shape;
+use crate::format::wire_format;
 use crate::schema::{
     MockSchemaRegistryClient, RegistryError, Schema, SchemaFormat, SchemaKind, SchemaMatch, SchemaRegistry,
     SchemaRegistryClient, SubjectNameStrategy,
@@ -211,7 +212,7 @@ fn attributes_of_others_change_nothing() {
     let bytes = encoded(&orders, &order("a", 3));
     assert_eq!(bytes, b"\0\0\0\0\x01\x02a\x06\0");
     assert_eq!(orders.decode(&bytes).unwrap(), order("a", 3));
-    assert_eq!(orders.schema_match(&bytes).unwrap(), SchemaMatch::Same);
+    assert_eq!(orders.schema_match(&bytes).unwrap(), SchemaMatch::Exact);
 }
 
 #[test]
@@ -394,6 +395,72 @@ fn versions_are_told_by_the_schema_that_a_record_names() {
     client.register("orders-value", &avro(other)).unwrap();
     let fourth = b"\0\0\0\0\x05\x02e\x0a";
     assert_eq!(place.bind(&baskets()).unwrap().decode(fourth).unwrap(), basket([order("e", 5)]));
+}
+
+/// When something was, in a unit that its schema says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Seen {
+    at: i64,
+}
+
+fn seen(unit: &str) -> String {
+    let at = match unit {
+        "none" => "\"long\"".to_owned(),
+        unit => format!(r#"{{"type": "long", "logicalType": "timestamp-{unit}"}}"#),
+    };
+    format!(r#"{{"type": "record", "name": "Seen", "fields": [{{"name": "at", "type": {at}}}]}}"#)
+}
+
+#[test]
+fn versions_may_differ_in_a_logical_type_only() {
+    let Registry { registry, client } = registry();
+    let serdes = ApplicationSerdes::default().with_schema_registry(registry);
+    let generations = Upcasters::oldest(Arc::new(AvroSerde::<Seen>::with_schema(&seen("millis"))))
+        .then(Arc::new(AvroSerde::with_schema(&seen("micros"))), |Seen { at }| Seen { at: 1_000 * at })
+        .by_schema();
+    let serde = SerdePlace::new("seen", RecordPart::Value, &serdes).bind(&generations).unwrap();
+    let read = |schema: &str, value: &[u8]| {
+        let id = client.register("others", &avro(schema)).unwrap();
+        serde.decode(&[&wire_format(id)[..], value].concat())
+    };
+    assert_eq!(read(&seen("millis"), &[14]).unwrap(), Seen { at: 7_000 });
+    assert_eq!(read(&seen("micros"), &[14]).unwrap(), Seen { at: 7 });
+    for unknown in ["none", "nanos"] {
+        let error = read(&seen(unknown), &[14]).unwrap_err().to_string();
+        assert!(error.contains("several versions have such bytes"), "{error}");
+    }
+    // Somebody added a field to the first.
+    let more = seen("millis").replace("}]}", r#"}, {"name": "by", "type": "string"}]}"#);
+    assert_eq!(read(&more, b"\x0e\x02a").unwrap(), Seen { at: 7_000 });
+}
+
+#[test]
+fn a_version_is_not_read_from_nothing_but_defaults() {
+    let Registry { registry, client } = registry();
+    let serdes = ApplicationSerdes::default().with_schema_registry(registry);
+    let today =
+        BASKET.replace("\"Basket\"", "\"Order\"").replace("\"lines\",", "\"lines\", \"default\": [],");
+    /// Today's, under the name that orders have always had.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(rename = "Order")]
+    struct Today {
+        lines: Vec<Line>,
+    }
+    let generations = Upcasters::oldest(OrderV1::serde())
+        .then(Order::serde(), |first: OrderV1| order(&first.sku, 7))
+        .then(Arc::new(AvroSerde::with_schema(&today)), |order: Order| Today { lines: vec![Line::of(order)] })
+        .by_schema();
+    let serde = SerdePlace::new("orders", RecordPart::Value, &serdes).only_read().bind(&generations).unwrap();
+    let read = |fields: &str, value: &[u8]| {
+        let schema =
+            format!(r#"{{"type": "record", "name": "Order", "namespace": "shop", "fields": [{fields}]}}"#);
+        let id = client.register("others", &avro(&schema)).unwrap();
+        serde.decode(&[&wire_format(id)[..], value].concat())
+    };
+    let with_colour = r#"{"name": "sku", "type": "string"}, {"name": "colour", "type": "string"}"#;
+    assert_eq!(read(with_colour, b"\x02a\x02r").unwrap().lines, basket([order("a", 7)]).lines);
+    let error = read(r#"{"name": "colour", "type": "string"}"#, b"\x02r").unwrap_err().to_string();
+    assert!(error.contains("that of no version"), "{error}");
 }
 
 #[test]

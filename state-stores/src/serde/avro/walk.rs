@@ -20,7 +20,7 @@ impl Shape {
             Shape::Double => input.take(size_of::<f64>()).map(drop),
             Shape::Fixed { size, .. } => input.take(*size).map(drop),
             Shape::Bytes | Shape::String => input.prefixed().map(drop),
-            Shape::Decimal { carrier, .. } => carrier.walk(input),
+            Shape::Decimal { carrier, .. } | Shape::Logical { carrier, .. } => carrier.walk(input),
             Shape::Enum { symbols, .. } => input.choice(symbols, "symbols").map(drop),
             Shape::Union(branches) => input.choice(branches, "branches")?.1.walk(input),
             Shape::Record { fields, .. } => fields

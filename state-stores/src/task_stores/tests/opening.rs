@@ -36,12 +36,29 @@ fn what_was_checkpointed_is_there_after_a_close() {
     assert!(stores.engine_sizes().unwrap().sst_bytes > 0);
 }
 
+/// Quantities on hand, none of which is negative.
+struct OnHand;
+
+impl Serde<i64> for OnHand {
+    fn encode(&self, quantity: &i64, out: &mut Vec<u8>) -> Result<Encoded, SerdeError> {
+        i64::serde().encode(quantity, out)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<i64, SerdeError> {
+        i64::serde().decode(bytes)
+    }
+
+    fn never_begins_with_ff(&self) -> bool {
+        true
+    }
+}
+
 #[test]
 fn rows_of_yesterdays_type_are_read_and_written_anew_by_todays() {
     let (_root, directory) = directory();
     fill(&directory);
     let open = || {
-        let generations = Upcasters::oldest(i64::serde())
+        let generations = Upcasters::oldest(Arc::new(OnHand))
             .then(String::serde(), |quantity| format!("{quantity} on hand"))
             .numbered();
         let today = KeyValueStoreBuilder::new("stock", String::serde(), generations);

@@ -74,9 +74,7 @@ fn attributes_of_others_mean_nothing() {
     let with_more = r#"{"type": "record", "name": "Order", "namespace": "shop", "doc": "one", "aliases": ["Bought"], "size": true, "order": 1,
         "connect.name": "x", "fields": [{"name": "sku", "order": 5, "precision": "many", "aliases": ["id"], "default": "none",
             "type": {"type": "string", "avro.java.string": "String", "scale": {"a": null}}}]}"#;
-    assert!(
-        parsed(plain).says_the_same(&parsed(with_more)) && parsed(with_more).says_the_same(&parsed(plain))
-    );
+    assert!(parsed(plain).is_exactly(&parsed(with_more)) && parsed(with_more).is_exactly(&parsed(plain)));
     for other in [
         plain.replace("shop.", ""),
         plain.replace("sku", "id"),
@@ -112,7 +110,18 @@ fn schemas_say_the_same_only_if_their_bytes_mean_the_same() {
         assert!(!parsed(one).says_the_same(&parsed(&other)), "{one} and {other}");
     }
     let time = r#"{"type": "long", "logicalType": "timestamp-millis"}"#;
-    assert!(parsed(time).says_the_same(&parsed("\"long\"")));
+    for other in ["\"long\"".to_owned(), time.replace("millis", "micros")] {
+        let (time, other) = (parsed(time), parsed(&other));
+        assert!(time.says_the_same(&other), "the bytes are the same");
+        assert!(time.is_exactly(&time) && !time.is_exactly(&other) && !other.is_exactly(&time), "{other}");
+    }
+    let within = |kind: &str| {
+        format!(
+            r#"{{"type": "record", "name": "R", "fields": [{{"name": "f", "type": ["null", {{"type": "array", "items": {kind}}}]}}]}}"#
+        )
+    };
+    assert!(!parsed(&within(time)).is_exactly(&parsed(&within("\"long\""))));
+    assert!(parsed(&within(time)).is_exactly(&parsed(&within(time))));
 }
 
 #[test]
@@ -170,4 +179,6 @@ fn schemas_without_limits_are_refused() {
     let long =
         format!(r#"{{"type": "record", "name": "{}", "fields": []}}"#, "n".repeat(MOST_NAME_BYTES + 1));
     assert!(refused(&long).contains("one of its names has more than 1000 bytes"));
+    let logical = format!(r#"{{"type": "long", "logicalType": "{}"}}"#, "n".repeat(MOST_NAME_BYTES + 1));
+    assert!(refused(&logical).contains("one of its names has more than 1000 bytes"));
 }

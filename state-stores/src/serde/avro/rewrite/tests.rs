@@ -1,9 +1,12 @@
 //! Schema resolution by its rules, one after another, on literal bytes.
 
+use std::cmp::Reverse;
+
 use proptest::prelude::*;
 
 use super::super::input::ENDED;
 use super::*;
+use crate::schema::SchemaMatch;
 
 fn plan_for(purpose: Purpose, written: &str, read: &str) -> Result<Rewrite, Misfit> {
     Rewrite::plan(&Shape::parse(written).unwrap(), &Shape::parse(read).unwrap(), purpose)
@@ -28,6 +31,10 @@ fn assert_misfit(result: Result<Vec<u8>, Misfit>, path: &str, reason: &str) {
     let misfit = result.expect_err(reason);
     assert_eq!(misfit.path(), path, "{misfit:?}");
     assert!(misfit.reason.contains(reason), "{misfit:?}");
+}
+
+fn readable(written: usize, missing: usize, always: bool) -> SchemaMatch {
+    SchemaMatch::Readable { written, missing: Reverse(missing), always }
 }
 
 const SKU: &str = r#"{"name": "sku", "type": "string"}"#;
@@ -123,7 +130,9 @@ fn symbols_are_told_by_their_names() {
     assert_misfit(rewritten(&written, &read, &[6]), ".", "3 is none of 3 symbols");
     let read = state(r#""C", "A""#, r#", "default": "A""#);
     assert_eq!(rewritten(&written, &read, &[2]).unwrap(), [2], "the default");
-    assert!(plan(&written, &read).unwrap().is_total());
+    assert_eq!(plan(&written, &read).unwrap().schema_match(), readable(0, 0, true));
+    let fewer = plan(&written, &state(r#""C", "A""#, "")).unwrap();
+    assert_eq!(fewer.schema_match(), readable(0, 0, false));
 }
 
 #[test]
@@ -267,6 +276,52 @@ fn decimals_keep_their_meaning() {
 }
 
 #[test]
+fn a_schema_is_near_by_the_fields_that_it_writes() {
+    let near = |written: &str, read: &str| plan(&order(written), &order(read)).unwrap().schema_match();
+    let more = |name: &str| format!(r#", {{"name": "{name}", "type": "long", "default": 7}}"#);
+    assert_eq!(near(&format!("{SKU}{}", more("a")), SKU), readable(1, 0, true));
+    assert_eq!(near(SKU, &format!("{SKU}{}{}", more("a"), more("b"))), readable(1, 2, true));
+    assert_eq!(near(SKU, &more("a")[1..]), SchemaMatch::Other, "nothing but a default");
+    assert_eq!(near(SKU, ""), SchemaMatch::Other);
+    let line = |fields: &str| {
+        format!(
+            r#"{{"name": "line", "type": ["null", {{"type": "record", "name": "L", "fields": [{fields}]}}]}}"#
+        )
+    };
+    assert_eq!(
+        near(&line(&format!("{SKU}{}", more("a"))), &line(&format!("{SKU}{}", more("b")))),
+        readable(2, 1, true)
+    );
+    assert_eq!(
+        near(&line(SKU), r#"{"name": "line", "type": ["null", "string"], "default": null}"#),
+        readable(1, 0, false)
+    );
+    assert_eq!(plan("\"int\"", "\"long\"").unwrap().schema_match(), readable(0, 0, true));
+}
+
+#[test]
+fn logical_types_that_differ_may_mean_something_else() {
+    let at = |kind: &str| format!(r#"{{"name": "at", "type": ["null", {kind}]}}, {SKU}"#);
+    let time = |unit: &str| at(&format!(r#"{{"type": "long", "logicalType": "timestamp-{unit}"}}"#));
+    let near = |written: &str, read: &str| plan(&order(written), &order(read)).unwrap().schema_match();
+    assert_eq!(near(&time("millis"), &time("millis")), readable(2, 0, true));
+    assert_eq!(near(&time("millis"), &time("micros")), SchemaMatch::Other);
+    assert_eq!(near(&time("millis"), &at("\"long\"")), readable(2, 0, false));
+    assert_eq!(
+        rewritten(&order(&time("millis")), &order(&time("micros")), b"\x02\x06\x02a").unwrap(),
+        b"\x02\x06\x02a"
+    );
+    let writing = |own: &str, newest: &str| plan_for(Purpose::Writing, &order(own), &order(newest));
+    let misfit = writing(&time("millis"), &time("micros")).unwrap_err();
+    assert_eq!(misfit.path(), "at");
+    assert!(
+        misfit.reason.starts_with("timestamp-millis in long would be written as timestamp-micros in long"),
+        "{misfit:?}"
+    );
+    assert!(writing(&time("millis"), &at("\"long\"")).is_ok());
+}
+
+#[test]
 fn what_is_written_comes_back_as_it_was() {
     let state = |symbols: &str| {
         format!(r#"{{"type": "enum", "name": "State", "symbols": [{symbols}], "default": "A"}}"#)
@@ -334,7 +389,7 @@ fn unions_within_unions_are_planned_in_no_time() {
     };
     let misfit = plan(&nested("int"), &nested("string"));
     // Nulls and empty arrays can be read, all the way down.
-    assert!(!misfit.unwrap().is_total());
+    assert_eq!(misfit.unwrap().schema_match(), readable(0, 0, false));
     let lists = |innermost: &str| {
         (0..60).fold(format!("\"{innermost}\""), |within, _| {
             format!(r#"{{"type": "array", "items": {within}}}"#)
