@@ -80,6 +80,7 @@ mod tests {
                 next: Offset::new(*from),
                 end: Offset::new(100),
                 records: 0,
+                left_out: 0,
             };
             let beginning = RestoreBeginning::of(&progress).expect("nothing was restored yet");
             format!("2026-11-29T00:00:00Z  INFO fault_worker: {beginning}")
