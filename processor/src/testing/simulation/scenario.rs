@@ -54,7 +54,7 @@ impl Scenario {
             program: Program {
                 kind,
                 is_cached: one_of(&[0, 1]) == 1,
-                chooses_partitions: seed % 2 == 0,
+                chooses_partitions: seed.is_multiple_of(2),
                 partitions: 2,
             },
             guarantee,
