@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
 use crate::membership::GroupMember;
+use crate::patience::MustEnd;
 use crate::task::{FailedOutput, InputMessage, RecordSender};
 
 /// Makes the clients of a stream thread.
@@ -32,7 +33,7 @@ pub(crate) trait Clients {
     fn restore_consumer(&self, settings: &Settings, group: &str, client_id: &str) -> Result<Self::Consumer>;
 
     /// With a transactional id, a producer whose transactions are ready: whatever an earlier producer of this id left open is aborted or, if
-    /// its commit had begun, committed.
+    /// its commit had begun, committed. Once `must_end` says so, it waits for no more than one answer where it takes records.
     ///
     /// # Errors
     /// `Retry` if the brokers do not answer in time.
@@ -42,6 +43,7 @@ pub(crate) trait Clients {
         client_id: &str,
         transactional_id: Option<&str>,
         clock: &Arc<dyn Clock>,
+        must_end: &MustEnd,
     ) -> Result<Self::Producer>;
 }
 

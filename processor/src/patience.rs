@@ -1,6 +1,7 @@
 //! Trying again what needs the brokers, or a lock that somebody else has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -15,6 +16,9 @@ const PROPAGATION: Duration = Duration::from_secs(10);
 
 /// How often something that is tried again and again is logged.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Says whether whoever waits is asked to end.
+pub(crate) type MustEnd = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Calls `attempt` until it fails in no way that can pass (`Retry`), the time is over, or `is_given_up` says so.
 ///

@@ -342,6 +342,8 @@ pub struct OutputBuffer {
     topic_indexes: FxHashMap<Arc<str>, TopicIndex>,
     arena: Vec<u8>,
     records: Vec<Pending>,
+    /// How many of the records are handed out.
+    sent: usize,
 }
 
 #[derive(Debug)]
@@ -478,31 +480,46 @@ impl OutputBuffer {
         self.records.truncate(mark.records);
     }
 
+    /// Whether nothing waits to be sent.
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.len() == self.sent
     }
 
     /// The outputs, in order.
     pub fn iter(&self) -> impl Iterator<Item = PendingOutput<'_>> {
-        self.records.iter().map(|pending| {
-            let key_end = pending.start + pending.key_length.unwrap_or(0);
-            let value = |length: usize| &self.arena[key_end..key_end + length];
-            PendingOutput {
-                topic: pending.topic,
-                partition: pending.partition,
-                key: pending.key_length.map(|_| &self.arena[pending.start..key_end]),
-                unhashed_key_bytes: pending.unhashed_key_bytes,
-                value: pending.value_length.map(value),
-                timestamp: pending.timestamp,
-                headers: &pending.headers,
-            }
-        })
+        self.records.iter().map(|pending| pending.in_arena(&self.arena))
     }
 
-    /// Forgets the outputs and keeps the memory.
-    pub(crate) fn clear(&mut self) {
+    /// Hands out the outputs in order, then forgets them and keeps the memory. Where `send` fails, that output and those after it are kept
+    /// for the next call.
+    pub(crate) fn drain<E>(
+        &mut self,
+        mut send: impl FnMut(&[Arc<str>], &PendingOutput<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for pending in &self.records[self.sent..] {
+            send(&self.topics, &pending.in_arena(&self.arena))?;
+            self.sent += 1;
+        }
         self.arena.clear();
         self.records.clear();
+        self.sent = 0;
+        Ok(())
+    }
+}
+
+impl Pending {
+    fn in_arena<'a>(&'a self, arena: &'a [u8]) -> PendingOutput<'a> {
+        let key_end = self.start + self.key_length.unwrap_or(0);
+        let value = |length: usize| &arena[key_end..key_end + length];
+        PendingOutput {
+            topic: self.topic,
+            partition: self.partition,
+            key: self.key_length.map(|_| &arena[self.start..key_end]),
+            unhashed_key_bytes: self.unhashed_key_bytes,
+            value: self.value_length.map(value),
+            timestamp: self.timestamp,
+            headers: &self.headers,
+        }
     }
 }
 
@@ -514,6 +531,35 @@ mod tests {
     use millstream_state_stores::{HasSerde, TimeWindowedSerde, Window, Windowed};
 
     use super::*;
+
+    #[test]
+    fn what_could_not_be_sent_yet_is_sent_next_and_nothing_twice() -> Result<(), Failure> {
+        let mut outputs = OutputBuffer::default();
+        let topic = outputs.topic("orders");
+        for quantity in 0..4_i64 {
+            let order = Record::new("apples".to_string(), quantity, Timestamp::from_millis(0));
+            outputs.encode(topic, None, &order, &String::serde(), &i64::serde())?;
+        }
+        let mut sent = Vec::new();
+        let mut send_before = |full_at: usize, outputs: &mut OutputBuffer| {
+            outputs.drain(|topics, output| {
+                assert_eq!(&*topics[output.topic.as_usize()], "orders");
+                if sent.len() == full_at {
+                    return Err("full");
+                }
+                sent.push(output.value.and_then(|value| value.last().copied()));
+                Ok(())
+            })
+        };
+        assert_eq!(send_before(2, &mut outputs), Err("full"));
+        assert!(!outputs.is_empty());
+        assert_eq!(send_before(2, &mut outputs), Err("full"));
+        assert_eq!(send_before(9, &mut outputs), Ok(()));
+        assert!(outputs.is_empty());
+        assert_eq!(send_before(9, &mut outputs), Ok(()));
+        assert_eq!(sent, [Some(0), Some(1), Some(2), Some(3)]);
+        Ok(())
+    }
 
     #[test]
     fn a_windowed_key_says_which_of_its_bytes_choose_the_partition() -> Result<(), Failure> {

@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::query::StoreStatus;
 use crate::runtime::{
-    ApplicationTopics, ClientState, PartitionSnapshot, RestoreProgress, Shared, SharedParts, TaskSnapshot,
-    ThreadSnapshot, ThreadState, TimeSpent, UpdaterSnapshot,
+    ApplicationTopics, ClientState, PartitionSnapshot, RestoreProgress, Shared, SharedParts, StopSignal,
+    TaskSnapshot, ThreadSnapshot, ThreadState, TimeSpent, UpdaterSnapshot,
 };
 use crate::task::TaskState;
 use crate::testing::no_cluster::NoCluster;
@@ -76,6 +76,7 @@ impl TestApp {
             state_listener: None,
             failure_handler: None,
             process_id: ProcessId::unclaimed("process"),
+            stop: StopSignal::default(),
         }));
         let stores = TASKS.map(|task| open_stores(&shared, task).expect("the rows fit their stores")).into();
         let metrics = Metrics::new(Arc::clone(&shared)).expect("each metric has a name of its own");

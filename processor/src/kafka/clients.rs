@@ -9,6 +9,7 @@ use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
+use crate::patience::MustEnd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct KafkaClients;
@@ -38,10 +39,12 @@ impl Clients for KafkaClients {
         client_id: &str,
         transactional_id: Option<&str>,
         clock: &Arc<dyn Clock>,
+        must_end: &MustEnd,
     ) -> Result<KafkaProducer> {
-        match transactional_id {
+        let producer = match transactional_id {
             Some(id) => KafkaProducer::transactional(settings, client_id, id, Arc::clone(clock)),
             None => KafkaProducer::idempotent(settings, client_id, Arc::clone(clock)),
-        }
+        };
+        Ok(producer?.heeding(must_end))
     }
 }

@@ -12,6 +12,7 @@ use millstream_state_stores::Offset;
 use rdkafka::bindings as rdsys;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use rustc_hash::FxHashMap;
 
@@ -406,10 +407,7 @@ impl Consumer for KafkaConsumer {
             None => self.client.committed_offsets(asked, self.timeout),
         };
         let committed = committed.map_err(|error| kafka_error("cannot ask for a committed offset", error))?;
-        Ok(committed.find_partition(topic, partition).and_then(|found| match found.offset() {
-            NativeOffset::Offset(offset) => Some(Offset::new(offset)),
-            _ => None,
-        }))
+        Ok(committed.find_partition(topic, partition).map(|found| told_offset(&found)).transpose()?.flatten())
     }
 
     fn traffic(&self) -> Traffic {
@@ -452,6 +450,24 @@ pub(super) fn bounds<C: ConsumerContext>(
         known_topic_error(format!("cannot ask for the end of partition {partition} of topic {topic}"), error)
     })?;
     Ok((Offset::new(low), Offset::new(high)))
+}
+
+/// The offset of a partition, out of the brokers' answer; none if there is none.
+///
+/// # Errors
+/// Why they do not tell it: `Retry` while a transaction decides about it. It stands beside the partition, in an answer that is good as a whole.
+pub(super) fn told_offset(told: &TopicPartitionListElem<'_>) -> Result<Option<Offset>> {
+    told.error().map_err(|error| {
+        let (topic, partition) = (told.topic(), told.partition());
+        known_topic_error(
+            format!("the brokers tell no offset of partition {partition} of topic {topic}"),
+            error,
+        )
+    })?;
+    Ok(match told.offset() {
+        NativeOffset::Offset(offset) => Some(Offset::new(offset)),
+        _ => None,
+    })
 }
 
 pub(super) fn without_offset((topic, partition): &TopicPartition) -> PartitionOffset {

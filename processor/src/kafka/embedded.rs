@@ -8,6 +8,8 @@ use rdkafka::bindings;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
+#[cfg(test)]
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 /// A cluster answers from memory: longer than this means that it is gone.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -128,6 +130,20 @@ impl EmbeddedKafka {
     pub(super) fn set_leader(&self, topic: &str, partition: i32, broker: Option<i32>) {
         let cluster = self.owner.client().mock_cluster().expect("the owner has a cluster");
         cluster.partition_leader(topic, partition, broker).expect("the partition exists");
+    }
+
+    /// Has the next requests of a kind answered with these errors.
+    #[cfg(test)]
+    pub(super) fn refuse(&self, request: RDKafkaApiKey, errors: &[RDKafkaRespErr]) {
+        let cluster = self.owner.client().mock_cluster().expect("the owner has a cluster");
+        cluster.request_errors(request, errors);
+    }
+
+    /// Is from now on a Kafka that knows a kind of request up to this version of it.
+    #[cfg(test)]
+    pub(super) fn knows_up_to(&self, request: RDKafkaApiKey, version: i16) {
+        let cluster = self.owner.client().mock_cluster().expect("the owner has a cluster");
+        cluster.apiversion(request, Some(0), Some(version)).expect("it knows this version");
     }
 
     /// The topics there are, with their numbers of partitions, those that producers created by naming them included.

@@ -10,7 +10,7 @@ use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
 use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::client::{client_config, kafka_error, unreachable};
-use super::consumer::bounds;
+use super::consumer::{bounds, told_offset};
 use super::leave_group;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
@@ -181,15 +181,8 @@ fn offsets_of(list: &TopicPartitionList) -> Result<BTreeMap<Partition, Offset>> 
     let mut offsets = BTreeMap::new();
     for element in list.elements() {
         let partition = (element.topic().to_owned(), element.partition());
-        element.error().map_err(|error| {
-            Error::new(
-                ErrorKind::Retry,
-                format!("the brokers tell no offset of {}-{}", partition.0, partition.1),
-            )
-            .with_source(error)
-        })?;
-        if let NativeOffset::Offset(offset) = element.offset() {
-            offsets.insert(partition, Offset::new(offset));
+        if let Some(offset) = told_offset(&element)? {
+            offsets.insert(partition, offset);
         }
     }
     Ok(offsets)

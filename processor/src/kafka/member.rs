@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use millstream_state_stores::Offset;
 use parking_lot::Mutex;
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings as rdsys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -19,10 +19,9 @@ use rdkafka::consumer::{
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
 use super::client::{kafka_error, known_topic_error, log, millis};
-use super::consumer::{KafkaConsumer, partition_list, without_offset};
+use super::consumer::{KafkaConsumer, partition_list, told_offset, without_offset};
 use crate::clients::{GroupChange, GroupEvent, PartitionOffset};
 use crate::config::{GroupProtocol, OffsetReset, Settings};
 use crate::error::{Error, Result};
@@ -161,9 +160,9 @@ impl GroupMember for KafkaConsumer {
                     "{UNFINISHED} (partition {partition} of topic {topic}): run it again before an instance is started"
                 )));
             }
-            let offset = match known.map(|found| found.offset()) {
-                Some(NativeOffset::Offset(offset)) => Offset::new(offset),
-                _ => {
+            let offset = match known.map(|found| told_offset(&found)).transpose()?.flatten() {
+                Some(offset) => offset,
+                None => {
                     let (oldest, end) = self.watermarks(topic, *partition)?;
                     match reset(topic) {
                         OffsetReset::Earliest => oldest,

@@ -25,7 +25,7 @@ use crate::clients::{PartitionOffset, Producer, Traffic};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::patience::{once_propagated, patiently};
+use crate::patience::{MustEnd, once_propagated, patiently};
 use crate::step::{Step, StepListener};
 use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, SenderTopic};
 
@@ -44,6 +44,8 @@ pub(crate) struct KafkaProducer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) timeout: Duration,
     on_step: StepListener,
+    /// Whether it is to wait no longer than for one answer.
+    must_end: MustEnd,
     /// Where the next record without a key goes.
     round_robin: i32,
     traffic: Traffic,
@@ -119,9 +121,15 @@ impl KafkaProducer {
             clock,
             timeout: settings.request_timeout,
             on_step: settings.on_step.clone(),
+            must_end: Arc::new(|| false),
             round_robin: 0,
             traffic: Traffic::default(),
         })
+    }
+
+    /// Waits for no more than one answer once this says so.
+    pub(super) fn heeding(self, must_end: &MustEnd) -> Self {
+        KafkaProducer { must_end: Arc::clone(must_end), ..self }
     }
 
     /// None if the broker that is asked knows no such topic.
@@ -182,10 +190,29 @@ impl KafkaProducer {
         self.flush()
     }
 
-    /// Whether there is time left for another try; the first call sets the deadline.
-    fn may_wait(&self, deadline: &mut Option<Duration>) -> bool {
-        let now = self.clock.monotonic();
-        now < *deadline.get_or_insert(now + PATIENCE)
+    /// Whether there is time left for another try of what was first tried then. Of whoever is to end, others wait for the next.
+    fn may_wait(&self, since: Duration) -> bool {
+        let patience = if (self.must_end)() { self.timeout.min(PATIENCE) } else { PATIENCE };
+        self.clock.monotonic() < since + patience
+    }
+
+    /// Waits for a moment until every record has its report, and serves the reports.
+    fn is_flushed(&self) -> bool {
+        // SAFETY: the native client is valid.
+        let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
+        self.client.poll(Duration::ZERO);
+        code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+
+    /// # Errors
+    /// Why the client can do nothing more, if so.
+    fn check_not_fatal(&self) -> Result<()> {
+        let Some((code, reason)) = self.client.client().fatal_error() else { return Ok(()) };
+        let kind = match self.transaction {
+            TransactionState::Never => ErrorKind::Fatal,
+            _ => ErrorKind::Migrated,
+        };
+        Err(Error::new(kind, format!("the producer cannot go on: {reason} ({code})")))
     }
 
     fn partition_of(&mut self, record: &OutgoingRecord<'_>, partitions: i32) -> i32 {
@@ -205,7 +232,8 @@ impl RecordSender for KafkaProducer {
         if let Some(index) = self.topic_indexes.get(topic) {
             return Ok(*index);
         }
-        let open = || patiently(&*self.clock, PATIENCE, || false, || self.open_topic(topic));
+        let since = self.clock.monotonic();
+        let open = || patiently(&*self.clock, PATIENCE, || !self.may_wait(since), || self.open_topic(topic));
         let opened = once_propagated(&*self.clock, || false, Option::is_some, open)?;
         let opened = opened.ok_or_else(|| Error::no_output_topic(topic))?;
         let index = SenderTopic(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
@@ -223,8 +251,8 @@ impl RecordSender for KafkaProducer {
             (topic.handle, topic.partitions)
         };
         let partition = self.partition_of(record, partitions);
-        // Set when the queue is found full: no clock is read for a record that goes through.
-        let mut deadline = None;
+        // Since when the queue is full: no clock is read for a record that goes through.
+        let mut since = None;
         loop {
             match produce(self.client.client().native_ptr(), handle, partition, record) {
                 Ok(()) => {
@@ -233,7 +261,9 @@ impl RecordSender for KafkaProducer {
                         (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
                     return Ok(());
                 }
-                Err(RDKafkaErrorCode::QueueFull) if self.may_wait(&mut deadline) => {
+                Err(RDKafkaErrorCode::QueueFull)
+                    if self.may_wait(*since.get_or_insert_with(|| self.clock.monotonic())) =>
+                {
                     // The crate's poll with a timeout below two milliseconds is a busy wait.
                     self.client.poll(Duration::ZERO);
                     self.clock.sleep(FULL_QUEUE_PAUSE);
@@ -276,21 +306,12 @@ impl Producer for KafkaProducer {
         loop {
             self.client.poll(Duration::ZERO);
             // One record that was not delivered takes the transaction with it: the others are not waited for.
-            if self.transaction == TransactionState::Open && !self.client.context().failed.lock().is_empty() {
+            let has_failed = || !self.client.context().failed.lock().is_empty();
+            let is_over = self.transaction == TransactionState::Open && has_failed() || self.is_flushed();
+            // Only now: a client that cannot go on discards what waits in it, so that nothing is left to be acknowledged.
+            self.check_not_fatal()?;
+            if is_over {
                 return Ok(());
-            }
-            // SAFETY: the native client is valid.
-            let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
-            if code == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                self.client.poll(Duration::ZERO);
-                return Ok(());
-            }
-            if let Some((code, reason)) = self.client.client().fatal_error() {
-                let kind = match self.transaction {
-                    TransactionState::Never => ErrorKind::Fatal,
-                    _ => ErrorKind::Migrated,
-                };
-                return Err(Error::new(kind, format!("the producer cannot go on: {reason} ({code})")));
             }
             if self.clock.monotonic() > deadline {
                 let kind = match self.transaction {
@@ -461,7 +482,7 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    /// After an abort: what was acknowledged never came to be, and what failed is of no interest.
+    /// After an abort: what was acknowledged never came to be, and what failed, or was discarded for it, is of no interest.
     pub(super) fn forget(&self) {
         self.acknowledged.read().iter().for_each(|next| next.store(NOTHING_YET, Ordering::Relaxed));
         self.failed.lock().clear();
@@ -484,10 +505,6 @@ fn is_settling(error: Option<rdsys::rd_kafka_resp_err_t>) -> bool {
     error == Some(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
 }
 
-fn is_purged(code: Option<RDKafkaErrorCode>) -> bool {
-    matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
-}
-
 /// The broker judges whole batches: a record of these fails all of its batch.
 fn is_of_batch(code: Option<RDKafkaErrorCode>) -> bool {
     use RDKafkaErrorCode::{InvalidDifferentRecord, InvalidRecord, MessageSizeTooLarge};
@@ -506,8 +523,6 @@ impl ProducerContext for Deliveries {
                     next.store(message.offset() + 1, Ordering::Relaxed);
                 }
             }
-            // Taken out of the queue by an abort.
-            Err((error, _)) if is_purged(error.rdkafka_error_code()) => {}
             Err((error, message)) => self.failed.lock().push(FailedOutput {
                 topic: message.topic().into(),
                 partition: Some(message.partition()),
@@ -537,3 +552,6 @@ fn owned_headers(message: &impl Message) -> Headers {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use super::life::{self, ThreadFailureHandler, ThreadFailureResponse};
 use super::program::{ApplicationTopics, existing_topics};
 use super::purge;
 use super::roster::ThreadPlace;
-use super::shared::{GIVE_UP_AFTER, Shared, SharedParts, StateListener};
+use super::shared::{GIVE_UP_AFTER, Shared, SharedParts, StateListener, StopSignal};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ClientState;
 use super::state_updater::{self, RestoreListener, RestoreProgress, UpdaterSnapshot};
@@ -147,7 +147,8 @@ impl AppBuilder {
                 )
             },
         )?;
-        let partition_count = partition_count(&admin, &self.clock);
+        let stop = StopSignal::default();
+        let partition_count = partition_count(&admin, &self.clock, &stop);
         let plans = TaskPlan::all(&topology, &application_id, &settings, &partition_count);
         let global = TaskPlan::of_global_tables(&plans, |topic| {
             topics.partition_counts.get(topic).copied().unwrap_or(0)
@@ -167,6 +168,7 @@ impl AppBuilder {
             state_listener: self.state_listener,
             failure_handler: self.failure_handler,
             process_id,
+            stop,
         }));
         membership::check(&shared.settings, &shared.program().inputs)?;
         Streams::spawn(shared, global)
@@ -188,12 +190,16 @@ fn bound(
     topology.bound_to(existing.keys().map(String::as_str), application_id)
 }
 
-/// Asks the cluster how many partitions an output topic has.
-fn partition_count(admin: &Arc<dyn ClusterAdmin>, clock: &Arc<dyn Clock>) -> PartitionCount {
-    let (admin, clock) = (Arc::clone(admin), Arc::clone(clock));
+/// Asks the cluster how many partitions an output topic has; while it does not answer, until the application is to end.
+fn partition_count(
+    admin: &Arc<dyn ClusterAdmin>,
+    clock: &Arc<dyn Clock>,
+    stop: &StopSignal,
+) -> PartitionCount {
+    let (admin, clock, stop) = (Arc::clone(admin), Arc::clone(clock), stop.clone());
     Arc::new(move |topic| {
-        let ask =
-            || patiently(&*clock, GIVE_UP_AFTER, || false, || admin.partition_counts(&[topic.to_string()]));
+        let count = || admin.partition_counts(&[topic.to_string()]);
+        let ask = || patiently(&*clock, GIVE_UP_AFTER, || stop.is_given(), count);
         let counts = once_propagated(&*clock, || false, |counts| counts.contains_key(topic), ask)?;
         counts.get(topic).copied().ok_or_else(|| Error::no_output_topic(topic))
     })
@@ -234,7 +240,7 @@ impl RunningThread {
         let (shared, own_place) = (Arc::clone(shared), Arc::clone(&place));
         let handle = std::thread::Builder::new()
             .name(place.name().to_string())
-            .spawn(move || life::run(&KafkaClients, &shared, &own_place))
+            .spawn(move || life::run(KafkaClients, &shared, &own_place))
             .map_err(|error| Error::fatal("cannot start a stream thread").with_source(error))?;
         Ok(RunningThread { place, handle })
     }

@@ -18,6 +18,8 @@ use crate::step::{Step, StepListener};
 use crate::task::{
     ChangelogSlot, FailedOutput, InputMessage, OutgoingRecord, RecordSender, SenderTopic, Task, TaskState,
 };
+#[cfg(test)]
+use crate::testing::simulation::mutation::{self, Mutation};
 
 /// When the last commit and the last checkpoint were, and what they cost.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +133,7 @@ impl CommitClock {
             }
             on_step.tell(Step::OutputsSent);
             if settings.is_exactly_once() {
-                self.commit_in_transaction(&dirty, member, producer, on_step, clock)?;
+                self.commit_in_transaction(&mut dirty, member, producer, on_step, clock)?;
             } else {
                 commit_one_after_the_other(&mut dirty, member, producer, on_step, prepared)?;
             }
@@ -153,7 +155,7 @@ impl CommitClock {
 
     fn commit_in_transaction<G: GroupMember>(
         &mut self,
-        tasks: &[&mut Task<impl InputMessage>],
+        tasks: &mut [&mut Task<impl InputMessage>],
         member: &G,
         producer: &mut impl Producer<Identity = G::Identity>,
         on_step: &StepListener,
@@ -163,7 +165,10 @@ impl CommitClock {
         check_all_delivered(&producer.take_failed())?;
         on_step.tell(Step::OutputsAcknowledged);
         let acknowledged = clock.monotonic();
-        producer.commit_transaction(&offsets_of(tasks), &member.identity()?)?;
+        let offsets = offsets_of(tasks);
+        #[cfg(test)]
+        hurry(tasks, producer)?;
+        producer.commit_transaction(&offsets, &member.identity()?)?;
         self.transactions.committed += 1;
         self.transactions.time += clock.monotonic().saturating_sub(acknowledged);
         Ok(())
@@ -324,6 +329,16 @@ fn commit_one_after_the_other(
     member.commit(&offsets_of(tasks))
 }
 
+/// Does what must wait for the end of the transaction, if that is the mistake to be made.
+#[cfg(test)]
+fn hurry(tasks: &mut [&mut Task<impl InputMessage>], producer: &impl RecordSender) -> Result<()> {
+    let checkpoints = mutation::is_set_in_runtime(Mutation::CheckpointedBeforeEnd);
+    if checkpoints || mutation::is_set_in_runtime(Mutation::PublishedBeforeEnd) {
+        tasks.iter_mut().try_for_each(|task| task.committed(producer))?;
+    }
+    if checkpoints { tasks.iter_mut().try_for_each(|task| task.checkpoint()) } else { Ok(()) }
+}
+
 /// The input offsets that changed since the last commit.
 fn offsets_of(tasks: &[&mut Task<impl InputMessage>]) -> Vec<PartitionOffset> {
     let offsets = tasks.iter().flat_map(|task| task.offsets_to_commit());
@@ -358,86 +373,4 @@ fn check_all_delivered(failed: &[FailedOutput]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use millstream_state_stores::Timestamp;
-
-    use super::*;
-    use crate::api::Headers;
-
-    fn clock() -> CommitClock {
-        CommitClock::starting_at(
-            Duration::ZERO,
-            RowLimits { uncommitted: usize::MAX, uncheckpointed: usize::MAX },
-        )
-    }
-
-    fn failed(topic: &str, kind: ErrorKind) -> FailedOutput {
-        FailedOutput {
-            topic: topic.into(),
-            partition: Some(0),
-            key: None,
-            value: None,
-            timestamp: Timestamp::from_millis(0),
-            headers: Headers::default(),
-            error: Arc::new(Error::new(kind, "refused")),
-            may_pass_alone: false,
-        }
-    }
-
-    #[test]
-    fn one_undelivered_record_decides_about_its_transaction() {
-        use ErrorKind::{Abortable, Fatal, Invalid, Migrated, Record, Retry};
-        assert!(check_all_delivered(&[]).is_ok());
-        let cases: [(&[ErrorKind], ErrorKind); 5] = [
-            (&[Retry], Abortable),
-            (&[Fatal], Abortable),
-            (&[Migrated, Retry], Abortable),
-            (&[Retry, Record], Record),
-            (&[Invalid], Invalid),
-        ];
-        for (kinds, expected) in cases {
-            let outputs: Vec<FailedOutput> = kinds.iter().map(|kind| failed("sold", *kind)).collect();
-            let error = check_all_delivered(&outputs).expect_err("something failed");
-            assert_eq!(error.kind(), expected, "{kinds:?}: {error}");
-            assert!(error.to_string().contains("sold"), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_pass_is_not_tried_again() {
-        let (at_least_once, mut exactly_once) = (Settings::new("b:1"), Settings::new("b:1"));
-        exactly_once.processing_guarantee = crate::config::ProcessingGuarantee::ExactlyOnce;
-        let goes_on = |kind, settings: &Settings| {
-            clock().failed(Error::new(kind, "no"), settings, Duration::ZERO).is_ok()
-        };
-        for (kind, expected) in [
-            (ErrorKind::Retry, [true, true]),
-            (ErrorKind::Migrated, [true, false]),
-            (ErrorKind::Abortable, [false, false]),
-            (ErrorKind::Fatal, [false, false]),
-        ] {
-            assert_eq!([goes_on(kind, &at_least_once), goes_on(kind, &exactly_once)], expected, "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn aborts_without_an_end_are_an_error() {
-        let mut clock = clock();
-        let mut abort_at = |now| clock.aborted(Error::new(ErrorKind::Abortable, "again"), now).is_ok();
-        assert!(abort_at(Duration::ZERO));
-        assert!(abort_at(GIVE_UP_AFTER / 2));
-        assert!(abort_at(GIVE_UP_AFTER));
-        assert!(!abort_at(GIVE_UP_AFTER + Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn an_abort_now_and_then_is_none() {
-        let mut clock = clock();
-        for hour in 0..24 {
-            let now = Duration::from_secs(3600 * hour);
-            assert!(clock.aborted(Error::new(ErrorKind::Abortable, "now and then"), now).is_ok());
-        }
-    }
-}
+mod tests;

@@ -59,52 +59,99 @@ pub enum ThreadFailureResponse {
 /// Asked about each failure of a stream thread.
 pub(crate) type ThreadFailureHandler = Arc<dyn Fn(&Error) -> ThreadFailureResponse + Send + Sync>;
 
-/// What becomes of a thread that could not go on, once it is closed.
+/// What becomes of a thread that does not go on, once it is closed.
 enum Fate<C: Clients> {
-    /// It was to end in any case.
     Ends,
+    /// Its instance runs another program from now on.
+    FollowsProgram,
     BeginsAnew,
     /// Its instance ends with it, and may have asked all others to.
     Fails(Option<ShutdownRequest<C::Consumer>>),
 }
 
 /// The body of a stream thread.
-pub(crate) fn run<C: Clients>(clients: &C, shared: &Arc<Shared>, place: &Arc<ThreadPlace>) {
+pub(crate) fn run<C: Clients>(clients: C, shared: &Arc<Shared>, place: &Arc<ThreadPlace>) {
     if !shared.await_global_tables() {
         return shared.thread_is(place, ThreadState::Ended);
     }
-    loop {
-        match live(clients, shared, place) {
-            // It runs another program from now on.
-            Ok(()) if !shared.must_end(place) => shared.thread_restarts(place),
-            Ok(()) | Err(Fate::Ends) => return shared.thread_is(place, ThreadState::Ended),
-            Err(Fate::Fails(request)) => {
+    let mut life = Life::new(clients, Arc::clone(shared), Arc::clone(place));
+    while life.step() {}
+}
+
+/// From the first call to the brokers to the last one, step by step.
+pub(crate) struct Life<C: Clients> {
+    clients: C,
+    shared: Arc<Shared>,
+    place: Arc<ThreadPlace>,
+    /// None before it begins, for the first time or anew.
+    thread: Option<StreamThread<C>>,
+}
+
+impl<C: Clients> Life<C> {
+    pub(crate) fn new(clients: C, shared: Arc<Shared>, place: Arc<ThreadPlace>) -> Self {
+        Life { clients, shared, place, thread: None }
+    }
+
+    /// The thread begins, does a round, or is closed. False once its life is over.
+    pub(crate) fn step(&mut self) -> bool {
+        let fate = match self.thread.take() {
+            None if self.shared.must_end(&self.place) => Some(Fate::Ends),
+            None => self.begin(),
+            Some(thread) => self.go_on(thread),
+        };
+        let (shared, place) = (&self.shared, &self.place);
+        match fate {
+            None => {}
+            Some(Fate::FollowsProgram) => shared.thread_restarts(place),
+            Some(Fate::BeginsAnew) => {
+                shared.thread_restarts(place);
+                shared.clock.sleep(PAUSE);
+            }
+            Some(Fate::Ends) => {
+                shared.thread_is(place, ThreadState::Ended);
+                return false;
+            }
+            Some(Fate::Fails(request)) => {
                 shared.thread_is(place, ThreadState::Failed);
                 if request.is_some_and(|request| !request.await_others()) {
                     warn!(thread = %place.name(), "some instances may not have ended; they are waited for no longer");
                 }
-                return;
-            }
-            Err(Fate::BeginsAnew) => {
-                shared.thread_restarts(place);
-                shared.clock.sleep(PAUSE);
+                return false;
             }
         }
+        true
     }
-}
 
-/// From the first call to the brokers to the last one. What follows from a failure is decided before the thread gives its tasks up.
-fn live<C: Clients>(clients: &C, shared: &Arc<Shared>, place: &Arc<ThreadPlace>) -> Result<(), Fate<C>> {
-    let fate_of = |failure| Fate::of(clients, shared, place, failure);
-    let create = || StreamThread::create(clients, Arc::clone(shared), Arc::clone(place));
-    let mut thread = caught(create).map_err(fate_of)?;
-    let ran = caught(|| thread.run()).map_err(fate_of);
-    let closed = caught(|| thread.close(ran.is_ok()));
-    ran.and_then(|()| closed.map_err(fate_of))
-}
+    fn begin(&mut self) -> Option<Fate<C>> {
+        let create =
+            || StreamThread::create(&self.clients, Arc::clone(&self.shared), Arc::clone(&self.place));
+        match caught(create) {
+            Ok(thread) => {
+                self.thread = Some(thread);
+                None
+            }
+            Err(failure) => Some(self.fate_of(failure)),
+        }
+    }
 
-impl<C: Clients> Fate<C> {
-    fn of(clients: &C, shared: &Arc<Shared>, place: &ThreadPlace, failure: Error) -> Self {
+    /// What follows from a failure is decided before the thread gives its tasks up.
+    fn go_on(&mut self, mut thread: StreamThread<C>) -> Option<Fate<C>> {
+        let failed = match caught(|| thread.step()) {
+            Ok(true) => {
+                self.thread = Some(thread);
+                return None;
+            }
+            Ok(false) => None,
+            Err(failure) => Some(self.fate_of(failure)),
+        };
+        let closed = caught(|| thread.close(failed.is_none()));
+        let failed = failed.or_else(|| closed.err().map(|failure| self.fate_of(failure)));
+        let must_end = self.shared.must_end(&self.place);
+        Some(failed.unwrap_or(if must_end { Fate::Ends } else { Fate::FollowsProgram }))
+    }
+
+    fn fate_of(&self, failure: Error) -> Fate<C> {
+        let Life { clients, shared, place, .. } = self;
         let thread = place.name();
         let is_lost = failure.kind() == ErrorKind::Migrated;
         let response = match (is_lost, shared.must_end(place)) {
@@ -136,6 +183,12 @@ impl<C: Clients> Fate<C> {
                 Fate::Fails(ShutdownRequest::make(clients, shared, group_view(shared)))
             }
         }
+    }
+
+    /// The thread, while it runs.
+    #[cfg(test)]
+    pub(crate) fn thread(&self) -> Option<&StreamThread<C>> {
+        self.thread.as_ref()
     }
 }
 

@@ -24,12 +24,14 @@ pub use app::{AppBuilder, Streams};
 pub(crate) use internal_topics::ensure_compacted_topic;
 pub use life::ThreadFailureResponse;
 #[cfg(test)]
+pub(crate) use life::{Life, ThreadFailureHandler};
+#[cfg(test)]
 pub(crate) use program::ApplicationTopics;
 #[cfg(test)]
 pub(crate) use roster::ThreadPlace;
 pub(crate) use shared::Shared;
 #[cfg(test)]
-pub(crate) use shared::SharedParts;
+pub(crate) use shared::{SharedParts, StopSignal};
 #[cfg(test)]
 pub(crate) use shutdown_request::ShutdownRequest;
 pub use snapshot::{PartitionSnapshot, TaskSnapshot, ThreadSnapshot, TimeSpent};

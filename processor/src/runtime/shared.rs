@@ -30,6 +30,20 @@ pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 /// How soon whoever waits for the global tables notices that the application ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Whether an application is asked to end, for all who wait on its behalf.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StopSignal(Arc<AtomicBool>);
+
+impl StopSignal {
+    pub(crate) fn give(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_given(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Told about each change of state: the old one and the new one.
 pub(crate) type StateListener = Arc<dyn Fn(ClientState, ClientState) + Send + Sync>;
 
@@ -58,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) threads: Roster,
     /// Whether topics that match patterns are to be looked for soon.
     topics_wanted: AtomicBool,
-    stopping: AtomicBool,
+    stop: StopSignal,
     awaits_others: AtomicBool,
     states: Mutex<States>,
     state_changed: Condvar,
@@ -85,6 +99,7 @@ pub(crate) struct SharedParts {
     pub(crate) state_listener: Option<StateListener>,
     pub(crate) failure_handler: Option<ThreadFailureHandler>,
     pub(crate) process_id: ProcessId,
+    pub(crate) stop: StopSignal,
 }
 
 impl Shared {
@@ -104,7 +119,7 @@ impl Shared {
             failure_handler: parts.failure_handler,
             process_id: parts.process_id,
             topics_wanted: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
+            stop: parts.stop,
             awaits_others: AtomicBool::new(true),
             states: Mutex::new(States {
                 client: ClientState::Created,
@@ -136,7 +151,7 @@ impl Shared {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.stop.is_given()
     }
 
     /// Whether a thread is asked to end, alone or with the application.
@@ -165,7 +180,7 @@ impl Shared {
 
     /// Asks the threads to end.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.give();
         self.move_to(ClientState::PendingShutdown);
     }
 
@@ -235,7 +250,7 @@ impl Shared {
         self.move_as(|| {
             let next = ClientState::of_threads(&self.threads.states());
             if next == ClientState::Error {
-                self.stopping.store(true, Ordering::Relaxed);
+                self.stop.give();
             }
             (next == ClientState::Error || !self.is_stopping()).then_some(next)
         });
@@ -297,7 +312,7 @@ impl Shared {
     /// Asks the threads to end. Of several errors the first one is the application's.
     fn end_with(&self, failure: Error) {
         self.states.lock().error.get_or_insert(failure);
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.give();
     }
 
     /// Whether a thread that waits for other instances to end is to wait on.

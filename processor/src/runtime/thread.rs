@@ -22,8 +22,11 @@ use super::state_updater::{RestoreDesk, RestoreProgress, Restored};
 use crate::clients::{Clients, Consumer, Fetched, PartitionOffset, Producer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::membership::{GroupMember, Membership};
+use crate::patience::MustEnd;
 use crate::query::{StoreOwner, StoreStatus};
 use crate::task::{BURST, PartitionQueue, Task, TaskSite, TaskState};
+#[cfg(test)]
+use crate::testing::simulation::mutation::{self, Mutation};
 
 /// Longest wait for records; bounds how late a request to end is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -65,6 +68,10 @@ pub(crate) struct StreamThread<C: Clients> {
     /// Batches that may still be taken beyond one a round, so that no task waits until the backlog of another is processed: records come
     /// partition by partition.
     extra_batches: usize,
+    /// Whether there was anything to do in the round before: then the next one does not wait for records.
+    is_busy: bool,
+    /// Whether processing failed: of a record, some may be done, and of its outputs, some sent. Nothing is committed unless all of it is taken back.
+    has_half_done: bool,
     counters: LoopCounters,
 }
 
@@ -77,6 +84,10 @@ struct LoopCounters {
 }
 
 impl<C: Clients> StreamThread<C> {
+    /// Makes the clients, and joins the group.
+    ///
+    /// # Errors
+    /// Those of the clients; `Retry` if the brokers do not answer for too long, or until the application ends.
     pub(crate) fn create(clients: &C, shared: Arc<Shared>, place: Arc<ThreadPlace>) -> Result<Self> {
         let (settings, program) = (&shared.settings, shared.program());
         let client_id = shared.client_id(&place);
@@ -87,10 +98,16 @@ impl<C: Clients> StreamThread<C> {
             shared.group_instance_id(&place).as_deref(),
         )?;
         let transactional_id = shared.transactional_id(&place);
+        let must_end: MustEnd = {
+            let (shared, place) = (Arc::clone(&shared), Arc::clone(&place));
+            Arc::new(move || shared.must_end(&place))
+        };
         let producer = shared.patiently(GIVE_UP_AFTER, || {
             let client_id = format!("{client_id}-producer");
-            clients.producer(settings, &client_id, transactional_id.as_deref(), &shared.clock)
+            clients.producer(settings, &client_id, transactional_id.as_deref(), &shared.clock, &must_end)
         })?;
+        let membership = Membership::new(Arc::clone(&program.inputs));
+        membership.join(&consumer)?;
         let now = shared.clock.monotonic();
         Ok(StreamThread {
             tasks: Vec::new(),
@@ -100,7 +117,7 @@ impl<C: Clients> StreamThread<C> {
             store_owner: shared.stores.new_owner(),
             restores: BTreeMap::new(),
             consumer,
-            membership: Membership::new(Arc::clone(&program.inputs)),
+            membership,
             program,
             producer,
             place,
@@ -109,54 +126,52 @@ impl<C: Clients> StreamThread<C> {
             last_report: now,
             buffers_are_full: false,
             extra_batches: 0,
+            is_busy: false,
+            has_half_done: false,
             counters: LoopCounters::default(),
             shared,
         })
     }
 
-    pub(crate) fn run(&mut self) -> Result<()> {
-        self.join_group()?;
-        let mut busy = false;
-        while !self.shared.must_end(&self.place) && self.shared.runs(&self.program) {
-            match self.round(busy) {
-                Ok(was_busy) => busy = was_busy,
-                // What it waited for did not come before the end.
-                Err(error) if error.kind() == ErrorKind::Retry && self.shared.must_end(&self.place) => {
-                    tracing::warn!(%error, "given up because the thread ends");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn join_group(&self) -> Result<()> {
-        self.membership.join(&self.consumer)
-    }
-
-    /// One round of the loop; says whether there was anything to do. `busy`: there was in the round before, so do not wait for records.
+    /// One round of the loop; false, without one, if the thread is to end, or to begin anew with another program.
     ///
     /// # Errors
-    /// Whatever the thread cannot go on with. After `Migrated` it is to be closed, and another to take its place.
-    pub(crate) fn round(&mut self, busy: bool) -> Result<bool> {
-        match self.try_round(busy) {
+    /// Whatever the thread cannot go on with: it is to be closed.
+    pub(crate) fn step(&mut self) -> Result<bool> {
+        if self.shared.must_end(&self.place) || !self.shared.runs(&self.program) {
+            return Ok(false);
+        }
+        match self.round() {
+            // What it waited for did not come before the end.
+            Err(error) if error.kind() == ErrorKind::Retry && self.shared.must_end(&self.place) => {
+                tracing::warn!(%error, "given up because the thread ends");
+            }
+            outcome => outcome?,
+        }
+        Ok(true)
+    }
+
+    fn round(&mut self) -> Result<()> {
+        match self.try_round() {
             Err(error) if error.kind() == ErrorKind::Abortable => {
                 self.roll_back(error)?;
-                self.read_again()?;
-                Ok(true)
+                self.is_busy = true;
+                self.read_again()
             }
             outcome => outcome,
         }
     }
 
-    fn try_round(&mut self, busy: bool) -> Result<bool> {
+    fn try_round(&mut self) -> Result<()> {
         self.serve_group()?;
-        let fetched = self.fetch(busy)?;
+        let fetched = self.fetch()?;
         let restored = self.start_restored()?;
-        let processed = self.process()?;
+        let processed = self.process();
+        self.has_half_done = processed.is_err();
+        self.is_busy = fetched + restored + processed? > 0;
         self.commit_if_due()?;
         self.report_if_due();
-        Ok(fetched + restored + processed > 0)
+        Ok(())
     }
 
     /// The thread runs when its tasks are assigned, and all of them exist.
@@ -265,12 +280,12 @@ impl<C: Clients> StreamThread<C> {
         Ok(())
     }
 
-    fn fetch(&mut self, busy: bool) -> Result<usize> {
+    fn fetch(&mut self) -> Result<usize> {
         let clock = Arc::clone(&self.shared.clock);
         let start = clock.monotonic();
         let has_records =
             || self.tasks.iter().any(|task| task.queues().iter().any(|queue| !queue.is_empty()));
-        let wait = if busy {
+        let wait = if self.is_busy {
             Duration::ZERO
         } else if has_records() {
             // A task waits for its other input; look again soon.
@@ -411,6 +426,7 @@ impl<C: Clients> StreamThread<C> {
                 _ => task,
             });
         }
+        self.has_half_done = false;
         self.commit_clock.aborted(cause, shared.clock.monotonic())
     }
 
@@ -422,14 +438,22 @@ impl<C: Clients> StreamThread<C> {
         if !self.shared.settings.is_exactly_once() || positions.is_empty() {
             return Ok(());
         }
+        #[cfg(test)]
+        if mutation::is_set_in_runtime(Mutation::NotReadAgain) {
+            return Ok(());
+        }
         self.consumer.seek(&positions).map_err(|error| {
             Error::new(ErrorKind::Migrated, "what was not committed cannot be read again").with_source(error)
         })
     }
 
-    /// Ends the thread: commits and checkpoints if all is well, closes stores, leaves the group.
+    /// Ends the thread: commits and checkpoints if all is well and nothing half done, closes stores, leaves the group. What is not
+    /// committed is processed again by whoever has the tasks next.
     pub(crate) fn close(mut self, is_well: bool) -> Result<()> {
-        let committed = if is_well { self.commit_before_giving_up() } else { Ok(false) };
+        let may_commit = is_well && !self.has_half_done;
+        #[cfg(test)]
+        let may_commit = may_commit || is_well && mutation::is_set_in_runtime(Mutation::HalfDoneCommitted);
+        let committed = if may_commit { self.commit_before_giving_up() } else { Ok(false) };
         let (committed, mut outcome) = match committed {
             Ok(committed) => (committed, Ok(())),
             Err(error) => (false, Err(error)),

@@ -260,6 +260,7 @@ impl TaskPlan {
             nodes,
             context,
             sender_topics: Vec::new(),
+            refused: Vec::new(),
             stores,
             changelogs,
             can_take_back: self.handlers.may_take_back(),

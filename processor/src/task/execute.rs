@@ -120,15 +120,15 @@ impl<M: InputMessage> Task<M> {
         Ok(())
     }
 
-    /// Hands outputs and changelog entries to the sender.
+    /// Hands outputs and changelog entries to the sender. Called again after an error, it goes on with what was not handed over.
     ///
     /// # Errors
     /// Whatever the sender fails with, unless it concerns one record whose handler lets it pass.
     pub(crate) fn deliver(&mut self, sender: &mut dyn RecordSender, now: Duration) -> Result<()> {
-        while !self.context.outputs().is_empty() {
-            let failed = self.send_outputs(sender)?;
-            self.context.outputs().clear();
-            self.outputs_failed(failed, now)?;
+        while !self.context.outputs().is_empty() || !self.refused.is_empty() {
+            self.send_outputs(sender)?;
+            let refused = std::mem::take(&mut self.refused);
+            self.outputs_failed(refused, now)?;
         }
         if self.stores.has_changelog() {
             self.send_changelog(sender)?;
@@ -136,15 +136,15 @@ impl<M: InputMessage> Task<M> {
         Ok(())
     }
 
-    fn send_outputs(&mut self, sender: &mut dyn RecordSender) -> Result<Vec<FailedOutput>> {
-        let outputs = self.context.outputs();
-        while let Some(topic) = outputs.topics().get(self.sender_topics.len()) {
-            self.sender_topics.push(sender.resolve(topic)?);
+    fn send_outputs(&mut self, sender: &mut dyn RecordSender) -> Result<()> {
+        let Task { id, context, sender_topics, refused, .. } = self;
+        let outputs = context.outputs();
+        while let Some(topic) = outputs.topics().get(sender_topics.len()) {
+            sender_topics.push(sender.resolve(topic).map_err(|error| error.in_task(*id))?);
         }
-        let mut failed = Vec::new();
-        for output in outputs.iter() {
+        outputs.drain(|topics, output| {
             let record = OutgoingRecord {
-                topic: self.sender_topics[output.topic.as_usize()],
+                topic: sender_topics[output.topic.as_usize()],
                 partition: output.partition,
                 key: output.key,
                 unhashed_key_bytes: output.unhashed_key_bytes,
@@ -154,9 +154,8 @@ impl<M: InputMessage> Task<M> {
                 changelog: None,
             };
             match sender.send(&record) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Record => failed.push(FailedOutput {
-                    topic: topic_name(outputs.topics(), output.topic),
+                Err(error) if error.kind() == ErrorKind::Record => refused.push(FailedOutput {
+                    topic: topic_name(topics, output.topic),
                     partition: output.partition,
                     key: output.key.map(<[u8]>::to_vec),
                     value: output.value.map(<[u8]>::to_vec),
@@ -165,10 +164,10 @@ impl<M: InputMessage> Task<M> {
                     error: Arc::new(error),
                     may_pass_alone: false,
                 }),
-                Err(error) => return Err(error.in_task(self.id)),
+                sent => return sent.map_err(|error| error.in_task(*id)),
             }
-        }
-        Ok(failed)
+            Ok(())
+        })
     }
 
     fn send_changelog(&mut self, sender: &mut dyn RecordSender) -> Result<()> {
@@ -309,3 +308,6 @@ impl Changelog {
 fn topic_name(topics: &[Arc<str>], index: TopicIndex) -> Arc<str> {
     Arc::clone(&topics[index.as_usize()])
 }
+
+#[cfg(test)]
+mod tests;

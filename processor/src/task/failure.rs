@@ -57,7 +57,8 @@ impl<M: InputMessage> Task<M> {
         self.context.outputs().mark()
     }
 
-    /// Deals with the failure of the head record of an input, or, without an input, of a punctuation; afterwards it can be passed over.
+    /// Deals with the failure of the head record of an input, or, without an input, of a punctuation: takes back what it did, where failures
+    /// may be taken back; afterwards it can be passed over.
     ///
     /// # Errors
     /// If the handler says so, or if no record is to blame: the state store failed, or Kafka did not answer, or the schema registry did not say by
@@ -70,6 +71,10 @@ impl<M: InputMessage> Task<M> {
         mark: OutputMark,
         now: Duration,
     ) -> Result<()> {
+        self.context.outputs().truncate(mark);
+        if self.can_take_back {
+            self.stores.undo_record();
+        }
         let FailureParts { stage, node, source } = failure.into_parts();
         let queue = input.map(|input| &self.queues[input]);
         let message = queue.and_then(PartitionQueue::head);
@@ -97,10 +102,6 @@ impl<M: InputMessage> Task<M> {
                 Err(source) => source,
             },
         };
-        self.context.outputs().truncate(mark);
-        if self.can_take_back {
-            self.stores.undo_record();
-        }
         let cause = Cause {
             stage,
             node: node.as_deref(),

@@ -102,6 +102,8 @@ pub(crate) struct Task<M> {
     nodes: Nodes,
     context: TaskContext,
     sender_topics: Vec<SenderTopic>,
+    /// Outputs that the sender refused and no handler was asked about yet.
+    refused: Vec<FailedOutput>,
     stores: TaskStores,
     changelogs: Vec<Option<Changelog>>,
     handlers: Handlers,

@@ -7,6 +7,8 @@ mod driver;
 #[cfg(test)]
 pub(crate) mod no_cluster;
 #[cfg(test)]
+pub(crate) mod one_task;
+#[cfg(test)]
 pub(crate) mod pass_on;
 #[cfg(test)]
 pub(crate) mod simulation;

@@ -8,11 +8,15 @@ use crate::clients::{Consumer, Fetched, GroupChange, PartitionOffset};
 use crate::clock::SystemClock;
 use crate::config::{GroupProtocol, OffsetReset, Settings};
 use crate::error::{ErrorKind, Result};
+use crate::kafka::group::KafkaGroup;
 use crate::kafka::{EmbeddedKafka, TopicWriter};
 use crate::membership::GroupMember;
+use crate::reset::ResetCluster;
 use crate::task::InputMessage;
 use millstream_state_stores::Offset;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
+const NOT_YET: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
 const TOPIC: &str = "orders";
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -79,6 +83,37 @@ fn a_partition_is_found_again_when_it_has_a_leader_again() -> Result<()> {
 
     kafka.set_leader(TOPIC, 0, Some(1));
     assert_eq!(consumer.log_bounds(TOPIC, 0)?, (Offset::new(0), Offset::new(10)));
+    Ok(())
+}
+
+/// The brokers say it beside the partition, in an answer that is good as a whole; those that know the second version only say it nowhere else.
+#[test]
+fn an_offset_that_is_not_told_is_not_one_that_was_never_committed() -> Result<()> {
+    let kafka = EmbeddedKafka::start(1)?;
+    kafka.create_topic(TOPIC, 1)?;
+    kafka.knows_up_to(RDKafkaApiKey::OffsetFetch, 1);
+    let settings = kafka.settings();
+    write(&mut TopicWriter::new(&settings, "writer")?, 0..10)?;
+    let member = KafkaConsumer::in_group(&settings, "shop", "member", None)?;
+    let follower = KafkaConsumer::for_restore(&settings, "shop", "follower")?;
+    let tool = KafkaGroup::new(&settings, "shop")?;
+    let starts = |reset| member.starts(&[(TOPIC.into(), 0)], |_topic| reset);
+    let refuse_next = || kafka.refuse(RDKafkaApiKey::OffsetFetch, &[NOT_YET]);
+
+    for reset in [OffsetReset::Earliest, OffsetReset::Latest] {
+        refuse_next();
+        assert_eq!(starts(reset).expect_err("it is not told").kind(), ErrorKind::Retry);
+    }
+    refuse_next();
+    assert_eq!(follower.committed(TOPIC, 0).expect_err("it is not told").kind(), ErrorKind::Retry);
+    refuse_next();
+    assert_eq!(tool.committed().expect_err("it is not told").kind(), ErrorKind::Retry);
+
+    let offset_of = |starts: Vec<PartitionOffset>| starts[0].offset.map(Offset::get);
+    assert_eq!(offset_of(starts(OffsetReset::Earliest)?), Some(0));
+    assert_eq!(offset_of(starts(OffsetReset::Latest)?), Some(10));
+    assert_eq!(follower.committed(TOPIC, 0)?, None);
+    assert!(tool.committed()?.is_empty());
     Ok(())
 }
 

@@ -27,6 +27,10 @@ pub(super) enum Fault {
     RecordFails,
     /// The client takes no record, because its transaction has failed.
     SendRefused,
+    /// The client takes no record for as long as a thread is patient, because its queue is full.
+    QueueFull,
+    /// Nobody says for as long as a thread is patient how many partitions a topic has; the process may be asked to end meanwhile.
+    PartitionsUnknown,
     /// The transaction must be aborted, before or after the offsets became part of it.
     TransactionFails,
     /// An abort gets no answer, and has no effect.
@@ -63,7 +67,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Fault; 25] = [
+    pub(super) const ALL: [Fault; 27] = [
         Fault::Crash,
         Fault::Panic,
         Fault::DiskFails,
@@ -73,6 +77,8 @@ impl Fault {
         Fault::FlushTimesOut,
         Fault::RecordFails,
         Fault::SendRefused,
+        Fault::QueueFull,
+        Fault::PartitionsUnknown,
         Fault::TransactionFails,
         Fault::AbortUnanswered,
         Fault::EndUnknownApplied,
@@ -99,7 +105,8 @@ impl Fault {
             Fault::NoAnswer => 50,
             Fault::Kill | Fault::Stop | Fault::Pause | Fault::AddThread | Fault::RemoveThread => 12,
             Fault::Rebalance | Fault::Kick | Fault::Fence | Fault::ClockJump | Fault::Compaction => 8,
-            Fault::SendRefused => 4,
+            Fault::PartitionsUnknown => 40,
+            Fault::SendRefused | Fault::QueueFull => 4,
             Fault::Panic => 1,
             Fault::Stall => 3,
             _ => 60,
@@ -156,10 +163,6 @@ impl Fate {
     /// From now on nothing goes wrong.
     pub(super) fn relent(&self) {
         self.0.lock().per_mille.clear();
-    }
-
-    pub(super) fn has_struck(&self, fault: Fault) -> bool {
-        self.0.lock().struck.contains_key(&fault)
     }
 
     pub(super) fn struck(&self) -> BTreeMap<Fault, u64> {

@@ -7,6 +7,7 @@ use millstream_state_stores::{Direction, KeyRange, Offset, ScannedRow, Surviving
 use super::cluster::{Cluster, LogRecord, TopicPartition};
 use super::machine::{Instance, Machine, Surroundings};
 use super::program::{APPLICATION, Kind, Recount, text};
+use super::rule::{Broken, Rule};
 use super::world::World;
 use crate::query::StoreView;
 use crate::runtime::{Placement, RestoreProgress};
@@ -16,12 +17,12 @@ type Rows = BTreeMap<Vec<u8>, (i64, Vec<u8>)>;
 
 /// Whatever is found on a disk after a crash, the changelog from the offset beside it brings to what all of the changelog says:
 /// no row is there that was not committed, and none is passed over.
-pub(super) fn check_disk(machine: &Machine, around: &Surroundings) -> Result<(), String> {
+pub(super) fn check_disk(machine: &Machine, around: &Surroundings) -> Result<(), Broken> {
     let written = std::mem::take(&mut *machine.written.lock());
     written.into_iter().try_for_each(|task| check_task_on_disk(machine, task, around))
 }
 
-fn check_task_on_disk(machine: &Machine, task: TaskId, around: &Surroundings) -> Result<(), String> {
+fn check_task_on_disk(machine: &Machine, task: TaskId, around: &Surroundings) -> Result<(), Broken> {
     if !around.scenario.has_faithful_stores() {
         return Ok(());
     }
@@ -33,13 +34,15 @@ fn check_task_on_disk(machine: &Machine, task: TaskId, around: &Surroundings) ->
         tail.for_each(|placed| apply(&mut restored, &placed.record));
         let place = format!("task {task} on {}, restored from {:?}", machine.name, next.map(Offset::get));
         if next.is_some_and(|next| next > cluster.log(&changelog).end()) {
-            return Err(format!("{place}: the changelog ends before"));
+            return Err(Rule::DiskFitsChangelog.broken(format!("{place}: the changelog ends before")));
         }
         let is_input = around.scenario.program.kind == Kind::JoinWithCopy;
         if is_input && next.is_some_and(|next| next.get() > cluster.sealed_offset(&changelog)) {
-            return Err(format!("{place}: the rows are ahead of what is committed"));
+            return Err(
+                Rule::DiskFitsChangelog.broken(format!("{place}: the rows are ahead of what is committed"))
+            );
         }
-        compare(&replay(cluster, &changelog), &restored, &place)?;
+        compare(Rule::DiskFitsChangelog, &replay(cluster, &changelog), &restored, &place)?;
     }
     Ok(())
 }
@@ -67,11 +70,12 @@ fn rows_of(rows: impl IntoIterator<Item = ScannedRow>) -> Rows {
     rows.into_iter().map(|(key, timestamp, value)| (key, (timestamp.as_millis(), value))).collect()
 }
 
-fn compare(replayed: &Rows, found: &Rows, place: &str) -> Result<(), String> {
+fn compare(rule: Rule, replayed: &Rows, found: &Rows, place: &str) -> Result<(), Broken> {
     if replayed == found {
         return Ok(());
     }
-    Err(format!("{place}: the changelog says {}, the store {}", readable(replayed), readable(found)))
+    let what = format!("{place}: the changelog says {}, the store {}", readable(replayed), readable(found));
+    Err(rule.broken(what))
 }
 
 fn readable(rows: &Rows) -> String {
@@ -82,21 +86,23 @@ fn readable(rows: &Rows) -> String {
 }
 
 /// Queries find no store of a thread that has ended: it is not kept up, and its reader would hold the directory.
-pub(super) fn check_readers(machine: &Machine, around: &Surroundings) -> Result<(), String> {
+pub(super) fn check_readers(machine: &Machine, around: &Surroundings) -> Result<(), Broken> {
     for instance in machine.instance.iter().filter(|instance| instance.has_no_thread()) {
         let coverage = instance.shared.stores.coverage(around.scenario.program.store());
         if coverage.is_ok_and(|(open, _)| open > 0) {
-            return Err(format!("{} has open stores, and no thread", machine.name));
+            return Err(Rule::NoStoreOutlivesItsThread
+                .broken(format!("{} has open stores, and no thread", machine.name)));
         }
     }
     Ok(())
 }
 
 /// A task that stayed with its thread has the store it had.
-pub(super) fn check_staying(machine: &Machine, around: &Surroundings) -> Result<(), String> {
+pub(super) fn check_staying(machine: &Machine, around: &Surroundings) -> Result<(), Broken> {
     let opened_again = machine.instance.iter().flat_map(|instance| instance.opened_again(around)).next();
     opened_again.map_or(Ok(()), |number| {
-        Err(format!("{} opened task {number} again, which had stayed with its thread", machine.name))
+        Err(Rule::StaysOpen
+            .broken(format!("{} opened task {number} again, which had stayed with its thread", machine.name)))
     })
 }
 
@@ -133,7 +139,7 @@ pub(super) fn standbys_in_place(world: &World) -> bool {
 }
 
 /// At rest: every task with state has the standbys that were asked for, as far as there are instances, and none where it runs.
-fn check_standbys(world: &World) -> Result<(), String> {
+fn check_standbys(world: &World) -> Result<(), Broken> {
     let around = &world.around;
     let instances = || world.machines.iter().filter_map(|machine| machine.instance.as_ref());
     for task in stateful_tasks(around) {
@@ -142,21 +148,22 @@ fn check_standbys(world: &World) -> Result<(), String> {
             .collect();
         let expected = around.scenario.standby_replicas.min(world.machines.len() - 1);
         if standbys.len() != expected {
-            return Err(format!("task {task} has {} standbys, not {expected}", standbys.len()));
+            return Err(Rule::StandbysInPlace
+                .broken(format!("task {task} has {} standbys, not {expected}", standbys.len())));
         }
         let runs_here = |instance: &&Instance| {
             let threads = instance.shared.threads.snapshots();
             threads.iter().flat_map(|thread| &thread.tasks).any(|running| running.id == task)
         };
         if standbys.iter().any(runs_here) {
-            return Err(format!("task {task} runs beside its standby"));
+            return Err(Rule::StandbysInPlace.broken(format!("task {task} runs beside its standby")));
         }
     }
     Ok(())
 }
 
 /// At rest: the results are those of a recount, and so are the stores, which are also what the changelogs say.
-pub(super) fn check_end(world: &World) -> Result<(), String> {
+pub(super) fn check_end(world: &World) -> Result<(), Broken> {
     let around = &world.around;
     let cluster = &*around.cluster.borrow();
     let recount = around.scenario.program.recount(cluster);
@@ -173,10 +180,10 @@ pub(super) fn check_end(world: &World) -> Result<(), String> {
     for view in views(world) {
         let Ok(entries) = view.scan(&KeyRange::all(), Direction::Forward) else { continue };
         for entry in entries {
-            let entry = entry.map_err(|error| error.to_string())?;
+            let entry = entry.map_err(|error| Rule::StoresAreChangelogs.broken(error.to_string()))?;
             let key = String::from_utf8_lossy(&entry.key).into_owned();
             if stored.insert(entry.key, (entry.timestamp.as_millis(), entry.value)).is_some() {
-                return Err(format!("{key} is in two stores"));
+                return Err(Rule::StoresAreChangelogs.broken(format!("{key} is in two stores")));
             }
         }
     }
@@ -184,14 +191,15 @@ pub(super) fn check_end(world: &World) -> Result<(), String> {
     for partition in 0..around.scenario.program.partitions {
         replayed.extend(replay(cluster, &(around.scenario.program.changelog(), partition)));
     }
-    compare(&replayed, &stored, "at the end")?;
+    compare(Rule::StoresAreChangelogs, &replayed, &stored, "at the end")?;
     check_store(around, &recount, &stored)
 }
 
-fn check_store(around: &Surroundings, recount: &Recount, stored: &Rows) -> Result<(), String> {
+fn check_store(around: &Surroundings, recount: &Recount, stored: &Rows) -> Result<(), Broken> {
     let keys: BTreeSet<&str> = stored.keys().filter_map(|key| std::str::from_utf8(key).ok()).collect();
     if keys != recount.store.keys().map(String::as_str).collect() {
-        return Err(format!("the store has keys {keys:?}, not {:?}", recount.store.keys()));
+        return Err(Rule::StoresAreThoseOfRecount
+            .broken(format!("the store has keys {keys:?}, not {:?}", recount.store.keys())));
     }
     for (key, expected) in &recount.store {
         let row = String::from_utf8_lossy(&stored[key.as_bytes()].1);
@@ -203,7 +211,8 @@ fn check_store(around: &Surroundings, recount: &Recount, stored: &Rows) -> Resul
         let mut expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         expected.sort_unstable();
         if words != expected {
-            return Err(format!("the store says {key}={row}, the input {expected:?}"));
+            return Err(Rule::StoresAreThoseOfRecount
+                .broken(format!("the store says {key}={row}, the input {expected:?}")));
         }
     }
     Ok(())
@@ -220,13 +229,14 @@ fn results(cluster: &Cluster) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Exactly-once: each result once, in order, and nothing else.
-fn check_results(around: &Surroundings, cluster: &Cluster, recount: &Recount) -> Result<(), String> {
+fn check_results(around: &Surroundings, cluster: &Cluster, recount: &Recount) -> Result<(), Broken> {
     let results = results(cluster);
     if around.scenario.program.kind != Kind::Tally {
         return if results == recount.results {
             Ok(())
         } else {
-            Err(format!("the results are {results:?}, not {:?}", recount.results))
+            Err(Rule::ResultsAreThoseOfRecount
+                .broken(format!("the results are {results:?}, not {:?}", recount.results)))
         };
     }
     for (key, orders) in &recount.store {
@@ -236,7 +246,8 @@ fn check_results(around: &Surroundings, cluster: &Cluster, recount: &Recount) ->
             let words: Vec<&str> = tally.split(' ').collect();
             let more = words.strip_prefix(before.as_slice()).map_or(0, <[&str]>::len);
             if more == 0 || more > 1 && !around.scenario.program.is_cached {
-                return Err(format!("after {before:?} of {key} came {words:?}"));
+                return Err(Rule::ResultsAreThoseOfRecount
+                    .broken(format!("after {before:?} of {key} came {words:?}")));
             }
             before = words;
         }
@@ -244,27 +255,28 @@ fn check_results(around: &Surroundings, cluster: &Cluster, recount: &Recount) ->
         let mut expected: Vec<&str> = orders.iter().map(String::as_str).collect();
         expected.sort_unstable();
         if before != expected {
-            return Err(format!("the last result of {key} is {before:?}, not {expected:?}"));
+            return Err(Rule::ResultsAreThoseOfRecount
+                .broken(format!("the last result of {key} is {before:?}, not {expected:?}")));
         }
     }
     Ok(())
 }
 
 /// At-least-once: every input has a result.
-fn check_nothing_lost(cluster: &Cluster, recount: &Recount) -> Result<(), String> {
+fn check_nothing_lost(cluster: &Cluster, recount: &Recount) -> Result<(), Broken> {
     let results = results(cluster);
     let said: BTreeSet<&str> = results.values().flatten().flat_map(|result| result.split(' ')).collect();
     let of_join = recount.results.values().flatten().filter_map(|result| result.split(' ').next());
     let of_tally =
         recount.store.values().filter(|_| recount.results.is_empty()).flatten().map(String::as_str);
     match of_join.chain(of_tally).find(|order| !said.contains(order)) {
-        Some(lost) => Err(format!("{lost} has no result")),
+        Some(lost) => Err(Rule::ResultsAreThoseOfRecount.broken(format!("{lost} has no result"))),
         None => Ok(()),
     }
 }
 
 /// After all instances ended as asked, nothing is left to restore: for each partition some disk has all of the changelog.
-pub(super) fn check_closed(world: &World) -> Result<(), String> {
+pub(super) fn check_closed(world: &World) -> Result<(), Broken> {
     let around = &world.around;
     if !around.scenario.has_faithful_stores() {
         return Ok(());
@@ -278,7 +290,8 @@ pub(super) fn check_closed(world: &World) -> Result<(), String> {
         };
         let is_complete = |machine: &Machine| machine.disk.survivors(task).into_iter().any(has_all);
         if last.is_some() && !world.machines.iter().any(is_complete) {
-            return Err(format!("no disk has all of task {task} after all instances ended as asked"));
+            return Err(Rule::NothingLeftToRestore
+                .broken(format!("no disk has all of task {task} after all instances ended as asked")));
         }
     }
     Ok(())

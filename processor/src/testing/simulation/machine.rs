@@ -14,17 +14,20 @@ use super::clock::{InstanceClock, SimulatedClock};
 use super::fate::{Fate, Fault};
 use super::process::Process;
 use super::program::APPLICATION;
+use super::rule::{Broken, Rule};
 use super::scenario::Scenario;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{ApplicationTopics, Shared, SharedParts, StreamThread, ThreadPlace, UpdaterLoop};
+use crate::runtime::{
+    ApplicationTopics, Life, Shared, SharedParts, StopSignal, StreamThread, ThreadFailureHandler,
+    ThreadFailureResponse, ThreadPlace, UpdaterLoop,
+};
 use crate::step::StepListener;
 use crate::task::TaskPlan;
 use crate::testing::no_cluster::NoCluster;
 use crate::topology::{PartitionCount, Topology};
 
-pub(super) type SimulatedThread = StreamThread<SimulatedClients>;
 type SimulatedUpdater = UpdaterLoop<SimulatedClients>;
 
 /// What all machines have in common.
@@ -54,29 +57,29 @@ pub(super) struct Machine {
 pub(super) struct Instance {
     pub(super) process: Arc<Process>,
     pub(super) shared: Arc<Shared>,
+    /// What failed since somebody looked.
+    failures: Arc<Mutex<Vec<Failed>>>,
     pub(super) workers: Vec<Worker>,
     updater: SimulatedUpdater,
 }
 
-/// A stream thread, or the place of one that is about to begin anew.
+/// A stream thread's place, and its life there.
 pub(super) struct Worker {
     place: Arc<ThreadPlace>,
-    pub(super) thread: Option<SimulatedThread>,
-    /// Those of the thread.
-    clients: Option<SimulatedClients>,
-    is_busy: bool,
+    life: Life<SimulatedClients>,
+    is_over: bool,
+    clients: SimulatedClients,
 }
 
-/// What became of a thread's turn.
+/// What became of a turn.
 #[derive(Debug)]
 pub(super) enum Turn {
     GoesOn,
     /// Its process is dead.
     Crashed,
-    /// It failed for a reason that ends the instance, and that was given to it.
-    Failed,
-    /// It failed, and nothing that was done to it excuses that.
-    Inexcusable(String),
+    /// The instance is to end: it was asked to, or a thread failed for a reason that was given to it.
+    Ends,
+    Breaks(Broken),
 }
 
 impl Machine {
@@ -106,9 +109,10 @@ impl Machine {
         let application_id: Arc<str> = APPLICATION.into();
         let background = around.scenario.checkpoints_behind.then(|| background(&around.clock));
         let clock = InstanceClock { clock: Arc::clone(&around.clock), background: background.clone() };
-        let one_partition: PartitionCount = Arc::new(|_topic| Ok(1));
+        let (stop, failures) = (StopSignal::default(), Arc::default());
+        let partition_count = partition_count(&process, &stop);
         let mut shared = Shared::new(SharedParts {
-            plans: TaskPlan::all(&around.topology, &application_id, &settings, &one_partition),
+            plans: TaskPlan::all(&around.topology, &application_id, &settings, &partition_count),
             application_id,
             topology: Arc::clone(&around.topology),
             settings,
@@ -118,15 +122,19 @@ impl Machine {
             topics: ApplicationTopics { partition_counts, ..ApplicationTopics::default() },
             restore_listener: None,
             state_listener: None,
-            failure_handler: None,
+            failure_handler: Some(failure_handler(&failures, around.scenario.replaces_threads)),
             process_id: ProcessId::unclaimed(&*self.name),
+            stop,
         });
         shared.directory = self.directory(&process);
-        let workers = shared.threads.places().into_iter().map(Worker::at).collect();
         let shared = Arc::new(shared);
         let clients = around.clients(&process);
         let updater = SimulatedUpdater::new(clients.clone(), clients.into_group_view(), Arc::clone(&shared));
-        self.instance = Some(Instance { process, shared, workers, updater });
+        let mut instance = Instance { process, shared, failures, workers: Vec::new(), updater };
+        for place in instance.shared.threads.places() {
+            instance.put_worker(place, around);
+        }
+        self.instance = Some(instance);
         Ok(())
     }
 
@@ -138,7 +146,7 @@ impl Machine {
             }
             process.fate.note(|| format!("{}: {request:?} of task {task}", process.name));
             written.lock().insert(task);
-            match process.fate.strikes(Fault::DiskFails) {
+            match process.suffers(Fault::DiskFails) {
                 false => DiskAnswer::Done,
                 true if process.fate.one_in(2) => DiskAnswer::DoneAndFailed,
                 true => DiskAnswer::Failed,
@@ -159,39 +167,72 @@ impl Machine {
         let Some(instance) = self.instance.as_mut().filter(|instance| !instance.workers.is_empty()) else {
             return Turn::GoesOn;
         };
-        let Worker { place, thread, .. } = instance.workers.remove(around.fate.below(instance.workers.len()));
-        around.fate.note(|| format!("{} loses {}", instance.process.name, place.name()));
-        instance.shared.stop_thread(&place);
-        let closed = thread.map_or(Ok(()), end);
-        instance.shared.remove_thread(&place);
-        instance.judge(closed, around)
+        let mut worker = instance.workers.remove(around.fate.below(instance.workers.len()));
+        around.fate.note(|| format!("{} loses {}", instance.process.name, worker.place.name()));
+        instance.shared.stop_thread(&worker.place);
+        worker.end();
+        instance.shared.remove_thread(&worker.place);
+        instance.judge(Ok(()), around)
     }
 
     /// Ends the instance as asked.
     pub(super) fn stop(&mut self, around: &Surroundings) -> Turn {
         let Some(mut instance) = self.instance.take() else { return Turn::GoesOn };
-        let workers = std::mem::take(&mut instance.workers);
         around.fate.note(|| format!("{} is asked to end", instance.process.name));
         instance.shared.stop();
-        let mut turn = Turn::GoesOn;
-        for thread in workers.into_iter().filter_map(|worker| worker.thread) {
-            turn = turn.worse(instance.judge(end(thread), around));
-        }
-        let is_dead = instance.process.is_dead();
+        instance.workers.iter_mut().for_each(Worker::end);
+        let turn = instance.judge(Ok(()), around);
         instance.updater.close();
-        if is_dead { Turn::Crashed } else { turn }
+        match turn {
+            Turn::Ends => Turn::GoesOn,
+            other => other,
+        }
     }
-}
-
-fn end(thread: SimulatedThread) -> Result<()> {
-    let closed = catch_unwind(AssertUnwindSafe(|| thread.close(true)));
-    closed.unwrap_or_else(|_panic| Err(Error::fatal("panicked")))
 }
 
 impl Worker {
-    fn at(place: Arc<ThreadPlace>) -> Self {
-        Worker { place, thread: None, clients: None, is_busy: false }
+    fn step(&mut self) {
+        self.is_over = self.is_over || !self.life.step();
     }
+
+    /// The thread was asked to end.
+    fn end(&mut self) {
+        while !self.is_over {
+            self.step();
+        }
+    }
+
+    pub(super) fn thread(&self) -> Option<&StreamThread<SimulatedClients>> {
+        self.life.thread()
+    }
+}
+
+/// How many partitions topics have, for those who choose among them. Whoever is not told may be asked to end while it waits.
+fn partition_count(process: &Arc<Process>, stop: &StopSignal) -> PartitionCount {
+    let (process, stop) = (Arc::clone(process), stop.clone());
+    Arc::new(move |topic| {
+        process.calls("partitions to choose from")?;
+        if !process.suffers(Fault::PartitionsUnknown) {
+            return Ok(1);
+        }
+        if process.fate.one_in(2) {
+            process.fate.note(|| format!("{} is asked to end while it waits", process.name));
+            stop.give();
+        }
+        Err(Error::new(ErrorKind::Retry, format!("nobody says how many partitions {topic} has")))
+    })
+}
+
+/// Notes each failure of a thread, and says what becomes of the instance.
+fn failure_handler(failures: &Arc<Mutex<Vec<Failed>>>, replaces_threads: bool) -> ThreadFailureHandler {
+    let failures = Arc::clone(failures);
+    Arc::new(move |failure| {
+        failures.lock().push(Failed::of(failure));
+        match replaces_threads {
+            true => ThreadFailureResponse::ReplaceThread,
+            false => ThreadFailureResponse::ShutdownClient,
+        }
+    })
 }
 
 /// A process may die between any two steps of a commit or a checkpoint, and notices it when it calls somebody next.
@@ -206,45 +247,24 @@ fn background(clock: &Arc<SimulatedClock>) -> Arc<BackgroundThread> {
 }
 
 impl Instance {
-    /// Lets a party do one round: a thread of its loop, or begin anew as the life of a thread has it.
+    /// Lets a party do one step, and looks at what became of it.
     pub(super) fn take_turn(&mut self, party: usize, around: &Surroundings) -> Turn {
+        let done = self.step(party);
+        self.judge(done, around)
+    }
+
+    /// Lets a party do one step: a thread of its life; what writes checkpoints, of the next one; the state updater, of its loop.
+    pub(super) fn step(&mut self, party: usize) -> Result<(), Broken> {
         let threads = self.workers.len();
-        let outcome = match party.checked_sub(threads) {
-            None => match self.workers[party].thread.take() {
-                None => self.begin(party, around),
-                Some(thread) => self.round(party, thread, &around.fate),
-            },
-            Some(0) => {
-                self.write_checkpoint();
-                Ok(())
-            }
-            Some(_) => self.update_state(),
-        };
-        self.judge(outcome, around)
-    }
-
-    fn update_state(&mut self) -> Result<()> {
-        let turn = catch_unwind(AssertUnwindSafe(|| self.updater.turn()));
-        turn.map(drop).map_err(|_panic| Error::invalid("the state updater panicked"))
-    }
-
-    /// One round, and the end of the thread if it fails, as in `runtime::life`.
-    fn round(&mut self, worker: usize, mut thread: SimulatedThread, fate: &Fate) -> Result<()> {
-        let busy = self.workers[worker].is_busy;
-        let outcome = catch_unwind(AssertUnwindSafe(|| thread.round(busy)));
-        match outcome.unwrap_or_else(|_panic| Err(Error::fatal("panicked"))) {
-            Ok(is_busy) => {
-                let worker = &mut self.workers[worker];
-                (worker.thread, worker.is_busy) = (Some(thread), is_busy);
-                Ok(())
-            }
-            Err(error) => {
-                fate.note(|| format!("{} thread {worker}: {error:?}", self.process.name));
-                // Whatever closing it says, the first error counts.
-                drop(thread.close(false));
-                Err(error)
+        match party.checked_sub(threads) {
+            None => self.workers[party].step(),
+            Some(0) => self.write_checkpoint(),
+            Some(_) => {
+                let turn = catch_unwind(AssertUnwindSafe(|| self.updater.turn()));
+                turn.map_err(|_panic| Rule::NoPanic.broken("the state updater panicked"))?;
             }
         }
+        Ok(())
     }
 
     /// How many take turns: stream threads, what writes checkpoints behind them, and the state updater.
@@ -260,80 +280,80 @@ impl Instance {
     }
 
     pub(super) fn has_no_thread(&self) -> bool {
-        self.workers.iter().all(|worker| worker.thread.is_none())
+        self.workers.iter().all(|worker| worker.thread().is_none())
     }
 
-    pub(super) fn add_thread(&mut self) {
-        self.workers.push(Worker::at(self.shared.add_thread()));
+    pub(super) fn add_thread(&mut self, around: &Surroundings) {
+        self.put_worker(self.shared.add_thread(), around);
     }
 
-    fn begin(&mut self, worker: usize, around: &Surroundings) -> Result<()> {
+    fn put_worker(&mut self, place: Arc<ThreadPlace>, around: &Surroundings) {
         let clients = around.clients(&self.process);
-        let worker = &mut self.workers[worker];
-        worker.clients = Some(clients.clone());
-        let thread = SimulatedThread::create(&clients, Arc::clone(&self.shared), Arc::clone(&worker.place))?;
-        thread.join_group()?;
-        (worker.thread, worker.is_busy) = (Some(thread), false);
-        Ok(())
+        let life = Life::new(clients.clone(), Arc::clone(&self.shared), Arc::clone(&place));
+        self.workers.push(Worker { place, life, is_over: false, clients });
     }
 
     /// The tasks that stayed with their threads and were opened again all the same.
     pub(super) fn opened_again(&self, around: &Surroundings) -> Vec<i32> {
         let store = around.scenario.program.store();
         let opened_again = |worker: &Worker| {
-            let (clients, thread) = (worker.clients.as_ref()?, worker.thread.as_ref()?);
-            clients.opened_again(|partition| thread.reader(store, partition))
+            let thread = worker.thread()?;
+            worker.clients.opened_again(|partition| thread.reader(store, partition))
         };
         self.workers.iter().filter_map(opened_again).collect()
     }
 
-    /// What an outcome means for the instance.
-    fn judge(&self, outcome: Result<()>, around: &Surroundings) -> Turn {
-        let fate = &around.fate;
-        match outcome {
-            _ if self.process.is_dead() => Turn::Crashed,
-            Ok(()) => Turn::GoesOn,
-            // The place of the thread is empty; it begins anew at its next turn.
-            Err(error) if error.kind() == ErrorKind::Migrated => Turn::GoesOn,
-            Err(error) if is_excused(&error, around) => {
-                fate.note(|| format!("{}: {error}", self.process.name));
-                if around.scenario.replaces_threads { Turn::GoesOn } else { Turn::Failed }
+    /// What something that was done means for the instance.
+    pub(super) fn judge(&self, done: Result<(), Broken>, around: &Surroundings) -> Turn {
+        let failures = std::mem::take(&mut *self.failures.lock());
+        if self.process.is_dead() {
+            return Turn::Crashed;
+        }
+        let of_instance = self.shared.take_error().map(|error| Failed::of(&error));
+        for failed in failures.into_iter().chain(of_instance) {
+            around.fate.note(|| format!("{}: {}", self.process.name, failed.what));
+            if !self.is_excused(failed.kind, around) {
+                let what = format!("{}: {}", self.process.name, failed.what);
+                return Turn::Breaks(Rule::NoFailureWithoutReason.broken(what));
             }
-            Err(error) => Turn::Inexcusable(format!("{}: {error:?}", self.process.name)),
+        }
+        match done {
+            Err(broken) => Turn::Breaks(broken),
+            Ok(()) if self.shared.is_stopping() => Turn::Ends,
+            Ok(()) => Turn::GoesOn,
+        }
+    }
+
+    /// Whether something was done to this process that ends a thread: a panic; a disk that fails; at-least-once, a record that cannot be
+    /// delivered; no answer for as long as it is patient; a directory that a sibling held, or a checkpoint, which got no turn for as long as
+    /// its heirs are patient.
+    fn is_excused(&self, kind: ErrorKind, around: &Surroundings) -> bool {
+        let suffered = |faults: &[Fault]| faults.iter().any(|fault| self.process.has_suffered(*fault));
+        let has_lost_record = !around.scenario.is_exactly_once() && suffered(&[Fault::RecordFails]);
+        match kind {
+            // A commit that cannot be prepared has no record that could wait.
+            ErrorKind::Fatal => {
+                has_lost_record || suffered(&[Fault::Panic, Fault::DiskFails, Fault::PartitionsUnknown])
+            }
+            ErrorKind::Record => has_lost_record,
+            ErrorKind::Retry => {
+                let passes_time = [Fault::Stall, Fault::Pause, Fault::AddThread];
+                let gives_up = [Fault::QueueFull, Fault::PartitionsUnknown];
+                around.scenario.threads > 1 || suffered(&passes_time) || suffered(&gives_up)
+            }
+            _ => false,
         }
     }
 }
 
-/// Whether something was done to the instances that ends a thread: a panic; a disk that fails; at-least-once, a record that cannot be
-/// delivered; a directory that a sibling held, or a checkpoint, which got no turn for as long as its heirs are patient.
-fn is_excused(error: &Error, around: &Surroundings) -> bool {
-    let has_lost_record = !around.scenario.is_exactly_once() && around.fate.has_struck(Fault::RecordFails);
-    match error.kind() {
-        ErrorKind::Fatal => {
-            let ends_threads = [Fault::Panic, Fault::DiskFails];
-            has_lost_record || ends_threads.into_iter().any(|fault| around.fate.has_struck(fault))
-        }
-        ErrorKind::Record => has_lost_record,
-        ErrorKind::Retry => {
-            let passes_time = [Fault::Stall, Fault::Pause, Fault::AddThread];
-            around.scenario.threads > 1 || passes_time.into_iter().any(|fault| around.fate.has_struck(fault))
-        }
-        _ => false,
-    }
+/// A failure of a thread, or of the instance.
+struct Failed {
+    kind: ErrorKind,
+    what: String,
 }
 
-impl Turn {
-    /// That the rest of an instance that failed fails, too, changes nothing.
-    pub(super) fn unless_failed(self) -> Self {
-        if matches!(self, Turn::Failed) { Turn::GoesOn } else { self }
-    }
-
-    fn worse(self, other: Self) -> Self {
-        match (&self, &other) {
-            (Turn::Inexcusable(_), _) => self,
-            (_, Turn::Inexcusable(_)) => other,
-            (Turn::GoesOn, _) => other,
-            _ => self,
-        }
+impl Failed {
+    fn of(error: &Error) -> Self {
+        Failed { kind: error.kind(), what: format!("{error:?}") }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::rule::Rule;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// A revocation does not know that records of its tasks are still on their way.
@@ -20,10 +22,18 @@ pub(crate) enum Mutation {
     ReopensWhatStays,
     /// A standby that becomes active is taken for complete as it is.
     PromotedWithoutTail,
+    /// A thread that is to end while it waits for an answer commits the record that it waits in.
+    HalfDoneCommitted,
+    /// After an abort reading goes on where it was.
+    NotReadAgain,
+    /// Queries see what a transaction holds before it has ended.
+    PublishedBeforeEnd,
+    /// What a transaction holds is on the disk before it has ended.
+    CheckpointedBeforeEnd,
 }
 
 impl Mutation {
-    pub(super) const ALL: [Mutation; 8] = [
+    pub(super) const ALL: [Mutation; 12] = [
         Mutation::RecordsLeftBehind,
         Mutation::OffsetBeforeFlush,
         Mutation::CheckpointBeforeCommit,
@@ -32,7 +42,28 @@ impl Mutation {
         Mutation::QueueNotEmptied,
         Mutation::ReopensWhatStays,
         Mutation::PromotedWithoutTail,
+        Mutation::HalfDoneCommitted,
+        Mutation::NotReadAgain,
+        Mutation::PublishedBeforeEnd,
+        Mutation::CheckpointedBeforeEnd,
     ];
+
+    /// The rule that is there for this mistake: that another is broken, too, or a thread fails, does not count.
+    pub(super) fn breaks(self) -> Rule {
+        match self {
+            Mutation::RecordsLeftBehind => Rule::OneWriter,
+            Mutation::OffsetBeforeFlush => Rule::OffsetsFollowResults,
+            Mutation::CheckpointBeforeCommit | Mutation::CheckpointedBeforeEnd => Rule::DiskFitsChangelog,
+            Mutation::StoresNotRolledBack => Rule::ResultsAreThoseOfRecount,
+            Mutation::ZombieWrites => Rule::OffsetsFollowResults,
+            Mutation::QueueNotEmptied => Rule::ResultsAreThoseOfRecount,
+            Mutation::ReopensWhatStays => Rule::StaysOpen,
+            Mutation::PromotedWithoutTail => Rule::StoresAreChangelogs,
+            Mutation::HalfDoneCommitted => Rule::ResultsAreThoseOfRecount,
+            Mutation::NotReadAgain => Rule::OffsetsFollowResults,
+            Mutation::PublishedBeforeEnd => Rule::ReadsFromCommitted,
+        }
+    }
 }
 
 thread_local! {

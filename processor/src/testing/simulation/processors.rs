@@ -3,6 +3,7 @@
 use millstream_state_stores::{KeyValueStore, StoreError, ValueAndTimestamp};
 
 use crate::api::{Failure, Processor, ProcessorContext, Record};
+use crate::topology::PartitionCount;
 
 type Text = Record<String, String>;
 type TextContext<'a> = ProcessorContext<'a, String, String>;
@@ -25,6 +26,8 @@ impl Processor for BySku {
 /// Writes down the numbers of all orders of a sku, in the order in which they came.
 pub(super) struct Tally {
     pub(super) tallies: TextStore,
+    /// Whom it asks before it says what it has written down, as a sink does whose topic is another for each record; none if it does not.
+    pub(super) ask: Option<PartitionCount>,
 }
 
 impl Processor for Tally {
@@ -41,6 +44,9 @@ impl Processor for Tally {
             };
             Ok(Some(ValueAndTimestamp { value, timestamp: order.timestamp }))
         })?;
+        if let Some(ask) = &self.ask {
+            ask("results").map_err(Failure::of_task)?;
+        }
         match changed.and_then(|(change, timestamp)| Some((change.new?, timestamp))) {
             Some((tally, timestamp)) => context.forward(Record::new(order.key, tally, timestamp)),
             None => Ok(()),

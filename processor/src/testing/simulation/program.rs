@@ -11,7 +11,7 @@ use super::cluster::{Cluster, LogRecord, TopicPartition};
 use super::processors::{BySku, CheckOrders, KeepStock, Tally};
 use crate::error::Result;
 use crate::topology::{
-    Consumed, RepartitionTopic, Sink, TopicName, Topology, changelog_topic, internal_topic,
+    Consumed, Partitions, RepartitionTopic, Sink, TopicName, Topology, changelog_topic, internal_topic,
 };
 
 pub(super) const APPLICATION: &str = "shop";
@@ -31,6 +31,8 @@ pub(super) enum Kind {
 pub(super) struct Program {
     pub(super) kind: Kind,
     pub(super) is_cached: bool,
+    /// Whether the partitions of results are chosen by what must know how many there are.
+    pub(super) chooses_partitions: bool,
     pub(super) partitions: i32,
 }
 
@@ -57,8 +59,10 @@ impl Program {
                 let to_sku = Sink::topic(by_sku.clone());
                 topology.add_sink("to-sku", &["by-sku"], to_sku, String::serde(), String::serde())?;
                 topology.add_source("from-sku", [by_sku], text())?;
-                topology.add_processor("tally", &["from-sku"], &["tallies"], |wiring| {
-                    Ok(Tally { tallies: wiring.key_value_store("tallies")? })
+                let asks = self.chooses_partitions;
+                topology.add_processor("tally", &["from-sku"], &["tallies"], move |wiring| {
+                    let ask = asks.then(|| Arc::clone(wiring.partition_count));
+                    Ok(Tally { tallies: wiring.key_value_store("tallies")?, ask })
                 })?;
             }
             Kind::Join | Kind::JoinWithCopy => {
@@ -77,7 +81,11 @@ impl Program {
             }
         }
         let last = if self.kind == Kind::Tally { "tally" } else { "check" };
-        topology.add_sink("results", &[last], "results", String::serde(), String::serde())?;
+        let results = match self.chooses_partitions {
+            true => Sink::topic("results").partitioned_by(|_result, _count| Partitions::ByKey),
+            false => Sink::topic("results"),
+        };
+        topology.add_sink("results", &[last], results, String::serde(), String::serde())?;
         Ok(topology)
     }
 

@@ -51,7 +51,12 @@ impl Scenario {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Scenario {
             seed,
-            program: Program { kind, is_cached: one_of(&[0, 1]) == 1, partitions: 2 },
+            program: Program {
+                kind,
+                is_cached: one_of(&[0, 1]) == 1,
+                chooses_partitions: seed.is_multiple_of(2),
+                partitions: 2,
+            },
             guarantee,
             protocol: if one_of(&[0, 1]) == 0 { Protocol::Eager } else { Protocol::Incremental },
             has_zombies: is_exactly_once || one_of(&[0, 1]) == 1,
@@ -114,6 +119,7 @@ impl Scenario {
             | Fault::SeekFails
             | Fault::Fence => self.is_exactly_once(),
             Fault::Pause | Fault::Kick => self.has_zombies,
+            Fault::PartitionsUnknown => self.program.chooses_partitions,
             // What a zombie wrote may hide what it does not know, and must not take it along; nor may what is counted again be gone.
             Fault::Compaction => self.has_faithful_stores() && self.program.kind != Kind::JoinWithCopy,
             _ => true,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fate::Fate;
-use super::machine::Instance;
+use super::machine::{Instance, Worker};
 use super::scenario::Scenario;
 use super::world::World;
 use crate::clock::Clock;
@@ -31,7 +31,7 @@ fn world(seed: u64) -> Result<World, String> {
 fn tasks(world: &World) -> BTreeSet<(String, i32)> {
     let program = world.around.scenario.program;
     let has = |instance: &Instance, partition| {
-        let mut threads = instance.workers.iter().filter_map(|worker| worker.thread.as_ref());
+        let mut threads = instance.workers.iter().filter_map(Worker::thread);
         threads.any(|thread| thread.reader(program.store(), partition).is_some())
     };
     let of_machine = |(name, instance): (&String, &Instance)| {
@@ -64,9 +64,10 @@ fn shut_down(seed: u64) -> Result<usize, String> {
         world.around.clock.advance(10);
         let machine = fate.below(world.machines.len());
         let Some(instance) = &mut world.machines[machine].instance else { continue };
-        let turn = instance.take_turn(fate.below(instance.parties()), &world.around);
+        instance.step(fate.below(instance.parties()))?;
         let has_heard = instance.shared.is_stopping();
         let error = instance.shared.take_error().map(|error| error.to_string());
+        let turn = instance.judge(Ok(()), &world.around);
         world.after(machine, turn)?;
         let tasks = tasks(&world);
         if !tasks.is_subset(&before) {
@@ -74,7 +75,6 @@ fn shut_down(seed: u64) -> Result<usize, String> {
         }
         if has_heard {
             error.filter(|error| error.contains(&asker.name)).ok_or("the error does not name who asked")?;
-            drop(world.machines[machine].stop(&world.around));
         }
     }
     if world.machines.iter().any(|machine| machine.instance.is_some()) {

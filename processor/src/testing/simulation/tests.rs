@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::fate::Fault;
 use super::mutation::Mutation;
+use super::rule::Rule;
 use super::scenario::Scenario;
 use super::world::{Passed, Violation, World};
 
@@ -23,17 +24,16 @@ fn number(variable: &str) -> Option<u64> {
 fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Result<Passed, Violation> {
     let scenario = Scenario::of_seed(seed, mutation);
     let run = catch_unwind(AssertUnwindSafe(|| World::run(scenario, is_traced)));
-    run.unwrap_or_else(|_| Err(Violation { what: "panicked".into(), trace: vec![] }))
+    run.unwrap_or_else(|_| Err(Violation { rule: Rule::NoPanic, what: "see above".into(), trace: vec![] }))
 }
 
 /// Runs it again with a trace, and says how everybody can.
 fn explain(seed: u64, found: &Violation) -> String {
+    let Violation { rule, what, .. } = found;
     let trace = run(seed, None, true).err().map_or_else(Vec::new, |violation| violation.trace);
     format!(
-        "seed {seed}: {}\n{}\nseed {seed}: {}\nagain: make simulate SEED={seed}",
-        found.what,
+        "seed {seed}: {rule:?}: {what}\n{}\nseed {seed}: {rule:?}: {what}\nagain: make simulate SEED={seed}",
         trace.join("\n"),
-        found.what
     )
 }
 
@@ -77,12 +77,25 @@ fn a_seed_is_a_schedule() {
 }
 
 #[test]
-fn every_mistake_is_found() {
+fn every_mistake_breaks_the_rule_that_is_there_for_it() {
+    let seeds = number("MILLSTREAM_SIMULATION_SEEDS")
+        .map_or(SEEDS_FOR_A_MISTAKE, |seeds| seeds.min(SEEDS_FOR_A_MISTAKE));
+    let mut missed = Vec::new();
     for mutation in Mutation::ALL {
-        let of_seed = |seed| run(seed, Some(mutation), false).err().map(|violation| (seed, violation.what));
-        match (0..SEEDS_FOR_A_MISTAKE).find_map(of_seed) {
-            Some((seed, what)) => println!("{mutation:?} is found at seed {seed}: {what}"),
-            None => panic!("{mutation:?} is not found within {SEEDS_FOR_A_MISTAKE} seeds"),
+        let rule = mutation.breaks();
+        let mut others: BTreeMap<Rule, u64> = BTreeMap::new();
+        let found = (0..seeds).find_map(|seed| {
+            let violation = run(seed, Some(mutation), false).err()?;
+            let is_found = violation.rule == rule;
+            if !is_found {
+                others.entry(violation.rule).or_insert(seed);
+            }
+            is_found.then_some((seed, violation.what))
+        });
+        match found {
+            Some((seed, what)) => println!("{mutation:?} breaks {rule:?} at seed {seed}: {what}"),
+            None => missed.push(format!("{mutation:?} does not break {rule:?}, but {others:?}")),
         }
     }
+    assert!(missed.is_empty(), "within {seeds} seeds: {}", missed.join("; "));
 }

@@ -12,6 +12,7 @@ use super::invariants;
 use super::machine::{Instance, Machine, Surroundings, Turn};
 use super::mutation;
 use super::program::APPLICATION;
+use super::rule::{Broken, Rule};
 use super::scenario::Scenario;
 use crate::error::Error;
 
@@ -30,6 +31,7 @@ pub(super) struct Passed {
 /// How a schedule ended that broke one.
 #[derive(Debug)]
 pub(super) struct Violation {
+    pub(super) rule: Rule,
     pub(super) what: String,
     pub(super) trace: Vec<String>,
 }
@@ -47,8 +49,8 @@ impl World {
         mutation::set_in_runtime(scenario.mutation);
         let fate = Arc::new(Fate::new(scenario.seed, is_traced, |fault| scenario.can_have(fault)));
         let mut world =
-            World::new(scenario, &fate).map_err(|error| Violation::of(error.to_string(), &fate))?;
-        world.pass().map_err(|what| Violation::of(what, &fate))?;
+            World::new(scenario, &fate).map_err(|error| Violation::of(cannot_start(&error), &fate))?;
+        world.pass().map_err(|broken| Violation::of(broken, &fate))?;
         Ok(Passed { faults: fate.struck(), turns: world.turns, trace: fate.trace() })
     }
 
@@ -76,7 +78,7 @@ impl World {
         Ok(world)
     }
 
-    fn pass(&mut self) -> Result<(), String> {
+    fn pass(&mut self) -> Result<(), Broken> {
         for _ in 0..self.around.scenario.steps {
             self.step()?;
         }
@@ -89,7 +91,7 @@ impl World {
         invariants::check_closed(self)
     }
 
-    pub(super) fn step(&mut self) -> Result<(), String> {
+    pub(super) fn step(&mut self) -> Result<(), Broken> {
         let fate = Arc::clone(&self.around.fate);
         self.around.clock.advance(i64::try_from(fate.below(5)).unwrap_or(0));
         if fate.one_in(4) {
@@ -108,12 +110,12 @@ impl World {
     }
 
     /// What happens to a machine, and to the cluster, between two rounds.
-    fn strike(&mut self, machine: usize) -> Result<(), String> {
+    fn strike(&mut self, machine: usize) -> Result<(), Broken> {
         let around = &self.around;
         let fate = &around.fate;
         let this = &mut self.machines[machine];
         match &mut this.instance {
-            None if fate.one_in(6) => this.start(around).map_err(|error| error.to_string())?,
+            None if fate.one_in(6) => this.start(around).map_err(|error| cannot_start(&error))?,
             None => {}
             Some(instance) if instance.process.is_paused() => {
                 around.clock.advance(500);
@@ -127,7 +129,7 @@ impl World {
                 let turn = this.stop(around);
                 self.after(machine, turn)?;
             }
-            Some(instance) if fate.strikes(Fault::Pause) => {
+            Some(instance) if instance.process.suffers(Fault::Pause) => {
                 fate.note(|| format!("{} is paused", instance.process.name));
                 instance.process.pause(true);
             }
@@ -135,7 +137,7 @@ impl World {
                 let turn = this.remove_thread(around);
                 self.after(machine, turn)?;
             }
-            Some(instance) if fate.strikes(Fault::AddThread) => instance.add_thread(),
+            Some(instance) if instance.process.suffers(Fault::AddThread) => instance.add_thread(around),
             Some(instance) => {
                 let threads = instance.shared.threads.places();
                 if fate.strikes(Fault::Fence)
@@ -170,26 +172,25 @@ impl World {
             clock.jump(hours * 3_600_000);
         }
         if fate.strikes(Fault::Stall) {
+            let instances = self.machines.iter().filter_map(|machine| machine.instance.as_ref());
+            instances.for_each(|instance| instance.process.has_to_suffer(Fault::Stall));
             clock.advance(15_000);
         }
     }
 
     /// Looks at what a turn has done, and at the rules.
-    pub(super) fn after(&mut self, machine: usize, turn: Turn) -> Result<(), String> {
+    pub(super) fn after(&mut self, machine: usize, turn: Turn) -> Result<(), Broken> {
         match turn {
             Turn::GoesOn => {}
             Turn::Crashed => self.machines[machine].crash(),
-            Turn::Failed => {
-                // The instance closes its other threads, as far as they can be closed.
+            Turn::Ends => {
                 let others = self.machines[machine].stop(&self.around);
-                return self.after(machine, others.unless_failed());
+                return self.after(machine, others);
             }
-            Turn::Inexcusable(error) => {
-                return Err(format!("failed for no reason that was given to it: {error}"));
-            }
+            Turn::Breaks(broken) => return Err(broken),
         }
-        if let Some(violation) = self.around.cluster.borrow_mut().violations.pop() {
-            return Err(violation);
+        if let Some(broken) = self.around.cluster.borrow_mut().broken.pop() {
+            return Err(broken);
         }
         invariants::check_readers(&self.machines[machine], &self.around)?;
         invariants::check_staying(&self.machines[machine], &self.around)?;
@@ -197,7 +198,7 @@ impl World {
     }
 
     /// Without faults, and with all machines, the program does what is left to do.
-    pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
+    pub(super) fn come_to_rest(&mut self) -> Result<(), Broken> {
         self.around.fate.note(|| "-- no more faults".to_string());
         self.around.fate.relent();
         self.write_input(self.around.scenario.inputs);
@@ -205,12 +206,12 @@ impl World {
         for _ in 0..MOST_ROUNDS_TO_REST {
             for machine in 0..self.machines.len() {
                 if self.machines[machine].instance.is_none() {
-                    self.machines[machine].start(&self.around).map_err(|error| error.to_string())?;
+                    self.machines[machine].start(&self.around).map_err(|error| cannot_start(&error))?;
                 }
                 if let Some(instance) =
                     self.machines[machine].instance.as_mut().filter(|it| it.workers.is_empty())
                 {
-                    instance.add_thread();
+                    instance.add_thread(&self.around);
                 }
                 let parties = self.machines[machine].instance.as_ref().map_or(0, Instance::parties);
                 for party in 0..parties {
@@ -232,7 +233,7 @@ impl World {
         }
         let cluster = self.around.cluster.borrow();
         let offsets = cluster.source_partitions().map(|partition| self.progress(&cluster, &partition));
-        Err(format!("does not come to rest: {}", offsets.collect::<Vec<_>>().join(", ")))
+        Err(Rule::ComesToRest.broken(offsets.collect::<Vec<_>>().join(", ")))
     }
 
     fn progress(&self, cluster: &Cluster, partition: &TopicPartition) -> String {
@@ -252,8 +253,12 @@ impl World {
     }
 }
 
+fn cannot_start(error: &Error) -> Broken {
+    Rule::NoFailureWithoutReason.broken(format!("an instance cannot start: {error}"))
+}
+
 impl Violation {
-    fn of(what: String, fate: &Fate) -> Self {
-        Violation { what, trace: fate.trace() }
+    fn of(broken: Broken, fate: &Fate) -> Self {
+        Violation { rule: broken.rule, what: broken.what, trace: fate.trace() }
     }
 }

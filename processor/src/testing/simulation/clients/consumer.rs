@@ -18,6 +18,7 @@ use crate::testing::simulation::cluster::{
 };
 use crate::testing::simulation::fate::{Fate, Fault};
 use crate::testing::simulation::mutation::Mutation;
+use crate::testing::simulation::rule::Rule;
 
 /// Records fetched ahead of a partition.
 const AHEAD: usize = 8;
@@ -144,10 +145,10 @@ impl SimulatedConsumer {
             let cluster = &mut *self.clients.cluster.borrow_mut();
             let committed = cluster.sealed_offset(partition);
             if committed != from.get() {
-                cluster.violations.push(format!(
+                cluster.broken.push(Rule::ReadsFromCommitted.broken(format!(
                     "{} reads {partition:?} from {from}, but {committed} is committed",
                     self.clients.process.name
-                ));
+                )));
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::patience::MustEnd;
 use crate::runtime::GroupView;
 use crate::task::InputMessage;
 use crate::topology::RawRecord;
@@ -92,6 +93,9 @@ impl Clients for SimulatedClients {
         _instance_id: Option<&str>,
     ) -> Result<SimulatedConsumer> {
         self.process.calls("new consumer")?;
+        // Whatever an earlier thread in this place had.
+        self.staying.borrow_mut().begin_anew();
+        self.owned.borrow_mut().clear();
         Ok(SimulatedConsumer::in_group(self, client_id))
     }
 
@@ -111,6 +115,7 @@ impl Clients for SimulatedClients {
         _client_id: &str,
         transactional_id: Option<&str>,
         _clock: &Arc<dyn Clock>,
+        _must_end: &MustEnd,
     ) -> Result<SimulatedProducer> {
         self.process.asks("init transactions")?;
         let mut cluster = self.cluster.borrow_mut();

@@ -18,6 +18,7 @@ use crate::task::{ChangelogSlot, FailedOutput, OutgoingRecord, RecordSender, Sen
 use crate::testing::simulation::cluster::{LogRecord, Membership, ProducerIdentity, Refusal, TopicPartition};
 use crate::testing::simulation::fate::{Fate, Fault};
 use crate::testing::simulation::mutation::Mutation;
+use crate::testing::simulation::rule::Rule;
 
 pub(in super::super) struct SimulatedProducer {
     clients: SimulatedClients,
@@ -96,7 +97,8 @@ impl SimulatedProducer {
         for Waiting { to, record, changelog } in records.waiting.drain(..many.min(records.waiting.len())) {
             if changelog.is_some() && !self.owns_task_of(&to) {
                 let name = &self.clients.process.name;
-                cluster.violations.push(format!("{name} writes to {to:?} after it gave up the task"));
+                let what = format!("{name} writes to {to:?} after it gave up the task");
+                cluster.broken.push(Rule::OneWriter.broken(what));
             }
             match cluster.produce(&to, record, self.identity.as_ref()) {
                 Ok(offset) => records.sent.push_back(changelog.map(|slot| (slot, offset))),
@@ -154,7 +156,7 @@ impl RecordSender for SimulatedProducer {
 
     fn send(&mut self, record: &OutgoingRecord<'_>) -> Result<()> {
         self.clients.process.calls("send")?;
-        if self.fate().strikes(Fault::Panic) {
+        if self.clients.process.suffers(Fault::Panic) {
             // Without the message that a panic prints.
             resume_unwind(Box::new("a processor panicked"));
         }
@@ -165,6 +167,9 @@ impl RecordSender for SimulatedProducer {
         }
         if self.fate().strikes(Fault::SendRefused) {
             return Err(Error::new(ErrorKind::Abortable, "the transaction has failed already"));
+        }
+        if self.clients.process.suffers(Fault::QueueFull) {
+            return Err(Error::new(ErrorKind::Retry, "the queue is full"));
         }
         let (topic, partitions) = &self.topics[record.topic.0 as usize];
         let by_key = || partition_for_key(record.hashed_key().unwrap_or_default(), *partitions);
@@ -210,7 +215,7 @@ impl Producer for SimulatedProducer {
             let kind = if self.identity.is_some() { ErrorKind::Abortable } else { ErrorKind::Retry };
             return Err(Error::new(kind, "records were not acknowledged in time"));
         }
-        if !self.records.borrow().waiting.is_empty() && self.fate().strikes(Fault::RecordFails) {
+        if !self.records.borrow().waiting.is_empty() && self.clients.process.suffers(Fault::RecordFails) {
             self.fail_one();
             if self.identity.is_some() {
                 return Ok(());

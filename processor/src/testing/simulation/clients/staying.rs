@@ -33,6 +33,12 @@ impl Staying {
         }
     }
 
+    /// A thread begins, which has nothing yet.
+    pub(super) fn begin_anew(&mut self) {
+        self.stores.clear();
+        (self.revoked, self.is_commit_open) = (None, false);
+    }
+
     /// Follows what the thread is told: some of what it has goes, the rest stays.
     pub(super) fn told(&mut self, event: &GroupEvent) {
         match event.change {

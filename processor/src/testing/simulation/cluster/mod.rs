@@ -20,6 +20,7 @@ use super::clock::SimulatedClock;
 use super::fate::Fate;
 use super::mutation::Mutation;
 use super::program::{Program, text};
+use super::rule::{Broken, Rule};
 use transactions::{Phase, Transaction, Transactions};
 
 pub(super) use group::{Group, MemberId, Membership, Move, Protocol};
@@ -59,7 +60,7 @@ pub(super) struct Cluster {
     mutation: Option<Mutation>,
     program: Rc<Program>,
     /// What must never happen, and did.
-    pub(super) violations: Vec<String>,
+    pub(super) broken: Vec<Broken>,
 }
 
 impl Cluster {
@@ -82,7 +83,7 @@ impl Cluster {
             fate: Arc::clone(fate),
             mutation,
             program: Rc::clone(program),
-            violations: Vec::new(),
+            broken: Vec::new(),
         }
     }
 
@@ -293,7 +294,8 @@ impl Cluster {
         for (partition, offset) in offsets {
             let before = self.group.committed.insert(partition.clone(), *offset).unwrap_or(0);
             if before > *offset {
-                self.violations.push(format!("offset of {partition:?} moved back from {before} to {offset}"));
+                let what = format!("offset of {partition:?} moved back from {before} to {offset}");
+                self.broken.push(Rule::OffsetsGoForward.broken(what));
             }
             let passed: Vec<Placed> = self
                 .log(partition)
@@ -303,10 +305,10 @@ impl Cluster {
             for placed in passed {
                 if !self.program.has_results(self, partition, &placed.record) {
                     let (key, value) = (text(&placed.record.key), text(&placed.record.value));
-                    self.violations.push(format!(
+                    self.broken.push(Rule::OffsetsFollowResults.broken(format!(
                         "offset {offset} of {partition:?} is committed without the results of record {}, {key}={value}",
                         placed.offset
-                    ));
+                    )));
                 }
             }
         }

@@ -15,7 +15,8 @@ struct Scene {
 
 fn scene() -> Scene {
     let (clock, fate) = (Arc::new(SimulatedClock::default()), Arc::new(Fate::new(7, false, |_| false)));
-    let program = Rc::new(Program { kind: Kind::Join, is_cached: false, partitions: 3 });
+    let program =
+        Rc::new(Program { kind: Kind::Join, is_cached: false, chooses_partitions: false, partitions: 3 });
     scene_of(&program, Protocol::Eager, clock, fate)
 }
 
@@ -124,7 +125,8 @@ fn a_generation_begins_when_all_have_given_up_and_splits_each_topic_by_ranges() 
 #[test]
 fn partition_by_partition_nobody_gets_what_another_has_not_given_up() {
     let (clock, fate) = (Arc::new(SimulatedClock::default()), Arc::new(Fate::new(7, false, |_| false)));
-    let program = Rc::new(Program { kind: Kind::Join, is_cached: false, partitions: 2 });
+    let program =
+        Rc::new(Program { kind: Kind::Join, is_cached: false, chooses_partitions: false, partitions: 2 });
     let mut scene = scene_of(&program, Protocol::Incremental, clock, fate);
     let (_first_process, first) = scene.join("a");
     let mut had = Vec::new();
