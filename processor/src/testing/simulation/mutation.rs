@@ -20,9 +20,12 @@ pub(crate) enum Mutation {
     ReopensWhatStays,
     /// A standby that becomes active is taken for complete as it is.
     PromotedWithoutTail,
+    /// State is resumed whatever its age. What finds it is a schedule of its own: machines are away for days.
+    OldStateResumed,
 }
 
 impl Mutation {
+    /// Those that chance finds.
     pub(super) const ALL: [Mutation; 8] = [
         Mutation::RecordsLeftBehind,
         Mutation::OffsetBeforeFlush,
