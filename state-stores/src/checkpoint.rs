@@ -1,4 +1,4 @@
-//! A checkpoint on its way into the engines: frozen rows of all stores of a task, and the changelog offsets they reflect.
+//! A checkpoint on its way into the engines: frozen rows of all stores of a task, and the changelog positions they reflect.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, TryRecvError, channel};
@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::overlay::Overlay;
 use crate::reader::StoreReader;
-use crate::types::{LogPartition, Offset, StoreIndex};
+use crate::types::{LogPartition, LogPosition, StoreIndex};
 
 /// The checkpoints of one task since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,12 +66,17 @@ pub(crate) struct Checkpoint {
 }
 
 pub(crate) struct FrozenStore {
-    pub(crate) store: StoreIndex,
     /// Which of the engines has its rows.
     pub(crate) engine: usize,
+    /// Its own, then that of its companion.
+    pub(crate) tables: Vec<FrozenTable>,
+    /// The positions in its log that the rows reflect, as far as they are known.
+    pub(crate) positions: Vec<(LogPartition, LogPosition)>,
+}
+
+pub(crate) struct FrozenTable {
+    pub(crate) table: StoreIndex,
     pub(crate) rows: Overlay,
-    /// The offsets of its log that the rows reflect, as far as they are known.
-    pub(crate) offsets: Vec<(LogPartition, Offset)>,
     pub(crate) reader: Arc<StoreReader>,
 }
 
@@ -111,10 +116,10 @@ impl Checkpoint {
         self.listener.tell(CheckpointStep::Frozen);
         let mut engines = self.engines.iter().enumerate();
         let written = engines.try_for_each(|(number, engine)| self.write_to(number, &**engine));
-        for store in &self.stores {
+        for table in self.stores.iter().flat_map(|store| &store.tables) {
             match written {
-                Ok(()) => store.reader.forget_frozen(),
-                Err(_) => store.reader.thaw(),
+                Ok(()) => table.reader.forget_frozen(),
+                Err(_) => table.reader.thaw(),
             }
         }
         written
@@ -122,10 +127,13 @@ impl Checkpoint {
 
     fn write_to(&self, number: usize, engine: &dyn Engine) -> Result<(), StoreError> {
         let stores = || self.stores.iter().filter(|frozen| frozen.engine == number);
-        stores().try_for_each(|frozen| engine.write(frozen.store, &frozen.rows))?;
+        stores().try_for_each(|frozen| {
+            let rows = frozen.tables.iter().map(|frozen| (frozen.table, &frozen.rows));
+            engine.write(&rows.collect::<Vec<_>>())
+        })?;
         self.listener.tell(CheckpointStep::RowsWritten);
-        let offsets = stores().flat_map(|frozen| frozen.offsets.iter().copied());
-        engine.set_offsets(&offsets.collect::<Vec<_>>())?;
+        let positions = stores().flat_map(|frozen| frozen.positions.iter().copied());
+        engine.set_positions(&positions.collect::<Vec<_>>())?;
         self.listener.tell(CheckpointStep::OffsetsWritten);
         Ok(())
     }

@@ -18,10 +18,11 @@ use crate::error::StoreError;
 use crate::expiry::Expiry;
 use crate::format::{MARK_KEY, metadata, row};
 use crate::memory::StateMemory;
+use crate::overlay::Overlay;
 use crate::restoring::{RestoredTable, Restoring, ShortKey};
 use crate::store::{Companion, StoreBuilder};
 use crate::task_stores::{TaskStores, TaskStoresOptions};
-use crate::types::{LogPartition, Offset, PartitionId, StoreIndex, TaskId, Timestamp, TopicId};
+use crate::types::{LogPartition, LogPosition, Offset, PartitionId, StoreIndex, TaskId, Timestamp, TopicId};
 
 /// One record of a changelog topic, on its way back into its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +72,10 @@ pub struct DormantStores {
 pub(crate) struct DormantStore {
     /// Which of the engines has its rows.
     pub(crate) engine: usize,
-    /// The changelog offset in the engine.
-    pub(crate) stored_offset: Option<Offset>,
+    /// The changelog position in the engine.
+    pub(crate) stored: Option<LogPosition>,
+    /// How recent the rows are by now; see [`LogPosition::as_of`].
+    pub(crate) as_of: Option<Timestamp>,
     /// What was restored since the last flush.
     pub(crate) restoring: Option<Restoring>,
     /// Of a store whose keys carry time: which rows are too old.
@@ -91,7 +94,7 @@ pub(crate) struct DormantCompanion {
 impl DormantStore {
     /// The changelog offset after the newest of its rows, on the disk or not.
     pub(crate) fn restored_to(&self) -> Option<Offset> {
-        self.restoring.as_ref().map(Restoring::next).or(self.stored_offset)
+        self.restoring.as_ref().map(Restoring::next).or(self.stored.map(|stored| stored.next))
     }
 }
 
@@ -134,25 +137,19 @@ impl DormantStores {
 
         let stores = on_disk.iter().zip(expiries).enumerate().map(|(place, (is_on_disk, expiry))| {
             let engine = if *is_on_disk { 0 } else { engines.len() - 1 };
-            let stored_offset = engines[engine].offset(StoreIndex::new(place).into())?;
+            let stored = engines[engine].position(StoreIndex::new(place).into())?;
             if let Some(expiry) = &expiry {
                 let mut row = Vec::new();
                 engines[engine].get(StoreIndex::new(place), MARK_KEY, &mut row)?;
                 row::split(&row).into_iter().for_each(|(mark, _)| expiry.emitted_to(mark));
             }
-            Ok(DormantStore { engine, stored_offset, restoring: None, expiry, companion: None })
+            let as_of = stored.and_then(|stored| stored.as_of);
+            Ok(DormantStore { engine, stored, as_of, restoring: None, expiry, companion: None })
         });
         let mut stores = stores.collect::<Result<Vec<_>, StoreError>>()?;
         for (number, (place, name, companion)) in companions(builders).enumerate() {
             let table = StoreIndex::new(builders.len() + number);
-            let store = &mut stores[place];
-            let engine = &engines[store.engine];
-            if store.stored_offset.is_some() && engine.offset(table.into())?.is_none() {
-                tracing::info!(%task, store = builders[place].name(), "the store is kept in another way now and is rebuilt");
-                engine.clear(StoreIndex::new(place))?;
-                store.stored_offset = None;
-            }
-            store.companion = Some(DormantCompanion { table, name, companion, restoring: None });
+            stores[place].companion = Some(DormantCompanion { table, name, companion, restoring: None });
         }
         Ok(Self { task, builders: builders.to_vec(), stores, engines, memory, directory })
     }
@@ -174,7 +171,7 @@ impl DormantStores {
 
     /// The changelog offset that the disk reflects; `None` is the start.
     pub fn stored_offset(&self, store: StoreIndex) -> Option<Offset> {
-        self.stores[store.get()].stored_offset
+        self.stores[store.get()].stored.map(|stored| stored.next)
     }
 
     /// The changelog offset to go on from: that of the last batch, else that of the disk; `None` is the start.
@@ -182,16 +179,27 @@ impl DormantStores {
         self.stores[store.get()].restored_to()
     }
 
-    /// Of a global table: the offset to read on from in a partition of its topic; `None` means from the start.
+    /// How recent the rows are: [`LogPosition::as_of`] of what the disk has, or what [`Self::set_as_of`] said since.
+    pub fn as_of(&self, store: StoreIndex) -> Option<Timestamp> {
+        self.stores[store.get()].as_of
+    }
+
+    /// Says how recent the rows are that were restored so far; see [`LogPosition::as_of`]. The next flush brings it to the disk, if there is
+    /// something else to be written, or if what the disk has is older by an hour.
+    pub fn set_as_of(&mut self, store: StoreIndex, as_of: Timestamp) {
+        self.stores[store.get()].as_of = Some(as_of);
+    }
+
+    /// Of a global table: from where to read on in a partition of its topic; `None` means from the start.
     ///
     /// # Errors
     /// What the engine says.
-    pub fn source_offset(
+    pub fn source_position(
         &self,
         store: StoreIndex,
         partition: PartitionId,
-    ) -> Result<Option<Offset>, StoreError> {
-        self.engine(store).offset(LogPartition::Source(store, partition))
+    ) -> Result<Option<LogPosition>, StoreError> {
+        self.engine(store).position(LogPartition::Source(store, partition))
     }
 
     /// Puts a batch of a store's changelog back, which ends before the offset `next`. Returns the number of rows. They are
@@ -241,19 +249,23 @@ impl DormantStores {
     pub fn flush(&mut self, store: StoreIndex) -> Result<(), StoreError> {
         let engine = Arc::clone(self.engine(store));
         let flushed = &mut self.stores[store.get()];
-        if let Some(mut restoring) = flushed.restoring.take() {
-            let next = restoring.next();
-            engine.write(store, &restoring.take())?;
-            let mut offsets = vec![(store.into(), next)];
-            if let Some(companion) = &mut flushed.companion {
-                if let Some(mut restoring) = companion.restoring.take() {
-                    engine.write(companion.table, &restoring.take())?;
-                }
-                offsets.push((companion.table.into(), next));
-            }
-            engine.set_offsets(&offsets)?;
-            flushed.stored_offset = Some(next);
+        let Some(next) = flushed.restored_to() else { return Ok(()) };
+        let position = LogPosition { next, as_of: flushed.as_of };
+        let is_renewed = flushed.stored.is_some_and(|stored| is_worth_writing(stored.as_of, position.as_of));
+        if flushed.restoring.is_none() && !is_renewed {
+            return Ok(());
         }
+        // Their memory counts until they are written.
+        let mut restored = flushed.restoring.take();
+        let mut beside = flushed.companion.as_mut().and_then(|companion| companion.restoring.take());
+        let rows = restored.as_mut().map(|restoring| (store, restoring.take()));
+        let table = flushed.companion.as_ref().map(|companion| companion.table);
+        let rows_beside = table.zip(beside.as_mut()).map(|(table, restoring)| (table, restoring.take()));
+        let tables: Vec<(StoreIndex, &Overlay)> =
+            rows.iter().chain(&rows_beside).map(|(table, rows)| (*table, rows)).collect();
+        engine.write(&tables)?;
+        engine.set_positions(&[(store.into(), position)])?;
+        flushed.stored = Some(position);
         Ok(())
     }
 
@@ -269,26 +281,26 @@ impl DormantStores {
         }
     }
 
-    /// Removes all rows of a store and its offset: they belong to another history than its changelog.
+    /// Removes all rows of a store and its position: they belong to another history than its changelog. Which topic that is stays known.
     ///
     /// # Errors
     /// What the engine says if it fails.
     pub fn wipe(&mut self, store: StoreIndex) -> Result<(), StoreError> {
         let engine = Arc::clone(self.engine(store));
-        engine.clear(store)?;
-        let store = &mut self.stores[store.get()];
-        store.stored_offset = None;
-        store.restoring = None;
-        store.expiry.iter().for_each(|expiry| expiry.clear());
-        if let Some(companion) = &mut store.companion {
-            engine.clear(companion.table)?;
+        let wiped = &mut self.stores[store.get()];
+        let beside = wiped.companion.as_ref().map(|companion| companion.table);
+        let tables: Vec<StoreIndex> = std::iter::once(store).chain(beside).collect();
+        engine.clear(&tables)?;
+        (wiped.stored, wiped.as_of, wiped.restoring) = (None, None, None);
+        wiped.expiry.iter().for_each(|expiry| expiry.clear());
+        if let Some(companion) = &mut wiped.companion {
             companion.restoring = None;
         }
         Ok(())
     }
 
-    /// Says which topic a store's changelog is. If its rows come from another one, deleted since, they are removed: returns whether
-    /// they were.
+    /// Says which topic a store's changelog is. If its rows come from another one, deleted since, or nobody ever said from which, they are
+    /// removed: returns whether they were.
     ///
     /// # Errors
     /// As [`Self::wipe`].
@@ -298,11 +310,12 @@ impl DormantStores {
         if before == Some(topic) {
             return Ok(false);
         }
-        if before.is_some() {
+        let is_of_another = before.is_some() || engine.has_position(store)?;
+        if is_of_another {
             self.wipe(store)?;
         }
         engine.set_changelog(store, topic)?;
-        Ok(before.is_some())
+        Ok(is_of_another)
     }
 
     /// Memory and disk used by the engines.
@@ -341,6 +354,20 @@ pub(crate) fn sizes_of(engines: &[Arc<dyn Engine>]) -> Result<EngineSizes, Store
     Ok(sizes)
 }
 
+/// Nobody restarts so often that it matters how recent rows were within the last hour; writing it down costs a small file.
+const RENEWED_AFTER_MILLIS: i64 = 60 * 60 * 1000;
+
+/// Whether it is worth a write of its own that rows which were as recent as the disk says are more recent now.
+fn is_worth_writing(on_disk: Option<Timestamp>, now: Option<Timestamp>) -> bool {
+    match (on_disk, now) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(on_disk), Some(now)) => {
+            now.as_millis().saturating_sub(on_disk.as_millis()) >= RENEWED_AFTER_MILLIS
+        }
+    }
+}
+
 fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), StoreError> {
     for (place, builder) in builders.iter().enumerate() {
         if builders[..place].iter().any(|earlier| earlier.name() == builder.name()) {
@@ -359,16 +386,15 @@ fn companions(builders: &[Arc<dyn StoreBuilder>]) -> impl Iterator<Item = (usize
 }
 
 fn rocksdb_stores(builders: &[Arc<dyn StoreBuilder>], expiries: &[Option<Arc<Expiry>>]) -> Vec<RocksDbStore> {
-    let table = |name: String, builder: &dyn StoreBuilder, expiry| RocksDbStore {
-        name,
+    let stores = builders.iter().zip(expiries);
+    let stores = stores.map(|(builder, expiry)| RocksDbStore {
+        name: builder.name().to_owned(),
+        companion: builder.companion().map(Companion::kept_as),
         is_persistent: builder.is_persistent(),
         description: metadata::description(builder.types()),
-        expiry,
-    };
-    let stores = builders.iter().zip(expiries);
-    let stores = stores.map(|(builder, expiry)| table(builder.name().to_owned(), &**builder, expiry.clone()));
-    let companions = companions(builders).map(|(place, name, _)| table(name, &*builders[place], None));
-    stores.chain(companions).collect()
+        expiry: expiry.clone(),
+    });
+    stores.collect()
 }
 
 #[cfg(test)]

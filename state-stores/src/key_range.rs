@@ -68,6 +68,19 @@ impl KeyRange {
         Self { start: prefix.to_vec(), end }
     }
 
+    /// The same keys, with a byte before each.
+    pub(crate) fn under(mut self, prefix: u8) -> Self {
+        let end = match self.end {
+            Some(mut end) => {
+                end.insert(0, prefix);
+                Some(end)
+            }
+            None => Self::prefix(&[prefix]).end,
+        };
+        self.start.insert(0, prefix);
+        Self { start: self.start, end }
+    }
+
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         *key >= *self.start && self.end.as_deref().is_none_or(|end| key < end)

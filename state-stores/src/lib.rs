@@ -70,7 +70,7 @@ pub use store::{
 };
 pub use task_stores::{TaskStores, TaskStoresOptions};
 pub use types::{
-    KeyValueKind, LogPartition, Offset, ParseTaskIdError, PartitionId, SessionKind, SessionStoreName,
-    StoreIndex, StoreName, TaskId, Timestamp, TopicId, WindowKind, WindowStoreName,
+    KeyValueKind, LogPartition, LogPosition, Offset, ParseTaskIdError, PartitionId, SessionKind,
+    SessionStoreName, StoreIndex, StoreName, TaskId, Timestamp, TopicId, WindowKind, WindowStoreName,
 };
 pub use window::{Window, Windowed};

@@ -375,7 +375,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{EngineSizes, MemoryEngine};
-    use crate::types::{LogPartition, Offset, TopicId};
+    use crate::types::{LogPartition, LogPosition, TopicId};
 
     const STORE: usize = 0;
 
@@ -392,7 +392,7 @@ mod tests {
             let mut run = Run::default();
             keys.iter().for_each(|key| run.put(key.as_bytes(), Some(&[0; 8])));
             reader.publish(run, &Arc::new(Position::new()));
-            self.write(StoreIndex::new(STORE), &reader.freeze()).unwrap();
+            self.write(&[(StoreIndex::new(STORE), &reader.freeze())]).unwrap();
             reader.forget_frozen();
         }
     }
@@ -414,12 +414,12 @@ mod tests {
             Arc::clone(&self.inner).scan(store, range, direction)
         }
 
-        fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
-            self.inner.write(store, rows)
+        fn write(&self, tables: &[(StoreIndex, &Overlay)]) -> Result<(), StoreError> {
+            self.inner.write(tables)
         }
 
-        fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
-            self.inner.set_offsets(offsets)
+        fn set_positions(&self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError> {
+            self.inner.set_positions(positions)
         }
 
         fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError> {
@@ -430,12 +430,16 @@ mod tests {
             self.inner.changelog(store)
         }
 
-        fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
-            self.inner.clear(store)
+        fn clear(&self, tables: &[StoreIndex]) -> Result<(), StoreError> {
+            self.inner.clear(tables)
         }
 
-        fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
-            self.inner.offset(log)
+        fn position(&self, log: LogPartition) -> Result<Option<LogPosition>, StoreError> {
+            self.inner.position(log)
+        }
+
+        fn has_position(&self, store: StoreIndex) -> Result<bool, StoreError> {
+            self.inner.has_position(store)
         }
 
         fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::background::BackgroundThread;
 use crate::checkpoint::{
-    Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore,
+    Abandoned, Checkpoint, CheckpointInFlight, CheckpointListener, CheckpointStats, FrozenStore, FrozenTable,
 };
 use crate::directory::TaskDirectory;
 use crate::dormant::{DormantCompanion, DormantStore, DormantStores, sizes_of};
@@ -41,7 +41,7 @@ use crate::store::{
     BuiltStore, Companion, Custom, CustomStore, Expiring, KeyValueStore, SessionStore, StoreBuilder,
     StoreParts, StoreTypes, TableParts, VersionedStore, WindowStore,
 };
-use crate::types::{LogPartition, Offset, StoreIndex, TaskId};
+use crate::types::{LogPartition, LogPosition, Offset, StoreIndex, TaskId};
 
 /// How the stores of a task behave.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,7 @@ pub struct TaskStoresOptions {
 /// assert_eq!(reader.get(b"apples")?, Some((Timestamp::from_millis(7), 3_i64.to_be_bytes().to_vec())));
 ///
 /// let index = stores.index_of("stock").expect("it was just opened");
-/// stores.checkpoint(&[(index.into(), Offset::new(1))])?;
+/// stores.checkpoint(&[(index.into(), Offset::new(1).into())])?;
 /// stores.close()?;
 /// # Ok::<(), StoreError>(())
 /// ```
@@ -111,7 +111,7 @@ pub struct TaskStores {
 /// The checkpoint that is being written.
 struct TaskCheckpoint {
     written: CheckpointInFlight,
-    offsets: Vec<(LogPartition, Offset)>,
+    positions: Vec<(LogPartition, LogPosition)>,
 }
 
 /// What the engines said of their sizes.
@@ -198,7 +198,14 @@ impl TaskStores {
     ) -> Option<TaskTable> {
         let logged_to = dormant.restored_to();
         // Named one by one: whatever a store has besides must not be left behind.
-        let DormantStore { engine, stored_offset, restoring, expiry, companion } = dormant;
+        let DormantStore {
+            engine,
+            stored,
+            as_of: _told_with_the_next_checkpoint,
+            restoring,
+            expiry,
+            companion,
+        } = dormant;
         let reader_of = |name: &str, table, companion, expiry, restoring: Option<Restoring>| {
             let (engine, memory) = (Arc::clone(&self.engines[engine]), Arc::clone(memory));
             let reader = Arc::new(StoreReader::new(name, table, companion, engine, memory, expiry));
@@ -230,7 +237,7 @@ impl TaskStores {
         let BuiltStore { rows, handle, companion } = built;
         self.tables.push(TaskTable { rows, reader, engine, log: store });
         let (name, types) = (builder.name().to_owned(), builder.types());
-        self.stores.push(TaskStore { name, types, handle, stored_offset });
+        self.stores.push(TaskStore { name, types, handle, stored_offset: stored.map(|stored| stored.next) });
         let ((rows, expiring), reader) = companion.zip(companion_reader)?;
         self.expiring.push(expiring);
         Some(TaskTable { rows, reader, engine, log: store })
@@ -432,33 +439,32 @@ impl TaskStores {
         self.tables.iter().map(|table| table.reader.frozen_bytes()).sum()
     }
 
-    /// Begins to move the committed rows into the engine, followed by the offsets they reflect (for each logged store, the offset after its
+    /// Begins to move the committed rows into the engine, followed by the positions they reflect (for each logged store, the offset after its
     /// last changelog entry of the last commit; for a global table, the next one in each partition of its topic), and to the disk. Only
     /// right after a commit, and one at a time.
     ///
     /// # Errors
     /// [`StoreError::OutOfOrder`] if something changed since the commit, or while a checkpoint is being written. Whether this
     /// one could be written says [`Self::poll_checkpoint`].
-    pub fn begin_checkpoint(&mut self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
+    pub fn begin_checkpoint(&mut self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError> {
         self.check_all_committed("begin_checkpoint")?;
         if self.checkpoint.is_some() {
             return Err(
                 self.out_of_order("begin_checkpoint", "a checkpoint is being written; wait until it is")
             );
         }
-        let frozen = self.tables.iter().enumerate().map(|(place, table)| {
+        let frozen = self.tables[..self.stores.len()].iter().enumerate().map(|(place, table)| {
             let store = StoreIndex::new(place);
-            let of_table = |(log, next): &(LogPartition, Offset)| match log {
-                LogPartition::Changelog(log) if *log == table.log => Some((store.into(), *next)),
-                LogPartition::Source(copy, _) if *copy == store => Some((*log, *next)),
-                _ => None,
+            let tables = self.tables.iter().enumerate().filter(|(_, table)| table.log == store);
+            let frozen = |(place, table): (usize, &TaskTable)| FrozenTable {
+                table: StoreIndex::new(place),
+                rows: table.reader.freeze(),
+                reader: Arc::clone(&table.reader),
             };
             FrozenStore {
-                store,
                 engine: table.engine,
-                rows: table.reader.freeze(),
-                offsets: offsets.iter().filter_map(of_table).collect(),
-                reader: Arc::clone(&table.reader),
+                tables: tables.map(frozen).collect(),
+                positions: positions.iter().filter(|(log, _)| log.store() == store).copied().collect(),
             }
         });
         let checkpoint = Checkpoint {
@@ -467,7 +473,7 @@ impl TaskStores {
             listener: self.on_checkpoint.clone(),
         };
         let written = checkpoint.begin(self.background.as_deref());
-        self.checkpoint = Some(TaskCheckpoint { written, offsets: offsets.to_vec() });
+        self.checkpoint = Some(TaskCheckpoint { written, positions: positions.to_vec() });
         Ok(())
     }
 
@@ -497,10 +503,10 @@ impl TaskStores {
     ///
     /// # Errors
     /// As [`Self::begin_checkpoint`] and [`Self::poll_checkpoint`].
-    pub fn checkpoint(&mut self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
+    pub fn checkpoint(&mut self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError> {
         self.check_all_committed("checkpoint")?;
         self.await_checkpoint()?;
-        self.begin_checkpoint(offsets)?;
+        self.begin_checkpoint(positions)?;
         self.await_checkpoint()
     }
 
@@ -518,9 +524,9 @@ impl TaskStores {
         let time = ended.map_err(|Abandoned| StoreError::BackgroundThreadEnded { task })??;
         self.checkpoint_stats.written += 1;
         self.checkpoint_stats.time += time;
-        for (log, next) in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.offsets) {
+        for (log, position) in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.positions) {
             if let LogPartition::Changelog(store) = log {
-                self.stores[store.get()].stored_offset = Some(next);
+                self.stores[store.get()].stored_offset = Some(position.next);
             }
         }
         Ok(())

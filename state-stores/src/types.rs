@@ -83,6 +83,27 @@ impl fmt::Display for PartitionId {
     }
 }
 
+/// Up to where a log was read into a store, and how recent that makes the store.
+///
+/// ```
+/// # use millstream_state_stores::{LogPosition, Offset};
+/// assert_eq!(LogPosition::from(Offset::new(41)), LogPosition { next: Offset::new(41), as_of: None });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The offset of the next record to be read.
+    pub next: Offset,
+    /// A time, by the wall clock, at which every tombstone that the store lacks was still in the log, or not yet written: all that was deleted
+    /// before is deleted in the store. A log that is compacted keeps tombstones for a while only. `None` if nobody knows.
+    pub as_of: Option<Timestamp>,
+}
+
+impl From<Offset> for LogPosition {
+    fn from(next: Offset) -> Self {
+        Self { next, as_of: None }
+    }
+}
+
 /// A point in event time: milliseconds since 1970-01-01 00:00 UTC, as records carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);

@@ -120,7 +120,10 @@ fn commit_and_checkpoint(tasks: &mut [Task], limits: RowLimits, next: u64) {
         let stores = with_most.unwrap();
         stores.await_checkpoint().unwrap();
         stores
-            .begin_checkpoint(&[(StoreIndex::new(0).into(), Offset::new(i64::try_from(next).unwrap()))])
+            .begin_checkpoint(&[(
+                StoreIndex::new(0).into(),
+                Offset::new(i64::try_from(next).unwrap()).into(),
+            )])
             .unwrap();
     }
     for place in 0..tasks.len() {

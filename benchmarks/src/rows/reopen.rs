@@ -132,6 +132,6 @@ impl Filling {
         self.stores.commit(Arc::new(Position::new()))?;
         self.stores.await_checkpoint()?;
         let offset = Offset::new(i64::try_from(self.next).context("more rows than offsets")?);
-        Ok(self.stores.begin_checkpoint(&[(StoreIndex::new(0).into(), offset)])?)
+        Ok(self.stores.begin_checkpoint(&[(StoreIndex::new(0).into(), offset.into())])?)
     }
 }

@@ -1,15 +1,17 @@
 //! State on this machine: kept for a task that comes back, removed when none has for long, and measured.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use millstream::prelude::*;
 use millstream::{StateDirectory, StoreError, TaskId};
 use millstream_integration_tests::wait::await_until;
 
-use crate::in_process::{DEADLINE, Scene, counts_of, recount, running};
+use crate::in_process::{COUNTS, DEADLINE, Scene, counts_of, recount, running};
 use crate::recovery::orders;
 
 const DELAY: Duration = Duration::from_secs(2);
@@ -71,5 +73,39 @@ fn an_instance_that_was_away_for_longer_than_the_delay_finds_its_state_again() -
     assert_eq!(counts_of(&app)?, recount(orders(0, 400).map(|(key, _)| key)));
     assert_eq!(restored.load(Ordering::Relaxed), 0, "nothing had to be restored");
     app.close()?;
+    Ok(())
+}
+
+/// The state is seconds old, which is older than what is kept for no time.
+#[test]
+fn state_that_is_older_than_the_tombstones_of_its_changelog_is_restored_from_the_start() -> Result<()> {
+    for (kept_millis, expected) in [("0", true), ("86400000", false)] {
+        let scene = Scene::new("tombstones", 1)?;
+        let elsewhere = tempfile::tempdir()?;
+        let run = |state_dir: &Path, orders| -> Result<Option<i64>> {
+            let builder = StreamsBuilder::new();
+            let counts = COUNTS.with_changelog_config("delete.retention.ms", kept_millis);
+            let input = builder.stream::<String, String>(scene.input.as_str());
+            input.group_by_key().count(counts).to_stream().to(scene.output.as_str());
+            let mut settings = scene.settings();
+            settings.state_dir = state_dir.into();
+            let restored_from = Arc::new(Mutex::new(None));
+            let told = Arc::clone(&restored_from);
+            let app = scene.app(builder.build()?, settings).on_restore(move |progress| {
+                told.lock().expect("nothing panics while it is held").get_or_insert(progress.from.get());
+            });
+            let app = running(app)?;
+            scene.write(orders)?;
+            scene.await_committed(&[&scene.input])?;
+            app.close()?;
+            Ok(*restored_from.lock().expect("nothing panics while it is held"))
+        };
+        let here = scene.state_dir.path();
+        assert_eq!(run(here, orders(0, 100))?, None, "there is nothing yet");
+        assert_eq!(run(here, orders(100, 200))?, None, "nothing was written meanwhile");
+        run(elsewhere.path(), orders(200, 300))?;
+        let from = run(here, orders(300, 301))?.context("it has nothing to restore")?;
+        assert_eq!(from == 0, expected, "restored from {from}, with tombstones kept for {kept_millis} ms");
+    }
     Ok(())
 }

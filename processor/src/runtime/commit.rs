@@ -139,7 +139,13 @@ impl CommitClock {
             }
             on_step.tell(Step::OffsetsCommitted);
             for_kafka = clock.monotonic().saturating_sub(prepared);
-            dirty.iter_mut().try_for_each(|task| task.committed(producer))?;
+            for task in &mut dirty {
+                task.committed(producer)?;
+                task.look_at_ends(
+                    |topic, partition| member.last_seen_end(topic, partition),
+                    clock.wall_clock(),
+                );
+            }
             on_step.tell(Step::StatePublished);
             self.commits += 1;
             self.failing = None;
@@ -216,7 +222,9 @@ impl CommitClock {
         for task in &mut *running {
             task.poll_checkpoint()?;
             let Uncheckpointed { waiting, is_in_flight, .. } = uncheckpointed(task);
-            if !is_in_flight && (waiting > settings.checkpoint_bytes || all && waiting > 0) {
+            let is_due =
+                waiting > settings.checkpoint_bytes || all && (waiting > 0 || task.is_worth_dating());
+            if !is_in_flight && is_due {
                 task.begin_checkpoint()?;
             }
         }

@@ -24,13 +24,13 @@ use super::commit::CommitClock;
 use super::life::panic_message;
 use super::shared::{GIVE_UP_AFTER, Shared};
 use super::snapshot::TaskSnapshot;
-use super::state_updater::{RestoreDecision, RestoreProgress, decide};
+use super::state_updater::{LogFacts, RestoreDecision, RestoreProgress, decide};
 use crate::clients::{Consumer, Fetched, PartitionOffset};
 use crate::error::{Error, Result};
 use crate::kafka::KafkaConsumer;
 use crate::membership::TopicPartition;
 use crate::query::{StoreOwner, StoreStatus};
-use crate::task::{InputMessage, Task, TaskPlan, TaskSite, TaskState};
+use crate::task::{InputMessage, PartitionQueue, Recency, Task, TaskPlan, TaskSite, TaskState};
 
 /// Longest wait for records; bounds how late a request to end is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -122,7 +122,7 @@ where
         let mut stores = plan
             .open_stores(id, Some(&shared.directory), &shared.memory)
             .map_err(|error| Error::from(error).in_task(id))?;
-        let bounds = begin(shared, plan, &mut stores, &consumer)?;
+        let begins = begin(shared, plan, &mut stores, &consumer)?;
         let stores = plan.wake(stores, shared.background.as_ref());
         let mut task: Task<C::Message> = plan.build(TaskSite { id, stores, owns: &|_| true })?;
         task.become_state(TaskState::Restoring)?;
@@ -130,11 +130,12 @@ where
         for store in &plan.subtopology.stores {
             shared.stores.set(store_owner, store, id, StoreStatus::Restoring);
         }
-        let bounds: Vec<(Offset, Offset)> = task
-            .queues()
-            .iter()
-            .filter_map(|queue| bounds.get(&(Arc::clone(queue.topic()), queue.partition())).copied())
-            .collect();
+        let of_queue = |queue: &PartitionQueue<C::Message>| {
+            begins.get(&(Arc::clone(queue.topic()), queue.partition())).copied()
+        };
+        let begins: Vec<Begin> = task.queues().iter().filter_map(of_queue).collect();
+        begins.iter().enumerate().for_each(|(input, begin)| task.begins_as(input, begin.recency));
+        let bounds: Vec<(Offset, Offset)> = begins.iter().map(|begin| (begin.from, begin.end)).collect();
         let starts: Vec<PartitionOffset> = task
             .queues_mut()
             .iter_mut()
@@ -235,6 +236,9 @@ where
         }
         if now.saturating_sub(self.last_report) >= REPORT_INTERVAL {
             self.last_report = now;
+            let consumer = &self.consumer;
+            let end_of = |topic: &str, partition| consumer.last_seen_end(topic, partition);
+            self.task.look_at_ends(end_of, clock.wall_clock());
             self.report();
         }
         Ok(())
@@ -275,43 +279,65 @@ where
     }
 }
 
-/// Where to begin in each partition of the tables' topics, and where the partition ends now. A table whose rows are not of the topic as
+/// Where to begin in a partition.
+#[derive(Clone, Copy)]
+struct Begin {
+    from: Offset,
+    /// Where the partition ends now.
+    end: Offset,
+    recency: Recency,
+}
+
+/// Where to begin in each partition of the tables' topics. A table whose rows are not of the topic as
 /// it is now is emptied, and begins at the start of all partitions.
 fn begin<C: Consumer>(
     shared: &Shared,
     plan: &TaskPlan,
     stores: &mut DormantStores,
     consumer: &C,
-) -> Result<BTreeMap<TopicPartition, (Offset, Offset)>> {
+) -> Result<BTreeMap<TopicPartition, Begin>> {
+    let program = shared.program();
     let mut all = BTreeMap::new();
     for (table, topic, partitions) in plan.global_sources() {
-        if let Some(id) = shared.program().topics.changelog_ids.get(&*topic)
+        if let Some(id) = program.topics.changelog_ids.get(&*topic)
             && stores.set_changelog(table, *id)?
         {
             warn!(%topic, "the topic of a global table was made anew, and the table is read again from its start");
         }
         let mut found = Vec::new();
         for partition in 0..partitions {
+            // Before the end is asked for: what comes behind it is younger.
+            let now = shared.clock.wall_clock();
             let (start, end) = shared.patiently(GIVE_UP_AFTER, || consumer.log_bounds(&topic, partition))?;
-            let stored = stores.source_offset(table, PartitionId::new(partition))?;
-            found.push((partition, decide(stored, start, end), start, end));
+            let keeps_tombstones = program.topics.keep_tombstones.get(&*topic).copied();
+            let log =
+                LogFacts { start, end, newest_end: end, is_transactional: false, keeps_tombstones, now };
+            let stored = stores.source_position(table, PartitionId::new(partition))?;
+            found.push((partition, stored, decide(stored, &log), log));
         }
-        let rebuild = found.iter().find_map(|(partition, decision, ..)| match decision {
+        let rebuild = found.iter().find_map(|(partition, _, decision, _)| match decision {
             RestoreDecision::Rebuild { reason, .. } => Some((partition, reason)),
             _ => None,
         });
         if let Some((partition, reason)) = rebuild {
-            warn!(%topic, partition, ?reason, "the rows of a global table are of another history, and the table is read again from its start");
+            warn!(%topic, partition, "the rows of a global table cannot be completed ({reason}), and the table is read again from its start");
+        }
+        let begins_anew = rebuild.is_some() || found.iter().all(|(_, stored, ..)| stored.is_none());
+        if begins_anew {
+            // Rows without a position are of a start that did not come far, whenever that was.
             stores.wipe(table)?;
         }
-        let is_rebuilt = rebuild.is_some();
-        all.extend(found.into_iter().map(|(partition, decision, start, end)| {
+        all.extend(found.into_iter().map(|(partition, stored, decision, log)| {
             let from = match decision {
-                _ if is_rebuilt => start,
-                RestoreDecision::UpToDate => end,
+                _ if begins_anew => log.start,
+                RestoreDecision::UpToDate => log.end,
                 RestoreDecision::Resume { from } | RestoreDecision::Rebuild { from, .. } => from,
             };
-            ((Arc::clone(&topic), partition), (from, end))
+            let stored = stored.filter(|_| !begins_anew);
+            // What is read from now on is in the log now, and what deletes it stays for as long as tombstones are kept.
+            let mut recency = Recency::new(stored.map_or(Some(log.now), |stored| stored.as_of));
+            recency.saw_end(from, log.end, log.now);
+            ((Arc::clone(&topic), partition), Begin { from, end: log.end, recency })
         }));
     }
     Ok(all)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{ClusterAdmin, NewTopic};
@@ -152,6 +152,33 @@ fn may_lose_rows(config: &BTreeMap<String, String>) -> bool {
     deletes && !(is_set("retention.ms", "-1") && is_set("retention.bytes", "-1"))
 }
 
+/// What Kafka does unless a topic or a cluster says otherwise.
+const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For how long a topic keeps tombstones, at least, once it has removed what they delete; `None` if it is not compacted. Where that may not be
+/// seen, it is taken for a compacted one as Kafka makes them.
+///
+/// # Errors
+/// `Retry` if the cluster did not answer.
+pub(crate) fn tombstones_kept(
+    topic: &str,
+    config: Result<BTreeMap<String, String>>,
+) -> Result<Option<Duration>> {
+    let config = match config {
+        Ok(config) => config,
+        Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
+        Err(error) => {
+            debug!(topic, %error, "it is not known for how long the topic keeps tombstones, and taken to be a day");
+            return Ok(Some(TOMBSTONES_KEPT));
+        }
+    };
+    if config.get("cleanup.policy").is_some_and(|policy| !policy.contains("compact")) {
+        return Ok(None);
+    }
+    let kept = config.get("delete.retention.ms").and_then(|millis| millis.parse().ok());
+    Ok(Some(kept.map_or(TOMBSTONES_KEPT, Duration::from_millis)))
+}
+
 /// Makes the topics that are missing and checks those that exist.
 ///
 /// # Errors
@@ -245,6 +272,26 @@ mod tests {
         assert!(said(ErrorKind::Fatal).is_ok());
         let retried = said(ErrorKind::Retry).expect_err("another try may tell");
         assert_eq!(retried.kind(), ErrorKind::Retry);
+    }
+
+    #[test]
+    fn tombstones_are_kept_for_as_long_as_the_topic_says() -> Result<()> {
+        let kept = |config: &[(&str, &str)]| {
+            let config = config.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            tombstones_kept("stock-levels", Ok(config.collect()))
+        };
+        let day = Some(Duration::from_secs(86_400));
+        assert_eq!(
+            kept(&[("cleanup.policy", "compact"), ("delete.retention.ms", "5000")])?,
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(kept(&[("cleanup.policy", "compact,delete")])?, day);
+        assert_eq!(kept(&[])?, day);
+        assert_eq!(kept(&[("cleanup.policy", "delete"), ("delete.retention.ms", "5000")])?, None);
+        let refused = |kind| tombstones_kept("stock-levels", Err(Error::new(kind, "no answer")));
+        assert_eq!(refused(ErrorKind::Invalid)?, day);
+        assert_eq!(refused(ErrorKind::Retry).expect_err("another try may tell").kind(), ErrorKind::Retry);
+        Ok(())
     }
 
     #[test]

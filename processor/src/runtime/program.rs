@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_state_stores::{TaskId, TopicId};
 
-use super::internal_topics::{ensure_internal_topics, warn_if_rows_may_be_lost};
+use super::internal_topics::{ensure_internal_topics, tombstones_kept, warn_if_rows_may_be_lost};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
@@ -75,6 +76,8 @@ pub(crate) struct ApplicationTopics {
     pub(crate) partition_counts: BTreeMap<TopicName, i32>,
     /// Those that are the changelogs, and those of global tables, by name in Kafka; none where the brokers give no ids.
     pub(crate) changelog_ids: BTreeMap<String, TopicId>,
+    /// Of those of them that are compacted: for how long they keep tombstones at least.
+    pub(crate) keep_tombstones: BTreeMap<String, Duration>,
 }
 
 impl ApplicationTopics {
@@ -108,7 +111,14 @@ impl ApplicationTopics {
         let parts = topology.subtopologies();
         let global = parts.iter().filter(|part| part.is_global).flat_map(|part| &part.source_topics);
         let global = global.map(|topic| topic.in_application(application_id));
-        let changelog_ids = admin.topic_ids(&changelogs.chain(global).collect::<Vec<_>>())?;
+        let changelogs: Vec<String> = changelogs.chain(global).collect();
+        let mut keep_tombstones = BTreeMap::new();
+        for topic in &changelogs {
+            if let Some(kept) = tombstones_kept(topic, admin.topic_config(topic))? {
+                keep_tombstones.insert(topic.clone(), kept);
+            }
+        }
+        let changelog_ids = admin.topic_ids(&changelogs)?;
         let changelog_ids = changelog_ids.into_iter().filter_map(|(topic, id)| Some((topic, id?))).collect();
         if settings.handlers.may_dead_letter() {
             let name = settings.dead_letter_topic_of(application_id);
@@ -116,6 +126,6 @@ impl ApplicationTopics {
                 admin.create_topic(&NewTopic { name, partitions: 1, config: BTreeMap::new() })?;
             }
         }
-        Ok(ApplicationTopics { partition_counts, changelog_ids })
+        Ok(ApplicationTopics { partition_counts, changelog_ids, keep_tombstones })
     }
 }

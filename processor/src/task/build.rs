@@ -17,7 +17,7 @@ use super::heartbeat::Heartbeats;
 use super::nodes::Nodes;
 use super::queue::PartitionQueue;
 use super::state::TaskState;
-use super::{Changelog, InputMessage, Task, TaskCounters};
+use super::{Changelog, InputMessage, Recency, SourceLog, Task, TaskCounters};
 use crate::api::{ErasedInput, GlobalTables, Header, TaskContext, Wiring};
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -207,7 +207,8 @@ impl TaskPlan {
                                 entry,
                                 heartbeats,
                             ));
-                            sources.push(self.log_of(*index, &topic, partition));
+                            let log = self.log_of(*index, &topic, partition);
+                            sources.push(log.map(|log| SourceLog { log, recency: Recency::default() }));
                         }
                     }
                     continue;
@@ -263,6 +264,7 @@ impl TaskPlan {
             refused: Vec::new(),
             stores,
             changelogs,
+            checkpointed_as_of: None,
             can_take_back: self.handlers.may_take_back(),
             handlers: self.handlers.clone(),
             dead_letter_topic: Arc::clone(&self.dead_letter_topic),
@@ -350,7 +352,8 @@ impl TaskPlan {
     /// As [`TaskPlan::build`].
     pub(crate) fn rebuild<M: InputMessage>(&self, before: Task<M>) -> Result<Task<M>> {
         let counters = before.counters();
-        let Task { id, state, queues, nodes, mut stores, changelogs, failure_log, .. } = before;
+        let Task { id, state, queues, sources, nodes, mut stores, changelogs, failure_log, .. } = before;
+        let checkpointed_as_of = before.checkpointed_as_of;
         drop(nodes);
         #[cfg(test)]
         let is_left_out = mutation::is_set_in_runtime(Mutation::StoresNotRolledBack);
@@ -364,6 +367,6 @@ impl TaskPlan {
         for (queue, before) in task.queues.iter_mut().zip(&queues) {
             queue.resume(before);
         }
-        Ok(Task { state, counters, changelogs, failure_log, ..task })
+        Ok(Task { state, counters, sources, changelogs, checkpointed_as_of, failure_log, ..task })
     }
 }

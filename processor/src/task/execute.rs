@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{LogPartition, Offset, StoreIndex, Timestamp};
+use millstream_state_stores::{LogPartition, LogPosition, Offset, StoreIndex, Timestamp};
 
 use super::failure::FailedOutput;
 use super::{Changelog, InputMessage, OutgoingRecord, PartitionQueue, RecordSender, Task};
@@ -226,13 +226,18 @@ impl<M: InputMessage> Task<M> {
     /// # Errors
     /// A store that failed.
     pub(crate) fn committed(&mut self, sender: &dyn RecordSender) -> Result<()> {
+        // When it processed last, which is before it committed.
+        let as_of = Some(self.context.wall_clock());
         let position = Arc::new(self.position());
         self.stores.commit(position).map_err(|error| Error::from(error).in_task(self.id))?;
         self.queues.iter_mut().for_each(PartitionQueue::committed);
         for changelog in self.changelogs.iter_mut().flatten() {
             if let Some((_, slot)) = changelog.sending {
-                changelog.reflected = sender.acknowledged(slot).or(changelog.reflected);
+                let next = sender.acknowledged(slot);
+                changelog.reflected = next.map(LogPosition::from).or(changelog.reflected);
             }
+            // Nobody else writes to it, or this commit would have been refused: what comes behind, deletions too, is younger.
+            changelog.reflected.iter_mut().for_each(|reflected| reflected.as_of = as_of);
         }
         self.context.committed();
         self.acted_by_itself = false;
@@ -247,8 +252,17 @@ impl<M: InputMessage> Task<M> {
     /// # Errors
     /// A store that failed.
     pub(crate) fn begin_checkpoint(&mut self) -> Result<()> {
-        let offsets = self.reflected_offsets();
-        self.stores.begin_checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))
+        let positions = self.reflected_positions();
+        self.checkpointed_as_of = newest(&positions);
+        self.stores.begin_checkpoint(&positions).map_err(|error| Error::from(error).in_task(self.id))
+    }
+
+    /// Whether the state has been as it is for so long that it is worth a checkpoint without any rows, which says how recent it is. Else a
+    /// crash soon after its next change would find it older than the tombstones of its changelog.
+    pub(crate) fn is_worth_dating(&mut self) -> bool {
+        let Some(now) = newest(&self.reflected_positions()) else { return false };
+        let written = *self.checkpointed_as_of.get_or_insert(now);
+        now.as_millis().saturating_sub(written.as_millis()) >= DATED_EACH_MILLIS
     }
 
     /// Waits for the checkpoint that is in flight, if there is one.
@@ -272,22 +286,26 @@ impl<M: InputMessage> Task<M> {
     /// # Errors
     /// A store that failed.
     pub(crate) fn checkpoint(&mut self) -> Result<()> {
-        let offsets = self.reflected_offsets();
-        self.stores.checkpoint(&offsets).map_err(|error| Error::from(error).in_task(self.id))
+        let positions = self.reflected_positions();
+        self.checkpointed_as_of = newest(&positions);
+        self.stores.checkpoint(&positions).map_err(|error| Error::from(error).in_task(self.id))
     }
 
-    fn reflected_offsets(&self) -> Vec<(LogPartition, Offset)> {
+    fn reflected_positions(&self) -> Vec<(LogPartition, LogPosition)> {
         let changelogs = self.changelogs();
         let of_changelogs =
             changelogs.filter_map(|(store, changelog)| Some((store.into(), changelog.reflected?)));
         let sources = self.queues.iter().zip(&self.sources);
-        let of_sources = sources.filter_map(|(queue, log)| Some(((*log)?, queue.resume_at()?)));
+        let of_sources = sources.filter_map(|(queue, source)| {
+            let (source, next) = source.as_ref().zip(queue.resume_at())?;
+            Some((source.log, LogPosition { next, as_of: source.recency.as_of() }))
+        });
         of_changelogs.chain(of_sources).collect()
     }
 
     /// The store that is a copy of what a queue reads, if there is one.
     pub(crate) fn table_of(&self, input: usize) -> Option<StoreIndex> {
-        self.sources[input].map(LogPartition::store)
+        self.sources[input].as_ref().map(|source| source.log.store())
     }
 }
 
@@ -303,6 +321,13 @@ impl Changelog {
         self.sending = Some(sending);
         Ok(sending)
     }
+}
+
+/// Rows that change are dated by their checkpoints; others so often.
+const DATED_EACH_MILLIS: i64 = 60 * 60 * 1000;
+
+fn newest(positions: &[(LogPartition, LogPosition)]) -> Option<Timestamp> {
+    positions.iter().filter_map(|(_, position)| position.as_of).max()
 }
 
 fn topic_name(topics: &[Arc<str>], index: TopicIndex) -> Arc<str> {

@@ -9,13 +9,14 @@ mod heartbeat;
 mod nodes;
 mod punctuate;
 mod queue;
+mod recency;
 mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_state_stores::{
-    LogPartition, Offset, PartitionId, Position, StoreIndex, TaskId, TaskStores, Timestamp,
+    LogPartition, LogPosition, Offset, PartitionId, Position, StoreIndex, TaskId, TaskStores, Timestamp,
 };
 
 use crate::api::{Headers, TaskContext};
@@ -28,6 +29,7 @@ pub(crate) use failure::FailedOutput;
 use failure::FailureLog;
 use nodes::Nodes;
 pub(crate) use queue::PartitionQueue;
+pub(crate) use recency::Recency;
 pub use state::TaskState;
 
 /// Records a task processes before its outputs are handed to the producer.
@@ -98,7 +100,7 @@ pub(crate) struct Task<M> {
     state: TaskState,
     queues: Vec<PartitionQueue<M>>,
     /// By queue: the log that it is of a store which is a copy of what it reads.
-    sources: Vec<Option<LogPartition>>,
+    sources: Vec<Option<SourceLog>>,
     nodes: Nodes,
     context: TaskContext,
     sender_topics: Vec<SenderTopic>,
@@ -106,6 +108,8 @@ pub(crate) struct Task<M> {
     refused: Vec<FailedOutput>,
     stores: TaskStores,
     changelogs: Vec<Option<Changelog>>,
+    /// How recent the state was at the last checkpoint.
+    checkpointed_as_of: Option<Timestamp>,
     handlers: Handlers,
     can_take_back: bool,
     dead_letter_topic: Arc<str>,
@@ -126,13 +130,19 @@ pub(crate) struct Task<M> {
     is_prepared: bool,
 }
 
+/// A log that is read as input, and how recent it makes the store that is a copy of it.
+struct SourceLog {
+    log: LogPartition,
+    recency: Recency,
+}
+
 /// A store's changelog: the topic in Kafka and, once the task sends to it, where its acknowledged offset is kept.
 pub(crate) struct Changelog {
     pub(crate) topic: Arc<str>,
     headers: Headers,
     sending: Option<(SenderTopic, ChangelogSlot)>,
-    /// The changelog offset that the committed state reflects.
-    reflected: Option<Offset>,
+    /// The changelog position that the committed state reflects.
+    reflected: Option<LogPosition>,
 }
 
 impl<M: InputMessage> Task<M> {
@@ -189,10 +199,31 @@ impl<M: InputMessage> Task<M> {
         })
     }
 
-    /// Notes that the store holds everything of its changelog before `next`.
-    pub(crate) fn restored_to(&mut self, store: StoreIndex, next: Offset) {
+    /// Notes that the store holds everything of its changelog before a position.
+    pub(crate) fn restored_to(&mut self, store: StoreIndex, position: LogPosition) {
         if let Some(Some(changelog)) = self.changelogs.get_mut(store.get()) {
-            changelog.reflected = Some(next);
+            changelog.reflected = Some(position);
+        }
+        for source in self.sources.iter_mut().flatten().filter(|source| source.log == store.into()) {
+            source.recency = Recency::new(position.as_of);
+        }
+    }
+
+    /// Says how recent a table is as far as it is a copy of what one of the queues reads.
+    pub(crate) fn begins_as(&mut self, input: usize, recency: Recency) {
+        if let Some(Some(source)) = self.sources.get_mut(input) {
+            source.recency = recency;
+        }
+    }
+
+    /// Takes note of where the partitions end now that tables are copies of, given what is known of them.
+    pub(crate) fn look_at_ends(&mut self, end_of: impl Fn(&str, i32) -> Option<Offset>, now: Timestamp) {
+        for (queue, source) in self.queues.iter().zip(&mut self.sources) {
+            let Some((source, next)) = source.as_mut().zip(queue.resume_at()) else { continue };
+            source.recency.reached(next);
+            if let Some(end) = end_of(queue.topic(), queue.partition()) {
+                source.recency.saw_end(next, end, now);
+            }
         }
     }
 

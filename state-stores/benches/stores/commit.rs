@@ -64,5 +64,5 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 }
 
 fn begin_checkpoint(stores: &mut TaskStores) {
-    stores.begin_checkpoint(&[(store().into(), Offset::new(1))]).expect("everything is committed");
+    stores.begin_checkpoint(&[(store().into(), Offset::new(1).into())]).expect("everything is committed");
 }

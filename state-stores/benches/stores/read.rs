@@ -27,7 +27,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         });
     };
     read("overlay");
-    stores.checkpoint(&[(store().into(), Offset::new(1))]).expect("the disk has room");
+    stores.checkpoint(&[(store().into(), Offset::new(1).into())]).expect("the disk has room");
     read("engine");
     group.finish();
 }

@@ -35,7 +35,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             count_up(&counts, key);
         }
         commit(&mut stores);
-        stores.checkpoint(&[(store().into(), Offset::new(1))]).expect("the disk has room");
+        stores.checkpoint(&[(store().into(), Offset::new(1).into())]).expect("the disk has room");
         let mut next = keys.iter().cycle();
         let mut until_commit = 1_000;
         bencher.iter(|| {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Form, check, check_serde};
 use crate::format::companion::{split_timed, timed};
-use crate::format::metadata::{decode_changelog, decode_offset, encode_offset};
+use crate::format::metadata::{decode_changelog, decode_position, encode_position};
 use crate::format::ordered::{put_bytes, split_bytes};
 use crate::format::{
     Buffered, BufferedContext, BufferedSerde, ChangeSerde, JoinSide, LeftOrRightValue, LeftOrRightValueSerde,
@@ -18,7 +18,7 @@ use crate::format::{message_index, split_message_index};
 use crate::schema::SchemaId;
 use crate::serde::HasSerde;
 use crate::store::{Change, Segment, Version};
-use crate::types::{Offset, PartitionId, Timestamp};
+use crate::types::{LogPosition, Offset, PartitionId, Timestamp};
 
 const fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
@@ -32,9 +32,9 @@ fn rows_and_what_a_database_says_of_itself() {
         row::begin(timestamp, &mut again);
         Some([again.as_slice(), value].concat())
     });
-    check(vec![encode_offset(Offset::new(1200)).to_vec()], Form::Canonical, |bytes| {
-        decode_offset(bytes).map(|offset| encode_offset(offset).to_vec())
-    });
+    let position = LogPosition { next: Offset::new(1200), as_of: Some(at(7)) };
+    let positions = vec![encode_position(position), encode_position(position.next.into())];
+    check(positions, Form::Canonical, |bytes| decode_position(bytes).map(encode_position));
     check(vec![b"0123456789abcdef".to_vec()], Form::Canonical, |bytes| {
         decode_changelog(bytes).map(|topic| topic.to_bytes().to_vec())
     });

@@ -233,7 +233,7 @@ fn rows_of_an_engine() {
                 rows.iter().for_each(|(key, row)| run.put(key, Some(row)));
                 let mut overlay = Overlay::default();
                 overlay.extend([Arc::new(run)]);
-                stores.engines[0].write(table, &overlay).unwrap();
+                stores.engines[0].write(&[(table, &overlay)]).unwrap();
             }
             use_everything(kind, stores)
         });
@@ -268,7 +268,7 @@ fn use_everything(kind: Kind, stores: DormantStores) -> Result<(), TestCaseError
         }
         stores.drain_changelog(|_| Ok::<_, StoreError>(())).unwrap();
         stores.commit(Arc::new(Position::new())).unwrap();
-        stores.checkpoint(&[(store().into(), Offset::new(round))]).unwrap();
+        stores.checkpoint(&[(store().into(), Offset::new(round).into())]).unwrap();
     }
     for error in errors {
         prop_assert!(is_of_the_rows(&error), "{error}");

@@ -11,7 +11,7 @@ use crate::expiry::Expiry;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::snapshot_map::{self, SnapshotMap};
-use crate::types::{LogPartition, Offset, StoreIndex, TopicId};
+use crate::types::{LogPartition, LogPosition, StoreIndex, TopicId};
 
 /// The stores of one task in memory. Lives as long as the task is open.
 pub(crate) struct MemoryEngine {
@@ -24,7 +24,7 @@ pub(crate) struct MemoryEngine {
 #[derive(Clone, Default)]
 pub(super) struct MemoryStore {
     pub(super) rows: SnapshotMap<Arc<[u8]>>,
-    pub(super) offsets: BTreeMap<LogPartition, Offset>,
+    pub(super) positions: BTreeMap<LogPartition, LogPosition>,
     changelog: Option<TopicId>,
     /// How many rows there were when those that were too old were last removed.
     kept_rows: usize,
@@ -44,7 +44,7 @@ impl MemoryEngine {
         self.stores.lock().clone()
     }
 
-    /// [`Engine::write`], for a store whose rows this says are too old.
+    /// [`Engine::write`], for one table whose rows this says are too old.
     pub(super) fn put(&self, store: StoreIndex, rows: &Overlay, expiry: Option<&Expiry>) {
         // Readers see none of it or all. Writes come one at a time, so nothing changes in between.
         let mut next = self.snapshot(store);
@@ -88,15 +88,17 @@ impl Engine for MemoryEngine {
         Ok(Box::new(rows.map(|(key, row)| Ok((key.to_vec(), row.to_vec())))))
     }
 
-    fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
-        self.put(store, rows, self.expiries[store.get()].as_deref());
+    fn write(&self, tables: &[(StoreIndex, &Overlay)]) -> Result<(), StoreError> {
+        for (table, rows) in tables {
+            self.put(*table, rows, self.expiries[table.get()].as_deref());
+        }
         Ok(())
     }
 
-    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
+    fn set_positions(&self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError> {
         let mut stores = self.stores.lock();
-        for (log, next) in offsets {
-            stores[log.store().get()].offsets.insert(*log, *next);
+        for (log, position) in positions {
+            stores[log.store().get()].positions.insert(*log, *position);
         }
         Ok(())
     }
@@ -110,13 +112,21 @@ impl Engine for MemoryEngine {
         Ok(self.stores.lock()[store.get()].changelog)
     }
 
-    fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
-        self.stores.lock()[store.get()] = MemoryStore::default();
+    fn clear(&self, tables: &[StoreIndex]) -> Result<(), StoreError> {
+        let mut stores = self.stores.lock();
+        for table in tables {
+            let cleared = &mut stores[table.get()];
+            *cleared = MemoryStore { changelog: cleared.changelog, ..MemoryStore::default() };
+        }
         Ok(())
     }
 
-    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
-        Ok(self.stores.lock()[log.store().get()].offsets.get(&log).copied())
+    fn position(&self, log: LogPartition) -> Result<Option<LogPosition>, StoreError> {
+        Ok(self.stores.lock()[log.store().get()].positions.get(&log).copied())
+    }
+
+    fn has_position(&self, store: StoreIndex) -> Result<bool, StoreError> {
+        Ok(!self.stores.lock()[store.get()].positions.is_empty())
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {

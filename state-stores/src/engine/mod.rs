@@ -1,6 +1,6 @@
 //! Where checkpointed rows rest: RocksDB on disk, memory, or a disk that is simulated.
 //!
-//! An engine holds encoded rows and the changelog offsets they reflect, and knows nothing of commits, caches or types.
+//! An engine holds encoded rows and the changelog positions they reflect, and knows nothing of commits, caches or types.
 //! One engine serves all stores of a task. Rows come sorted, and in bulk: from a checkpoint or from a restore.
 
 mod memory;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::error::StoreError;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
-use crate::types::{LogPartition, Offset, StoreIndex, TopicId};
+use crate::types::{LogPartition, LogPosition, StoreIndex, TopicId};
 
 pub(crate) use memory::MemoryEngine;
 pub(crate) use rocksdb::{RocksDbEngine, RocksDbStore};
@@ -38,26 +38,31 @@ pub(crate) trait Engine: Send + Sync {
         direction: Direction,
     ) -> Result<EngineScan, StoreError>;
 
-    /// Puts rows over those of a store, and to the disk.
-    fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError>;
+    /// Puts rows over those of the tables of one store, its own and then that of its companion, and to the disk: all of them or none. What
+    /// one of the two says is made of what the other says, so that a replay over half of it would not end at the same.
+    fn write(&self, tables: &[(StoreIndex, &Overlay)]) -> Result<(), StoreError>;
 
-    /// Sets the offsets of logs that rows written before reflect, and brings them to the disk. A crash in between leaves rows
-    /// with older offsets: what is restored from there ends at the same rows.
-    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError>;
+    /// Sets the positions in logs that rows written before reflect, and brings them to the disk. A crash in between leaves rows
+    /// with older positions: what is restored from there ends at the same rows.
+    fn set_positions(&self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError>;
 
-    /// Sets the topic that a store's rows and offsets come from, and brings it to the disk.
+    /// Sets the topic that a store's rows and positions come from, and brings it to the disk.
     fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError>;
 
-    /// The topic that a store's rows and offsets come from; `None` if it was never set.
+    /// The topic that a store's rows and positions come from; `None` if it was never set.
     fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError>;
 
-    /// Removes all rows of a store, the offsets they reflect, and the topic they come from.
-    fn clear(&self, store: StoreIndex) -> Result<(), StoreError>;
+    /// Removes all rows of the tables of one store, as of [`Engine::write`], and the positions they reflect. The topic they come from is
+    /// kept: more of it may be on its way.
+    fn clear(&self, tables: &[StoreIndex]) -> Result<(), StoreError>;
 
-    /// The offset that was last written for this partition of a store's log.
-    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError>;
+    /// The position that was last written for this partition of a store's log.
+    fn position(&self, log: LogPartition) -> Result<Option<LogPosition>, StoreError>;
 
-    /// How many rows a store has, roughly.
+    /// Whether a position was written for any partition of a store's log.
+    fn has_position(&self, store: StoreIndex) -> Result<bool, StoreError>;
+
+    /// How many rows a store has, roughly; those of its companion may be among them.
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError>;
 
     /// How much memory and disk is used.

@@ -1,14 +1,16 @@
-//! Rows on disk: one RocksDB per task, one column family per store, metadata and changelog offsets in the default one.
+//! Rows on disk: one RocksDB per task, one column family per store, metadata and changelog positions in the default one.
 //!
-//! Rows come in as finished files; write buffers hold offsets and metadata alone, and are flushed after the rows. There is no
-//! write-ahead log: the changelog is the log. All column families are flushed together (`atomic_flush`), so that a store
-//! that was cleared does not come back without its offset.
+//! Rows come in as finished files, those of a store and of its companion in one: RocksDB takes a file, or does not. Write buffers hold
+//! positions and metadata alone, and are flushed after the rows. There is no write-ahead log: the changelog is the log. All column families are
+//! flushed together (`atomic_flush`), so that a store that was cleared does not come back without its position.
 
 mod ingest;
 mod options;
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind, Options, WriteBatch, properties,
@@ -18,16 +20,18 @@ use super::{EncodedEntry, Engine, EngineScan, EngineSizes};
 use crate::directory::{StateOwner, TaskDirectory};
 use crate::error::{EngineFailure, StoreError};
 use crate::expiry::Expiry;
-use crate::format::metadata;
+use crate::format::{companion, metadata};
 use crate::key_range::{Direction, KeyRange};
 use crate::memory::StateMemory;
 use crate::overlay::Overlay;
-use crate::types::{LogPartition, Offset, StoreIndex, TaskId, TopicId};
+use crate::types::{LogPartition, LogPosition, StoreIndex, TaskId, TopicId};
 
 /// A store of the task as the engine sees it.
 pub(crate) struct RocksDbStore {
     /// Its name.
     pub(crate) name: String,
+    /// How it is kept together with its companion, if it has one.
+    pub(crate) companion: Option<String>,
     /// Whether its rows are to be kept here; otherwise rows kept here earlier are dropped.
     pub(crate) is_persistent: bool,
     /// For people who look into the database.
@@ -39,8 +43,8 @@ pub(crate) struct RocksDbStore {
 /// The database of one task, open. The directory stays locked until the last reader is done with it.
 pub(crate) struct RocksDbEngine {
     database: DB,
-    /// Per store, in the order of the task: its name and column family, if its rows are kept here.
-    stores: Vec<Option<StoreColumn>>,
+    /// Per table, those of the stores in the order of the task, then those of their companions: where its rows are, if they are kept here.
+    tables: Vec<Option<TableColumn>>,
     /// For files that are written beside the database.
     file_options: Options,
     path: PathBuf,
@@ -48,10 +52,53 @@ pub(crate) struct RocksDbEngine {
     directory: TaskDirectory,
 }
 
-struct StoreColumn {
+impl RocksDbStore {
+    /// What its column family is called, and what the metadata knows it by.
+    fn column(&self) -> String {
+        metadata::column(&self.name, self.companion.as_deref())
+    }
+}
+
+/// Where the rows of a table are.
+struct TableColumn {
     name: String,
     column_family: String,
+    /// What their keys begin with, where a store shares its column family with its companion.
+    prefix: Option<u8>,
     expiry: Option<Arc<Expiry>>,
+}
+
+impl TableColumn {
+    fn of_store(store: &RocksDbStore) -> Self {
+        let name = store.column();
+        TableColumn {
+            column_family: metadata::column_family(&name),
+            name,
+            prefix: store.companion.as_ref().map(|_| companion::STORE_PREFIX),
+            expiry: store.expiry.clone(),
+        }
+    }
+
+    fn of_companion(store: &RocksDbStore) -> Self {
+        TableColumn { prefix: Some(companion::COMPANION_PREFIX), expiry: None, ..Self::of_store(store) }
+    }
+
+    /// A key as it is in the column family; `buffer` is used if it is another one.
+    fn key<'key>(&self, key: &'key [u8], buffer: &'key mut Vec<u8>) -> &'key [u8] {
+        let Some(prefix) = self.prefix else { return key };
+        buffer.clear();
+        buffer.push(prefix);
+        buffer.extend_from_slice(key);
+        buffer
+    }
+
+    /// A range of keys as it is in the column family.
+    fn range(&self, range: KeyRange) -> KeyRange {
+        match self.prefix {
+            None => range,
+            Some(prefix) => range.under(prefix),
+        }
+    }
 }
 
 impl RocksDbEngine {
@@ -67,27 +114,25 @@ impl RocksDbEngine {
         let found = existing_column_families(&path)?;
         let found_stores = || found.iter().filter_map(|family| metadata::store_of_column_family(family));
 
-        let is_known = |name: &str| stores.iter().any(|store| store.name == name);
-        // What a store kept besides its rows goes if it is kept in another way now.
-        let is_of_known =
-            |found: &str| is_known(found) || metadata::store_of_companion(found).is_some_and(is_known);
+        let is_known =
+            |found: &str| stores.iter().any(|store| store.name == metadata::store_of_column(found));
         let unknown: Vec<String> =
-            found_stores().filter(|found| !is_of_known(found)).map(str::to_owned).collect();
+            found_stores().filter(|found| !is_known(found)).map(str::to_owned).collect();
         if !unknown.is_empty() {
             return Err(StoreError::IncompatibleTopology { task, path, unknown });
         }
 
         let kept: Vec<&RocksDbStore> = stores.iter().filter(|store| store.is_persistent).collect();
         let mut column_families: Vec<String> =
-            kept.iter().map(|store| metadata::column_family(&store.name)).collect();
+            kept.iter().map(|store| metadata::column_family(&store.column())).collect();
         let dropped: Vec<&str> =
-            found_stores().filter(|found| kept.iter().all(|store| store.name != *found)).collect();
+            found_stores().filter(|found| kept.iter().all(|store| store.column() != *found)).collect();
         column_families.extend(dropped.iter().map(|store| metadata::column_family(store)));
         column_families.push(rocksdb::DEFAULT_COLUMN_FAMILY_NAME.to_owned());
 
         let expiry_of = |family: &str| {
             let name = metadata::store_of_column_family(family)?;
-            kept.iter().find(|store| store.name == name)?.expiry.clone()
+            kept.iter().find(|store| store.column() == name)?.expiry.clone()
         };
         let families = column_families.into_iter().map(|family| {
             let options = options::of_store(memory, expiry_of(&family));
@@ -97,58 +142,59 @@ impl RocksDbEngine {
         let owner = directory.owner();
         check_identity(&database, &path, application_id, owner)?;
         let mut batch = WriteBatch::default();
-        for store in &dropped {
-            tracing::info!(%task, store, "the store is not kept on disk any more; its rows there are removed");
-            database.drop_cf(&metadata::column_family(store)).map_err(|e| failure(&path, e))?;
-            batch.delete(metadata::description_key(store));
-            batch.delete(metadata::offset_key(store, None));
-            let [from, to] = metadata::partition_offset_keys(store);
-            batch.delete_range(from, to);
-            batch.delete(metadata::changelog_key(store));
+        for column in &dropped {
+            let store = metadata::store_of_column(column);
+            if kept.iter().any(|kept| kept.name == store) {
+                tracing::info!(%task, store, "the store is kept in another way now and is rebuilt");
+            } else {
+                tracing::info!(%task, store, "the store is not kept on disk any more; its rows there are removed");
+            }
+            batch.delete(metadata::description_key(column));
+            batch.delete(metadata::changelog_key(column));
+            delete_positions(&mut batch, column);
         }
         warn_of_changed_types(&database, &path, task, &kept)?;
         write_identity(&mut batch, application_id, owner, &kept);
         database.write_without_wal(batch).map_err(|e| failure(&path, e))?;
+        if !dropped.is_empty() {
+            // A position must not outlive its rows.
+            options::flush(&database, &[default_family(&database)]).map_err(|e| failure(&path, e))?;
+        }
+        for column in &dropped {
+            database.drop_cf(&metadata::column_family(column)).map_err(|e| failure(&path, e))?;
+        }
 
-        let stores = stores
-            .iter()
-            .map(|store| {
-                store.is_persistent.then(|| StoreColumn {
-                    name: store.name.clone(),
-                    column_family: metadata::column_family(&store.name),
-                    expiry: store.expiry.clone(),
-                })
-            })
-            .collect();
-        Ok(Self { database, stores, file_options: options::of_files(memory), path, directory })
+        let of_stores = stores.iter().map(|store| store.is_persistent.then(|| TableColumn::of_store(store)));
+        let with_companions = stores.iter().filter(|store| store.companion.is_some());
+        let of_companions =
+            with_companions.map(|store| store.is_persistent.then(|| TableColumn::of_companion(store)));
+        let tables = of_stores.chain(of_companions).collect();
+        Ok(Self { database, tables, file_options: options::of_files(memory), path, directory })
     }
 
-    fn column(&self, store: StoreIndex) -> (&StoreColumn, &ColumnFamily) {
+    fn column(&self, table: StoreIndex) -> (&TableColumn, &ColumnFamily) {
         let column =
-            self.stores[store.get()].as_ref().expect("the task asks its database for the stores kept in it");
+            self.tables[table.get()].as_ref().expect("the task asks its database for the stores kept in it");
         let family = self.database.cf_handle(&column.column_family).expect("opened with every column family");
         (column, family)
     }
 
-    fn offset_key(&self, log: LogPartition) -> Vec<u8> {
+    fn position_key(&self, log: LogPartition) -> Vec<u8> {
         let (column, _) = self.column(log.store());
         let partition = match log {
             LogPartition::Changelog(_) => None,
             LogPartition::Source(_, partition) => Some(partition),
         };
-        metadata::offset_key(&column.name, partition)
-    }
-
-    fn default_family(&self) -> &ColumnFamily {
-        self.database.cf_handle(rocksdb::DEFAULT_COLUMN_FAMILY_NAME).expect("every RocksDB has it")
+        metadata::position_key(&column.name, partition)
     }
 
     /// The column families of all stores kept here, and the default one.
     fn families(&self) -> Vec<&ColumnFamily> {
-        let stores = self.stores.iter().flatten().map(|column| {
+        let is_shared_by = |column: &&TableColumn| column.prefix != Some(companion::COMPANION_PREFIX);
+        let stores = self.tables.iter().flatten().filter(is_shared_by).map(|column| {
             self.database.cf_handle(&column.column_family).expect("opened with every column family")
         });
-        stores.chain([self.default_family()]).collect()
+        stores.chain([default_family(&self.database)]).collect()
     }
 
     /// Returns once the batch, and what was written before it, is on the disk.
@@ -181,7 +227,9 @@ impl RocksDbEngine {
 impl Engine for RocksDbEngine {
     fn get(&self, store: StoreIndex, key: &[u8], row: &mut Vec<u8>) -> Result<bool, StoreError> {
         row.clear();
-        let (_, family) = self.column(store);
+        let (column, family) = self.column(store);
+        let mut buffer = Vec::new();
+        let key = column.key(key, &mut buffer);
         let found = self.database.get_pinned_cf(family, key).map_err(|e| self.failure(e))?;
         Ok(found.map(|found| row.extend_from_slice(&found)).is_some())
     }
@@ -195,25 +243,26 @@ impl Engine for RocksDbEngine {
         if range.is_empty() {
             return Ok(Box::new(std::iter::empty()));
         }
+        let prefix_length = usize::from(self.column(store).0.prefix.is_some());
         let mut cursor = Cursor::new(self, |engine| {
-            let (_, family) = engine.column(store);
-            engine.database.raw_iterator_cf_opt(family, options::scan(&range))
+            let (column, family) = engine.column(store);
+            engine.database.raw_iterator_cf_opt(family, options::scan(&column.range(range)))
         });
         cursor.with_dependent_mut(|_, rows| match direction {
             Direction::Forward => rows.seek_to_first(),
             Direction::Reverse => rows.seek_to_last(),
         });
-        Ok(Box::new(RocksDbScan { cursor: Some(cursor), direction }))
+        Ok(Box::new(RocksDbScan { cursor: Some(cursor), direction, prefix_length }))
     }
 
-    fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
-        self.ingest(store, rows)
+    fn write(&self, tables: &[(StoreIndex, &Overlay)]) -> Result<(), StoreError> {
+        self.ingest(tables)
     }
 
-    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
+    fn set_positions(&self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        for (log, next) in offsets {
-            batch.put(self.offset_key(*log), metadata::encode_offset(*next));
+        for (log, position) in positions {
+            batch.put(self.position_key(*log), metadata::encode_position(*position));
         }
         self.write_to_disk(batch)
     }
@@ -230,8 +279,10 @@ impl Engine for RocksDbEngine {
         self.metadata(&metadata::changelog_key(&column.name), metadata::decode_changelog)
     }
 
-    fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
-        let (column, family) = self.column(store);
+    fn clear(&self, tables: &[StoreIndex]) -> Result<(), StoreError> {
+        // They share one column family.
+        let Some(table) = tables.first() else { return Ok(()) };
+        let (column, family) = self.column(*table);
         let mut batch = WriteBatch::default();
         let mut rows = self.database.raw_iterator_cf(family);
         rows.seek_to_last();
@@ -240,15 +291,25 @@ impl Engine for RocksDbEngine {
             batch.delete_cf(family, last);
         }
         rows.status().map_err(|e| self.failure(e))?;
-        batch.delete(metadata::offset_key(&column.name, None));
-        let [from, to] = metadata::partition_offset_keys(&column.name);
-        batch.delete_range(from, to);
-        batch.delete(metadata::changelog_key(&column.name));
+        delete_positions(&mut batch, &column.name);
         self.database.write_without_wal(batch).map_err(|e| self.failure(e))
     }
 
-    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
-        self.metadata(&self.offset_key(log), metadata::decode_offset)
+    fn position(&self, log: LogPartition) -> Result<Option<LogPosition>, StoreError> {
+        self.metadata(&self.position_key(log), metadata::decode_position)
+    }
+
+    fn has_position(&self, store: StoreIndex) -> Result<bool, StoreError> {
+        if self.position(store.into())?.is_some() {
+            return Ok(true);
+        }
+        let (column, _) = self.column(store);
+        let [from, to] = metadata::partition_position_keys(&column.name);
+        let range = KeyRange::new(Bound::Included(from), Bound::Excluded(to));
+        let mut positions = self.database.raw_iterator_opt(options::scan(&range));
+        positions.seek_to_first();
+        positions.status().map_err(|e| self.failure(e))?;
+        Ok(positions.valid())
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
@@ -287,16 +348,18 @@ self_cell::self_cell!(
 struct RocksDbScan {
     cursor: Option<Cursor>,
     direction: Direction,
+    /// How many bytes come before the keys.
+    prefix_length: usize,
 }
 
 impl Iterator for RocksDbScan {
     type Item = Result<EncodedEntry, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let direction = self.direction;
+        let Self { direction, prefix_length, .. } = *self;
         let entry = self.cursor.as_mut()?.with_dependent_mut(|engine, rows| match rows.item() {
             Some((key, row)) => {
-                let entry = (key.to_vec(), row.to_vec());
+                let entry = (key[prefix_length..].to_vec(), row.to_vec());
                 match direction {
                     Direction::Forward => rows.next(),
                     Direction::Reverse => rows.prev(),
@@ -312,13 +375,45 @@ impl Iterator for RocksDbScan {
     }
 }
 
+fn default_family(database: &DB) -> &ColumnFamily {
+    database.cf_handle(rocksdb::DEFAULT_COLUMN_FAMILY_NAME).expect("every RocksDB has it")
+}
+
+fn delete_positions(batch: &mut WriteBatch, column: &str) {
+    batch.delete(metadata::position_key(column, None));
+    let [from, to] = metadata::partition_position_keys(column);
+    batch.delete_range(from, to);
+}
+
 /// The column families of the database at `path`; none if there is no database.
 fn existing_column_families(path: &Path) -> Result<Vec<String>, StoreError> {
-    // RocksDB creates this file last; without it there is nothing to open.
-    if !path.join("CURRENT").exists() {
-        return Ok(Vec::new());
+    // RocksDB creates this file last, and never removes it: without it there is nothing to open, or what there was has lost its root.
+    let current = path.join("CURRENT");
+    let is_missing = |source| StoreError::Directory { action: "look at", path: current.clone(), source };
+    if !current.try_exists().map_err(is_missing)? {
+        return match has_rows(path)? {
+            false => Ok(Vec::new()),
+            true => Err(StoreError::Corrupt {
+                path: path.to_owned(),
+                source: EngineFailure::new("the file CURRENT is missing, and there are rows".to_owned()),
+            }),
+        };
     }
     DB::list_cf(&rocksdb::Options::default(), path).map_err(|e| failure(path, e))
+}
+
+/// Whether there are files with rows, whoever they belong to.
+fn has_rows(path: &Path) -> Result<bool, StoreError> {
+    let list_failed = |source| StoreError::Directory { action: "list", path: path.to_owned(), source };
+    let mut files = match fs::read_dir(path) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(list_failed(error)),
+    };
+    files.try_fold(false, |has_rows, file| {
+        let path = file.map_err(list_failed)?.path();
+        Ok(has_rows || path.extension().is_some_and(|extension| extension == "sst"))
+    })
 }
 
 fn check_identity(
@@ -359,7 +454,7 @@ fn warn_of_changed_types(
     stores: &[&RocksDbStore],
 ) -> Result<(), StoreError> {
     for store in stores {
-        let row = database.get(metadata::description_key(&store.name)).map_err(|e| failure(path, e))?;
+        let row = database.get(metadata::description_key(&store.column())).map_err(|e| failure(path, e))?;
         let Some(found) = row.filter(|row| row != store.description.as_bytes()) else { continue };
         let (store, found, now) = (&store.name, String::from_utf8_lossy(&found), &store.description);
         tracing::warn!(
@@ -375,7 +470,7 @@ fn write_identity(batch: &mut WriteBatch, application_id: &str, owner: StateOwne
     batch.put(metadata::APPLICATION_KEY, application_id);
     batch.put(metadata::TASK_KEY, owner.identity());
     for store in stores {
-        batch.put(metadata::description_key(&store.name), &store.description);
+        batch.put(metadata::description_key(&store.column()), &store.description);
     }
 }
 

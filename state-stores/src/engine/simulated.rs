@@ -1,7 +1,7 @@
 //! A disk in memory, for simulations: it fails when it is told to, and outlives the processes that use it.
 //!
-//! It has RocksDB's promises and no others: rows of one store are all there or not at all, and survive a crash once they are written;
-//! offsets come after them. What a process had in its own memory is gone with it.
+//! It has RocksDB's promises and no others: rows of one store are all there or not at all, those of its companion included, and survive a
+//! crash once they are written; positions in logs come after them. What a process had in its own memory is gone with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::format::row;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::Overlay;
 use crate::reader::ScannedRow;
-use crate::types::{LogPartition, Offset, StoreIndex, TaskId, TopicId};
+use crate::types::{LogPartition, LogPosition, Offset, StoreIndex, TaskId, TopicId};
 
 /// The state of a machine's tasks. Cloning it leads to the same disk.
 ///
@@ -55,13 +55,13 @@ struct TaskFiles {
 /// What a process asks of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskRequest {
-    /// To take rows of a store.
+    /// To take rows of a store, and of its companion.
     PutRows,
-    /// To set the offsets that the rows reflect.
-    SetOffsets,
+    /// To set the positions in logs that the rows reflect.
+    SetPositions,
     /// To note which topic a store's rows come from.
     SetChangelog,
-    /// To drop a store's rows and its offset.
+    /// To drop a store's rows and their positions.
     Clear,
 }
 
@@ -126,7 +126,7 @@ impl SimulatedDisk {
         let stores = engine.into_iter().flat_map(|engine| engine.stores());
         let survivor = |(place, store): (usize, MemoryStore)| SurvivingStore {
             rows: rows_of(&store),
-            next: store.offsets.get(&StoreIndex::new(place).into()).copied(),
+            next: store.positions.get(&StoreIndex::new(place).into()).map(|position| position.next),
         };
         stores.enumerate().map(survivor).collect()
     }
@@ -201,18 +201,20 @@ impl Engine for SimulatedEngine {
         Arc::clone(&self.written).scan(store, range, direction)
     }
 
-    fn write(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
-        if rows.is_empty() {
+    fn write(&self, tables: &[(StoreIndex, &Overlay)]) -> Result<(), StoreError> {
+        if tables.iter().all(|(_, rows)| rows.is_empty()) {
             return Ok(());
         }
         self.request(DiskRequest::PutRows, |written| {
-            written.put(store, rows, self.expiries[store.get()].as_deref());
+            for (table, rows) in tables {
+                written.put(*table, rows, self.expiries[table.get()].as_deref());
+            }
             Ok(())
         })
     }
 
-    fn set_offsets(&self, offsets: &[(LogPartition, Offset)]) -> Result<(), StoreError> {
-        self.request(DiskRequest::SetOffsets, |written| written.set_offsets(offsets))
+    fn set_positions(&self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError> {
+        self.request(DiskRequest::SetPositions, |written| written.set_positions(positions))
     }
 
     fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError> {
@@ -223,12 +225,16 @@ impl Engine for SimulatedEngine {
         self.written.changelog(store)
     }
 
-    fn clear(&self, store: StoreIndex) -> Result<(), StoreError> {
-        self.request(DiskRequest::Clear, |written| written.clear(store))
+    fn clear(&self, tables: &[StoreIndex]) -> Result<(), StoreError> {
+        self.request(DiskRequest::Clear, |written| written.clear(tables))
     }
 
-    fn offset(&self, log: LogPartition) -> Result<Option<Offset>, StoreError> {
-        self.written.offset(log)
+    fn position(&self, log: LogPartition) -> Result<Option<LogPosition>, StoreError> {
+        self.written.position(log)
+    }
+
+    fn has_position(&self, store: StoreIndex) -> Result<bool, StoreError> {
+        self.written.has_position(store)
     }
 
     fn approximate_num_entries(&self, store: StoreIndex) -> Result<u64, StoreError> {
@@ -276,8 +282,8 @@ mod tests {
         run.put(key, Some(&value));
         let mut rows = Overlay::default();
         rows.extend([Arc::new(run)]);
-        engine.write(first(), &rows)?;
-        engine.set_offsets(&[(first().into(), Offset::new(next))])
+        engine.write(&[(first(), &rows)])?;
+        engine.set_positions(&[(first().into(), Offset::new(next).into())])
     }
 
     fn survivors(disk: &SimulatedDisk) -> (Vec<Vec<u8>>, Option<i64>) {
@@ -292,7 +298,7 @@ mod tests {
         checkpoint(&engine, b"apples", 1).unwrap();
         drop(engine);
         let reopened = open(&disk, |_| DiskAnswer::Done);
-        assert_eq!(reopened.offset(first().into()).unwrap(), Some(Offset::new(1)));
+        assert_eq!(reopened.position(first().into()).unwrap(), Some(Offset::new(1).into()));
         assert!(reopened.get(first(), b"apples", &mut Vec::new()).unwrap());
         assert_eq!(survivors(&disk), (vec![b"apples".to_vec()], Some(1)));
     }
@@ -301,7 +307,7 @@ mod tests {
     fn rows_survive_a_failure_between_them_and_their_offset() {
         let disk = SimulatedDisk::default();
         let engine = open(&disk, |request| match request {
-            DiskRequest::SetOffsets => DiskAnswer::Failed,
+            DiskRequest::SetPositions => DiskAnswer::Failed,
             DiskRequest::PutRows | DiskRequest::SetChangelog | DiskRequest::Clear => DiskAnswer::Done,
         });
         assert!(matches!(checkpoint(&engine, b"apples", 5), Err(StoreError::Engine { .. })));

@@ -6,11 +6,18 @@
 //! 01 | time (8) | key      what concerns the key as of a time, big-endian
 //! 02 | key                 what concerns the key at any time
 //! ```
+//! On the disk a byte comes before each key of the store and of its companion, which are in one place: `00` of the store, `01` of the
+//! companion.
 
 use std::ops::Bound;
 
 use crate::key_range::KeyRange;
 use crate::types::Timestamp;
+
+/// What comes before the keys of a store that shares its place with its companion.
+pub(crate) const STORE_PREFIX: u8 = 0;
+/// What comes before the keys of the companion there.
+pub(crate) const COMPANION_PREFIX: u8 = 1;
 
 /// Key of the row whose timestamp is the stream time.
 pub(crate) const STREAM_TIME: &[u8] = &[0];

@@ -5,15 +5,17 @@
 //! application         UTF-8                           the application id
 //! task                UTF-8, "0_3" or "global"        the task, or the global tables of a process
 //! store/<name>        UTF-8, "<kind>\n<key>\n<value>" for people: the kind of the store and its Rust types
-//! offset/<name>       i64, big-endian                 the next changelog offset to restore from
-//! offset/<name>/<n>   i64, big-endian                 of a global table: the next offset to read in partition n of its topic
+//! offset/<name>       position                        the changelog position to restore from
+//! offset/<name>/<n>   position                        of a global table: that to read on from in partition n of its topic
 //! changelog/<name>    16 bytes                        the id of the topic that is the changelog, or of a global table the topic
+//!
+//! position            next offset (i64) | as of (i64, milliseconds since 1970); without the latter if nobody knows
 //! ```
-//! The rows of store `<name>` are in the column family `store/<name>`. What it keeps besides them, its companion, has rows here as a
-//! store has, and a column family, under the name `<name>/expiry` or `<name>/history-<interval>`.
+//! The rows of store `<name>` are in the column family `store/<name>`. A store that keeps something besides its rows, its companion, is called
+//! `<name>/with-expiry` or `<name>/with-history-<interval>` here.
 
 use crate::store::StoreTypes;
-use crate::types::{Offset, PartitionId, TopicId};
+use crate::types::{LogPosition, Offset, PartitionId, Timestamp, TopicId};
 
 /// The version of the layouts of this module and of [`super::row`].
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -27,6 +29,19 @@ pub(crate) const TASK_KEY: &[u8] = b"task";
 
 const STORE_PREFIX: &str = "store/";
 
+/// What a store is called in its database: its name, and how it is kept together with its companion, if it has one.
+pub(crate) fn column(store: &str, companion: Option<&str>) -> String {
+    match companion {
+        None => store.to_owned(),
+        Some(companion) => format!("{store}/{companion}"),
+    }
+}
+
+/// The name of the store that is called so in a database. Names of stores have no slash.
+pub(crate) fn store_of_column(column: &str) -> &str {
+    column.split_once('/').map_or(column, |(store, _)| store)
+}
+
 /// The column family of a store. The prefix keeps it apart from RocksDB's own family, `default`.
 pub(crate) fn column_family(store: &str) -> String {
     format!("{STORE_PREFIX}{store}")
@@ -35,11 +50,6 @@ pub(crate) fn column_family(store: &str) -> String {
 /// The store whose rows a column family holds; `None` for RocksDB's own.
 pub(crate) fn store_of_column_family(column_family: &str) -> Option<&str> {
     column_family.strip_prefix(STORE_PREFIX)
-}
-
-/// The store of which a companion has this name: what a store keeps besides its rows is called `<store>/<what>`.
-pub(crate) fn store_of_companion(name: &str) -> Option<&str> {
-    name.split_once('/').map(|(store, _)| store)
 }
 
 /// Key of the row that describes a store.
@@ -53,29 +63,33 @@ pub(crate) fn description(types: StoreTypes) -> String {
     format!("{kind}\n{key}\n{value}")
 }
 
-/// Key of the row that holds the offset of a store's changelog, or of one partition of a global table's topic.
-pub(crate) fn offset_key(store: &str, partition: Option<PartitionId>) -> Vec<u8> {
+/// Key of the row that holds the position in a store's changelog, or in one partition of a global table's topic.
+pub(crate) fn position_key(store: &str, partition: Option<PartitionId>) -> Vec<u8> {
     match partition {
         None => format!("offset/{store}").into_bytes(),
         Some(partition) => format!("offset/{store}/{partition}").into_bytes(),
     }
 }
 
-/// Where the offsets of all partitions of a global table's topic begin, and before which key they end. Names of stores have no slash.
-pub(crate) fn partition_offset_keys(store: &str) -> [Vec<u8>; 2] {
+/// Where the positions in all partitions of a global table's topic begin, and before which key they end.
+pub(crate) fn partition_position_keys(store: &str) -> [Vec<u8>; 2] {
     // A zero is what follows the slash in ASCII.
     ["/", "0"].map(|end| format!("offset/{store}{end}").into_bytes())
 }
 
-/// The row of [`offset_key`].
-pub(crate) fn encode_offset(next: Offset) -> [u8; 8] {
-    next.get().to_be_bytes()
+/// The row of [`position_key`].
+pub(crate) fn encode_position(position: LogPosition) -> Vec<u8> {
+    let as_of = position.as_of.map(|as_of| as_of.as_millis().to_be_bytes());
+    [position.next.get().to_be_bytes()].into_iter().chain(as_of).flatten().collect()
 }
 
-/// The offset in a row of [`offset_key`], or `None` if it has another length, or is negative, which no offset is.
-pub(crate) fn decode_offset(row: &[u8]) -> Option<Offset> {
-    let offset = i64::from_be_bytes(row.try_into().ok()?);
-    (offset >= 0).then(|| Offset::new(offset))
+/// The position in a row of [`position_key`], or `None` if it has another length, or its offset is negative, which no offset is.
+pub(crate) fn decode_position(row: &[u8]) -> Option<LogPosition> {
+    let number = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.try_into().ok()?));
+    let (next, as_of) = row.split_at_checked(size_of::<i64>())?;
+    let next = number(next).filter(|next| *next >= 0)?;
+    let as_of = if as_of.is_empty() { None } else { Some(Timestamp::from_millis(number(as_of)?)) };
+    Some(LogPosition { next: Offset::new(next), as_of })
 }
 
 /// Key of the row that holds the id of a store's changelog.
@@ -98,27 +112,37 @@ mod tests {
         assert_eq!(column_family("stock"), "store/stock");
         assert_eq!(store_of_column_family("store/stock"), Some("stock"));
         assert_eq!(store_of_column_family("default"), None);
-        assert_eq!(store_of_companion("stock/expiry"), Some("stock"));
-        assert_eq!(store_of_companion("stock"), None);
+        assert_eq!(column("stock", None), "stock");
+        assert_eq!(column("stock", Some("with-expiry")), "stock/with-expiry");
+        assert_eq!(store_of_column("stock/with-expiry"), "stock");
+        assert_eq!(store_of_column("stock"), "stock");
         assert_eq!(description_key("stock"), b"store/stock");
         let types = StoreTypes { kind: "key-value", key: "String", value: "i64" };
         assert_eq!(description(types), "key-value\nString\ni64");
-        assert_eq!(offset_key("stock", None), b"offset/stock");
-        let of_partition = offset_key("stock", Some(PartitionId::new(12)));
+        assert_eq!(position_key("stock", None), b"offset/stock");
+        let of_partition = position_key("stock", Some(PartitionId::new(12)));
         assert_eq!(of_partition, b"offset/stock/12");
-        let [from, to] = partition_offset_keys("stock");
+        let [from, to] = partition_position_keys("stock");
         assert!(from < of_partition && of_partition < to);
         for other in [
-            offset_key("stock", None),
-            offset_key("stock-2", Some(PartitionId::new(0))),
-            offset_key("stock.2", None),
+            position_key("stock", None),
+            position_key("stock-2", Some(PartitionId::new(0))),
+            position_key("stock.2", None),
         ] {
             assert!(!(from.clone()..to.clone()).contains(&other), "{other:?}");
         }
-        assert_eq!(encode_offset(Offset::new(0x0102)), [0, 0, 0, 0, 0, 0, 1, 2]);
-        assert_eq!(decode_offset(&[0, 0, 0, 0, 0, 0, 1, 2]), Some(Offset::new(0x0102)));
-        assert_eq!(decode_offset(&[0, 1]), None);
-        assert_eq!(decode_offset(&(-1_i64).to_be_bytes()), None);
+        let of_unknown_age = LogPosition::from(Offset::new(0x0102));
+        let dated = LogPosition { as_of: Some(Timestamp::from_millis(0x0304)), ..of_unknown_age };
+        for (position, bytes) in [
+            (of_unknown_age, &[0, 0, 0, 0, 0, 0, 1, 2][..]),
+            (dated, &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 3, 4]),
+        ] {
+            assert_eq!(encode_position(position), bytes);
+            assert_eq!(decode_position(bytes), Some(position));
+        }
+        for broken in [&[0, 1][..], &[0; 9], &[0; 17], &(-1_i64).to_be_bytes()] {
+            assert_eq!(decode_position(broken), None, "{broken:?}");
+        }
         assert_eq!(changelog_key("stock"), b"changelog/stock");
         let id = TopicId::from_bytes(*b"0123456789abcdef");
         assert_eq!(decode_changelog(&id.to_bytes()), Some(id));

@@ -1,7 +1,8 @@
 //! What a store keeps besides its own rows: when they expire, or which versions they replaced; and the store's stream time.
 //!
 //! A companion is one more table of the task, which only its store sees. It is undone, committed, checkpointed and rolled back as
-//! any other, but has no changelog: what is restored of the store's changelog makes the rows of both.
+//! any other, but has no changelog: what is restored of the store's changelog makes the rows of both. On the disk both are in one place, so
+//! that neither is ever there without the other: what a replay makes of one depends on what the other says.
 
 use std::cell::{Cell, RefCell};
 
@@ -27,12 +28,19 @@ pub(crate) enum CompanionKind {
 }
 
 impl Companion {
-    /// The name of the companion of `store`; no store has a slash in its name. A companion whose rows would be read in another way has
-    /// another name.
+    /// The name of the companion of `store`; no store has a slash in its name.
     pub(crate) fn name(self, store: &str) -> String {
         match self.0 {
             CompanionKind::Expiry(_) => format!("{store}/expiry"),
             CompanionKind::History(limits) => format!("{store}/history-{}", limits.interval()),
+        }
+    }
+
+    /// How a store with this companion is kept on the disk, where the rows of both are together.
+    pub(crate) fn kept_as(self) -> String {
+        match self.0 {
+            CompanionKind::Expiry(_) => "with-expiry".to_owned(),
+            CompanionKind::History(limits) => format!("with-history-{}", limits.interval()),
         }
     }
 

@@ -315,7 +315,7 @@ fn steps_out_of_order_are_refused_and_change_nothing() {
         [(text("apples"), Some(4), 11)],
         "what changed since is logged once more"
     );
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]).unwrap();
     assert_eq!(contents(&stock), [(text("apples"), 4)]);
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use arc_swap::ArcSwap;
-use millstream_state_stores::{DormantStores, Offset, StoreIndex, TaskId};
+use millstream_state_stores::{DormantStores, LogPosition, Offset, StoreIndex, TaskId};
 use parking_lot::Mutex;
 
 use super::progress::{RestoreProgress, UpdaterSnapshot};
@@ -47,8 +47,8 @@ pub(crate) struct Reply {
 /// The complete stores of a task.
 pub(crate) struct Restored {
     pub(crate) stores: DormantStores,
-    /// For each logged store the offset its changelog ended before.
-    pub(crate) reached: Vec<(StoreIndex, Offset)>,
+    /// For each logged store where its changelog ended, and how recent that makes it.
+    pub(crate) reached: Vec<(StoreIndex, LogPosition)>,
     /// Of the stores that missed something.
     pub(crate) restores: Vec<RestoreProgress>,
 }

@@ -1,12 +1,13 @@
 //! One task in the care of the state updater: its stores, and how far they are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_state_stores::{DormantStores, Offset, StoreIndex, TaskId};
+use millstream_state_stores::{DormantStores, LogPosition, Offset, StoreIndex, TaskId, Timestamp};
 use tracing::{debug, info, warn};
 
-use super::decide::{RebuildReason, RestoreDecision, decide};
+use super::decide::{LogFacts, RebuildReason, RestoreDecision, decide};
 use super::left_out::leave_out;
 use super::progress::RestoreProgress;
 use super::reader::{ChangelogReader, Reading, Wanted};
@@ -15,7 +16,7 @@ use crate::clients::Clients;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Shared;
 use crate::runtime::shared::GIVE_UP_AFTER;
-use crate::task::{InputMessage, RestoredFrom};
+use crate::task::{InputMessage, Recency, RestoredFrom};
 #[cfg(test)]
 use crate::testing::simulation::mutation::{self, Mutation};
 use crate::topology::{EncodedRow, RawRecord};
@@ -24,6 +25,9 @@ use crate::topology::{EncodedRow, RawRecord};
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// How long at most; a standby always.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is asked where the changelogs of a standby end. It matters when the standby is opened again: it must be known to have had all
+/// there was, not longer ago than the changelogs keep tombstones.
+const ASKED_EACH_MILLIS: i64 = 60 * 60 * 1000;
 
 /// See the module's description.
 ///
@@ -46,7 +50,11 @@ pub(super) struct TaskInCare {
     is_told: bool,
     /// When a standby was last brought to the disk.
     flushed_at: Duration,
+    recencies: Recencies,
 }
+
+/// By store: how recent it is.
+type Recencies = BTreeMap<StoreIndex, Recency>;
 
 /// For whom the stores are.
 enum Role {
@@ -106,6 +114,7 @@ impl TaskInCare {
             is_held_up: false,
             is_told: false,
             flushed_at: now,
+            recencies: Recencies::new(),
         }
     }
 
@@ -173,10 +182,13 @@ impl TaskInCare {
                     Ok(stores) => (Stage::Planning(stores), Ok(())),
                     Err(error) => (Stage::Opening, Err(error)),
                 },
-                Stage::Planning(mut stores) => match plan(&mut stores, &self.role, reader, clients, shared) {
-                    Ok(changelogs) => (Stage::Following(stores, changelogs), Ok(())),
-                    Err(error) => (Stage::Planning(stores), Err(error)),
-                },
+                Stage::Planning(mut stores) => {
+                    let recencies = &mut self.recencies;
+                    match plan(&mut stores, recencies, &self.role, reader, clients, shared) {
+                        Ok(changelogs) => (Stage::Following(stores, changelogs), Ok(())),
+                        Err(error) => (Stage::Planning(stores), Err(error)),
+                    }
+                }
             };
             match outcome {
                 Ok(()) => self.enter(stage, now),
@@ -301,6 +313,10 @@ impl TaskInCare {
         };
         progress.records += restored.map_err(|error| Error::from(error).in_task(self.id))?;
         progress.next = next;
+        if let Some(recency) = self.recencies.get_mut(&followed.store) {
+            recency.reached(next);
+            recency.as_of().iter().for_each(|as_of| stores.set_as_of(followed.store, *as_of));
+        }
         if !is_standby {
             tell(progress, shared);
             if progress.is_complete() {
@@ -315,7 +331,8 @@ impl TaskInCare {
     ///
     /// # Errors
     /// As [`TaskInCare::apply`].
-    pub(super) fn checkpoint_if_due(&mut self, interval: Duration, now: Duration) -> Result<()> {
+    pub(super) fn checkpoint_if_due(&mut self, shared: &Shared, now: Duration) -> Result<()> {
+        let interval = shared.settings.checkpoint_interval;
         if !self.is_standby() || now.saturating_sub(self.flushed_at) < interval {
             return Ok(());
         }
@@ -323,14 +340,22 @@ impl TaskInCare {
         if let Stage::Following(stores, changelogs) = &mut self.stage {
             flush(stores, changelogs).map_err(|error| error.in_task(self.id))?;
         }
-        self.look_for_more_input(now);
+        self.look_at_ends(now, shared.clock.wall_clock());
         Ok(())
     }
 
-    /// Has it asked anew what the application has committed of what is input as well. Nothing else says that it has gone on.
-    fn look_for_more_input(&mut self, now: Duration) {
+    /// Has it asked anew what the application has committed of what is input as well, because nothing else says that it has gone on; and now
+    /// and then where changelogs end.
+    fn look_at_ends(&mut self, now: Duration, wall_clock: Timestamp) {
+        let is_dated = |recency: &Recency| {
+            let as_of = recency.as_of().map_or(0, Timestamp::as_millis);
+            !recency.is_behind() && wall_clock.as_millis().saturating_sub(as_of) >= ASKED_EACH_MILLIS
+        };
+        let some_are_dated = self.recencies.values().any(is_dated);
         self.stage = match std::mem::take(&mut self.stage) {
-            Stage::Following(stores, changelogs) if changelogs.iter().any(Followed::is_input) => {
+            Stage::Following(stores, changelogs)
+                if some_are_dated || changelogs.iter().any(Followed::is_input) =>
+            {
                 self.retry_at = now;
                 Stage::Planning(stores)
             }
@@ -346,7 +371,11 @@ impl TaskInCare {
         };
         let ready = changelogs.iter().try_for_each(|followed| stores.make_ready(followed.store));
         let ready = ready.map_err(|error| Error::from(error).in_task(self.id));
-        let reached = changelogs.iter().map(|followed| (followed.store, followed.progress.next)).collect();
+        let position = |followed: &Followed| LogPosition {
+            next: followed.progress.next,
+            as_of: self.recencies.get(&followed.store).and_then(|recency| recency.as_of()),
+        };
+        let reached = changelogs.iter().map(|followed| (followed.store, position(followed))).collect();
         let restores = changelogs.into_iter().map(|followed| followed.progress);
         let restores = restores.filter(|progress| !progress.was_complete()).collect();
         Some((order, ready.map(|()| Restored { stores, reached, restores })))
@@ -406,6 +435,7 @@ fn open(id: TaskId, shared: &Shared) -> Result<DormantStores> {
 /// Finds out from where each changelog is to be read, and drops the rows of other histories. All is asked before anything is dropped.
 fn plan<C: Clients>(
     stores: &mut DormantStores,
+    recencies: &mut Recencies,
     role: &Role,
     reader: &mut ChangelogReader<C>,
     clients: &C,
@@ -416,55 +446,83 @@ fn plan<C: Clients>(
     let changelogs = program.plan_of(id).changelogs().enumerate();
     let mut found = Vec::new();
     for (place, from) in changelogs.filter_map(|(place, from)| Some((place, from?))) {
-        let (start, end) = reader.bounds(clients, &shared.settings, &from.topic, id.partition)?;
+        // Before the end is asked for: what comes behind it is younger.
+        let now = shared.clock.wall_clock();
+        let (start, newest_end) = reader.bounds(clients, &shared.settings, &from.topic, id.partition)?;
         let end = if from.rows.is_some() {
             // What comes behind is processed by the task itself.
             let processed = match role {
                 Role::Active(order) => order.start_in(&from.topic),
                 Role::Standby => reader.committed(clients, &shared.settings, &from.topic, id.partition)?,
             };
-            processed.map_or(start, |processed| processed.clamp(start, end.max(start)))
+            processed.map_or(start, |processed| processed.clamp(start, newest_end.max(start)))
         } else {
-            end
+            newest_end
         };
-        found.push((StoreIndex::new(place), from, start, end));
+        let is_transactional = from.rows.is_none() && shared.settings.is_exactly_once();
+        let keeps_tombstones = program.topics.keep_tombstones.get(&*from.topic).copied();
+        let log = LogFacts { start, end, newest_end, is_transactional, keeps_tombstones, now };
+        found.push((StoreIndex::new(place), from, log));
     }
     let mut followed = Vec::new();
-    for (store, from, start, end) in found {
-        let next = begin(stores, store, &from.topic, (start, end), shared)?;
+    for (store, from, log) in found {
+        let before = recencies.remove(&store);
+        let (next, recency) = begin(stores, store, before, &from.topic, &log, shared)?;
+        recencies.insert(store, recency);
         let name = stores.name_of(store).into();
-        let progress =
-            RestoreProgress { task: id, store: name, from: next, next, end, records: 0, left_out: 0 };
+        let progress = RestoreProgress {
+            task: id,
+            store: name,
+            from: next,
+            next,
+            end: log.end,
+            records: 0,
+            left_out: 0,
+        };
         followed.push(Followed { store, from, progress });
     }
     Ok(followed)
 }
 
-/// From where a store's changelog, which has the offsets `(start, end)`, is to be read.
+/// From where a store's changelog is to be read, and how recent the store is until then; `before`: how recent it was, if it was followed.
 fn begin(
     stores: &mut DormantStores,
     store: StoreIndex,
+    before: Option<Recency>,
     topic: &str,
-    (start, end): (Offset, Offset),
+    log: &LogFacts,
     shared: &Shared,
-) -> Result<Offset> {
+) -> Result<(Offset, Recency)> {
     let task = stores.task();
     let say_rebuilt = |stores: &DormantStores, reason: RebuildReason| {
         let store = stores.name_of(store);
-        warn!(%task, store, topic, ?reason, "local state is of another history and is rebuilt");
+        warn!(%task, store, topic, "{reason}; it is rebuilt");
     };
     if let Some(changelog) = shared.program().topics.changelog_ids.get(topic)
         && stores.set_changelog(store, *changelog)?
     {
         say_rebuilt(stores, RebuildReason::TopicWasMadeAgain);
     }
-    Ok(match decide(stores.restored_to(store), start, end) {
-        RestoreDecision::UpToDate => end,
-        RestoreDecision::Resume { from } => from,
-        RestoreDecision::Rebuild { from, reason } => {
-            say_rebuilt(stores, reason);
-            stores.wipe(store)?;
-            from
-        }
-    })
+    let as_of = stores.as_of(store);
+    let stored = stores.restored_to(store).map(|next| LogPosition { next, as_of });
+    let decision = decide(stored, log);
+    if let RestoreDecision::Rebuild { reason, .. } = decision {
+        say_rebuilt(stores, reason);
+    }
+    let next = match decision {
+        RestoreDecision::UpToDate => log.end,
+        RestoreDecision::Resume { from } | RestoreDecision::Rebuild { from, .. } => from,
+    };
+    let begins_anew = stored.is_none() || matches!(decision, RestoreDecision::Rebuild { .. });
+    let mut recency = if begins_anew {
+        // Rows without a position are of a restore that did not come far, whenever that was.
+        stores.wipe(store)?;
+        // What is read from now on is in the log now, and what deletes it stays for as long as tombstones are kept.
+        Recency::new(Some(log.now))
+    } else {
+        before.unwrap_or_else(|| Recency::new(as_of))
+    };
+    recency.saw_end(next, log.newest_end, log.now);
+    recency.as_of().iter().for_each(|as_of| stores.set_as_of(store, *as_of));
+    Ok((next, recency))
 }

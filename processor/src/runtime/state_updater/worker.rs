@@ -317,10 +317,9 @@ impl<C: Clients> UpdaterLoop<C> {
     }
 
     fn checkpoint_standbys(&mut self, now: Duration) {
-        let interval = self.shared.settings.checkpoint_interval;
         let mut failed = Vec::new();
         for task in self.tasks.values_mut() {
-            if let Err(error) = task.checkpoint_if_due(interval, now) {
+            if let Err(error) = task.checkpoint_if_due(&self.shared, now) {
                 failed.push((task.id(), error));
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_state_stores::{
     BackgroundThread, DiskAnswer, ProcessId, SimulatedDisk, StateDirectory, TaskId,
@@ -82,6 +83,9 @@ pub(super) enum Turn {
     Breaks(Broken),
 }
 
+/// For how long a changelog keeps tombstones. A schedule is over before that, unless its clock jumps.
+pub(super) const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Machine {
     pub(super) fn new(number: usize) -> Self {
         Machine {
@@ -110,6 +114,7 @@ impl Machine {
         let background = around.scenario.checkpoints_behind.then(|| background(&around.clock));
         let clock = InstanceClock { clock: Arc::clone(&around.clock), background: background.clone() };
         let (stop, failures) = (StopSignal::default(), Arc::default());
+        let keep_tombstones = [(around.scenario.program.changelog().to_string(), TOMBSTONES_KEPT)].into();
         let partition_count = partition_count(&process, &stop);
         let mut shared = Shared::new(SharedParts {
             plans: TaskPlan::all(&around.topology, &application_id, &settings, &partition_count),
@@ -119,7 +124,7 @@ impl Machine {
             clock: Arc::new(clock),
             admin: Arc::new(NoCluster),
             background,
-            topics: ApplicationTopics { partition_counts, ..ApplicationTopics::default() },
+            topics: ApplicationTopics { partition_counts, keep_tombstones, ..ApplicationTopics::default() },
             restore_listener: None,
             state_listener: None,
             failure_handler: Some(failure_handler(&failures, around.scenario.replaces_threads)),

@@ -30,9 +30,12 @@ pub(crate) enum Mutation {
     PublishedBeforeEnd,
     /// What a transaction holds is on the disk before it has ended.
     CheckpointedBeforeEnd,
+    /// State is resumed whatever its age. What finds it is a schedule of its own: machines are away for days.
+    OldStateResumed,
 }
 
 impl Mutation {
+    /// Those that chance finds.
     pub(super) const ALL: [Mutation; 12] = [
         Mutation::RecordsLeftBehind,
         Mutation::OffsetBeforeFlush,
@@ -58,7 +61,7 @@ impl Mutation {
             Mutation::ZombieWrites => Rule::OffsetsFollowResults,
             Mutation::QueueNotEmptied => Rule::ResultsAreThoseOfRecount,
             Mutation::ReopensWhatStays => Rule::StaysOpen,
-            Mutation::PromotedWithoutTail => Rule::StoresAreChangelogs,
+            Mutation::PromotedWithoutTail | Mutation::OldStateResumed => Rule::StoresAreChangelogs,
             Mutation::HalfDoneCommitted => Rule::ResultsAreThoseOfRecount,
             Mutation::NotReadAgain => Rule::OffsetsFollowResults,
             Mutation::PublishedBeforeEnd => Rule::ReadsFromCommitted,

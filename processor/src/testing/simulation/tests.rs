@@ -3,12 +3,20 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use super::fate::Fault;
-use super::mutation::Mutation;
-use super::rule::Rule;
+use millstream_state_stores::Timestamp;
+
+use super::cluster::LogRecord;
+use super::fate::{Fate, Fault};
+use super::invariants;
+use super::machine::{Machine, TOMBSTONES_KEPT};
+use super::mutation::{Mutation, set_in_runtime};
+use super::program::{Kind, Program};
+use super::rule::{Broken, Rule};
 use super::scenario::Scenario;
 use super::world::{Passed, Violation, World};
+use crate::config::ProcessingGuarantee;
 
 /// Seeds of one run of the test. `MILLSTREAM_SIMULATION_SEEDS` makes them more, `MILLSTREAM_SIMULATION_SEED` says where they begin;
 /// alone, it is the only one.
@@ -74,6 +82,58 @@ fn a_seed_is_a_schedule() {
         assert!(trace(seed).len() > 1, "seed {seed}");
         assert_eq!(trace(seed), trace(seed), "seed {seed}");
     }
+}
+
+/// A machine that is away for longer than tombstones are kept has rows that nothing in the changelog's tail deletes.
+#[test]
+fn deleted_rows_do_not_come_back_with_state_that_is_older_than_the_tombstones() {
+    for kind in [Kind::Join, Kind::JoinWithCopy] {
+        for guarantee in [ProcessingGuarantee::AtLeastOnce, ProcessingGuarantee::ExactlyOnce] {
+            is_away_for_too_long(kind, guarantee, None).unwrap();
+            let mistake = Mutation::OldStateResumed;
+            let broken = is_away_for_too_long(kind, guarantee, Some(mistake)).map_err(|broken| broken.rule);
+            assert_eq!(broken, Err(mistake.breaks()));
+        }
+    }
+}
+
+fn is_away_for_too_long(
+    kind: Kind,
+    guarantee: ProcessingGuarantee,
+    mutation: Option<Mutation>,
+) -> Result<(), Broken> {
+    let program = Program { kind, is_cached: false, partitions: 2 };
+    let changelog = program.changelog();
+    let sizes =
+        Scenario { machines: 1, threads: 1, standby_replicas: 0, inputs: 0, ..Scenario::of_seed(0, None) };
+    let scenario = Scenario { program, guarantee, mutation, ..sizes };
+    set_in_runtime(mutation);
+    let fate = Arc::new(Fate::new(0, false, |_fault| false));
+    let mut world = World::new(scenario, &fate).expect("its program can be built");
+    let mut other = Machine::new(1);
+    let write = |world: &World, sku: i64, value: Option<&str>, time: i64| {
+        let key = Some(format!("sku-{sku}").into_bytes());
+        let record = LogRecord { key, value: value.map(Into::into), timestamp: Timestamp::from_millis(time) };
+        world.around.cluster.borrow_mut().write_input("stock".into(), record);
+    };
+    let run_until_done = |world: &mut World| {
+        world.come_to_rest()?;
+        invariants::check_stores(world)?;
+        let ended = world.machines[0].stop(&world.around);
+        world.after(0, ended)
+    };
+    (0..8).for_each(|sku| write(&world, sku, Some("here"), sku));
+    run_until_done(&mut world)?;
+
+    std::mem::swap(&mut world.machines[0], &mut other);
+    (0..4).for_each(|sku| write(&world, sku, None, 10 + sku));
+    (8..16).for_each(|sku| write(&world, sku, Some("here"), 20 + sku));
+    run_until_done(&mut world)?;
+
+    world.around.clock.advance(i64::try_from(TOMBSTONES_KEPT.as_millis()).unwrap());
+    world.around.cluster.borrow_mut().compact(&changelog, false);
+    std::mem::swap(&mut world.machines[0], &mut other);
+    run_until_done(&mut world)
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl World {
         let (clock, fate) = (&self.around.clock, &self.around.fate);
         let cluster = &mut *self.around.cluster.borrow_mut();
         if fate.strikes(Fault::Compaction) {
-            cluster.compact(&self.around.scenario.program.changelog());
+            cluster.compact(&self.around.scenario.program.changelog(), true);
         }
         let group = &mut cluster.group;
         if fate.strikes(Fault::Rebalance) {

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use rocksdb::{Error, IngestExternalFileOptions, SstFileWriter};
 
-use super::RocksDbEngine;
+use super::{RocksDbEngine, TableColumn};
 use crate::error::StoreError;
-use crate::expiry::Expiry;
 use crate::key_range::{Direction, KeyRange};
 use crate::overlay::{Overlay, OverlayScan, RowPlace};
 use crate::types::StoreIndex;
@@ -16,11 +15,15 @@ use crate::types::StoreIndex;
 const ROWS_AT_ONCE: usize = 256;
 
 impl RocksDbEngine {
-    /// Puts `rows` over those of the store, and to the disk. Deletions are written too: they hide what lies below.
-    pub(super) fn ingest(&self, store: StoreIndex, rows: &Overlay) -> Result<(), StoreError> {
-        let (column, family) = self.column(store);
-        let mut rows = Rows::new(rows, column.expiry.as_deref());
-        if !rows.fill() {
+    /// Puts rows over those of tables that share a column family, in the order of their prefixes, and to the disk: as one file. Deletions are
+    /// written too: they hide what lies below.
+    pub(super) fn ingest(&self, tables: &[(StoreIndex, &Overlay)]) -> Result<(), StoreError> {
+        let Some((first, _)) = tables.first() else { return Ok(()) };
+        let (_, family) = self.column(*first);
+        let rows_of = |(table, rows): &(StoreIndex, &Overlay)| Rows::new(rows, self.column(*table).0);
+        let mut rows: Vec<Rows<'_>> = tables.iter().map(rows_of).collect();
+        rows.retain_mut(Rows::fill);
+        if rows.is_empty() {
             return Ok(());
         }
         let path = self.directory.new_ingest_path()?;
@@ -33,36 +36,40 @@ impl RocksDbEngine {
     }
 
     /// Writes the rows, the first of which are filled in.
-    fn write_file(&self, path: &Path, mut rows: Rows<'_>) -> Result<(), Error> {
+    fn write_file(&self, path: &Path, tables: Vec<Rows<'_>>) -> Result<(), Error> {
         let mut file = SstFileWriter::create(&self.file_options);
         file.open(path)?;
-        loop {
-            for place in &rows.places {
-                let key = place.key(&rows.bytes);
-                match place.row(&rows.bytes) {
-                    Some(row) => file.put(key, row)?,
-                    None => file.delete(key)?,
+        let mut key_in_family = Vec::new();
+        for mut rows in tables {
+            loop {
+                for place in &rows.places {
+                    let key = rows.column.key(place.key(&rows.bytes), &mut key_in_family);
+                    match place.row(&rows.bytes) {
+                        Some(row) => file.put(key, row)?,
+                        None => file.delete(key)?,
+                    }
+                }
+                if !rows.fill() {
+                    break;
                 }
             }
-            if !rows.fill() {
-                return file.finish();
-            }
         }
+        file.finish()
     }
 }
 
 /// The rows of an overlay in order, some at a time; without those that expired before they were ever written.
-struct Rows<'expiry> {
+struct Rows<'column> {
     scan: OverlayScan,
-    expiry: Option<&'expiry Expiry>,
+    column: &'column TableColumn,
     bytes: Vec<u8>,
     places: Vec<RowPlace>,
 }
 
-impl<'expiry> Rows<'expiry> {
-    fn new(rows: &Overlay, expiry: Option<&'expiry Expiry>) -> Self {
+impl<'column> Rows<'column> {
+    fn new(rows: &Overlay, column: &'column TableColumn) -> Self {
         let scan = rows.scan(&KeyRange::all(), Direction::Forward);
-        Self { scan, expiry, bytes: Vec::new(), places: Vec::with_capacity(ROWS_AT_ONCE) }
+        Self { scan, column, bytes: Vec::new(), places: Vec::with_capacity(ROWS_AT_ONCE) }
     }
 
     /// Goes on to the next rows. Returns whether there are any.
@@ -72,7 +79,7 @@ impl<'expiry> Rows<'expiry> {
         while self.places.len() < ROWS_AT_ONCE
             && let Some((key, row)) = self.scan.next_row()
         {
-            if !self.expiry.is_some_and(|expiry| expiry.may_leave_out(key)) {
+            if !self.column.expiry.as_ref().is_some_and(|expiry| expiry.may_leave_out(key)) {
                 self.places.push(RowPlace::of(&mut self.bytes, key, row));
             }
         }

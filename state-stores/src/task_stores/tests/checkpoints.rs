@@ -54,7 +54,7 @@ fn open_behind(directory: &StateDirectory, background: &HeldBackground) -> (Task
 }
 
 fn begin_checkpoint(stores: &mut TaskStores, next: i64) {
-    stores.begin_checkpoint(&[(STOCK.index().into(), Offset::new(next))]).unwrap();
+    stores.begin_checkpoint(&[(STOCK.index().into(), Offset::new(next).into())]).unwrap();
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn rows_beyond_their_offset_are_those_of_the_changelog_and_a_restore_ends_at_the
     let stock: Stock = stores.key_value("stock").unwrap();
     add(&stock, "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1).into())]).unwrap();
     add(&stock, "apples", -3, 11);
     add(&stock, "pears", 2, 11);
     commit(&mut stores);
     crashes_next.store(true, Ordering::Relaxed);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(3))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(3).into())]).unwrap();
     assert!(!crashes_next.load(Ordering::Relaxed), "the directory was copied");
 
     let stores = open(after_crash.path(), CheckpointListener::default());

@@ -140,7 +140,7 @@ fn a_copy_of_all_kinds_of_stores_wakes_with_rows_and_marks_that_are_not_on_the_d
         check_plums_and_apples(&stores);
         assert!(!stores.has_uncommitted());
 
-        let end = |place: usize| Offset::new(changelogs[place].len() as i64);
+        let end = |place: usize| Offset::new(changelogs[place].len() as i64).into();
         let offsets: Vec<_> = (0..3).map(|place| (StoreIndex::new(place).into(), end(place))).collect();
         stores.checkpoint(&offsets).unwrap();
         check_plums_and_apples(&stores);
@@ -232,7 +232,7 @@ fn a_copy_wakes_with_the_history_and_the_time_that_are_not_on_the_disk() {
         let mut stores =
             copy_of(&directory, &builders, flushed, &changelogs).wake(TaskStoresOptions::default());
         check(&stores);
-        let end = |place: usize| Offset::new(changelogs[place].len() as i64);
+        let end = |place: usize| Offset::new(changelogs[place].len() as i64).into();
         let offsets: Vec<_> = (0..2).map(|place| (StoreIndex::new(place).into(), end(place))).collect();
         stores.checkpoint(&offsets).unwrap();
         stores.close().unwrap();

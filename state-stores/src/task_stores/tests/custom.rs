@@ -75,7 +75,7 @@ fn it_is_undone_rolled_back_committed_and_restored_with_the_others() {
     set("apples", 1);
     stores.rollback();
     assert_eq!(least(&ranking), Some(text("pears")));
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]).unwrap();
     stores.close().unwrap();
 
     let mut stores = open(Some(&root));

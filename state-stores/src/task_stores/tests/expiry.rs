@@ -201,7 +201,7 @@ impl Subject for ExpiringBesideModel {
             Step::Checkpoint => {
                 self.commit();
                 let next = Offset::new(self.topic.len() as i64);
-                self.stores().checkpoint(&[(STOCK.index().into(), next)]).unwrap();
+                self.stores().checkpoint(&[(STOCK.index().into(), next.into())]).unwrap();
                 self.stored_time = self.committed.stream_time;
             }
             Step::Rollback => {

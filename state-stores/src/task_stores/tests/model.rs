@@ -285,15 +285,15 @@ impl StockBesideModel {
         self.write();
         let committed = self.stored();
         let next = committed.next.unwrap();
-        self.stores().checkpoint(&[(STOCK.index().into(), next)]).unwrap();
+        self.stores().checkpoint(&[(STOCK.index().into(), next.into())]).unwrap();
         self.durable = committed;
     }
 
     fn begin_checkpoint(&mut self) {
         let committed = self.stored();
-        let offsets = [(STOCK.index().into(), committed.next.unwrap())];
+        let positions = [(STOCK.index().into(), committed.next.unwrap().into())];
         if self.stores().checkpoint_stats().is_in_flight {
-            let refused = self.stores().begin_checkpoint(&offsets);
+            let refused = self.stores().begin_checkpoint(&positions);
             assert!(matches!(refused, Err(StoreError::OutOfOrder { .. })));
             return;
         }
@@ -304,7 +304,7 @@ impl StockBesideModel {
             }
             None => self.durable = committed,
         }
-        self.stores().begin_checkpoint(&offsets).unwrap();
+        self.stores().begin_checkpoint(&positions).unwrap();
     }
 
     /// What a checkpoint that begins now will write.

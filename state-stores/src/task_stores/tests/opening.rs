@@ -22,7 +22,7 @@ fn fill(directory: &StateDirectory) {
     let mut stores = open_on_disk(directory, &builders(&["stock"])).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1).into())]).unwrap();
     stores.close().unwrap();
 }
 
@@ -80,7 +80,7 @@ fn rows_of_yesterdays_type_are_read_and_written_anew_by_todays() {
     drained.unwrap();
     assert_eq!(logged, [Some(b"\xff\x02plenty".to_vec())]);
     stores.commit(Arc::new(Position::new())).unwrap();
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]).unwrap();
     stores.close().unwrap();
     let (_stores, stock) = open();
     assert_eq!(value(&stock, "apples"), Some(text("3 on hand")), "what nobody has changed is as it was");
@@ -132,7 +132,7 @@ fn a_store_that_moved_to_memory_leaves_nothing_on_disk() {
     let mut stores = open_on_disk(&directory, &with_stock(stock_builder())).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(stock.into(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(stock.into(), Offset::new(1).into())]).unwrap();
     stores.close().unwrap();
 
     for builder in [stock_builder().in_memory(), stock_builder()] {
@@ -149,7 +149,7 @@ fn stores_that_are_all_in_memory_need_no_database_but_hold_the_lock() {
     let mut stores = open_on_disk(&directory, &[Arc::new(stock_builder().in_memory())]).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1).into())]).unwrap();
     assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
     assert!(!directory.of(TASK).join("rocksdb").exists());
     assert!(matches!(directory.lock_task(TASK), Err(StoreError::Locked { .. })));
@@ -225,7 +225,9 @@ fn a_wiped_store_is_empty_on_disk_too_and_its_neighbour_is_untouched() {
         }
     }
     commit(&mut stores);
-    stores.checkpoint(&[(stock.into(), Offset::new(3)), (orders.into(), Offset::new(3))]).unwrap();
+    stores
+        .checkpoint(&[(stock.into(), Offset::new(3).into()), (orders.into(), Offset::new(3).into())])
+        .unwrap();
     stores.close().unwrap();
     let mut stores = open_dormant(&directory, &builders(&["stock", "orders"])).unwrap();
     stores.wipe(stock).unwrap();
@@ -249,9 +251,10 @@ fn the_rows_of_another_changelog_are_removed() {
     };
     fill(&directory);
     let mut stores = reopened();
-    assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "nobody said whose rows they were");
-    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    assert!(stores.set_changelog(STOCK.index(), former).unwrap(), "nobody said whose rows they were");
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
     drop(stores);
+    fill(&directory);
 
     let mut stores = reopened();
     assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "as it was");
@@ -266,6 +269,78 @@ fn the_rows_of_another_changelog_are_removed() {
     assert_eq!(awake(stores), []);
 }
 
+#[test]
+fn a_store_that_was_emptied_knows_its_changelog_still() {
+    let (_root, directory) = directory();
+    let (former, present) = (TopicId::from_bytes([1; 16]), TopicId::from_bytes([2; 16]));
+    let reopened = || open_dormant(&directory, &builders(&["stock"])).unwrap();
+    let mut stores = reopened();
+    assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "there is nothing yet");
+    stores.wipe(STOCK.index()).unwrap();
+    let row = RestoreRow { key: b"apples", value: Some(&[0; 8]), timestamp: at(1) };
+    stores.restore(STOCK.index(), [row].into_iter(), Offset::new(1)).unwrap();
+    stores.close().unwrap();
+
+    let mut stores = reopened();
+    assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "as it was");
+    assert_eq!(stores.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    assert!(stores.set_changelog(STOCK.index(), present).unwrap(), "it has grown past what is stored");
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
+}
+
+#[test]
+fn a_database_that_has_lost_its_root_is_not_taken_for_none() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let path = directory.of(TASK).join("rocksdb");
+    fs::remove_file(path.join("CURRENT")).unwrap();
+    let error = open_on_disk(&directory, &builders(&["stock"])).err().unwrap();
+    assert!(matches!(&error, StoreError::Corrupt { path: found, .. } if *found == path), "{error:?}");
+    assert!(error.to_string().contains("CURRENT is missing"), "{error}");
+
+    // As after a crash while it was made: there are no rows yet.
+    fs::remove_dir_all(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("MANIFEST-000001"), "the beginning").unwrap();
+    let stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
+}
+
+#[test]
+fn how_recent_rows_are_is_found_again_with_them() {
+    let (_root, directory) = directory();
+    let store = STOCK.index();
+    let reopened = || open_dormant(&directory, &builders(&["stock"])).unwrap();
+    fill(&directory);
+    assert_eq!(reopened().as_of(store), None, "nobody said it");
+
+    let hours = |hours: i64| at(1_000_000_000 + hours * 3_600_000);
+    let mut stores = reopened();
+    let row = RestoreRow { key: b"pears", value: Some(&[0; 8]), timestamp: at(1) };
+    stores.set_as_of(store, hours(0));
+    stores.restore(store, [row].into_iter(), Offset::new(2)).unwrap();
+    stores.close().unwrap();
+    let mut stores = reopened();
+    assert_eq!((stores.stored_offset(store), stores.as_of(store)), (Some(Offset::new(2)), Some(hours(0))));
+    stores.set_as_of(store, at(hours(1).as_millis() - 1));
+    stores.close().unwrap();
+    let mut stores = reopened();
+    assert_eq!(stores.as_of(store), Some(hours(0)), "not worth a write");
+    stores.set_as_of(store, hours(1));
+    stores.close().unwrap();
+    let stores = reopened();
+    assert_eq!((stores.stored_offset(store), stores.as_of(store)), (Some(Offset::new(2)), Some(hours(1))));
+
+    let mut stores = stores.wake(TaskStoresOptions::default());
+    let position = LogPosition { next: Offset::new(3), as_of: Some(hours(9)) };
+    stores.checkpoint(&[(store.into(), position)]).unwrap();
+    stores.close().unwrap();
+    let mut stores = reopened();
+    assert_eq!((stores.stored_offset(store), stores.as_of(store)), (Some(position.next), position.as_of));
+    stores.wipe(store).unwrap();
+    assert_eq!(stores.as_of(store), None);
+}
+
 /// Between the two steps of moving a file, it has two names: one beside the database and one in it.
 #[test]
 fn a_file_that_a_crash_left_under_two_names_is_not_written_to() {
@@ -273,7 +348,7 @@ fn a_file_that_a_crash_left_under_two_names_is_not_written_to() {
     let mut stores = open_on_disk(&directory, &builders(&["stock"])).unwrap();
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1).into())]).unwrap();
     let files = fs::read_dir(directory.of(TASK).join("rocksdb")).unwrap();
     let tables =
         files.map(|file| file.unwrap().path()).filter(|path| path.extension() == Some("sst".as_ref()));
@@ -284,7 +359,7 @@ fn a_file_that_a_crash_left_under_two_names_is_not_written_to() {
 
     add(&stores.key_value("stock").unwrap(), "pears", 1, 11);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]).unwrap();
     assert_eq!(fs::read(&rows).unwrap(), before);
     assert!(!second_name.exists());
 }
@@ -310,7 +385,7 @@ fn rows_and_offset_reach_the_disk_together() {
         stores.drain_changelog(|_| Ok::<_, StoreError>(())).unwrap();
         stores.commit(Arc::new(Position::new())).unwrap();
         next += 1;
-        stores.checkpoint(&[(STOCK.index().into(), Offset::new(next))]).unwrap();
+        stores.checkpoint(&[(STOCK.index().into(), Offset::new(next).into())]).unwrap();
     }
 
     let after_crash = tempfile::tempdir().unwrap();
@@ -334,21 +409,22 @@ fn global_tables_find_the_offset_of_each_partition_of_their_topic_again() {
     };
     let source = |partition| LogPartition::Source(stock, PartitionId::new(partition));
     let offsets = |stores: &DormantStores| {
-        [0, 1, 2].map(|partition| stores.source_offset(stock, PartitionId::new(partition)).unwrap())
+        let of = |partition| stores.source_position(stock, PartitionId::new(partition)).unwrap();
+        [0, 1, 2].map(|partition| of(partition).map(|position| position.next))
     };
     let stores = open();
     assert_eq!(offsets(&stores), [None; 3]);
     let mut stores = stores.wake(TaskStoresOptions::default());
     add(&stores.key_value("stock").unwrap(), "apples", 3, 10);
     assert_eq!(commit(&mut stores), [], "it is not logged");
-    stores.checkpoint(&[(source(0), Offset::new(7)), (source(2), Offset::new(9))]).unwrap();
+    stores.checkpoint(&[(source(0), Offset::new(7).into()), (source(2), Offset::new(9).into())]).unwrap();
     stores.close().unwrap();
 
     let mut stores = open();
     assert_eq!(offsets(&stores), [Some(Offset::new(7)), None, Some(Offset::new(9))]);
     assert_eq!(stores.stored_offset(stock), None, "it has no changelog");
     let [first, made_anew] = [[1; 16], [2; 16]].map(TopicId::from_bytes);
-    assert!(!stores.set_changelog(stock, first).unwrap());
+    assert!(stores.set_changelog(stock, first).unwrap(), "nobody said of which topic its rows are");
     assert!(stores.set_changelog(stock, made_anew).unwrap(), "its rows are of another topic");
     assert_eq!(offsets(&stores), [None; 3]);
     let stores = stores.wake(TaskStoresOptions::default());
@@ -356,7 +432,7 @@ fn global_tables_find_the_offset_of_each_partition_of_their_topic_again() {
     stores.close().unwrap();
 
     let as_a_task = open_dormant(&directory, &builders(&["stock"])).unwrap();
-    assert_eq!(as_a_task.source_offset(stock, PartitionId::new(0)).unwrap(), None);
+    assert_eq!(as_a_task.source_position(stock, PartitionId::new(0)).unwrap(), None);
     drop(as_a_task);
     let moved = directory.of(TASK);
     fs::remove_dir_all(&moved).unwrap();

@@ -24,7 +24,7 @@ fn readers_see_committed_rows_and_their_position() {
     assert_eq!(reader.get(b"apples").unwrap(), apples);
     assert_eq!(*reader.position(), position);
 
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1).into())]).unwrap();
     assert_eq!(reader.get(b"apples").unwrap(), apples);
     assert_eq!(*reader.position(), position);
     assert_eq!(reader.approximate_num_entries().unwrap(), 1);

@@ -145,7 +145,7 @@ fn what_was_not_flushed_wakes_in_memory_and_waits_for_a_checkpoint() {
     let crashed = open_dormant(&crashed, &[Arc::new(stock_builder())]).unwrap();
     assert_eq!(crashed.restored_to(STOCK.index()), Some(Offset::new(2)));
 
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(4))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(4).into())]).unwrap();
     assert_eq!(stores.uncheckpointed_bytes(), 0);
     drop(stock);
     stores.close().unwrap();
@@ -200,7 +200,7 @@ fn a_copy_that_was_awake_is_followed_again_from_its_checkpoint() {
     let mut stores = copy.wake(TaskStoresOptions::default());
     add(&stores.key_value("stock").unwrap(), "pears", 2, 6);
     commit(&mut stores);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]).unwrap();
     stores.close().unwrap();
 
     let mut copy = open_dormant(&directory, &[Arc::new(stock_builder())]).unwrap();

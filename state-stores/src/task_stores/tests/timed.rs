@@ -44,7 +44,7 @@ fn logged(stores: &mut TaskStores) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64)> {
 
 fn checkpoint(stores: &mut TaskStores) {
     logged(stores);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(1).into())]).unwrap();
 }
 
 /// The keys that a store's engine holds, too old or not.
@@ -220,7 +220,7 @@ fn a_row_of_its_own_that_is_taken_back_is_gone_with_its_number() {
     put(&mut stores, 4);
     assert_eq!(logged(&mut stores).len(), 1);
     assert_eq!(values(), [1, 4]);
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]).unwrap();
     stores.close().unwrap();
 
     let (_stores, windows) = open(Some(&directory), duplicates(), TaskStoresOptions::default());
@@ -278,7 +278,7 @@ fn duplicates_stand_side_by_side_also_after_a_restart() {
     let entries = logged(&mut stores);
     let numbers: Vec<_> = entries.iter().map(|(key, ..)| key[key.len() - 1]).collect();
     assert_eq!(numbers, [1, 2], "as Kafka Streams counts");
-    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2))]).unwrap();
+    stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]).unwrap();
     stores.close().unwrap();
 
     let (_stores, windows) = open(Some(&directory), duplicates(), TaskStoresOptions::default());

@@ -193,7 +193,7 @@ impl Subject for WindowsBesideModel {
             Step::Checkpoint => {
                 self.commit();
                 let next = Offset::new(self.topic.len() as i64);
-                self.stores().checkpoint(&[(STOCK.index().into(), next)]).unwrap();
+                self.stores().checkpoint(&[(STOCK.index().into(), next.into())]).unwrap();
             }
             Step::Rollback => {
                 self.stores().rollback();

@@ -1,12 +1,14 @@
 //! Versioned stores: any sequence of versions, commits, failures and restores against a model that forgets nothing.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::steps::{Subject, budget, check_steps, open_dormant_in};
 use super::*;
+use crate::engine::{DiskAnswer, SimulatedDisk};
 use crate::store::{VersionedPut, VersionedRecord, VersionedStore};
 
 const RETENTION: i64 = 40;
@@ -119,12 +121,64 @@ fn a_store_that_is_kept_in_another_way_is_rebuilt_from_its_changelog() {
         (builder(1_000), true),
         (stock_builder().with_ttl(Duration::from_millis(10)), true),
         (stock_builder().with_ttl(Duration::from_millis(20)), false),
-        (stock_builder(), false),
+        (stock_builder(), true),
     ] {
         let mut stores = open(builder);
         assert_eq!(stores.restored_to(STOCK.index()), (!is_rebuilt).then_some(Offset::new(1)));
         stores.restore(STOCK.index(), [row].into_iter(), Offset::new(1)).unwrap();
         stores.close().unwrap();
+    }
+}
+
+/// What a replay makes of a store's history depends on its newest versions, and must not find one of the two without the other.
+#[test]
+fn a_version_that_was_replaced_survives_a_disk_that_fails_at_any_request() {
+    let topic = [("apples", 10_i64, 1), ("apples", 50, 5)];
+    let restore = |stores: &mut DormantStores, place: usize| {
+        let (key, value, time) = topic[place];
+        let value = value.to_be_bytes();
+        let row = RestoreRow { key: key.as_bytes(), value: Some(&value), timestamp: at(time) };
+        stores.restore(STOCK.index(), [row].into_iter(), Offset::new(place as i64 + 1)).unwrap();
+    };
+    let open = |directory: &StateDirectory| open_dormant(directory, &[Arc::new(builder(1_000))]).unwrap();
+    for is_standby in [false, true] {
+        for failing in 0.. {
+            let (disk, requests) = (SimulatedDisk::default(), Arc::new(AtomicUsize::new(0)));
+            let counted = Arc::clone(&requests);
+            let dying = disk.directory("shop", move |_task, _request| {
+                match counted.fetch_add(1, Ordering::Relaxed) < failing {
+                    true => DiskAnswer::Done,
+                    false => DiskAnswer::Failed,
+                }
+            });
+            let mut stores = open(&dying);
+            restore(&mut stores, 0);
+            if stores.flush(STOCK.index()).is_ok() && is_standby {
+                restore(&mut stores, 1);
+                drop(stores.flush(STOCK.index()));
+                drop(stores);
+            } else if requests.load(Ordering::Relaxed) <= failing {
+                let mut stores = stores.wake(TaskStoresOptions::default());
+                let prices: Prices = stores.versioned("stock").unwrap();
+                let (key, value, time) = topic[1];
+                prices.put(&text(key), Some(value), at(time)).unwrap();
+                commit(&mut stores);
+                drop(stores.checkpoint(&[(STOCK.index().into(), Offset::new(2).into())]));
+            } else {
+                drop(stores);
+            }
+
+            let mut stores = open(&disk.directory("shop", |_task, _request| DiskAnswer::Done));
+            let stored = stores.stored_offset(STOCK.index()).map_or(0, |next| next.get() as usize);
+            (stored..topic.len()).for_each(|place| restore(&mut stores, place));
+            let stores = stores.wake(TaskStoresOptions::default());
+            let prices: Prices = stores.versioned("stock").unwrap();
+            let then = prices.get_as_of(&text("apples"), at(3)).unwrap();
+            assert_eq!(then, record(10, 1, Some(5)), "request {failing} failed, a standby: {is_standby}");
+            if requests.load(Ordering::Relaxed) <= failing {
+                break;
+            }
+        }
     }
 }
 
@@ -237,7 +291,7 @@ impl Subject for VersionsBesideModel {
             Step::Checkpoint => {
                 self.commit();
                 let next = Offset::new(self.topic.len() as i64);
-                self.stores().checkpoint(&[(STOCK.index().into(), next)]).unwrap();
+                self.stores().checkpoint(&[(STOCK.index().into(), next.into())]).unwrap();
             }
             Step::Rollback => {
                 self.stores().rollback();

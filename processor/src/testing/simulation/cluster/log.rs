@@ -63,14 +63,15 @@ impl PartitionLog {
         self.entries.push(Entry::Gap);
     }
 
-    /// Drops what is decided, except for the newest committed record of each key. Offsets stay as they are.
-    pub(super) fn compact(&mut self) {
+    /// Drops what is decided, except for the newest committed record of each key, and that too if it is a tombstone which is not kept any
+    /// longer. Offsets stay as they are.
+    pub(super) fn compact(&mut self, keeps_tombstones: bool) {
         let stable_end = usize::try_from(self.stable_end().get()).unwrap_or(0);
         let mut newer_keys = BTreeSet::new();
         for entry in self.entries[..stable_end].iter_mut().rev() {
             let is_kept = match entry {
                 Entry::Record { record, outcome: Outcome::Committed } => {
-                    newer_keys.insert(record.key.clone())
+                    newer_keys.insert(record.key.clone()) && (keeps_tombstones || record.value.is_some())
                 }
                 Entry::Record { .. } | Entry::Gap => false,
             };
@@ -155,8 +156,15 @@ mod tests {
         log.append(record("aborted"), Some(first));
         log.end_transaction(first, false);
         log.append(record("open"), Some(second));
-        log.compact();
+        log.compact(true);
         assert_eq!(log.not_aborted().map(|(placed, _)| placed.offset.get()).collect::<Vec<_>>(), [1, 4]);
         assert_eq!(log.end().get(), 5);
+        log.end_transaction(second, true);
+        log.append(LogRecord { value: None, ..record("deleted") }, None);
+        let left = |log: &mut PartitionLog, keeps_tombstones| {
+            log.compact(keeps_tombstones);
+            seen(log)
+        };
+        assert_eq!((left(&mut log, true), left(&mut log, false)), (vec![6], vec![]));
     }
 }

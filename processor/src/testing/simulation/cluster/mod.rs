@@ -321,9 +321,9 @@ impl Cluster {
         self.log_mut(&(topic, partition)).append(record, None);
     }
 
-    /// Drops the records of a topic that newer ones of the same key hide.
-    pub(super) fn compact(&mut self, topic: &str) {
-        self.topics.get_mut(topic).into_iter().flatten().for_each(PartitionLog::compact);
+    /// Drops the records of a topic that newer ones of the same key hide, and tombstones if they are not kept any longer.
+    pub(super) fn compact(&mut self, topic: &str, keeps_tombstones: bool) {
+        self.topics.get_mut(topic).into_iter().flatten().for_each(|log| log.compact(keeps_tombstones));
     }
 
     /// The partitions that the group reads.
