@@ -157,7 +157,7 @@ impl<K: HasSerde, A: HasSerde> TimeWindowedCogroupedKStream<K, A> {
     /// sales
     ///     .cogroup(|_sku, cents, sum: i64| sum + cents)
     ///     .cogroup(&refunds, |_sku, cents, sum| sum - cents)
-    ///     .windowed_by(TimeWindows::of_size_with_no_grace(hours(1)))
+    ///     .windowed_by(TimeWindows::of_size_and_grace(hours(1), minutes(5)))
     ///     .aggregate(REVENUE, || 0);
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
