@@ -153,7 +153,7 @@ fn what_is_the_same_names_a_test_and_all_else_a_reason() -> Result<()> {
         match verdict {
             "same" => {
                 let test = because.trim_matches('`');
-                let [evidence] = &known.get(test).map_or(&[][..], Vec::as_slice)[..] else {
+                let [evidence] = known.get(test).map_or(&[][..], Vec::as_slice) else {
                     panic!("{what}: there is not one test or case of the oracle named {test:?}")
                 };
                 let names = row.names();
