@@ -8,7 +8,7 @@ use millstream_processor::{HasSerde, RecordField, Result, Topology};
 use crate::global_table::GlobalKTable;
 use crate::logical::{Operation, OperationKind, Place, ReuseTopic, SharedGraph, WriteNode};
 use crate::operators::{TableKeeper, stored_rows};
-use crate::options::{AddedStore, Materialized, Source, SourceTopics, TopologyOptimization};
+use crate::options::{AddedStore, Materialized, Source, SourceTopics, StoreFor, TopologyOptimization};
 use crate::stream::KStream;
 use crate::table::KTable;
 
@@ -158,7 +158,7 @@ impl StreamsBuilder {
     pub fn global_table<K: HasSerde, V: HasSerde>(
         &self,
         source: impl Into<Source<Option<K>, Option<V>>>,
-        store: impl Into<Materialized<K, V>>,
+        store: impl StoreFor<K, V>,
     ) -> GlobalKTable<K, V> {
         let write = TableKeeper::<Option<K>, Option<V>>::write();
         GlobalKTable::declare(&self.graph, keep_everywhere(source.into(), store.into(), write))
@@ -264,7 +264,7 @@ impl StreamsBuilder {
     #[doc(alias = "addGlobalStore")]
     pub fn add_global_store<K, V, P>(
         &self,
-        store: impl Into<Materialized<K, V>>,
+        store: impl StoreFor<K, V>,
         source: impl Into<Source<P::KeyIn, P::ValueIn>>,
         supplier: impl Fn(&Wiring<'_>) -> Result<P> + Send + Sync + 'static,
     ) where

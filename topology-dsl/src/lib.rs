@@ -81,12 +81,13 @@ pub use grouped::{KGroupedStream, KGroupedTable};
 pub use join::{JoinTarget, TableJoinTarget};
 pub use millstream_processor::*;
 pub use operators::{
-    AggregateResult, CogroupedKStream, SessionWindowedCogroupedKStream, Split, StreamOn, StreamWithin,
-    TableOn, TableWithGrace, TimeWindowedCogroupedKStream, ValueTransformer, WithKey,
+    AggregateResult, CogroupedKStream, MergeTarget, SessionWindowedCogroupedKStream, Split, StreamOn,
+    StreamWithin, TableOn, TableWithGrace, TimeWindowedCogroupedKStream, ValueTransformer, WithKey,
 };
 pub use options::{
-    AddedStore, BufferConfig, ConnectedStores, EmitEarly, Materialized, Produced, Repartitioned, Source,
-    StoreOptions, StreamJoined, Strict, Suppressed, TopologyOptimization, UntimedKind, WhenFull,
+    AddedStore, BufferConfig, ConnectedStores, EmitEarly, Materialized, NeverEarly, Produced, Repartitioned,
+    Source, StoreFor, StoreOptions, StreamJoined, Strict, Suppressed, TopologyOptimization, UntimedKind,
+    WhenFull,
 };
 pub use stream::{KStream, StreamEnd};
 pub use table::KTable;

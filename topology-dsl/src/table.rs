@@ -7,7 +7,7 @@ use millstream_processor::HasSerde;
 
 use crate::logical::{Operation, OperationId, SharedGraph};
 use crate::operators::RowLookup;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 
 /// A table: the newest value of each key, and the stream of its changes. A value is never null; a deleted row has none.
 ///
@@ -66,7 +66,7 @@ impl<K: Clone + 'static, V: Clone + 'static> KTable<K, V> {
     /// assert!(builder.build()?.store("short-of-stock").is_some());
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    pub fn materialized(self, store: impl Into<Materialized<K, V>>) -> Self
+    pub fn materialized(self, store: impl StoreFor<K, V>) -> Self
     where
         K: HasSerde,
         V: HasSerde,

@@ -100,6 +100,26 @@ fn what_is_known_to_be_an_end_is_not_waited_for() -> Result<()> {
 }
 
 #[test]
+fn an_empty_input_is_waited_for_as_long_as_the_settings_say() -> Result<()> {
+    let scene = Scene::new("patient", 1)?;
+    let prices = unique_name("prices");
+    scene.kafka.create_topic(&prices, 1, &[])?;
+    let mut settings = scene.settings();
+    settings.max_task_idle = Some(DEADLINE);
+    let app = running(scene.app(noting_join(&scene, &prices, &Arc::default())?, settings))?;
+    scene.kafka.produce(&scene.input, [at(16)])?;
+    // Time enough to join it with nothing, if nobody waited.
+    std::thread::sleep(Duration::from_secs(2));
+    scene.kafka.produce(&prices, [at(8), at(24)])?;
+    let outputs = millstream_integration_tests::wait::await_until(DEADLINE, "the joined order", || {
+        scene.kafka.read_all(&scene.output).ok().filter(|records| !records.is_empty())
+    })?;
+    assert_eq!(outputs[0].value_text().as_deref(), Some("16 8"));
+    app.close()?;
+    Ok(())
+}
+
+#[test]
 fn the_end_of_a_transaction_is_no_record_to_wait_for() -> Result<()> {
     let scene = Scene::new("transactional", 1)?;
     let prices = unique_name("prices");

@@ -113,6 +113,29 @@ fn a_join_of_topics_that_do_not_line_up_is_refused() -> Result<()> {
 }
 
 #[test]
+fn they_are_named_replicated_and_kept_as_the_settings_say() -> Result<()> {
+    const PER_HOUR: WindowStoreName<String, u64> = WindowStoreName::new("per-hour");
+    let scene = Scene::new("set", 1)?;
+    let app = |replication_factor| -> Result<AppBuilder> {
+        let builder = StreamsBuilder::new();
+        let orders = builder.stream::<String, String>(scene.input.as_str()).group_by_key();
+        orders.windowed_by(TimeWindows::of_size_with_no_grace(hours(1))).count(PER_HOUR);
+        let mut settings = Settings::new("nowhere:9092");
+        settings.bootstrap_servers = scene.kafka.bootstrap_servers().into();
+        settings.state_dir = scene.state_dir.path().into();
+        settings.replication_factor = Some(replication_factor);
+        settings.window_changelog_additional_retention = hours(2);
+        Ok(Streams::builder(scene.application_id.as_str(), builder.build()?).settings(settings))
+    };
+    // There is one broker.
+    let changelog = format!("{}-per-hour-changelog", scene.application_id);
+    refused(app(2)?, ErrorKind::Invalid, &[&changelog, "replication_factor"])?;
+    running(app(1)?)?.close()?;
+    assert_eq!(scene.kafka.topic_config(&changelog)?["retention.ms"], hours(3).as_millis().to_string());
+    Ok(())
+}
+
+#[test]
 fn a_cluster_that_does_not_answer_is_an_error_in_time() -> Result<()> {
     let builder = StreamsBuilder::new();
     builder.stream::<String, String>("orders").to("copies");

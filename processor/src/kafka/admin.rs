@@ -206,7 +206,12 @@ impl ClusterAdmin for KafkaAdmin {
         for (name, value) in &topic.config {
             native = native.set(name, value);
         }
-        let doing = format!("cannot create topic {}", topic.name);
+        let doing = match self.replication_factor {
+            Some(factor) => {
+                format!("cannot create topic {} with a replication_factor of {factor}", topic.name)
+            }
+            None => format!("cannot create topic {}", topic.name),
+        };
         let results = self.answer(&doing, self.client.create_topics([&native], &self.options()))?;
         for result in results {
             match result {

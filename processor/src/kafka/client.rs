@@ -139,7 +139,8 @@ pub(super) fn kind_of(code: Option<RDKafkaErrorCode>) -> ErrorKind {
             | Code::UnknownTopic
             | Code::UnknownTopicOrPartition
             | Code::UnknownPartition
-            | Code::InvalidTopic,
+            | Code::InvalidTopic
+            | Code::InvalidReplicationFactor,
         ) => ErrorKind::Invalid,
         _ => ErrorKind::Fatal,
     }

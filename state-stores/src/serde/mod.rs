@@ -138,7 +138,8 @@ pub type SerdeRef<T> = Arc<dyn Serde<T>>;
     label = "no `HasSerde` for this type",
     note = "for a type with `serde::Serialize` and `serde::Deserialize`, write `json_serde!({Self});`",
     note = "otherwise `impl HasSerde for {Self}` with one method, `serde()`, that returns its `Serde`",
-    note = "for a value that may be null, use `Option<..>` of a type with `HasSerde`",
+    note = "where a null may be, use an `Option<..>` of a type with `HasSerde`: in the records of a stream. The rows of tables and stores \
+            are never null: leave the `Option` out there",
     note = "if it is the `Result` of a closure that can fail, give the closure to the operator of the same name with `try_` before it: \
             `try_map_values`, say"
 )]

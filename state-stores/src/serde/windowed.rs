@@ -197,13 +197,15 @@ mod tests {
 
     /// The bytes were written by `TimeWindowedSerializer` and `SessionWindowedSerializer` of Apache Kafka Streams 4.3.1.
     #[test]
-    fn the_bytes_are_those_of_kafka_streams() {
+    fn windowed_keys_have_the_bytes_of_kafka_streams() {
         let times = TimeWindowedSerde::new(String::serde(), Duration::from_millis(10));
         let encoded = bytes(&times, &windowed("sku", 0x0102, 0x010c));
         assert_eq!(encoded, b"sku\0\0\0\0\0\0\x01\x02");
         assert_eq!(times.decode(&encoded).unwrap(), windowed("sku", 0x0102, 0x010c));
-        let encoded = bytes(&SessionWindowedSerde::new(String::serde()), &windowed("sku", 5, 9));
+        let sessions = SessionWindowedSerde::new(String::serde());
+        let encoded = bytes(&sessions, &windowed("sku", 5, 9));
         assert_eq!(encoded, b"sku\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x05");
+        assert_eq!(sessions.decode(&encoded).unwrap(), windowed("sku", 5, 9));
         assert_eq!(Windowed::<String>::serde().decode(&encoded).unwrap(), windowed("sku", 5, 9));
     }
 

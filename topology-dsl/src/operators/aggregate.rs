@@ -7,7 +7,7 @@ use millstream_processor::{BoxError, HasSerde, RecordField};
 
 use super::stream_aggregation::Aggregation;
 use crate::grouped::KGroupedStream;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 
 /// What an aggregating closure may return: the new value `A`, or `Option<A>` where `None` deletes the row.
@@ -58,7 +58,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     /// ```
     pub fn aggregate<A: HasSerde, R: AggregateResult<A>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A>>,
+        store: impl StoreFor<K::NonNull, A>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> R + Send + Sync + 'static,
     ) -> KTable<K::NonNull, A> {
@@ -83,7 +83,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     /// ```
     pub fn try_aggregate<A: HasSerde, R: AggregateResult<A>, E: Into<BoxError>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A>>,
+        store: impl StoreFor<K::NonNull, A>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<K::NonNull, A> {

@@ -1,5 +1,6 @@
 //! `cogroup`: several grouped streams aggregated into one table.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,7 +19,7 @@ use crate::grouped::KGroupedStream;
 use crate::logical::{
     CogroupedInput, GroupingId, Operation, OperationId, OperationKind, RepartitionEdges, SharedGraph,
 };
-use crate::options::{Materialized, StorePlan};
+use crate::options::{Produced, StoreFor, StorePlan};
 use crate::table::KTable;
 use crate::windowed::WindowDefinition;
 
@@ -31,10 +32,16 @@ pub struct CogroupedKStream<K, A> {
 /// One of the streams, whose types only its own closure knows.
 struct Input<K, A> {
     stream: OperationId,
+    grouping: GroupingId,
+    /// Where its late records go.
+    late: Option<ProducedOfInput>,
     grouped: Box<Grouped<K, A>>,
 }
 
-type Grouped<K, A> = dyn FnOnce(Cogrouping<'_, K, A>, IsLast) -> CogroupedInput;
+type Grouped<K, A> = dyn FnOnce(Cogrouping<'_, K, A>, Option<ProducedOfInput>, IsLast) -> CogroupedInput;
+
+/// A `Produced` of the types of a stream, which only the stream's own closure knows.
+type ProducedOfInput = Arc<dyn Any + Send + Sync>;
 
 /// What all of the streams are aggregated by.
 pub(super) struct Cogrouping<'a, K, A> {
@@ -121,6 +128,26 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
 impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
     /// Adds a stream, and how its records change a row. See [`KGroupedStream::cogroup`].
     ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const STOCK: StoreName<String, i64> = StoreName::new("stock");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let deliveries = builder.stream::<String, i64>("deliveries").group_by_key();
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// let deliveries = deliveries.cogroup(|_sku, delivered, on_hand: i64| on_hand + delivered);
+    /// deliveries.cogroup(&sales, |_sku, sold, on_hand| on_hand - sold).aggregate(STOCK, || 0);
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("deliveries").pipe_input("apples", 10)?;
+    /// driver.input_topic::<String, i64>("sales").pipe_input("apples", 3)?;
+    /// let row = driver.key_value_store(STOCK)?.get(&"apples".into())?;
+    /// assert_eq!(row.map(|row| row.value), Some(7));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// If the stream was made from another builder.
     #[track_caller]
@@ -160,8 +187,13 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
         let (grouping, topic) = (grouped.grouping, grouped.topic());
         self.inputs.push(Input {
             stream: grouped.stream,
-            grouped: Box::new(move |cogrouping, is_last| {
-                input::<K2, V, A, _, _>((grouping, topic), cogrouping, aggregator, is_last)
+            grouping,
+            late: None,
+            grouped: Box::new(move |cogrouping, late, is_last| {
+                let late = late.map(|late| {
+                    late.downcast().expect("records of one grouping are of the same types everywhere")
+                });
+                input::<K2, V, A, _, _>((grouping, topic), cogrouping, aggregator, late, is_last)
             }),
         });
         self
@@ -188,7 +220,7 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
     /// ```
     pub fn aggregate(
         self,
-        store: impl Into<Materialized<K, A>>,
+        store: impl StoreFor<K, A>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
     ) -> KTable<K, A> {
         let store = store.into().with_inherited_key_serde(self.key_serde());
@@ -238,6 +270,20 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
         self.inputs.first().and_then(|input| self.graph.borrow().key_serde(input.stream))
     }
 
+    /// Says where records of this stream go that no window accepts any more.
+    #[track_caller]
+    pub(super) fn send_late_records<K2: RecordField<NonNull = K>, V: RecordField>(
+        &mut self,
+        grouped: &KGroupedStream<K2, V>,
+        produced: Produced<K2, V>,
+    ) {
+        let is_one_of_them = Rc::ptr_eq(&self.graph, &grouped.graph);
+        let mut inputs = self.inputs.iter_mut();
+        let input = inputs.find(|input| is_one_of_them && input.grouping == grouped.grouping);
+        let input = input.expect("late records are those of a stream that is aggregated: cogroup it first");
+        input.late = Some(Arc::new(produced));
+    }
+
     /// Declares the table, which is kept in this store.
     pub(super) fn declare_table<K2: Clone + 'static>(
         self,
@@ -248,7 +294,7 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
         let parents = self.inputs.iter().map(|input| input.stream).collect();
         let last = self.inputs.len() - 1;
         let inputs = self.inputs.into_iter().enumerate();
-        let inputs = inputs.map(|(number, input)| (input.grouped)(cogrouping, number == last));
+        let inputs = inputs.map(|(number, input)| (input.grouped)(cogrouping, input.late, number == last));
         KTable::declare(
             &self.graph,
             Operation {
@@ -275,6 +321,7 @@ fn input<K, V, A, R, E>(
     (grouping, topic): (GroupingId, Box<dyn RepartitionEdges>),
     cogrouping: Cogrouping<'_, K::NonNull, A>,
     aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
+    late: Option<Arc<Produced<K, V>>>,
     is_last: IsLast,
 ) -> CogroupedInput
 where
@@ -287,7 +334,7 @@ where
     let initializer = Arc::clone(cogrouping.initializer);
     let change = Arc::new(aggregating(move || initializer(), aggregator));
     let write = match cogrouping.windows {
-        Some(windows) => windows.write_input::<K, V, _>(&change, is_last),
+        Some(windows) => windows.write_input::<K, V, _>(&change, late, is_last),
         None => TableStore::write(move |store| {
             let aggregation = StreamAggregation::<K, V, A, _>::new(store, &change);
             if is_last { aggregation } else { aggregation.without_emissions() }
@@ -306,10 +353,7 @@ mod tests {
     const STOCK: StoreName<String, i64> = StoreName::new("stock");
 
     /// Deliveries add, sales subtract, and a stocktaking says what there is; nothing at all is no row.
-    fn stock(
-        builder: &StreamsBuilder,
-        store: impl Into<crate::Materialized<String, i64>>,
-    ) -> KTable<String, i64> {
+    fn stock(builder: &StreamsBuilder, store: impl crate::StoreFor<String, i64>) -> KTable<String, i64> {
         let deliveries = builder.stream::<Option<String>, Option<i64>>("deliveries").group_by_key();
         let sales = builder.stream::<String, String>("sales").group_by_key();
         let takings = builder.stream::<String, i64>("stocktakings").group_by_key();

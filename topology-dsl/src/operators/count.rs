@@ -5,7 +5,7 @@ use millstream_processor::api::Failure;
 
 use super::stream_aggregation::Aggregation;
 use crate::grouped::KGroupedStream;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 
 impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
@@ -30,7 +30,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     /// assert_eq!(row.map(|row| row.value), Some(2));
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    pub fn count(&self, store: impl Into<Materialized<K::NonNull, u64>>) -> KTable<K::NonNull, u64> {
+    pub fn count(&self, store: impl StoreFor<K::NonNull, u64>) -> KTable<K::NonNull, u64> {
         self.declare_aggregation(Aggregation::Count, store.into(), counting)
     }
 }

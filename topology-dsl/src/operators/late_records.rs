@@ -12,17 +12,13 @@ pub(super) struct LateRecords<K, V> {
 }
 
 impl<K: RecordField, V: RecordField> LateRecords<K, V> {
+    /// Without a topic they are only counted.
     pub(super) fn open(wiring: &Wiring<'_>, to: Option<&Produced<K, V>>) -> Result<Self> {
         let sink = to.map(|Produced { sink, key_serde, value_serde }| {
             let key_serde = key_serde.clone().unwrap_or_else(K::field_serde);
             wiring.sink(sink, key_serde, value_serde.clone())
         });
         Ok(LateRecords { sink: sink.transpose()? })
-    }
-
-    /// They are only counted.
-    pub(super) fn nowhere() -> Self {
-        LateRecords { sink: None }
     }
 
     /// Sends what `record` makes to the topic, if there is one.

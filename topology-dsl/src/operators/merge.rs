@@ -8,6 +8,31 @@ use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
 use crate::logical::{Operation, OperationKind};
 use crate::stream::KStream;
 
+/// What a stream with keys `K` and values `V` can be merged with: a `&KStream` of the same types.
+///
+/// The trait cannot be implemented outside of this crate.
+#[diagnostic::on_unimplemented(
+    message = "a stream with keys `{K}` and values `{V}` cannot be merged with `{Self}`",
+    label = "the types differ, or this is no stream",
+    note = "records of one stream are of one type: give both streams the same keys and values with `map` or `map_values` first",
+    note = "a stream is merged by reference: `web.merge(&shop)`; a table is one after `to_stream`"
+)]
+pub trait MergeTarget<K, V>: sealed::Sealed {
+    #[doc(hidden)]
+    fn stream(&self) -> &KStream<K, V>;
+}
+
+impl<K, V> MergeTarget<K, V> for &KStream<K, V> {
+    fn stream(&self) -> &KStream<K, V> {
+        self
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<K, V> Sealed for &crate::stream::KStream<K, V> {}
+}
+
 impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// The records of both streams. Order is kept within each of them, not between them.
     ///
@@ -31,7 +56,8 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
     /// # Panics
     /// If the streams were made from different builders.
     #[track_caller]
-    pub fn merge(&self, other: &KStream<K, V>) -> KStream<K, V> {
+    pub fn merge(&self, other: impl MergeTarget<K, V>) -> KStream<K, V> {
+        let other = other.stream();
         assert!(Rc::ptr_eq(&self.graph, &other.graph), "only streams of one StreamsBuilder can be merged");
         KStream::declare(
             &self.graph,

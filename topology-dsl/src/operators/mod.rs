@@ -60,6 +60,7 @@ mod with_key;
 
 pub use aggregate::AggregateResult;
 pub use cogroup::CogroupedKStream;
+pub use merge::MergeTarget;
 pub(crate) use rows::{RowLookup, stored_rows};
 pub use split::Split;
 pub use stream_global_join::StreamOn;

@@ -104,11 +104,13 @@ mod tests {
     use std::time::Duration;
 
     use millstream_processor::api::{
-        Child, Failure, Processor, ProcessorContext, Punctuation, PunctuationType, Record, Wiring,
+        Child, Failure, Headers, Processor, ProcessorContext, Punctuation, PunctuationType, Record, Wiring,
     };
-    use millstream_processor::{KeyValueStore, Result, StoreName, ValueAndTimestamp};
+    use millstream_processor::{
+        CommittedStore, KeyValueStore, RecordLocation, Result, StoreName, ValueAndTimestamp,
+    };
 
-    use crate::operators::test_support::{driver, pipe_all, pipe_at, text, written, written_at};
+    use crate::operators::test_support::{at, driver, pipe_all, pipe_at, text, written, written_at};
     use crate::{ConnectedStores, StoreOptions, StreamsBuilder};
 
     const TOTALS: StoreName<String, i64> = StoreName::new("totals");
@@ -140,6 +142,103 @@ mod tests {
             }
             context.forward(order.with_value(total))
         }
+    }
+
+    #[test]
+    fn a_processor_sees_all_of_a_record_and_where_it_is_from_and_changes_all_of_it() {
+        struct Rewrite;
+
+        impl Processor for Rewrite {
+            type KeyIn = String;
+            type ValueIn = i64;
+            type KeyOut = i64;
+            type ValueOut = String;
+
+            fn process(
+                &mut self,
+                order: Record<String, i64>,
+                context: &mut ProcessorContext<'_, i64, String>,
+            ) -> Result<(), Failure> {
+                let location = context.task().location().cloned();
+                let RecordLocation { topic, partition, offset } =
+                    location.expect("a record is from somewhere");
+                let Record { key, value, timestamp, headers } = order.clone();
+                let source = headers.last("source").flatten();
+                let seen = format!("{topic} {partition} {offset}: {key} {value} {timestamp} {source:?}");
+                let mut headers = Headers::default();
+                headers.push("rewritten", None);
+                let rewritten = order.with_key(value).with_value(seen);
+                context.forward(rewritten.with_timestamp(at(value)).with_headers(headers))
+            }
+        }
+
+        let driver = driver(|builder| {
+            builder.stream::<String, i64>("orders").process((), |_| Ok(Rewrite)).to("rewritten");
+        });
+        let orders = driver.input_topic::<String, i64>("orders");
+        pipe_at(&orders, "pears", 4, 60);
+        let mut headers = Headers::default();
+        headers.push("source", Some("web".into()));
+        let order = Record::new(text("apples"), 3, at(70)).with_headers(headers);
+        orders.pipe_record(order).expect("the record is processed");
+        let rewritten = driver.output_topic::<i64, String>("rewritten");
+        let rewritten = rewritten.read_records_to_list().expect("outputs decode");
+        let seen = text("orders 0 1: apples 3 70 Some(b\"web\")");
+        let mut headers = Headers::default();
+        headers.push("rewritten", None);
+        assert_eq!(rewritten[1], Record { key: 3, value: seen, timestamp: at(3), headers });
+    }
+
+    #[test]
+    fn a_global_store_is_kept_by_its_processor_and_read_by_all_others() {
+        const SKU_OF_NAME: StoreName<String, i64> = StoreName::new("sku-of-name");
+
+        struct ByName(KeyValueStore<String, i64>);
+
+        impl Processor for ByName {
+            type KeyIn = i64;
+            type ValueIn = String;
+            type KeyOut = String;
+            type ValueOut = i64;
+
+            fn process(
+                &mut self,
+                product: Record<i64, String>,
+                context: &mut Context<'_>,
+            ) -> Result<(), Failure> {
+                let Record { key: sku, value: name, timestamp, .. } = product;
+                self.0.put(&name, Some(ValueAndTimestamp::new(sku, timestamp)))?;
+                context.forward(Record::new(name, sku, timestamp)) // goes nowhere
+            }
+        }
+
+        struct Lookup(CommittedStore<String, i64>);
+
+        impl Processor for Lookup {
+            type KeyIn = String;
+            type ValueIn = i64;
+            type KeyOut = String;
+            type ValueOut = i64;
+
+            fn process(
+                &mut self,
+                order: Record<String, i64>,
+                context: &mut Context<'_>,
+            ) -> Result<(), Failure> {
+                let sku = self.0.get(&order.key)?.map_or(0, |row| row.value);
+                context.forward(order.with_value(sku))
+            }
+        }
+
+        let driver = driver(|builder| {
+            let supplier = |wiring: &Wiring<'_>| Ok(ByName(wiring.store(SKU_OF_NAME)?));
+            builder.add_global_store(SKU_OF_NAME, "products", supplier);
+            let orders = builder.stream::<String, i64>("orders");
+            orders.process((), |wiring| Ok(Lookup(wiring.global_store(SKU_OF_NAME.name())?))).to("skus");
+        });
+        pipe_all(&driver.input_topic::<i64, String>("products"), [(17, "apples")]);
+        pipe_all(&driver.input_topic::<String, i64>("orders"), [("apples", 3), ("pears", 4)]);
+        assert_eq!(written(&driver.output_topic("skus")), [(text("apples"), 17_i64), (text("pears"), 0)]);
     }
 
     #[test]

@@ -61,15 +61,16 @@ impl<K: Clone + 'static, V: Clone + 'static> KStream<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use millstream_processor::api::{
-        Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, Punctuation, PunctuationType,
-        Schedule,
+        Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, Headers, Punctuation,
+        PunctuationType, Record, Schedule,
     };
 
     use crate::StreamsBuilder;
-    use crate::operators::test_support::{driver, pipe_all, text, written};
+    use crate::operators::test_support::{at, driver, driver_without_commits, pipe_all, text, written};
 
     /// Holds each order back until the next tick of the clock, unless it is negative: then it forgets what it has.
     #[derive(Default)]
@@ -126,6 +127,94 @@ mod tests {
         pipe_all(&orders, [("apples", 5), ("pears", -1), ("pears", 6)]);
         tick();
         assert_eq!(written(&driver.output_topic("delayed")), [(text("pears"), -10_i64)]);
+    }
+
+    #[test]
+    fn a_processor_of_fixed_keys_lives_from_init_to_close_and_sees_all_of_a_record() {
+        struct Noting(mpsc::Sender<String>);
+
+        impl Noting {
+            fn note(&self, what: String) {
+                self.0.send(what).expect("the test reads its notes");
+            }
+        }
+
+        impl FixedKeyProcessor for Noting {
+            type Key = String;
+            type ValueIn = i64;
+            type ValueOut = String;
+
+            fn init(
+                &mut self,
+                context: &mut FixedKeyProcessorContext<'_, String, String>,
+            ) -> Result<(), Failure> {
+                self.note(format!("init of {}", context.task().task_id()));
+                Ok(())
+            }
+
+            fn process(
+                &mut self,
+                order: FixedKeyRecord<String, i64>,
+                context: &mut FixedKeyProcessorContext<'_, String, String>,
+            ) -> Result<(), Failure> {
+                let (key, source) = (order.key(), order.headers.last("source").flatten());
+                self.note(format!("{key} {} {} {source:?}", order.value, order.timestamp));
+                let doubled = order.map_value(|quantity| quantity * 2);
+                let line = format!("{} pieces", doubled.value);
+                context.forward(doubled.with_value(line))
+            }
+
+            fn close(&mut self) {
+                self.note(text("close"));
+            }
+        }
+
+        let (notes, noted) = mpsc::channel();
+        let driver = driver(|builder| {
+            let orders = builder.stream::<String, i64>("orders");
+            orders.process_values((), move |_| Ok(Noting(notes.clone()))).to("lines");
+        });
+        let mut headers = Headers::default();
+        headers.push("source", Some("web".into()));
+        let order = Record::new(text("apples"), 3, at(70)).with_headers(headers.clone());
+        driver.input_topic::<String, i64>("orders").pipe_record(order).expect("the record is processed");
+        let line = driver.output_topic::<String, String>("lines").read_record().expect("it decodes");
+        assert_eq!(line, Some(Record::new(text("apples"), text("6 pieces"), at(70)).with_headers(headers)));
+        drop(driver);
+        let noted: Vec<String> = noted.try_iter().collect();
+        assert_eq!(noted, ["init of 0_0", "apples 3 70 Some(b\"web\")", "close"]);
+    }
+
+    #[test]
+    fn a_commit_comes_when_a_processor_asks_for_it() {
+        struct Urgent;
+
+        impl FixedKeyProcessor for Urgent {
+            type Key = String;
+            type ValueIn = i64;
+            type ValueOut = i64;
+
+            fn process(
+                &mut self,
+                order: FixedKeyRecord<String, i64>,
+                context: &mut Context<'_>,
+            ) -> Result<(), Failure> {
+                if order.value > 100 {
+                    context.task().request_commit();
+                }
+                context.forward(order)
+            }
+        }
+
+        let driver = driver_without_commits(|builder| {
+            let orders = builder.stream::<String, i64>("orders").process_values((), |_| Ok(Urgent));
+            orders.group_by_key().count(()).to_stream().to("counts");
+        });
+        let (orders, counts) = (driver.input_topic::<String, i64>("orders"), driver.output_topic("counts"));
+        pipe_all(&orders, [("apples", 3), ("apples", 4)]);
+        assert!(counts.is_empty(), "nothing was committed yet");
+        pipe_all(&orders, [("apples", 101), ("apples", 5)]);
+        assert_eq!(written(&counts), [(text("apples"), 3_u64)], "it asked once");
     }
 
     #[test]

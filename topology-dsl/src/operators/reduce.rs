@@ -5,7 +5,7 @@ use millstream_processor::api::Failure;
 
 use super::stream_aggregation::Aggregation;
 use crate::grouped::KGroupedStream;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 
 impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
@@ -31,7 +31,7 @@ impl<K: RecordField, V: RecordField> KGroupedStream<K, V> {
     /// ```
     pub fn reduce(
         &self,
-        store: impl Into<Materialized<K::NonNull, V::NonNull>>,
+        store: impl StoreFor<K::NonNull, V::NonNull>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<K::NonNull, V::NonNull> {
         self.declare_aggregation(Aggregation::Reduce, store.into(), reducing::<_, V::NonNull>(reducer))

@@ -138,6 +138,25 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
     }
 
     /// [`left_join`](Self::left_join) with a closure that can fail. See [`try_join`](Self::try_join).
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.global_table::<String, String>("prices", ());
+    /// let orders = builder.stream::<u64, String>("orders");
+    /// let cents = orders.on(|_number, sku| sku.clone()).try_left_join(&prices, |_sku, price| {
+    ///     price.map_or(Ok(0), |price| price.parse::<i64>())
+    /// });
+    /// cents.to("prices-of-orders");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<u64, String>("orders").pipe_input(1_u64, "apples")?;
+    /// let prices = driver.output_topic::<u64, i64>("prices-of-orders");
+    /// assert_eq!(prices.read_key_value()?, Some((1, 0)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_left_join<KG, VG, G, V2, E>(
         self,
@@ -158,6 +177,24 @@ impl<K: Clone + 'static, V: RecordField, F> StreamOn<K, V, F> {
 
 impl<K: Clone + 'static, V: RecordField, F> WithKey<StreamOn<K, V, F>> {
     /// [`StreamOn::join`] with a closure that gets the stream's key first. See [`StreamOn::with_key`].
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let products = builder.global_table::<String, String>("products", ());
+    /// let orders = builder.stream::<u64, String>("orders");
+    /// let named = orders.on(|_number, sku| sku.clone()).with_key();
+    /// named.join(&products, |number, _sku, name| format!("order {number}: {name}")).to("ordered-products");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, String>("products").pipe_input("sku-1", "apples")?;
+    /// driver.input_topic::<u64, String>("orders").pipe_input(7_u64, "sku-1")?;
+    /// let ordered = driver.output_topic::<u64, String>("ordered-products");
+    /// assert_eq!(ordered.read_key_value()?, Some((7, "order 7: apples".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn join<KG, VG, G, V2>(
         self,
@@ -175,6 +212,21 @@ impl<K: Clone + 'static, V: RecordField, F> WithKey<StreamOn<K, V, F>> {
     }
 
     /// [`StreamOn::try_join`] with a closure that gets the stream's key first.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let weights = builder.global_table::<String, String>("weights", ());
+    /// let orders = builder.stream::<u64, String>("orders");
+    /// let weighed = orders.on(|_number, sku| sku.clone()).with_key();
+    /// let lines = weighed.try_join(&weights, |number, _sku, grams| {
+    ///     grams.parse::<i64>().map(|grams| format!("order {number}: {grams} g"))
+    /// });
+    /// lines.to("weights-of-orders");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_join<KG, VG, G, V2, E>(
         self,
@@ -195,6 +247,24 @@ impl<K: Clone + 'static, V: RecordField, F> WithKey<StreamOn<K, V, F>> {
     }
 
     /// [`StreamOn::left_join`] with a closure that gets the stream's key first.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let products = builder.global_table::<String, String>("products", ());
+    /// let orders = builder.stream::<u64, String>("orders");
+    /// let named = orders.on(|_number, sku| sku.clone()).with_key();
+    /// let lines = named.left_join(&products, |number, sku, name| format!("order {number}: {}", name.unwrap_or(&sku)));
+    /// lines.to("ordered-products");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<u64, String>("orders").pipe_input(7_u64, "sku-1")?;
+    /// let ordered = driver.output_topic::<u64, String>("ordered-products");
+    /// assert_eq!(ordered.read_key_value()?, Some((7, "order 7: sku-1".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "leftJoin")]
     #[track_caller]
     pub fn left_join<KG, VG, G, V2>(
@@ -213,6 +283,22 @@ impl<K: Clone + 'static, V: RecordField, F> WithKey<StreamOn<K, V, F>> {
     }
 
     /// [`StreamOn::try_left_join`] with a closure that gets the stream's key first.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let weights = builder.global_table::<String, String>("weights", ());
+    /// let orders = builder.stream::<u64, String>("orders");
+    /// let weighed = orders.on(|_number, sku| sku.clone()).with_key();
+    /// let lines = weighed.try_left_join(&weights, |number, _sku, grams| {
+    ///     let grams = grams.map_or(Ok(0), |grams| grams.parse::<i64>());
+    ///     grams.map(|grams| format!("order {number}: {grams} g"))
+    /// });
+    /// lines.to("weights-of-orders");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_left_join<KG, VG, G, V2, E>(
         self,

@@ -187,6 +187,26 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
 
     /// [`left_join`](Self::left_join) with a closure that can fail. See [`try_join`](Self::try_join). If it fails on a record that is emitted
     /// alone, the record that closed its window goes to the handler, and the next one drops and counts it.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, String>("payments");
+    /// let open = orders.within(minutes(5)).try_left_join(&payments, |cents, paid| {
+    ///     paid.map_or(Ok(0), |paid| paid.parse::<i64>()).map(|paid| cents - paid)
+    /// });
+    /// open.to("open-amounts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("order-1", 500)?;
+    /// driver.input_topic::<String, String>("payments").pipe_input("order-1", "200")?;
+    /// let open = driver.output_topic::<String, i64>("open-amounts");
+    /// assert_eq!(open.read_key_value()?, Some(("order-1".into(), 300)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_left_join<V2, R, E>(
         self,
@@ -237,6 +257,27 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
     }
 
     /// [`outer_join`](Self::outer_join) with a closure that can fail. See [`try_left_join`](Self::try_left_join).
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, String>("payments");
+    /// let open = orders.within(minutes(5)).try_outer_join(&payments, |cents, paid| {
+    ///     let paid = paid.map_or(Ok(0), |paid| paid.parse::<i64>())?;
+    ///     Ok::<_, std::num::ParseIntError>(cents.unwrap_or(&0) - paid)
+    /// });
+    /// open.to("open-amounts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("order-1", 500)?;
+    /// driver.input_topic::<String, String>("payments").pipe_input("order-1", "200")?;
+    /// let open = driver.output_topic::<String, i64>("open-amounts");
+    /// assert_eq!(open.read_key_value()?, Some(("order-1".into(), 300)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_outer_join<V2, R, E>(
         self,
@@ -254,6 +295,24 @@ impl<K: RecordField, V: RecordField> StreamWithin<K, V> {
 
 impl<K: RecordField, V: RecordField> WithKey<StreamWithin<K, V>> {
     /// [`StreamWithin::join`] with a closure that gets the key first. See [`StreamWithin::with_key`].
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, i64>("payments");
+    /// let pairs = orders.within(minutes(5)).with_key();
+    /// pairs.join(&payments, |order, cents, paid| format!("{order}: {}", cents - paid)).to("open-amounts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("order-1", 500)?;
+    /// driver.input_topic::<String, i64>("payments").pipe_input("order-1", 200)?;
+    /// let open = driver.output_topic::<String, String>("open-amounts");
+    /// assert_eq!(open.read_key_value()?, Some(("order-1".into(), "order-1: 300".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn join<V2, R>(
         self,
@@ -268,6 +327,21 @@ impl<K: RecordField, V: RecordField> WithKey<StreamWithin<K, V>> {
     }
 
     /// [`StreamWithin::try_join`] with a closure that gets the key first.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, String>("payments");
+    /// let pairs = orders.within(minutes(5)).with_key();
+    /// let open = pairs.try_join(&payments, |order, cents, paid| {
+    ///     paid.parse::<i64>().map(|paid| format!("{order}: {}", cents - paid))
+    /// });
+    /// open.to("open-amounts");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_join<V2, R, E>(
         self,
@@ -285,6 +359,25 @@ impl<K: RecordField, V: RecordField> WithKey<StreamWithin<K, V>> {
     }
 
     /// [`StreamWithin::left_join`] with a closure that gets the key first, which is null for a record without one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, i64>("payments");
+    /// let pairs = orders.within(minutes(5)).with_key();
+    /// let open = pairs.left_join(&payments, |order, cents, paid| format!("{order}: {}", cents - paid.unwrap_or(&0)));
+    /// open.to("open-amounts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("order-1", 500)?;
+    /// driver.input_topic::<String, i64>("payments").pipe_input("order-1", 200)?;
+    /// let open = driver.output_topic::<String, String>("open-amounts");
+    /// assert_eq!(open.read_key_value()?, Some(("order-1".into(), "order-1: 300".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "leftJoin")]
     #[track_caller]
     pub fn left_join<V2, R>(
@@ -300,6 +393,22 @@ impl<K: RecordField, V: RecordField> WithKey<StreamWithin<K, V>> {
     }
 
     /// [`StreamWithin::try_left_join`] with a closure that gets the key first, which is null for a record without one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, String>("payments");
+    /// let pairs = orders.within(minutes(5)).with_key();
+    /// let open = pairs.try_left_join(&payments, |order, cents, paid| {
+    ///     let paid = paid.map_or(Ok(0), |paid| paid.parse::<i64>());
+    ///     paid.map(|paid| format!("{order}: {}", cents - paid))
+    /// });
+    /// open.to("open-amounts");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_left_join<V2, R, E>(
         self,
@@ -317,6 +426,27 @@ impl<K: RecordField, V: RecordField> WithKey<StreamWithin<K, V>> {
     }
 
     /// [`StreamWithin::outer_join`] with a closure that gets the key first, which is null for a record without one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, i64>("payments");
+    /// let pairs = orders.within(minutes(5)).with_key();
+    /// let open = pairs.outer_join(&payments, |order, cents, paid| {
+    ///     format!("{order}: {}", cents.unwrap_or(&0) - paid.unwrap_or(&0))
+    /// });
+    /// open.to("open-amounts");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("order-1", 500)?;
+    /// driver.input_topic::<String, i64>("payments").pipe_input("order-1", 200)?;
+    /// let open = driver.output_topic::<String, String>("open-amounts");
+    /// assert_eq!(open.read_key_value()?, Some(("order-1".into(), "order-1: 300".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "outerJoin")]
     #[track_caller]
     pub fn outer_join<V2, R>(
@@ -332,6 +462,22 @@ impl<K: RecordField, V: RecordField> WithKey<StreamWithin<K, V>> {
     }
 
     /// [`StreamWithin::try_outer_join`] with a closure that gets the key first, which is null for a record without one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, String>("payments");
+    /// let pairs = orders.within(minutes(5)).with_key();
+    /// let open = pairs.try_outer_join(&payments, |order, cents, paid| {
+    ///     let paid = paid.map_or(Ok(0), |paid| paid.parse::<i64>());
+    ///     paid.map(|paid| format!("{order}: {}", cents.unwrap_or(&0) - paid))
+    /// });
+    /// open.to("open-amounts");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_outer_join<V2, R, E, F>(self, other: &KStream<K, V2>, joiner: F) -> KStream<K, R>
     where

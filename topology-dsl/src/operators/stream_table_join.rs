@@ -105,6 +105,25 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
     }
 
     /// [`left_join`](Self::left_join) with a closure that can fail. See [`try_join`](Self::try_join).
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let orders = builder.stream::<String, String>("orders");
+    /// let left = orders.try_left_join(&stock, |quantity, on_hand| {
+    ///     quantity.parse::<i64>().map(|quantity| on_hand.copied().unwrap_or(0) - quantity)
+    /// });
+    /// left.to("left-in-stock");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, String>("orders").pipe_input("apples", "3")?;
+    /// let left = driver.output_topic::<String, i64>("left-in-stock");
+    /// assert_eq!(left.read_key_value()?, Some(("apples".into(), -3)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_left_join<T: JoinTarget<K>, V2: Clone + 'static, E: Into<BoxError>>(
         &self,
@@ -117,6 +136,23 @@ impl<K: RecordField, V: RecordField> KStream<K, V> {
 
 impl<K: RecordField, V: RecordField> WithKey<KStream<K, V>> {
     /// [`KStream::join`] with a closure that gets the key first. See [`KStream::with_key`].
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.table::<String, i64>("prices");
+    /// let orders = builder.stream::<String, i64>("orders").with_key();
+    /// orders.join(&prices, |sku, quantity, cents| format!("{quantity} {sku} at {cents}")).to("invoices");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("prices").pipe_input("apples", 30)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 3)?;
+    /// let invoices = driver.output_topic::<String, String>("invoices");
+    /// assert_eq!(invoices.read_key_value()?, Some(("apples".into(), "3 apples at 30".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn join<T: JoinTarget<K>, V2: Clone + 'static>(
         self,
@@ -127,6 +163,20 @@ impl<K: RecordField, V: RecordField> WithKey<KStream<K, V>> {
     }
 
     /// [`KStream::try_join`] with a closure that gets the key first.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let weights = builder.table::<u64, i64>("weight-of-parcel");
+    /// let parcels = builder.stream::<u64, String>("parcels").with_key();
+    /// let labels = parcels.try_join(&weights, |number, zone, grams| {
+    ///     zone.parse::<i64>().map(|zone| format!("{number}: zone {zone}, {grams} g"))
+    /// });
+    /// labels.to("labels");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_join<T: JoinTarget<K>, V2: Clone + 'static, E: Into<BoxError>>(
         self,
@@ -139,6 +189,26 @@ impl<K: RecordField, V: RecordField> WithKey<KStream<K, V>> {
     }
 
     /// [`KStream::left_join`] with a closure that gets the key first, which is null for a record without one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.table::<String, i64>("prices");
+    /// let orders = builder.stream::<String, i64>("orders").with_key();
+    /// let lines = orders.left_join(&prices, |sku, quantity, cents| match cents {
+    ///     Some(cents) => format!("{quantity} {sku} at {cents}"),
+    ///     None => format!("{quantity} {sku}, price on request"),
+    /// });
+    /// lines.to("offers");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.input_topic::<String, i64>("orders").pipe_input("apples", 3)?;
+    /// let offers = driver.output_topic::<String, String>("offers");
+    /// assert_eq!(offers.read_key_value()?, Some(("apples".into(), "3 apples, price on request".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "leftJoin")]
     #[track_caller]
     pub fn left_join<T: JoinTarget<K>, V2: Clone + 'static>(
@@ -150,6 +220,20 @@ impl<K: RecordField, V: RecordField> WithKey<KStream<K, V>> {
     }
 
     /// [`KStream::try_left_join`] with a closure that gets the key first, which is null for a record without one.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let names = builder.table::<String, String>("names");
+    /// let orders = builder.stream::<String, String>("orders").with_key();
+    /// let lines = orders.try_left_join(&names, |sku, quantity, name| {
+    ///     quantity.parse::<i64>().map(|quantity| format!("{quantity} {}", name.unwrap_or(sku)))
+    /// });
+    /// lines.to("order-lines");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn try_left_join<T: JoinTarget<K>, V2: Clone + 'static, E: Into<BoxError>>(
         self,

@@ -6,7 +6,7 @@ use millstream_processor::HasSerde;
 
 use super::aggregate::{AggregateResult, aggregating};
 use crate::grouped::KGroupedTable;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
@@ -37,7 +37,7 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
     /// ```
     pub fn aggregate<A: HasSerde, R: AggregateResult<A>>(
         &self,
-        store: impl Into<Materialized<K, A>>,
+        store: impl StoreFor<K, A>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         adder: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         subtractor: impl Fn(&K, V, A) -> R + Send + Sync + 'static,

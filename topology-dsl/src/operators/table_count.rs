@@ -4,7 +4,7 @@ use millstream_processor::HasSerde;
 
 use super::count::counting;
 use crate::grouped::KGroupedTable;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
@@ -21,7 +21,7 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
     /// # builder.build()?;
     /// # Ok::<(), millstream::Error>(())
     /// ```
-    pub fn count(&self, store: impl Into<Materialized<K, u64>>) -> KTable<K, u64> {
+    pub fn count(&self, store: impl StoreFor<K, u64>) -> KTable<K, u64> {
         self.declare_aggregation("KTABLE-AGGREGATE-", store.into(), counting, |_key, _row, count| {
             Some(count.saturating_sub(1))
         })

@@ -4,7 +4,7 @@ use millstream_processor::HasSerde;
 
 use super::reduce::reducing;
 use crate::grouped::KGroupedTable;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 
 impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
@@ -32,7 +32,7 @@ impl<K: HasSerde, V: HasSerde> KGroupedTable<K, V> {
     /// ```
     pub fn reduce(
         &self,
-        store: impl Into<Materialized<K, V>>,
+        store: impl StoreFor<K, V>,
         adder: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtractor: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> KTable<K, V> {

@@ -8,7 +8,7 @@ use millstream_processor::{BoxError, HasSerde, RecordField, SessionKind, WindowK
 
 use super::aggregate::{AggregateResult, aggregating};
 use super::stream_aggregation::Aggregation;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 use crate::windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream};
 
@@ -39,7 +39,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
     #[track_caller]
     pub fn aggregate<A: HasSerde, R: AggregateResult<A>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A, WindowKind>>,
+        store: impl StoreFor<K::NonNull, A, WindowKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V, A) -> R + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, A> {
@@ -64,7 +64,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
     #[track_caller]
     pub fn try_aggregate<A: HasSerde, R: AggregateResult<A>, E: Into<BoxError>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A, WindowKind>>,
+        store: impl StoreFor<K::NonNull, A, WindowKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, A> {
@@ -98,7 +98,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
     #[track_caller]
     pub fn aggregate<A: HasSerde, R: AggregateResult<A>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A, WindowKind>>,
+        store: impl StoreFor<K::NonNull, A, WindowKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> R + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, A> {
@@ -123,7 +123,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
     #[track_caller]
     pub fn try_aggregate<A: HasSerde, R: AggregateResult<A>, E: Into<BoxError>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A, WindowKind>>,
+        store: impl StoreFor<K::NonNull, A, WindowKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V::NonNull, A) -> Result<R, E> + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, A> {
@@ -161,7 +161,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
     #[track_caller]
     pub fn aggregate<A: HasSerde, R: AggregateResult<A>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A, SessionKind>>,
+        store: impl StoreFor<K::NonNull, A, SessionKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V, A) -> R + Send + Sync + 'static,
         merger: impl Fn(&K::NonNull, A, A) -> A + Send + Sync + 'static,
@@ -195,7 +195,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
     #[track_caller]
     pub fn try_aggregate<A: HasSerde, R: AggregateResult<A>, E: Into<BoxError>>(
         &self,
-        store: impl Into<Materialized<K::NonNull, A, SessionKind>>,
+        store: impl StoreFor<K::NonNull, A, SessionKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K::NonNull, V, A) -> Result<R, E> + Send + Sync + 'static,
         merger: impl Fn(&K::NonNull, A, A) -> Result<A, E> + Send + Sync + 'static,

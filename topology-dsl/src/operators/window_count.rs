@@ -4,7 +4,7 @@ use millstream_processor::{RecordField, SessionKind, WindowKind, Windowed};
 
 use super::count::counting;
 use super::stream_aggregation::Aggregation;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 use crate::windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream};
 
@@ -33,7 +33,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
     #[track_caller]
     pub fn count(
         &self,
-        store: impl Into<Materialized<K::NonNull, u64, WindowKind>>,
+        store: impl StoreFor<K::NonNull, u64, WindowKind>,
     ) -> KTable<Windowed<K::NonNull>, u64> {
         self.declare_aggregation(Aggregation::Count, store.into(), counting)
     }
@@ -64,7 +64,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
     #[track_caller]
     pub fn count(
         &self,
-        store: impl Into<Materialized<K::NonNull, u64, WindowKind>>,
+        store: impl StoreFor<K::NonNull, u64, WindowKind>,
     ) -> KTable<Windowed<K::NonNull>, u64> {
         self.declare_aggregation(Aggregation::Count, store.into(), counting)
     }
@@ -97,7 +97,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
     #[track_caller]
     pub fn count(
         &self,
-        store: impl Into<Materialized<K::NonNull, u64, SessionKind>>,
+        store: impl StoreFor<K::NonNull, u64, SessionKind>,
     ) -> KTable<Windowed<K::NonNull>, u64> {
         self.declare_aggregation(Aggregation::Count, store.into(), counting, |_key, one, other| {
             Ok(one.unwrap_or(0) + other)

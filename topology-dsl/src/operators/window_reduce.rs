@@ -6,7 +6,7 @@ use millstream_processor::{RecordField, SessionKind, WindowKind, Windowed};
 
 use super::reduce::reducing;
 use super::stream_aggregation::Aggregation;
-use crate::options::Materialized;
+use crate::options::StoreFor;
 use crate::table::KTable;
 use crate::windowed::{SessionWindowedKStream, SlidingWindowedKStream, TimeWindowedKStream};
 
@@ -36,7 +36,7 @@ impl<K: RecordField, V: RecordField> TimeWindowedKStream<K, V> {
     #[track_caller]
     pub fn reduce(
         &self,
-        store: impl Into<Materialized<K::NonNull, V::NonNull, WindowKind>>,
+        store: impl StoreFor<K::NonNull, V::NonNull, WindowKind>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, V::NonNull> {
         self.declare_aggregation(Aggregation::Reduce, store.into(), reducing::<_, V>(reducer))
@@ -69,7 +69,7 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
     #[track_caller]
     pub fn reduce(
         &self,
-        store: impl Into<Materialized<K::NonNull, V::NonNull, WindowKind>>,
+        store: impl StoreFor<K::NonNull, V::NonNull, WindowKind>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, V::NonNull> {
         self.declare_aggregation(Aggregation::Reduce, store.into(), reducing::<_, V::NonNull>(reducer))
@@ -103,7 +103,7 @@ impl<K: RecordField, V: RecordField> SessionWindowedKStream<K, V> {
     #[track_caller]
     pub fn reduce(
         &self,
-        store: impl Into<Materialized<K::NonNull, V::NonNull, SessionKind>>,
+        store: impl StoreFor<K::NonNull, V::NonNull, SessionKind>,
         reducer: impl Fn(V::NonNull, V::NonNull) -> V::NonNull + Send + Sync + 'static,
     ) -> KTable<Windowed<K::NonNull>, V::NonNull> {
         let reducer = Arc::new(reducer);

@@ -18,8 +18,9 @@ use super::time_window_aggregation::TimeWindowAggregation;
 use super::window_table::{WindowTable, WindowTimes};
 use super::windowed_aggregation::{WindowedAggregation, write_windowed_node};
 use super::windowed_store::WindowedStore;
+use crate::grouped::KGroupedStream;
 use crate::logical::WriteNode;
-use crate::options::Materialized;
+use crate::options::{Produced, StoreFor};
 use crate::table::KTable;
 use crate::windowed::check_that_windows_close;
 use crate::windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeSpans};
@@ -98,14 +99,81 @@ impl<K, A> TimeWindowedCogroupedKStream<K, A> {
 }
 
 impl<K: HasSerde, A: HasSerde> TimeWindowedCogroupedKStream<K, A> {
+    /// Sends records of one of the streams that no window accepts any more to a topic, besides counting them. Each stream can have one, as each
+    /// has its own type of values; those of a stream that has none are only counted. The topic must exist.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// let refunds = builder.stream::<String, String>("refunds").group_by_key();
+    /// sales
+    ///     .cogroup(|_sku, cents, sum: i64| sum + cents)
+    ///     .try_cogroup(&refunds, |_sku, cents, sum| cents.parse::<i64>().map(|cents| sum - cents))
+    ///     .windowed_by(TimeWindows::of_size_with_no_grace(hours(1)))
+    ///     .late_records_of(&sales, "late-sales")
+    ///     .late_records_of(&refunds, "late-refunds")
+    ///     .aggregate((), || 0);
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let at = |minute: i64| Timestamp::from_millis(minute * 60_000);
+    /// let refunds = driver.input_topic::<String, String>("refunds");
+    /// refunds.pipe_input_at("apples", "500", at(60))?;
+    /// refunds.pipe_input_at("pears", "200", at(59))?;
+    /// let late = driver.output_topic::<String, String>("late-refunds");
+    /// assert_eq!(late.read_key_value()?, Some(("pears".into(), "200".into())));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the stream is none of those that are aggregated.
+    #[track_caller]
+    #[must_use]
+    pub fn late_records_of<K2: RecordField<NonNull = K>, V: RecordField>(
+        mut self,
+        grouped: &KGroupedStream<K2, V>,
+        produced: impl Into<Produced<K2, V>>,
+    ) -> Self {
+        self.cogrouped.send_late_records(grouped, produced.into());
+        self
+    }
+
     /// The table of the aggregates. A row, which is that of a key in a window, begins as what `initializer` makes; each record of any of the
     /// streams changes the rows of its key in its windows. A record with a null key or value is dropped and counted.
     ///
     /// See [`CogroupedKStream::windowed_by`], and [`CogroupedKStream::aggregate`] on partitions.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// const REVENUE: WindowStoreName<String, i64> = WindowStoreName::new("revenue-per-hour");
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// let refunds = builder.stream::<String, i64>("refunds").group_by_key();
+    /// sales
+    ///     .cogroup(|_sku, cents, sum: i64| sum + cents)
+    ///     .cogroup(&refunds, |_sku, cents, sum| sum - cents)
+    ///     .windowed_by(TimeWindows::of_size_and_grace(hours(1), minutes(5)))
+    ///     .aggregate(REVENUE, || 0);
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let at = |minute: i64| Timestamp::from_millis(minute * 60_000);
+    /// driver.input_topic::<String, i64>("sales").pipe_input_at("apples", 500, at(59))?;
+    /// driver.input_topic::<String, i64>("sales").pipe_input_at("apples", 30, at(60))?;
+    /// driver.input_topic::<String, i64>("refunds").pipe_input_at("apples", 200, at(10))?;
+    /// let revenue = driver.window_store(REVENUE)?;
+    /// assert_eq!(revenue.fetch(&"apples".into(), at(0))?.map(|row| row.value), Some(300));
+    /// assert_eq!(revenue.fetch(&"apples".into(), at(60))?.map(|row| row.value), Some(30));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[track_caller]
     pub fn aggregate(
         self,
-        store: impl Into<Materialized<K, A, WindowKind>>,
+        store: impl StoreFor<K, A, WindowKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
         let store = store.into().with_inherited_key_serde(self.cogrouped.key_serde());
@@ -140,6 +208,46 @@ impl<K, A> SessionWindowedCogroupedKStream<K, A> {
 }
 
 impl<K: HasSerde, A: HasSerde> SessionWindowedCogroupedKStream<K, A> {
+    /// Sends records of one of the streams that belong to a session which is closed to a topic, besides counting them. Each stream can have one,
+    /// as each has its own type of values; those of a stream that has none are only counted. The topic must exist.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks").group_by_key();
+    /// let orders = builder.stream::<String, i64>("orders").group_by_key();
+    /// clicks
+    ///     .cogroup(|_customer, _page, steps: u64| steps + 1)
+    ///     .cogroup(&orders, |_customer, _order, steps| steps + 1)
+    ///     .windowed_by(SessionWindows::of_inactivity_gap_with_no_grace(minutes(30)))
+    ///     .late_records_of(&orders, "late-orders")
+    ///     .aggregate((), || 0, |_customer, one, other| one + other);
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let at = |minute: i64| Timestamp::from_millis(minute * 60_000);
+    /// let orders = driver.input_topic::<String, i64>("orders");
+    /// orders.pipe_input_at("ann", 500, at(31))?;
+    /// orders.pipe_input_at("bob", 200, at(0))?;
+    /// let late = driver.output_topic::<String, i64>("late-orders");
+    /// assert_eq!(late.read_key_value()?, Some(("bob".into(), 200)));
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the stream is none of those that are aggregated.
+    #[track_caller]
+    #[must_use]
+    pub fn late_records_of<K2: RecordField<NonNull = K>, V: RecordField>(
+        mut self,
+        grouped: &KGroupedStream<K2, V>,
+        produced: impl Into<Produced<K2, V>>,
+    ) -> Self {
+        self.cogrouped.send_late_records(grouped, produced.into());
+        self
+    }
+
     /// The table of the aggregates. A session begins as what `initializer` makes; each record of any of the streams changes the session that it
     /// belongs to. `merger` makes one value of those of two sessions that become one; it also gets what `initializer` makes as the first of
     /// them. A record with a null key or value is dropped and counted.
@@ -170,7 +278,7 @@ impl<K: HasSerde, A: HasSerde> SessionWindowedCogroupedKStream<K, A> {
     #[track_caller]
     pub fn aggregate(
         self,
-        store: impl Into<Materialized<K, A, SessionKind>>,
+        store: impl StoreFor<K, A, SessionKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
@@ -184,7 +292,7 @@ impl<K: HasSerde, A: HasSerde> SessionWindowedCogroupedKStream<K, A> {
     #[track_caller]
     pub fn try_aggregate<E: Into<BoxError>>(
         self,
-        store: impl Into<Materialized<K, A, SessionKind>>,
+        store: impl StoreFor<K, A, SessionKind>,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         merger: impl Fn(&K, A, A) -> Result<A, E> + Send + Sync + 'static,
     ) -> KTable<Windowed<K>, A> {
@@ -226,8 +334,13 @@ impl<K: HasSerde, A: HasSerde> CogroupedKStream<K, A> {
 }
 
 impl<K: HasSerde, A: HasSerde> CogroupWindows<K, A> {
-    /// Writes the node for the records of one stream.
-    pub(super) fn write_input<K2, V, F>(&self, change: &Arc<F>, is_last: IsLast) -> WriteNode
+    /// Writes the node for the records of one stream, whose late ones go to `late`.
+    pub(super) fn write_input<K2, V, F>(
+        &self,
+        change: &Arc<F>,
+        late: Option<Arc<Produced<K2, V>>>,
+        is_last: IsLast,
+    ) -> WriteNode
     where
         K2: RecordField<NonNull = K>,
         V: RecordField,
@@ -237,15 +350,17 @@ impl<K: HasSerde, A: HasSerde> CogroupWindows<K, A> {
         match self {
             CogroupWindows::Time(windows, times) => {
                 let (windows, change) = (*windows, Arc::new(of_field::<K, V, A, F>(change)));
-                write_windowed_node(*times, move |_, table| {
-                    let (table, late) = (of_input(table, is_last), LateRecords::nowhere());
+                write_windowed_node(*times, move |wiring, table| {
+                    let table = of_input(table, is_last);
+                    let late = LateRecords::open(wiring, late.as_deref())?;
                     Ok(TimeWindowAggregation::<K2, V, A, _>::new(table, windows, true, late, &change))
                 })
             }
             CogroupWindows::Sliding(windows, times) => {
                 let windows = *windows;
-                write_windowed_node(*times, move |_, table| {
-                    let (table, late) = (of_input(table, is_last), LateRecords::nowhere());
+                write_windowed_node(*times, move |wiring, table| {
+                    let table = of_input(table, is_last);
+                    let late = LateRecords::open(wiring, late.as_deref())?;
                     Ok(SlidingWindowAggregation::<K2, V, A, F>::new(table, windows, late, &change))
                 })
             }
@@ -253,8 +368,9 @@ impl<K: HasSerde, A: HasSerde> CogroupWindows<K, A> {
                 let (windows, change) = (*windows, Arc::new(of_field::<K, V, A, F>(change)));
                 let merger = Arc::clone(merger);
                 let merge = Arc::new(move |key: &K, one: Option<A>, other: A| merger(key, one, other));
-                write_windowed_node(*times, move |_, table| {
-                    let (table, late) = (of_input(table, is_last), LateRecords::nowhere());
+                write_windowed_node(*times, move |wiring, table| {
+                    let table = of_input(table, is_last);
+                    let late = LateRecords::open(wiring, late.as_deref())?;
                     Ok(SessionAggregation::<K2, V, A, _, _>::new(table, windows, true, late, &change, &merge))
                 })
             }
@@ -297,7 +413,9 @@ impl<K, A> fmt::Debug for SessionWindowedCogroupedKStream<K, A> {
 
 #[cfg(test)]
 mod tests {
-    use crate::operators::test_support::{at, driver, driver_without_commits, pipe_at, text, written};
+    use crate::operators::test_support::{
+        at, driver, driver_without_commits, pipe_at, text, written, written_at,
+    };
     use crate::{
         CogroupedKStream, EmitStrategy, KTable, SessionStoreName, SessionWindows, SlidingWindows,
         StoreOptions, StreamsBuilder, TimeWindows, UnlimitedWindows, Window, WindowStoreName, Windowed,
@@ -388,6 +506,65 @@ mod tests {
             let (rows, dropped) = emitted(EmitStrategy::on_window_close(), commit_after, &records);
             assert_eq!((rows, dropped), (expected.clone(), 1), "a commit after {every} records");
         }
+    }
+
+    #[test]
+    fn late_records_of_each_stream_go_where_it_sends_them() {
+        let driver = driver(|builder| {
+            let sales = builder.stream::<String, i64>("sales").group_by_key();
+            let refunds = builder.stream::<String, String>("refunds").group_by_key();
+            let claims = builder.stream::<String, u64>("claims").group_by_key();
+            let revenue = sales.cogroup(|_, cents, sum: i64| sum + cents);
+            let revenue = revenue.cogroup(&refunds, |_, _, sum| sum).cogroup(&claims, |_, _, sum| sum);
+            let revenue = revenue.windowed_by(tens(2)).late_records_of(&refunds, "late-refunds");
+            drop(revenue.late_records_of(&sales, "late-sales").aggregate((), || 0));
+        });
+        let sales = driver.input_topic::<String, i64>("sales");
+        let refunds = driver.input_topic::<String, String>("refunds");
+        let claims = driver.input_topic::<String, u64>("claims");
+        for time in [1, 12, 9] {
+            pipe_at(&sales, "apples", time, time);
+            pipe_at(&refunds, "pears", text("damaged"), time);
+            pipe_at(&claims, "plums", 1_u64, time);
+        }
+        let late_sales = written_at(&driver.output_topic::<String, i64>("late-sales"));
+        assert_eq!(late_sales, [(text("apples"), 9, 9)]);
+        let late_refunds = written_at(&driver.output_topic::<String, String>("late-refunds"));
+        assert_eq!(late_refunds, [(text("pears"), text("damaged"), 9)]);
+        assert_eq!(driver.dropped_records(), 3, "a late claim is only counted");
+    }
+
+    #[test]
+    fn late_records_of_sliding_windows_and_of_sessions_go_to_a_topic() {
+        let driver = driver(|builder| {
+            let clicks = builder.stream::<String, String>("clicks").group_by_key();
+            let orders = builder.stream::<String, i64>("orders").group_by_key();
+            let steps = || clicks.cogroup(|_, _, n: i64| n + 1).cogroup(&orders, |_, _, n| n + 1);
+            let sliding = SlidingWindows::of_time_difference_with_no_grace(millis(5));
+            let sliding = steps().windowed_by(sliding).late_records_of(&orders, "late-in-sliding");
+            drop(sliding.aggregate((), || 0));
+            let sessions = SessionWindows::of_inactivity_gap_with_no_grace(millis(5));
+            let sessions = steps().windowed_by(sessions).late_records_of(&clicks, "late-in-sessions");
+            drop(sessions.aggregate((), || 0, |_, one, other| one + other));
+        });
+        let clicks = driver.input_topic::<String, String>("clicks");
+        let orders = driver.input_topic::<String, i64>("orders");
+        for time in [20, 1] {
+            pipe_at(&clicks, "ann", text("/cart"), time);
+            pipe_at(&orders, "bob", time, time);
+        }
+        let late_in_sliding = written_at(&driver.output_topic::<String, i64>("late-in-sliding"));
+        assert_eq!(late_in_sliding, [(text("bob"), 1, 1)]);
+        let late_in_sessions = written_at(&driver.output_topic::<String, String>("late-in-sessions"));
+        assert_eq!(late_in_sessions, [(text("ann"), text("/cart"), 1)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "late records are those of a stream that is aggregated: cogroup it first")]
+    fn late_records_of_a_stream_that_is_not_aggregated_are_refused() {
+        let builder = StreamsBuilder::new();
+        let claims = builder.stream::<String, i64>("claims").group_by_key();
+        drop(revenue(&builder).windowed_by(tens(0)).late_records_of(&claims, "late-claims"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::windows::EmitStrategy;
 
 /// How the store of a table is kept (Kafka Streams' `Materialized`).
 ///
-/// Every operator that keeps a table takes `impl Into<Materialized<K, V>>`: a [`StoreName`] for a store that can be queried
+/// Every operator that keeps a table takes a [`StoreFor`] it: a [`StoreName`] for a store that can be queried
 /// by that name, `()` for one with a generated name, or either with options from [`StoreOptions`]. `S` is the kind of the store: windowed
 /// aggregations take a [`WindowStoreName`](crate::WindowStoreName) or a [`SessionStoreName`](crate::SessionStoreName).
 ///
@@ -201,6 +201,23 @@ impl<K: HasSerde, V: HasSerde, S> From<()> for Materialized<K, V, S> {
         Materialized::new(None)
     }
 }
+
+/// What a table with keys `K` and values `V` can be kept in: the name of a store of these types and of the kind `S`, `()`, or either with
+/// [options](StoreOptions).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store for a table with keys `{K}` and values `{V}`, of the kind `{S}`",
+    label = "a store of other types, or of another kind",
+    note = "the constant that names a store has the types of the table: `StoreName<{K}, {V}>`; counts are `u64`",
+    note = "a table in windows has a `WindowStoreName<{K}, {V}>`, one in sessions a `SessionStoreName<{K}, {V}>`",
+    note = "a table that nobody asks for has a store with a generated name: `()`"
+)]
+pub trait StoreFor<K, V, S = KeyValueKind>: Into<Materialized<K, V, S>> {}
+
+impl<K: HasSerde, V: HasSerde, S> StoreFor<K, V, S> for StoreName<K, V, S> {}
+
+impl<K: HasSerde, V: HasSerde, S> StoreFor<K, V, S> for () {}
+
+impl<K, V, S> StoreFor<K, V, S> for Materialized<K, V, S> {}
 
 /// Options of a store, on its name, on `()` or on a [`Materialized`].
 ///

@@ -10,7 +10,7 @@ mod stream_joined;
 mod suppressed;
 
 pub(crate) use materialized::{LoggedTo, StorePlan, WindowsToStore};
-pub use materialized::{Materialized, StoreOptions, UntimedKind};
+pub use materialized::{Materialized, StoreFor, StoreOptions, UntimedKind};
 pub use optimization::TopologyOptimization;
 pub use produced::Produced;
 pub(crate) use repartitioned::Partitioner;
@@ -19,5 +19,5 @@ pub use source::Source;
 pub(crate) use source::SourceTopics;
 pub use stores::{AddedStore, ConnectedStores};
 pub use stream_joined::StreamJoined;
-pub use suppressed::{BufferConfig, EmitEarly, Strict, Suppressed, WhenFull};
+pub use suppressed::{BufferConfig, EmitEarly, NeverEarly, Strict, Suppressed, WhenFull};
 pub(crate) use suppressed::{BufferLimits, Until, Wait};

@@ -41,6 +41,25 @@ pub(crate) enum Wait {
 impl<K> Suppressed<K> {
     /// Holds the changes of a row back until stream time has passed the first of them by `limit`, and lets only the newest go on then. Stream
     /// time is that of the records that reach the operator: without records, nothing is let go.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let at_most_once_a_minute = Suppressed::until_time_limit(minutes(1), BufferConfig::unbounded());
+    /// stock.suppress(at_most_once_a_minute).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// for (on_hand, second) in [(10, 0), (7, 20), (5, 60)] {
+    ///     stock.pipe_input_at("apples", on_hand, Timestamp::from_millis(second * 1_000))?;
+    /// }
+    /// let levels = driver.output_topic::<String, Option<i64>>("stock-levels");
+    /// assert_eq!(levels.read_key_values_to_list()?, [("apples".into(), Some(5))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "untilTimeLimit")]
     pub fn until_time_limit<F: WhenFull>(limit: Duration, buffer: BufferConfig<F>) -> Self {
         let until = Until { time: |_, timestamp| timestamp, wait: Wait::For(limit) };
@@ -73,7 +92,7 @@ impl<K> Suppressed<Windowed<K>> {
     /// # Ok::<(), millstream::Error>(())
     /// ```
     #[doc(alias = "untilWindowCloses")]
-    pub fn until_window_closes(buffer: BufferConfig<Strict>) -> Self {
+    pub fn until_window_closes<F: NeverEarly>(buffer: BufferConfig<F>) -> Self {
         let until = Until { time: |key: &Windowed<K>, _| key.window.end, wait: Wait::UntilWindowCloses };
         Suppressed { until, limits: buffer.into_limits() }
     }
@@ -122,6 +141,17 @@ impl WhenFull for Strict {
     const SHUTS_DOWN: bool = true;
 }
 
+/// What a buffer does that lets nothing go before its time: [`Strict`].
+#[diagnostic::on_unimplemented(
+    message = "a buffer that may emit early cannot wait until windows close",
+    label = "a window would have several results",
+    note = "end the `BufferConfig` with `.shut_down_when_full()`, or begin it with `BufferConfig::unbounded()`",
+    note = "`Suppressed::until_time_limit` takes a buffer that may emit early"
+)]
+pub trait NeverEarly: WhenFull {}
+
+impl NeverEarly for Strict {}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::EmitEarly {}
@@ -140,12 +170,48 @@ pub(crate) struct BufferLimits {
 
 impl BufferConfig<EmitEarly> {
     /// Holds so many rows, and lets the oldest go when there are more.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::max_records(1);
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe_input("apples", 10)?;
+    /// stock.pipe_input("pears", 4)?;
+    /// let levels = driver.output_topic::<String, Option<i64>>("stock-levels");
+    /// assert_eq!(levels.read_key_values_to_list()?, [("apples".into(), Some(10))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "maxRecords")]
     pub fn max_records(records: usize) -> Self {
         BufferConfig::of(BufferLimits { records: Some(records), ..BufferLimits::default() })
     }
 
     /// Holds so many bytes of keys and values, as they are stored, and lets the oldest go when there are more.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::max_bytes(100);
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe_input("apples", 10)?;
+    /// stock.pipe_input("pears", 4)?;
+    /// let levels = driver.output_topic::<String, Option<i64>>("stock-levels");
+    /// assert_eq!(levels.read_key_values_to_list()?, [("apples".into(), Some(10))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "maxBytes")]
     pub fn max_bytes(bytes: usize) -> Self {
         BufferConfig::of(BufferLimits { bytes: Some(bytes), ..BufferLimits::default() })
@@ -154,6 +220,23 @@ impl BufferConfig<EmitEarly> {
 
 impl BufferConfig<Strict> {
     /// Holds whatever comes. Rows that wait are in the task's stores, in memory or on its disk.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::unbounded();
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe_input("apples", 10)?;
+    /// stock.pipe_input("pears", 4)?;
+    /// assert!(driver.output_topic::<String, Option<i64>>("stock-levels").is_empty());
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[doc(alias = "withNoBound")]
     pub fn unbounded() -> Self {
         BufferConfig::of(BufferLimits::default())
@@ -170,6 +253,24 @@ impl<F: WhenFull> BufferConfig<F> {
     }
 
     /// Bounds the rows, also.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::max_bytes(64 << 20).with_max_records(1);
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe_input("apples", 10)?;
+    /// stock.pipe_input("pears", 4)?;
+    /// let levels = driver.output_topic::<String, Option<i64>>("stock-levels");
+    /// assert_eq!(levels.read_key_values_to_list()?, [("apples".into(), Some(10))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     pub fn with_max_records(mut self, records: usize) -> Self {
         self.limits.records = Some(records);
@@ -177,6 +278,24 @@ impl<F: WhenFull> BufferConfig<F> {
     }
 
     /// Bounds the bytes, also.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::max_records(1_000).with_max_bytes(100);
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe_input("apples", 10)?;
+    /// stock.pipe_input("pears", 4)?;
+    /// let levels = driver.output_topic::<String, Option<i64>>("stock-levels");
+    /// assert_eq!(levels.read_key_values_to_list()?, [("apples".into(), Some(10))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     pub fn with_max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = Some(bytes);
@@ -184,18 +303,63 @@ impl<F: WhenFull> BufferConfig<F> {
     }
 
     /// Stops the application when the buffer is full, whatever its handlers say of records that fail: nothing goes before its time.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::max_records(1).shut_down_when_full();
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe_input("apples", 10)?;
+    /// assert!(stock.pipe_input("pears", 4).is_err());
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     pub fn shut_down_when_full(self) -> BufferConfig<Strict> {
         BufferConfig::of(self.limits)
     }
 
     /// Lets the changes that waited longest go before their time when the buffer is full.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    /// use millstream::testing::TopologyTestDriver;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::unbounded().with_max_records(1).emit_early_when_full();
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    ///
+    /// let driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let stock = driver.input_topic::<String, i64>("stock");
+    /// stock.pipe_input("apples", 10)?;
+    /// stock.pipe_input("pears", 4)?;
+    /// let levels = driver.output_topic::<String, Option<i64>>("stock-levels");
+    /// assert_eq!(levels.read_key_values_to_list()?, [("apples".into(), Some(10))]);
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     pub fn emit_early_when_full(self) -> BufferConfig<EmitEarly> {
         BufferConfig::of(self.limits)
     }
 
     /// Keeps no changelog topic: what waits is lost with the task's directory.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::unbounded().without_logging();
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "withLoggingDisabled")]
     pub fn without_logging(mut self) -> Self {
@@ -204,6 +368,17 @@ impl<F: WhenFull> BufferConfig<F> {
     }
 
     /// Sets a topic configuration of the changelog, such as `segment.bytes`.
+    ///
+    /// ```
+    /// use millstream::prelude::*;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// let buffer = BufferConfig::unbounded().with_changelog_config("segment.bytes", "10485760");
+    /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
+    /// # builder.build()?;
+    /// # Ok::<(), millstream::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "withLoggingEnabled")]
     pub fn with_changelog_config(mut self, name: &str, value: &str) -> Self {

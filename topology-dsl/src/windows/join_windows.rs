@@ -136,6 +136,14 @@ mod tests {
     }
 
     #[test]
+    fn records_are_joined_that_lie_as_far_apart_as_given() {
+        let prompt = JoinWindows::of_time_difference_with_no_grace(minutes(5));
+        assert_eq!((prompt.size(), prompt.grace()), (minutes(10), minutes(0)));
+        let patient = JoinWindows::of_time_difference_and_grace(minutes(5), minutes(1));
+        assert_eq!((patient.size(), patient.grace()), (minutes(10), minutes(1)));
+    }
+
+    #[test]
     fn a_window_may_lie_before_or_after_its_record() {
         let earlier = JoinWindows::from(minutes(5)).ending_before(minutes(2));
         assert_eq!((earlier.size(), earlier.grace()), (minutes(3), minutes(0)));

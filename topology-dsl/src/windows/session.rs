@@ -52,3 +52,17 @@ impl SessionWindows {
         from_millis(self.grace)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::millis;
+
+    #[test]
+    fn sessions_end_and_wait_as_late_as_given() {
+        let patient = SessionWindows::of_inactivity_gap_and_grace(millis(10), millis(3));
+        assert_eq!((patient.inactivity_gap(), patient.grace()), (millis(10), millis(3)));
+        let prompt = SessionWindows::of_inactivity_gap_with_no_grace(millis(10));
+        assert_eq!((prompt.inactivity_gap(), prompt.grace()), (millis(10), millis(0)));
+    }
+}

@@ -42,3 +42,17 @@ impl SlidingWindows {
         from_millis(self.grace)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::millis;
+
+    #[test]
+    fn sliding_windows_reach_and_wait_as_far_as_given() {
+        let patient = SlidingWindows::of_time_difference_and_grace(millis(10), millis(3));
+        assert_eq!((patient.time_difference(), patient.grace()), (millis(10), millis(3)));
+        let prompt = SlidingWindows::of_time_difference_with_no_grace(millis(10));
+        assert_eq!((prompt.time_difference(), prompt.grace()), (millis(10), millis(0)));
+    }
+}

@@ -118,6 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn windows_are_as_long_as_given_and_wait_as_long_as_given() {
+        let hopping = TimeWindows::of_size_and_grace(millis(10), millis(3)).advance_by(millis(5));
+        assert_eq!((hopping.size(), hopping.advance(), hopping.grace()), (millis(10), millis(5), millis(3)));
+        let tumbling = TimeWindows::of_size_with_no_grace(millis(10));
+        assert_eq!(
+            (tumbling.size(), tumbling.advance(), tumbling.grace()),
+            (millis(10), millis(10), millis(0))
+        );
+        let [window] = tumbling.windows_for(Timestamp::from_millis(12)).collect::<Vec<_>>()[..] else {
+            panic!("a record lies in one tumbling window")
+        };
+        assert_eq!(window, Window::new(Timestamp::from_millis(10), Timestamp::from_millis(20)));
+    }
+
+    #[test]
     fn the_end_of_time_is_no_problem() {
         let hopping = TimeWindows::of_size_with_no_grace(minutes(1)).advance_by(minutes(1));
         let last = hopping.windows_for(Timestamp::from_millis(i64::MAX)).collect::<Vec<_>>();

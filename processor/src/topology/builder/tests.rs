@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, StoreBuilder};
+use millstream_state_stores::{
+    HasSerde, KeyValueStore, KeyValueStoreBuilder, StoreBuilder, StoreName, ValueAndTimestamp,
+};
 
+use crate::api::{Failure, Processor, ProcessorContext, Record};
 use crate::error::Result;
 use crate::testing::TopologyTestDriver;
 use crate::testing::pass_on::PassOn;
@@ -28,6 +31,44 @@ fn says(change: impl FnOnce(&mut Topology) -> Result<()>, expected: &str) {
     let mut topology = topology().expect("the topology is right");
     let refusal = change(&mut topology).and_then(|()| topology.validate()).expect_err("it is wrong");
     assert!(refusal.to_string().contains(expected), "`{expected}` is not in: {refusal}");
+}
+
+#[test]
+fn records_go_through_a_topology_made_by_hand() -> Result<()> {
+    const TOTALS: StoreName<String, i64> = StoreName::new("totals");
+
+    struct Total(KeyValueStore<String, i64>);
+
+    impl Processor for Total {
+        type KeyIn = String;
+        type ValueIn = i64;
+        type KeyOut = String;
+        type ValueOut = i64;
+
+        fn process(
+            &mut self,
+            order: Record<String, i64>,
+            context: &mut ProcessorContext<'_, String, i64>,
+        ) -> Result<(), Failure> {
+            let total = self.0.get(&order.key)?.map_or(0, |row| row.value) + order.value;
+            self.0.put(&order.key, Some(ValueAndTimestamp::new(total, order.timestamp)))?;
+            context.forward(order.with_value(total))
+        }
+    }
+
+    let mut topology = Topology::new();
+    topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+    topology.add_processor("total", &["orders"], &[], |wiring| Ok(Total(wiring.store(TOTALS)?)))?;
+    topology.add_state_store(store(TOTALS.name()))?;
+    topology.connect("total", &[TOTALS.name()])?;
+    topology.add_sink("out", &["total"], "totals", String::serde(), i64::serde())?;
+    let driver = TopologyTestDriver::new(topology)?;
+    for quantity in [3, 4] {
+        driver.input_topic::<String, i64>("orders").pipe_input("apples", quantity)?;
+    }
+    let totals = driver.output_topic::<String, i64>("totals").read_key_values_to_list()?;
+    assert_eq!(totals, [("apples".to_owned(), 3), ("apples".to_owned(), 7)]);
+    Ok(())
 }
 
 #[test]

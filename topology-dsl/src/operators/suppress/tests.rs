@@ -51,6 +51,16 @@ fn an_update_keeps_the_first_deadline_and_the_newest_value_goes_on() {
 }
 
 #[test]
+fn a_buffer_is_bounded_by_whichever_bound_is_reached_first() {
+    for (records, expected) in [(2, vec![(text("apples"), Some(1), 100)]), (3, vec![])] {
+        let buffer = BufferConfig::unbounded().with_max_records(records).with_max_bytes(10_000);
+        let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, buffer.emit_early_when_full()));
+        pipe(&stock, &[("apples", Some(1), 100), ("pears", Some(2), 101), ("plums", Some(3), 102)]);
+        assert_eq!(levels(&driver), expected, "room for {records}");
+    }
+}
+
+#[test]
 fn nothing_is_let_go_while_no_record_comes() {
     let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
     pipe(&stock, &[("apples", Some(1), 100)]);
