@@ -102,7 +102,7 @@ fn is_away_for_too_long(
     guarantee: ProcessingGuarantee,
     mutation: Option<Mutation>,
 ) -> Result<(), Broken> {
-    let program = Program { kind, is_cached: false, partitions: 2 };
+    let program = Program { kind, is_cached: false, partitions: 2, chooses_partitions: false };
     let changelog = program.changelog();
     let sizes =
         Scenario { machines: 1, threads: 1, standby_replicas: 0, inputs: 0, ..Scenario::of_seed(0, None) };
