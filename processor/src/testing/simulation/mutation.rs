@@ -56,12 +56,14 @@ impl Mutation {
         match self {
             Mutation::RecordsLeftBehind => Rule::OneWriter,
             Mutation::OffsetBeforeFlush => Rule::OffsetsFollowResults,
-            Mutation::CheckpointBeforeCommit | Mutation::CheckpointedBeforeEnd => Rule::DiskFitsChangelog,
+            Mutation::CheckpointBeforeCommit
+            | Mutation::CheckpointedBeforeEnd
+            | Mutation::OldStateResumed => Rule::DiskFitsChangelog,
             Mutation::StoresNotRolledBack => Rule::ResultsAreThoseOfRecount,
             Mutation::ZombieWrites => Rule::OffsetsFollowResults,
             Mutation::QueueNotEmptied => Rule::ResultsAreThoseOfRecount,
             Mutation::ReopensWhatStays => Rule::StaysOpen,
-            Mutation::PromotedWithoutTail | Mutation::OldStateResumed => Rule::StoresAreChangelogs,
+            Mutation::PromotedWithoutTail => Rule::StoresAreChangelogs,
             Mutation::HalfDoneCommitted => Rule::ResultsAreThoseOfRecount,
             Mutation::NotReadAgain => Rule::OffsetsFollowResults,
             Mutation::PublishedBeforeEnd => Rule::ReadsFromCommitted,
