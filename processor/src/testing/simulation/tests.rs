@@ -87,12 +87,15 @@ fn a_seed_is_a_schedule() {
 /// A machine that is away for longer than tombstones are kept has rows that nothing in the changelog's tail deletes.
 #[test]
 fn deleted_rows_do_not_come_back_with_state_that_is_older_than_the_tombstones() {
-    for kind in [Kind::Join, Kind::JoinWithCopy] {
+    // What a copy of a topic is made of is not compared with what lies on the disk: with what runs.
+    for (kind, rule) in
+        [(Kind::Join, Rule::DiskFitsChangelog), (Kind::JoinWithCopy, Rule::StoresAreChangelogs)]
+    {
         for guarantee in [ProcessingGuarantee::AtLeastOnce, ProcessingGuarantee::ExactlyOnce] {
             is_away_for_too_long(kind, guarantee, None).unwrap();
             let mistake = Mutation::OldStateResumed;
             let broken = is_away_for_too_long(kind, guarantee, Some(mistake)).map_err(|broken| broken.rule);
-            assert_eq!(broken, Err(mistake.breaks()));
+            assert_eq!(broken, Err(rule));
         }
     }
 }
