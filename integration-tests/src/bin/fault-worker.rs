@@ -87,7 +87,7 @@ impl Faults {
                 self.stall_ms.store(u64::try_from(lasting.as_millis())?, Ordering::Relaxed);
             }
             Order::JumpClock(millis) => {
-                self.jump_ms.fetch_add(millis, Ordering::Relaxed);
+                self.jump_ms.store(millis, Ordering::Relaxed);
             }
             Order::FillDisk(is_full) => {
                 let Rlimit { maximum, .. } = getrlimit(Resource::Fsize);

@@ -19,7 +19,7 @@ pub enum Order {
     },
     /// A stream thread stands still for so long, while the client's own threads go on and say that all is well.
     Stall(Duration),
-    /// The wall clock jumps by so many milliseconds.
+    /// The wall clock jumps to so many milliseconds beside the right time.
     JumpClock(i64),
     /// No file may grow any more, or all may again.
     FillDisk(bool),

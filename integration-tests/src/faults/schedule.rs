@@ -12,6 +12,9 @@ use rand::{RngExt, SeedableRng};
 use super::Guarantee;
 use super::power::PowerSupply;
 
+/// By how many milliseconds a clock jumps at most. After a day, state would be too old to be resumed, and rightly rebuilt.
+const MOST_JUMP: i64 = 12 * 3_600_000;
+
 /// What a fault does. Its name is what `--only` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum FaultKind {
@@ -143,7 +146,7 @@ impl Fault {
             step: Step::ALL[chance.random_range(0..Step::ALL.len())],
             times: chance.random_range(1..=4),
             is_violent: chance.random_bool(0.5),
-            jump: chance.random_range(-86_400_000..=86_400_000),
+            jump: chance.random_range(-MOST_JUMP..=MOST_JUMP),
         }
     }
 }

@@ -108,9 +108,10 @@ impl KafkaProducer {
             ("queue.buffering.max.kbytes", "16384"),
         ];
         let fixed = [&[("enable.idempotence", "true"), ("acks", "all")], fixed].concat();
+        let is_transactional = fixed.iter().any(|(name, _)| *name == "transactional.id");
         let config = client_config(settings, client_id, &["producer."], &defaults, &fixed);
         let client = config
-            .create_with_context(Deliveries::default())
+            .create_with_context(Deliveries { is_transactional, ..Deliveries::default() })
             .map_err(|error| kafka_error(format!("cannot create producer {client_id}"), error))?;
         let client = Closing::new(client);
         Ok(KafkaProducer {
@@ -470,6 +471,11 @@ fn native_headers(headers: &Headers) -> *mut rdsys::rd_kafka_headers_t {
 
 const NOTHING_YET: i64 = -1;
 
+/// Whether the client has thrown a record away that it had not sent, or whose answer it did not wait for.
+fn was_discarded(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
+}
+
 /// Delivery reports carry the changelog slot plus one as their opaque value; nothing stands for none.
 fn opaque_of(slot: u32) -> *mut c_void {
     ptr::without_provenance_mut(slot as usize + 1)
@@ -477,6 +483,8 @@ fn opaque_of(slot: u32) -> *mut c_void {
 
 #[derive(Default)]
 pub(super) struct Deliveries {
+    /// A transaction that fails takes what waits with it, for a reason that the report of another record tells, or the commit.
+    is_transactional: bool,
     acknowledged: RwLock<Vec<AtomicI64>>,
     failed: Mutex<Vec<FailedOutput>>,
 }
@@ -523,6 +531,7 @@ impl ProducerContext for Deliveries {
                     next.store(message.offset() + 1, Ordering::Relaxed);
                 }
             }
+            Err((error, _)) if self.is_transactional && was_discarded(error) => {}
             Err((error, message)) => self.failed.lock().push(FailedOutput {
                 topic: message.topic().into(),
                 partition: Some(message.partition()),
