@@ -46,8 +46,9 @@ impl InputMessage for Order {
     }
 }
 
-struct AddUp {
-    sums: KeyValueStore<String, i64>,
+/// Adds up the orders of each sku, and hands on each sum.
+pub(crate) struct AddUp {
+    pub(crate) sums: KeyValueStore<String, i64>,
 }
 
 impl Processor for AddUp {

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use millstream_state_stores::{
-    HasSerde, KeyValueStore, KeyValueStoreBuilder, StoreBuilder, StoreName, ValueAndTimestamp,
-};
+use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, StoreBuilder, StoreName};
 
-use crate::api::{Failure, Processor, ProcessorContext, Record};
 use crate::error::Result;
 use crate::testing::TopologyTestDriver;
+use crate::testing::one_task::AddUp;
 use crate::testing::pass_on::PassOn;
 use crate::topology::{Consumed, RepartitionTopic, Sink, TopicName, Topology};
 
@@ -37,28 +35,9 @@ fn says(change: impl FnOnce(&mut Topology) -> Result<()>, expected: &str) {
 fn records_go_through_a_topology_made_by_hand() -> Result<()> {
     const TOTALS: StoreName<String, i64> = StoreName::new("totals");
 
-    struct Total(KeyValueStore<String, i64>);
-
-    impl Processor for Total {
-        type KeyIn = String;
-        type ValueIn = i64;
-        type KeyOut = String;
-        type ValueOut = i64;
-
-        fn process(
-            &mut self,
-            order: Record<String, i64>,
-            context: &mut ProcessorContext<'_, String, i64>,
-        ) -> Result<(), Failure> {
-            let total = self.0.get(&order.key)?.map_or(0, |row| row.value) + order.value;
-            self.0.put(&order.key, Some(ValueAndTimestamp::new(total, order.timestamp)))?;
-            context.forward(order.with_value(total))
-        }
-    }
-
     let mut topology = Topology::new();
     topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
-    topology.add_processor("total", &["orders"], &[], |wiring| Ok(Total(wiring.store(TOTALS)?)))?;
+    topology.add_processor("total", &["orders"], &[], |wiring| Ok(AddUp { sums: wiring.store(TOTALS)? }))?;
     topology.add_state_store(store(TOTALS.name()))?;
     topology.connect("total", &[TOTALS.name()])?;
     topology.add_sink("out", &["total"], "totals", String::serde(), i64::serde())?;
