@@ -8,6 +8,7 @@ import org.apache.kafka.streams.kstream.Merger;
 import org.apache.kafka.streams.kstream.Predicate;
 import org.apache.kafka.streams.kstream.Reducer;
 import org.apache.kafka.streams.kstream.ValueJoiner;
+import org.apache.kafka.streams.kstream.ValueJoinerWithKey;
 import org.apache.kafka.streams.kstream.Windowed;
 
 /**
@@ -150,6 +151,11 @@ final class Functions {
         return (left, right) -> newest(text(left) + "/" + text(right));
     }
 
+    /** Of a stream: gets the key, too. */
+    static ValueJoinerWithKey<Object, Object, Object, String> joinerWithKey() {
+        return (key, left, right) -> newest(text(key) + ":" + newest(text(left) + "/" + text(right)));
+    }
+
     static int length(Object value) {
         return value == null ? 0 : text(value).length();
     }
@@ -158,7 +164,7 @@ final class Functions {
         return text.substring(Math.max(0, text.length() - LONGEST));
     }
 
-    private static boolean isLong(Object value) {
+    static boolean isLong(Object value) {
         return length(value) > 2;
     }
 

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.Serdes;
@@ -22,6 +23,8 @@ import org.apache.kafka.streams.state.ReadOnlyKeyValueStore;
 import org.apache.kafka.streams.state.ReadOnlySessionStore;
 import org.apache.kafka.streams.state.ReadOnlyWindowStore;
 import org.apache.kafka.streams.state.ValueAndTimestamp;
+import org.apache.kafka.streams.state.VersionedKeyValueStore;
+import org.apache.kafka.streams.state.VersionedRecord;
 import org.apache.kafka.streams.test.TestRecord;
 
 /**
@@ -38,7 +41,16 @@ public final class Oracle {
         for (String line = cases.readLine(); line != null; line = cases.readLine()) {
             // A driver that failed may keep its stores open: each case has a folder of its own.
             Properties settings = settings(arguments[0] + "/" + number++);
-            System.out.println(JSON.writeValueAsString(observe(JSON.readTree(line), settings)));
+            System.out.println(JSON.writeValueAsString(answer(JSON.readTree(line), settings)));
+        }
+    }
+
+    private static Map<String, Object> answer(JsonNode test, Properties settings) {
+        try {
+            return observe(test, settings);
+        } catch (Exception mistake) {
+            mistake.printStackTrace();
+            return Map.of("mistake", mistake + ", because of " + rootCause(mistake));
         }
     }
 
@@ -56,46 +68,65 @@ public final class Oracle {
         return settings;
     }
 
-    private static Map<String, Object> observe(JsonNode test, Properties settings) {
+    private static Map<String, Object> observe(JsonNode test, Properties settings) throws Exception {
         Map<String, Object> observation = new LinkedHashMap<>();
         Driver taken;
         try {
-            Topology topology = Programs.build(test.get("program"), settings);
+            Topology topology = Programs.build(test.get("program"), test.path("optimized").asBoolean(false), settings);
             observation.put("describe", topology.describe().toString());
             taken = new Driver(topology, settings, test.path("commits_by_hand").asBoolean(false));
         } catch (RuntimeException refused) {
+            throwUnlessOfKafka(refused);
             return Map.of("refused", refused + ", because of " + rootCause(refused));
         }
+        Map<String, List<Object>> topics = new TreeMap<>();
+        observation.put("topics", topics);
+        observation.put("stores", Map.of());
+        observation.put("dropped", 0);
         try (Driver driver = taken) {
             int step = 0;
             try {
                 for (JsonNode next : test.get("steps")) {
                     driver.step(next);
-                    step++;
+                    take(driver.driver, step++, topics);
                 }
                 driver.commit();
             } catch (Exception failed) {
-                observation.put("failed", Map.of("step", step, "error", rootCause(failed)));
+                throwUnlessOfKafka(failed);
+                observation.put("failed", Map.of("step", step, "error", rootCause(failed).toString()));
                 return observation;
             }
-            observation.put("topics", topics(driver.driver));
-            observation.put("stores", stores(driver.driver));
+            take(driver.driver, step, topics);
+            observation.put("stores", stores(driver.driver, test.get("steps")));
             observation.put("dropped", dropped(driver.driver));
         }
         return observation;
     }
 
-    private static String rootCause(Throwable thrown) {
-        return thrown.getCause() == null ? thrown.toString() : rootCause(thrown.getCause());
+    /** A mistake of these files says nothing about Kafka Streams. */
+    private static void throwUnlessOfKafka(Exception thrown) throws Exception {
+        for (StackTraceElement frame : rootCause(thrown).getStackTrace()) {
+            if (frame.getClassName().startsWith("org.apache.kafka.")) {
+                return;
+            } else if (!frame.getClassName().startsWith("java.")) {
+                break;
+            }
+        }
+        throw thrown;
     }
 
-    private static Map<String, Object> topics(TopologyTestDriver driver) {
-        Map<String, Object> topics = new TreeMap<>();
+    private static Throwable rootCause(Throwable thrown) {
+        return thrown.getCause() == null ? thrown : rootCause(thrown.getCause());
+    }
+
+    /** Adds what a step has written to what those before have. */
+    private static void take(TopologyTestDriver driver, int step, Map<String, List<Object>> topics) {
         for (String name : driver.producedTopicNames()) {
             var topic = driver.createOutputTopic(name, new ByteArrayDeserializer(), new ByteArrayDeserializer());
-            List<Object> records = new ArrayList<>();
+            List<Object> records = topics.computeIfAbsent(name, none -> new ArrayList<>());
             for (TestRecord<byte[], byte[]> record : topic.readRecordsToList()) {
                 Map<String, Object> fields = new LinkedHashMap<>();
+                fields.put("step", step);
                 fields.put("key", hex(record.key()));
                 fields.put("value", hex(record.value()));
                 fields.put("at", record.timestamp());
@@ -106,9 +137,7 @@ public final class Oracle {
                 fields.put("headers", headers);
                 records.add(fields);
             }
-            topics.put(name, records);
         }
-        return topics;
     }
 
     private static String hex(byte[] bytes) {
@@ -116,10 +145,14 @@ public final class Oracle {
     }
 
     /** Key, value and event time of each row; a session has no time of its own. What joins and buffers keep for themselves is left out: its changelog tells enough. */
-    private static Map<String, Object> stores(TopologyTestDriver driver) {
+    private static Map<String, Object> stores(TopologyTestDriver driver, JsonNode steps) {
         Map<String, Object> stores = new TreeMap<>();
         for (Map.Entry<String, StateStore> store : driver.getAllStateStores().entrySet()) {
             List<Object> rows = new ArrayList<>();
+            if (store.getValue() instanceof VersionedKeyValueStore<?, ?> versions) {
+                stores.put(store.getKey(), versions((VersionedKeyValueStore<String, ?>) versions, steps));
+                continue;
+            }
             try (KeyValueIterator<?, ?> all = all(store.getValue())) {
                 if (all == null) {
                     continue;
@@ -129,6 +162,34 @@ public final class Oracle {
             stores.put(store.getKey(), rows);
         }
         return stores;
+    }
+
+    /** What a store that remembers says of the keys of the inputs, as of their times and as of now. */
+    private static List<Object> versions(VersionedKeyValueStore<String, ?> store, JsonNode steps) {
+        TreeSet<String> keys = new TreeSet<>();
+        TreeSet<Long> times = new TreeSet<>();
+        for (JsonNode step : steps) {
+            if (step.has("pipe")) {
+                times.add(step.get("pipe").get("at").asLong());
+            }
+            if (step.path("pipe").hasNonNull("key")) {
+                keys.add(step.get("pipe").get("key").asText());
+            }
+        }
+        List<Object> rows = new ArrayList<>();
+        for (String key : keys) {
+            for (long time : times) {
+                addVersion(key + " as of " + time, store.get(key, time), rows);
+            }
+            addVersion(key, store.get(key), rows);
+        }
+        return rows;
+    }
+
+    private static void addVersion(String key, VersionedRecord<?> version, List<Object> rows) {
+        if (version != null) {
+            rows.add(row(key, ValueAndTimestamp.make(version.value(), version.timestamp())));
+        }
     }
 
     private static KeyValueIterator<?, ?> all(StateStore store) {

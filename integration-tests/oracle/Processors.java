@@ -19,6 +19,7 @@ final class Processors {
     static ProcessorSupplier<Object, Object, String, String> processor(String name, String store) {
         return switch (name) {
             case "running_count" -> () -> new RunningCount(store);
+            case "by_length" -> ByLength::new;
             case "tick_by_stream_time" -> () -> new Ticking(PunctuationType.STREAM_TIME);
             case "tick_by_wall_clock" -> () -> new Ticking(PunctuationType.WALL_CLOCK_TIME);
             default -> throw new IllegalArgumentException("no such processor: " + name);
@@ -72,6 +73,43 @@ final class Processors {
             Record<String, String> out = record.withKey(key).withValue(Functions.text(record.value()) + "#" + count);
             out.headers().add("count", String.valueOf(count).getBytes(StandardCharsets.UTF_8));
             context.forward(out);
+        }
+    }
+
+    /** Forwards what has a long value to the child of this name, and all else to another one. */
+    private static final class ByLength implements Processor<Object, Object, String, String> {
+        private org.apache.kafka.streams.processor.api.ProcessorContext<String, String> context;
+
+        @Override
+        public void init(org.apache.kafka.streams.processor.api.ProcessorContext<String, String> context) {
+            this.context = context;
+        }
+
+        @Override
+        public void process(Record<Object, Object> record) {
+            String key = Functions.text(record.key());
+            String value = Functions.text(record.value());
+            context.forward(record.withKey(key).withValue(value), Functions.isLong(value) ? "long" : "short");
+        }
+    }
+
+    /** Keeps the newest key of each value in a global store. */
+    static final class ByValue implements Processor<String, String, Void, Void> {
+        private final String storeName;
+        private TimestampedKeyValueStore<String, String> keys;
+
+        ByValue(String storeName) {
+            this.storeName = storeName;
+        }
+
+        @Override
+        public void init(org.apache.kafka.streams.processor.api.ProcessorContext<Void, Void> context) {
+            keys = context.getStateStore(storeName);
+        }
+
+        @Override
+        public void process(Record<String, String> record) {
+            keys.put(record.value(), ValueAndTimestamp.make(record.key(), record.timestamp()));
         }
     }
 

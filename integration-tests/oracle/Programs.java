@@ -42,6 +42,8 @@ import org.apache.kafka.streams.kstream.TableJoined;
 import org.apache.kafka.streams.kstream.TimeWindowedCogroupedKStream;
 import org.apache.kafka.streams.kstream.TimeWindowedKStream;
 import org.apache.kafka.streams.kstream.TimeWindows;
+import org.apache.kafka.streams.kstream.UnlimitedWindows;
+import org.apache.kafka.streams.kstream.ValueJoinerWithKey;
 import org.apache.kafka.streams.kstream.internals.AbstractStream;
 import org.apache.kafka.streams.kstream.internals.NamedInternal;
 import org.apache.kafka.streams.processor.TopicNameExtractor;
@@ -63,13 +65,17 @@ final class Programs {
         this.builder = builder;
     }
 
-    static Topology build(JsonNode program, Properties settings) {
+    static Topology build(JsonNode program, boolean isOptimized, Properties settings) {
         Programs programs = new Programs(new StreamsBuilder(new TopologyConfig(new StreamsConfig(settings))));
         for (JsonNode statement : program) {
             programs.statements.put(text(statement, "id"), statement);
             programs.handles.put(text(statement, "id"), programs.declare(statement));
         }
-        return programs.builder.build();
+        Properties optimization = new Properties();
+        optimization.put(
+                StreamsConfig.TOPOLOGY_OPTIMIZATION_CONFIG,
+                isOptimized ? StreamsConfig.OPTIMIZE : StreamsConfig.NO_OPTIMIZATION);
+        return programs.builder.build(optimization);
     }
 
     private Object declare(JsonNode s) {
@@ -83,6 +89,14 @@ final class Programs {
             case "global_table" -> s.has("store")
                     ? builder.globalTable(text(s, "topic"), consumed(s), store(s))
                     : builder.globalTable(text(s, "topic"), consumed(s));
+            case "global_store" -> {
+                String store = text(s.get("store"), "name");
+                var keys = Stores.timestampedKeyValueStoreBuilder(
+                        Stores.persistentTimestampedKeyValueStore(store), Serdes.String(), Serdes.String());
+                builder.addGlobalStore(
+                        keys.withLoggingDisabled(), text(s, "topic"), consumed(s), () -> new Processors.ByValue(store));
+                yield s;
+            }
             case "filter" -> filter(s, named);
             case "filter_not" -> filterNot(s, named);
             case "map_values" -> mapValues(s, named);
@@ -195,6 +209,10 @@ final class Programs {
                 SessionWindows session = SessionWindows.ofInactivityGapAndGrace(millis(windows, "size"), grace);
                 yield cogrouped ? cogroup.windowedBy(session) : group.windowedBy(session).emitStrategy(emit);
             }
+            case "unlimited" -> {
+                UnlimitedWindows unlimited = UnlimitedWindows.of();
+                yield cogrouped ? cogroup.windowedBy(unlimited) : group.windowedBy(unlimited).emitStrategy(emit);
+            }
             default -> throw new IllegalArgumentException("no such windows: " + windows);
         };
     }
@@ -267,11 +285,11 @@ final class Programs {
                     ? table(s).join((KTable) with(s), Functions.joiner(), named, storeOfSameKeys(s))
                     : table(s).join((KTable) with(s), Functions.joiner(), named);
         } else if (with(s) instanceof GlobalKTable table) {
-            return stream(s).join(table, Functions.keySelector(text(s, "on")), Functions.joiner(), named);
+            return stream(s).join(table, Functions.keySelector(text(s, "on")), joiner(s), named);
         } else if (with(s) instanceof KTable table) {
-            return stream(s).join(table, Functions.joiner(), joined(s));
+            return stream(s).join(table, joiner(s), joined(s));
         }
-        return stream(s).join((KStream) with(s), Functions.joiner(), within(s), streamJoined(s));
+        return stream(s).join((KStream) with(s), joiner(s), within(s), streamJoined(s));
     }
 
     private Object leftJoin(JsonNode s, Named named) {
@@ -284,11 +302,11 @@ final class Programs {
                     ? table(s).leftJoin((KTable) with(s), Functions.joiner(), named, storeOfSameKeys(s))
                     : table(s).leftJoin((KTable) with(s), Functions.joiner(), named);
         } else if (with(s) instanceof GlobalKTable table) {
-            return stream(s).leftJoin(table, Functions.keySelector(text(s, "on")), Functions.joiner(), named);
+            return stream(s).leftJoin(table, Functions.keySelector(text(s, "on")), joiner(s), named);
         } else if (with(s) instanceof KTable table) {
-            return stream(s).leftJoin(table, Functions.joiner(), joined(s));
+            return stream(s).leftJoin(table, joiner(s), joined(s));
         }
-        return stream(s).leftJoin((KStream) with(s), Functions.joiner(), within(s), streamJoined(s));
+        return stream(s).leftJoin((KStream) with(s), joiner(s), within(s), streamJoined(s));
     }
 
     private Object outerJoin(JsonNode s, Named named) {
@@ -297,12 +315,18 @@ final class Programs {
                     ? table(s).outerJoin((KTable) with(s), Functions.joiner(), named, storeOfSameKeys(s))
                     : table(s).outerJoin((KTable) with(s), Functions.joiner(), named);
         }
-        return stream(s).outerJoin((KStream) with(s), Functions.joiner(), within(s), streamJoined(s));
+        return stream(s).outerJoin((KStream) with(s), joiner(s), within(s), streamJoined(s));
     }
 
     private BiFunction<Object, Object, String> foreignKey(JsonNode s) {
         KeyValueMapper<Object, Object, String> selector = Functions.keySelector(text(s, "on"));
         return selector::apply;
+    }
+
+    /** Of a stream. One that gets no key is made to be one that does, which is what Kafka Streams makes of it. */
+    private static ValueJoinerWithKey<Object, Object, Object, String> joiner(JsonNode s) {
+        var joiner = Functions.joiner();
+        return s.has("by") ? Functions.joinerWithKey() : (key, left, right) -> joiner.apply(left, right);
     }
 
     private static JoinWindows within(JsonNode s) {
@@ -312,7 +336,8 @@ final class Programs {
     }
 
     private static Suppressed suppressed(JsonNode s) {
-        Suppressed.EagerBufferConfig most = Suppressed.BufferConfig.maxRecords(s.path("max_records").asLong(Long.MAX_VALUE));
+        Suppressed.EagerBufferConfig most = Suppressed.BufferConfig.maxRecords(s.path("max_records").asLong(Long.MAX_VALUE))
+                .withMaxBytes(s.path("max_bytes").asLong(Long.MAX_VALUE));
         boolean isLogged = s.path("store").path("logged").asBoolean(true);
         Suppressed.StrictBufferConfig strict = most.shutDownWhenFull();
         strict = isLogged ? strict : strict.withLoggingDisabled();
@@ -387,6 +412,9 @@ final class Programs {
         }
         if (!store.path("logged").asBoolean(true)) {
             materialized = materialized.withLoggingDisabled();
+        }
+        if (store.has("retention")) {
+            materialized = materialized.withRetention(millis(store, "retention"));
         }
         if (store.path("in_memory").asBoolean(false)) {
             materialized = materialized.withStoreType(BuiltInDslStoreSuppliers.IN_MEMORY);

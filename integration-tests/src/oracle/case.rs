@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 pub struct Case {
     /// What it is about.
     pub name: String,
-    /// The row of `docs/differences-from-kafka-streams.md` because of which the two differ here. Such a case must differ.
+    /// The id of the exception because of which the two differ here. Such a case must differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
     /// Commits only where a step says so, and at the end, instead of after each record: caches show what they hold back.
     #[serde(default, skip_serializing_if = "is_default")]
     pub commits_by_hand: bool,
+    /// Built with all optimizations of the topology.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optimized: bool,
     /// In declaration order.
     pub program: Vec<Statement>,
     /// In the order in which they happen.
@@ -69,6 +72,9 @@ pub struct Statement {
     /// How many changes are suppressed at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_records: Option<u64>,
+    /// How many bytes of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
     /// `emit_early` or `shut_down`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_full: Option<String>,
@@ -84,6 +90,7 @@ pub enum Op {
     StreamPattern,
     Table,
     GlobalTable,
+    GlobalStore,
     Filter,
     FilterNot,
     MapValues,
@@ -131,11 +138,14 @@ pub struct Store {
     /// For how long it knows older versions of its rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub versioned: Option<u64>,
+    /// For how long it keeps windows or sessions; as long as they need by themselves unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<u64>,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Store { name: None, cached: true, logged: true, in_memory: false, versioned: None }
+        Store { name: None, cached: true, logged: true, in_memory: false, versioned: None, retention: None }
     }
 }
 
@@ -146,15 +156,17 @@ pub struct Windows {
     /// Which windows.
     pub kind: WindowKind,
     /// Size, time difference or gap.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub size: u64,
     /// Of windows that hop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advance: Option<u64>,
     /// How late a record may come.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub grace: u64,
 }
 
-/// `TimeWindows`, `SlidingWindows` and `SessionWindows`.
+/// `TimeWindows`, `SlidingWindows`, `SessionWindows` and `UnlimitedWindows`; the last have no size, and nothing is late for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "their names say it")]
@@ -162,6 +174,7 @@ pub enum WindowKind {
     Time,
     Sliding,
     Session,
+    Unlimited,
 }
 
 /// The windows of a join of two streams.
@@ -209,6 +222,11 @@ impl Case {
         self.program.iter().find(|statement| statement.id == id)
     }
 
+    /// The records of its inputs.
+    pub fn inputs(&self) -> impl Iterator<Item = &Input> {
+        self.steps.iter().filter_map(|step| if let Step::Pipe(input) = step { Some(input) } else { None })
+    }
+
     /// The statements that this one builds on, and those that these build on.
     pub fn above(&self, id: &str) -> Vec<&Statement> {
         let mut known: Vec<&str> = self.statement(id).into_iter().flat_map(Statement::parents).collect();
@@ -237,6 +255,17 @@ impl Case {
 }
 
 impl Statement {
+    /// Whether it reads the topic as a stream.
+    pub fn is_stream_of(&self, topic: &str) -> bool {
+        let names = self.topic.as_deref().unwrap_or_default();
+        self.op == Op::StreamPattern || self.op == Op::Stream && names.split(',').any(|name| name == topic)
+    }
+
+    /// The name of its store, if it was given one.
+    pub fn store_name(&self) -> Option<&str> {
+        self.store.as_ref()?.name.as_deref()
+    }
+
     /// The ids of what it builds on.
     pub fn parents(&self) -> impl Iterator<Item = &str> {
         self.of.iter().chain(&self.with).map(String::as_str)

@@ -137,6 +137,11 @@ pub(super) fn join(left: Text, right: Text) -> String {
     newest(format!("{}/{}", shown(left), shown(right)))
 }
 
+/// The same of a joiner that gets the key.
+pub(super) fn join_with_key(key: Text, left: Text, right: Text) -> String {
+    newest(format!("{}:{}", shown(key), join(left, right)))
+}
+
 /// A key or a value that can be read as text.
 pub(super) trait Readable {
     fn text(&self) -> String;
@@ -199,7 +204,7 @@ fn length(text: Text) -> usize {
     text.map_or(0, str::len)
 }
 
-fn is_long(value: Text) -> bool {
+pub(super) fn is_long(value: Text) -> bool {
     length(value) > 2
 }
 

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::case::{Case, Input, JoinWindows, Op, Statement, Step, Store, WindowKind, Windows};
-use super::exceptions::is_comparable;
+use super::exceptions::hindrance;
 use super::ours::{Fitness, fitness};
 
 /// The operators that random programs are made of, and how often: those that both sides have.
@@ -43,6 +43,9 @@ const OPERATORS: &[(Op, u32)] = &[
     (Op::Suppress, 4),
 ];
 
+/// Longer than all records of a case lie apart, in milliseconds.
+const LONG: u64 = 10_000;
+
 /// Operators below one another.
 const DEEPEST: usize = 5;
 
@@ -59,6 +62,8 @@ const FLAT_MAPPERS: [&str; 2] = ["by_letter", "and_swapped"];
 const AGGREGATORS: [&str; 3] = ["log", "total_length", "until_long"];
 /// Stream time is one for all sub-topologies in Kafka Streams' driver, and for nobody else.
 const PROCESSORS: [&str; 2] = ["running_count", "tick_by_wall_clock"];
+/// Those that have a name; of a stream.
+const JOINERS: [&str; 1] = ["with_key"];
 const REDUCERS: [&str; 3] = ["concat", "last", "max"];
 
 /// The case of this seed and number, one that can be compared.
@@ -71,10 +76,10 @@ pub fn random_case(seed: u64, number: u64) -> Case {
         draft.declare_operators();
         draft.declare_sinks();
         let program = draft.program;
-        let commits_by_hand = chance.random_bool(0.3);
+        let (commits_by_hand, optimized) = (chance.random_bool(0.3), chance.random_bool(0.25));
         let steps = random_steps(&mut chance, &program, commits_by_hand);
-        let case = Case { name, differs: None, commits_by_hand, program, steps };
-        if is_comparable(&case) {
+        let case = Case { name, differs: None, commits_by_hand, optimized, program, steps };
+        if hindrance(&case).is_none() {
             return case;
         }
     }
@@ -159,35 +164,59 @@ impl Draft<'_> {
             Op::Reduce => Some(&REDUCERS[..]),
             Op::Process => Some(&PROCESSORS[..]),
             Op::ProcessValues => Some(&PROCESSORS[..1]),
+            Op::Join | Op::LeftJoin | Op::OuterJoin if self.chance.random_bool(0.15) => Some(&JOINERS[..]),
             _ => None,
         };
         let by = by.map(|names| (*self.pick(names)).to_owned());
         let is_join = matches!(op, Op::Join | Op::LeftJoin | Op::OuterJoin);
         let on = (is_join && self.chance.random_bool(0.5)).then(|| (*self.pick(&KEY_SELECTORS)).to_owned());
         let windows = (op == Op::WindowedBy).then(|| self.random_windows());
-        let closes = op == Op::WindowedBy && self.chance.random_bool(0.3);
+        let may_close = windows.as_ref().is_some_and(|windows| windows.kind != WindowKind::Unlimited);
+        let closes = may_close && self.chance.random_bool(0.3);
         let emit = closes.then(|| "on_window_close".to_owned());
         let within = is_join.then(|| self.random_join_windows());
         let waits = is_join && self.chance.random_bool(0.2);
         let grace = waits.then(|| *self.pick(&[0, 5, 20]));
         let statement =
             Statement { of, with, by, on, windows, emit, within, grace, ..self.named_statement(op) };
-        if op == Op::Suppress { self.with_random_limits(statement) } else { statement }
+        match op {
+            Op::Suppress => self.with_random_limits(statement),
+            Op::Count | Op::Reduce | Op::Aggregate => self.with_random_retention(statement),
+            _ => statement,
+        }
+    }
+
+    /// Of windows: some are kept until the last record comes.
+    fn with_random_retention(&mut self, statement: Statement) -> Statement {
+        let has_end = |windows: &Windows| windows.kind != WindowKind::Unlimited;
+        let is_of_windows = self.program.iter().any(|windowed| {
+            windowed.windows.as_ref().is_some_and(has_end) && statement.of.as_deref() == Some(&*windowed.id)
+        });
+        if !is_of_windows || self.chance.random_bool(0.5) {
+            return statement;
+        }
+        let store = Store { retention: Some(LONG), ..statement.store.clone().unwrap_or_default() };
+        Statement { store: Some(store), ..statement }
     }
 
     /// Of what is suppressed.
     fn with_random_limits(&mut self, statement: Statement) -> Statement {
         let by_time = self.chance.random_bool(0.6);
-        let is_limited = self.chance.random_bool(0.3);
+        let (is_limited, counts_bytes) = (self.chance.random_bool(0.3), self.chance.random_bool(0.1));
         Statement {
             time_limit: by_time.then(|| *self.pick(&[0, 5, 10, 30])),
             max_records: is_limited.then(|| self.chance.random_range(1..=3)),
-            when_full: (by_time && is_limited).then(|| (*self.pick(&["emit_early", "shut_down"])).to_owned()),
+            max_bytes: counts_bytes.then(|| self.chance.random_range(50..=200)),
+            when_full: (by_time && (is_limited || counts_bytes))
+                .then(|| (*self.pick(&["emit_early", "shut_down"])).to_owned()),
             ..statement
         }
     }
 
     fn random_windows(&mut self) -> Windows {
+        if self.chance.random_bool(0.1) {
+            return Windows { kind: WindowKind::Unlimited, size: 0, advance: None, grace: 0 };
+        }
         let kind =
             *self.pick(&[WindowKind::Time, WindowKind::Time, WindowKind::Sliding, WindowKind::Session]);
         let hops = kind == WindowKind::Time && self.chance.random_bool(0.5);
@@ -226,6 +255,7 @@ impl Draft<'_> {
             logged: self.chance.random_bool(0.9),
             in_memory: self.chance.random_bool(0.2),
             versioned: None,
+            retention: None,
         };
         let is_versioned = matches!(op, Op::Table | Op::ToTable | Op::Reduce | Op::Aggregate)
             && has_name

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 use super::case::Case;
 use super::observation::Observation;
@@ -48,16 +49,24 @@ impl KafkaStreams {
     /// What Kafka Streams makes of the case.
     ///
     /// # Errors
-    /// If the program is not one of statements that `Programs.java` knows, or the JVM ended.
+    /// If `Programs.java` does not know the statements of the program, or makes a mistake of its own; or if the JVM ended.
     pub fn observe(&mut self, case: &Case) -> Result<Observation> {
         self.program.send_line(&serde_json::to_string(case)?)?;
         let line = self.program.await_line(DEADLINE, "an answer", |line| Some(line.to_owned()))?;
-        let observation = serde_json::from_str(&line).with_context(|| format!("no observation: {line}"))?;
-        match observation {
-            Observation::Refused { refused } if refused.contains("IllegalArgumentException: no such") => {
-                bail!("{}: {refused}", case.name)
-            }
-            observation => Ok(observation),
+        match serde_json::from_str(&line).with_context(|| format!("no answer: {line}"))? {
+            Answer::Observed(observation) => Ok(observation),
+            Answer::Mistaken { mistake } => bail!("{}: {mistake}", case.name),
         }
     }
+}
+
+/// What the JVM says of a case.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Observed(Observation),
+    /// It was not Kafka Streams that failed.
+    Mistaken {
+        mistake: String,
+    },
 }

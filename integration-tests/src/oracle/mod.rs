@@ -25,7 +25,7 @@ mod written;
 
 pub use self::case::{Case, Input, JoinWindows, Op, Statement, Step, Store, WindowKind, Windows};
 pub use self::compare::{Difference, differences};
-pub use self::exceptions::{EXCEPTIONS, Exception, is_comparable};
+pub use self::exceptions::{Exception, exceptions};
 pub use self::generate::random_case;
 pub use self::kafka_streams::KafkaStreams;
 pub use self::observation::{Failure, Observation, Outcome, Row, Written};

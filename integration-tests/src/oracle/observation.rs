@@ -13,14 +13,7 @@ pub enum Observation {
         /// Why.
         refused: String,
     },
-    /// A step failed, or the commit after the last one.
-    Failed {
-        /// The topology's text.
-        describe: String,
-        /// Which step, and why.
-        failed: Failure,
-    },
-    /// Everything went through.
+    /// It ran, to the end or until a step failed.
     Ran(Outcome),
 }
 
@@ -33,11 +26,14 @@ pub struct Failure {
     pub error: String,
 }
 
-/// What is there at the end.
+/// What is there at the end; of a case that failed, what was written before the step that did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The topology's text.
     pub describe: String,
+    /// The step that failed, or the commit after the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failure>,
     /// The records of each topic, repartition and changelog topics included, in the order in which they were written.
     pub topics: BTreeMap<String, Vec<Written>>,
     /// The rows of each store, in its order.
@@ -50,6 +46,8 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the parts of a record")]
 pub struct Written {
+    /// The step in which it was written, counted from 0. None where it may be another one.
+    pub step: Option<usize>,
     pub key: Option<String>,
     pub value: Option<String>,
     pub at: Option<i64>,
@@ -70,7 +68,6 @@ impl Observation {
     pub fn describe(&self) -> Option<&str> {
         match self {
             Observation::Refused { .. } => None,
-            Observation::Failed { describe, .. } => Some(describe),
             Observation::Ran(outcome) => Some(&outcome.describe),
         }
     }

@@ -10,16 +10,19 @@ const WIDTH: usize = 60;
 
 /// The case and its differences.
 pub fn report(case: &Case, differences: &[Difference]) -> String {
-    let mut text = as_json(case);
+    as_json(case) + &side_by_side(differences)
+}
+
+/// What both sides say, line by line.
+pub(super) fn side_by_side(differences: &[Difference]) -> String {
+    let mut text = String::new();
     for Difference { what, ours, theirs } in differences {
         append(&mut text, format_args!("\n{what}\n  {:WIDTH$}   Kafka Streams\n", "millstream"));
         for line in 0..ours.len().max(theirs.len()) {
             let (ours, theirs) = (ours.get(line).map(String::as_str), theirs.get(line).map(String::as_str));
             let sign = if ours == theirs { ' ' } else { '|' };
-            append(
-                &mut text,
-                format_args!("  {:WIDTH$} {sign} {}\n", ours.unwrap_or("-"), theirs.unwrap_or("-")),
-            );
+            let line = format!("  {:WIDTH$} {sign} {}", ours.unwrap_or("-"), theirs.unwrap_or("-"));
+            append(&mut text, format_args!("{}\n", line.trim_end()));
         }
     }
     text
@@ -30,8 +33,9 @@ fn as_json(case: &Case) -> String {
     let mut text = String::from("{\n");
     let line = |value: serde_json::Result<String>| value.unwrap_or_else(|error| error.to_string());
     append(&mut text, format_args!("  \"name\": {},\n", line(serde_json::to_string(&case.name))));
-    if case.commits_by_hand {
-        text.push_str("  \"commits_by_hand\": true,\n");
+    let flags = [("commits_by_hand", case.commits_by_hand), ("optimized", case.optimized)];
+    for (name, _) in flags.iter().filter(|(_, is_set)| *is_set) {
+        append(&mut text, format_args!("  \"{name}\": true,\n"));
     }
     let list = |items: Vec<String>| items.join(",\n    ");
     let program = case.program.iter().map(|statement| line(serde_json::to_string(statement))).collect();

@@ -45,6 +45,9 @@ fn smaller(case: &Case) -> Vec<Case> {
     if case.commits_by_hand {
         all.push(Case { commits_by_hand: false, ..case.clone() });
     }
+    if case.optimized {
+        all.push(Case { optimized: false, ..case.clone() });
+    }
     all
 }
 
@@ -103,6 +106,7 @@ fn simpler_statements(statement: &Statement) -> Vec<Statement> {
         Store { cached: true, ..store.clone() },
         Store { logged: true, ..store.clone() },
         Store { in_memory: false, ..store.clone() },
+        Store { retention: None, ..store.clone() },
     ];
     let stores = stores.into_iter().filter(|simpler| simpler != store);
     simpler.extend(stores.map(|store| Statement { store: Some(store), ..statement.clone() }));
@@ -153,7 +157,14 @@ mod tests {
             statement("other", Op::To, Some("b")),
         ];
         let steps = vec![input("b", "k"), input("a", "k"), Step::Commit, input("a", "z"), input("a", "k")];
-        let case = Case { name: "large".into(), differs: None, commits_by_hand: true, program, steps };
+        let case = Case {
+            name: "large".into(),
+            differs: None,
+            commits_by_hand: true,
+            optimized: true,
+            program,
+            steps,
+        };
         let smallest = shrink(&case, &mut |case| {
             let is_z = |step: &Step| matches!(step, Step::Pipe(input) if input.key.as_deref() == Some("z"));
             case.program.iter().any(|statement| statement.op == Op::Filter) && case.steps.iter().any(is_z)
@@ -163,14 +174,21 @@ mod tests {
         assert_eq!(smallest.program, [statement("a", Op::Stream, None), filter]);
         let Step::Pipe(left) = &smallest.steps[..][0] else { panic!("{:?}", smallest.steps) };
         assert_eq!((smallest.steps.len(), left.value.as_deref(), left.at), (1, Some("x"), 0));
-        assert!(!smallest.commits_by_hand);
+        assert!(!smallest.commits_by_hand && !smallest.optimized);
     }
 
     #[test]
     fn something_is_left_of_a_program() {
         let program = vec![statement("a", Op::Stream, None), statement("to", Op::To, Some("a"))];
         let steps = vec![input("a", "k")];
-        let case = Case { name: "large".into(), differs: None, commits_by_hand: false, program, steps };
+        let case = Case {
+            name: "large".into(),
+            differs: None,
+            commits_by_hand: false,
+            optimized: false,
+            program,
+            steps,
+        };
         assert_eq!(shrink(&case, &mut |_| true).program, [statement("a", Op::Stream, None)]);
     }
 }

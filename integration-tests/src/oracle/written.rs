@@ -7,6 +7,15 @@ use anyhow::{Context, Result};
 
 use super::case::Case;
 
+/// What both sides make of cases that differ and cannot be made the same: `### case`, text, `###END`.
+const DIFFERENCES: &str = include_str!("../../oracle/differences.txt");
+
+/// How the case of this name differs.
+pub(super) fn difference_of(case: &str) -> Option<&'static str> {
+    let (_, rest) = DIFFERENCES.split_once(&format!("### {case}\n"))?;
+    Some(rest.split_once("###END")?.0.trim())
+}
+
 /// All of them, by file.
 ///
 /// # Errors

@@ -57,7 +57,8 @@ impl Planner<'_> {
         let mut node = self.parents(topic).first().copied()?;
         loop {
             match self.effect_of(node) {
-                Some(Effect::ChangesKeys) => return Some(node),
+                // To Kafka Streams, `process` changes no keys here: its topics stay what they are.
+                Some(Effect::ChangesKeys) => return (!self.is_process(node)).then_some(node),
                 Some(Effect::Passes) => node = self.parents(node).first().copied()?,
                 _ if self.is_merge(node) => return self.keys_change_last_above(node).then_some(node),
                 _ => return None,
@@ -91,6 +92,15 @@ impl Planner<'_> {
             OperationKind::Step { effect, .. } | OperationKind::Process { effect, .. } => Some(effect),
             OperationKind::Branch { .. } => Some(Effect::Passes),
             _ => None,
+        }
+    }
+
+    fn is_process(&self, node: usize) -> bool {
+        match self.plan.nodes[node].kind {
+            PlannedKind::Node(id) => {
+                matches!(self.graph.operation(id).kind, OperationKind::Process { .. })
+            }
+            _ => false,
         }
     }
 

@@ -193,7 +193,7 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
         self.waiting.len()
     }
 
-    /// Bytes of the records that wait, as they are stored; zero if they are not counted.
+    /// Bytes of the records that wait, as Kafka Streams counts them; zero if they are not counted.
     pub(super) fn bytes(&self) -> usize {
         self.size.as_ref().map_or(0, |size| size.bytes)
     }
@@ -218,9 +218,17 @@ impl<V> Size<V> {
     fn of(&mut self, key: &[u8], value: &Buffered<V>) -> Result<usize, Failure> {
         self.scratch.clear();
         self.value_serde.encode(value, &mut self.scratch)?;
-        Ok(key.len() + self.scratch.len())
+        let lengths = OTHER_LENGTHS + LENGTHS_OF_A_HEADER * value.context.headers.len();
+        Ok(key.len() + self.scratch.len().saturating_sub(lengths * LENGTH))
     }
 }
+
+/// Kafka Streams counts what waits without the lengths that are stored before bytes: a limit means the same here and there.
+const LENGTH: usize = size_of::<i32>();
+/// Name and value.
+const LENGTHS_OF_A_HEADER: usize = 2;
+/// Of the topic, the headers, and three values.
+const OTHER_LENGTHS: usize = 5;
 
 /// What a record has besides key and value, to wait with it.
 pub(super) fn context_of(timestamp: Timestamp, headers: &Headers, task: &TaskContext) -> BufferedContext {

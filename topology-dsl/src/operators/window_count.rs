@@ -66,7 +66,8 @@ impl<K: RecordField, V: RecordField> SlidingWindowedKStream<K, V> {
         &self,
         store: impl StoreFor<K::NonNull, u64, WindowKind>,
     ) -> KTable<Windowed<K::NonNull>, u64> {
-        self.declare_aggregation(Aggregation::Count, store.into(), counting)
+        // Kafka Streams names it as an aggregation: it uses up no number as its other counts do.
+        self.declare_aggregation(Aggregation::Aggregate, store.into(), counting)
     }
 }
 

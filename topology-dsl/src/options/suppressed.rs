@@ -193,7 +193,7 @@ impl BufferConfig<EmitEarly> {
         BufferConfig::of(BufferLimits { records: Some(records), ..BufferLimits::default() })
     }
 
-    /// Holds so many bytes of keys and values, as they are stored, and lets the oldest go when there are more.
+    /// Holds so many bytes of keys, of values and of what is kept beside them, as Kafka Streams counts them, and lets the oldest go when there are more.
     ///
     /// ```
     /// use millstream::prelude::*;

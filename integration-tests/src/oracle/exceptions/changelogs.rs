@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::records::write_at_commit;
+use crate::oracle::case::Case;
 use crate::oracle::observation::{Outcome, Written};
 
 /// Parts of the names of the stores in which a join of streams keeps the records of both.
@@ -30,35 +32,59 @@ pub(super) fn is_of_subscriptions(topic: &str) -> bool {
     topic.contains("-SUBSCRIPTION-REGISTRATION-") || topic.ends_with("-subscription-registration-topic")
 }
 
+pub(super) fn is_changelog(topic: &str) -> bool {
+    topic.ends_with("-changelog")
+}
+
 /// The changelogs of stores whose names contain one of these.
 pub(super) fn changelogs<'o>(
     outcome: &'o mut Outcome,
-    stores: &[&str],
+    stores: &[impl AsRef<str>],
 ) -> impl Iterator<Item = &'o mut Vec<Written>> {
     let is_wanted =
-        |topic: &str| topic.ends_with("-changelog") && stores.iter().any(|store| topic.contains(store));
+        |topic: &str| is_changelog(topic) && stores.iter().any(|store| topic.contains(store.as_ref()));
     outcome.topics.iter_mut().filter(move |(topic, _)| is_wanted(topic)).map(|(_, records)| records)
 }
 
-/// Leaves of a changelog what it is about: the newest record of each key.
-pub(super) fn keep_newest_rows(changelog: &mut Vec<Written>) {
+/// Leaves of a changelog what it is about: the newest record of each key, as if it were written at a commit.
+pub(super) fn keep_newest_rows(case: &Case, changelog: &mut Vec<Written>) {
     let newest: BTreeMap<_, _> = changelog.drain(..).map(|record| (record.key.clone(), record)).collect();
     changelog.extend(newest.into_values().filter(|record| record.value.is_some()));
+    changelog.iter_mut().for_each(|record| write_at_commit(case, record));
+}
+
+/// Leaves of a changelog the newest record of each key in each commit.
+pub(super) fn keep_newest_of_commits(case: &Case, changelog: &mut Vec<Written>) {
+    changelog.iter_mut().for_each(|record| write_at_commit(case, record));
+    let newest: BTreeMap<_, _> =
+        changelog.drain(..).map(|record| ((record.step, record.key.clone()), record)).collect();
+    changelog.extend(newest.into_values());
 }
 
 /// What waits in a buffer, in hex, without event time and headers of the newest change, and where it came from.
 pub(super) fn without_origin(buffered: &str) -> Option<&str> {
-    let number = |at: usize| u32::from_str_radix(buffered.get(at..at + 8)?, 16).ok();
-    // Lengths that are negative are those of nulls.
-    let behind_bytes = |at: usize| {
-        let length = usize::try_from(number(at)?.cast_signed().max(0)).ok()?;
-        Some(at + 8 + 2 * length)
-    };
     let event_time_and_offset = 32;
-    let headers = behind_bytes(event_time_and_offset)? + 8;
+    let headers = behind_bytes(buffered, event_time_and_offset)? + 8;
     let mut at = headers + 8;
-    for _ in 0..2 * number(headers)? {
-        at = behind_bytes(at)?;
+    for _ in 0..2 * number(buffered, headers)? {
+        at = behind_bytes(buffered, at)?;
     }
     buffered.get(at..)
+}
+
+/// What waits in a buffer, in hex, without the value that it had before it came there, and the one before its newest change.
+pub(super) fn without_old_values(buffered: &str) -> Option<String> {
+    let values = without_origin(buffered)?;
+    let newest = values.get(behind_bytes(values, behind_bytes(values, 0)?)?..)?;
+    Some(buffered.strip_suffix(values)?.to_owned() + newest)
+}
+
+fn number(hex: &str, at: usize) -> Option<u32> {
+    u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()
+}
+
+/// Behind the length and the bytes that stand there. Lengths that are negative are those of nulls.
+fn behind_bytes(hex: &str, at: usize) -> Option<usize> {
+    let length = usize::try_from(number(hex, at)?.cast_signed().max(0)).ok()?;
+    Some(at + 8 + 2 * length)
 }

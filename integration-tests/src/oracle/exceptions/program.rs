@@ -1,6 +1,7 @@
 //! What exceptions ask of the program of a case, and of its records.
 
-use crate::oracle::case::{Case, Op, Statement, Step, WindowKind, Windows};
+use super::time::window_kind;
+use crate::oracle::case::{Case, Op, Statement, WindowKind, Windows};
 
 /// The topics whose records the statement sees, each of them and as they came; none if something above does more than to pass them on.
 pub(super) fn topics_of<'a>(case: &'a Case, statement: &'a Statement) -> Option<Vec<&'a str>> {
@@ -28,7 +29,8 @@ pub(super) fn versioned(case: &Case) -> impl Iterator<Item = (&str, i64)> {
     })
 }
 
-/// Whether the order of changes of different keys can be seen in what becomes of them: keys change, or stream time is looked at.
+/// Whether the order of changes of different keys, of tables that emit them at commits, can be seen in what becomes of them: keys change, or
+/// stream time is looked at.
 pub(super) fn mixes_keys_below_tables(case: &Case) -> bool {
     let mixes = |statement: &Statement| {
         changes_keys(statement)
@@ -42,7 +44,9 @@ pub(super) fn mixes_keys_below_tables(case: &Case) -> bool {
         is_join_by_foreign_key(table) && case.below(&table.id).iter().any(joins)
     };
     let mut tables = case.program.iter().filter(|statement| is_table(case, statement));
-    tables.any(|table| joins_joined(table) || case.below(&table.id).into_iter().any(mixes))
+    tables.any(|table| {
+        joins_joined(table) || emits_at_commits(case, table) && case.below(&table.id).into_iter().any(mixes)
+    })
 }
 
 /// Whether the statement may make more of a record, or of a change, than one.
@@ -79,16 +83,80 @@ pub(super) fn makes_nulls(statement: &Statement) -> bool {
     statement.op == Op::ToStream || statement.by.as_deref().is_some_and(|by| makers.contains(&by))
 }
 
-/// Whether a table above must say what a row was before.
-pub(super) fn reads_old_values(statement: &Statement) -> bool {
-    let on_tables =
-        [Op::Filter, Op::FilterNot, Op::GroupBy, Op::Join, Op::LeftJoin, Op::OuterJoin, Op::Suppress];
-    on_tables.contains(&statement.op)
+/// Whether it can be seen what a change of the table says that the row was before. `rows_go` if rows of the table may be deleted.
+pub(super) fn shows_old_values(case: &Case, table: &Statement, rows_go: bool) -> bool {
+    changes_below(case, table).into_iter().any(|below| match below.op {
+        Op::GroupBy => true,
+        // A row that it does not tell from another one passes as the other does.
+        Op::Filter | Op::FilterNot => rows_go || matches!(below.by.as_deref(), Some("even_length" | "long")),
+        Op::Join => is_join_by_foreign_key(below),
+        // What was not there, and is not, is not told to the other side.
+        Op::LeftJoin | Op::OuterJoin => is_join_by_foreign_key(below) || rows_go,
+        // Their bytes count.
+        Op::Suppress => below.max_bytes.is_some(),
+        _ => false,
+    })
+}
+
+/// The statements to which the table's changes come as changes: down to where they become records of a stream, or of groups.
+pub(super) fn changes_below<'a>(case: &'a Case, table: &'a Statement) -> Vec<&'a Statement> {
+    let mut tables = vec![&*table.id];
+    let mut below = Vec::new();
+    for statement in case.program.iter().filter(|statement| statement.id != table.id) {
+        let is_below = statement.parents().any(|parent| tables.contains(&parent));
+        if is_below && is_table(case, statement) {
+            tables.push(&statement.id);
+        }
+        if is_below && (is_table(case, statement) || statement.op == Op::GroupBy) {
+            below.push(statement);
+        }
+    }
+    below
+}
+
+/// Whether what such statements make comes to the statement, or it is one.
+pub(super) fn passes(case: &Case, statement: &Statement, is_meant: &dyn Fn(&Statement) -> bool) -> bool {
+    // A stream joined with a table only looks into it.
+    let is_lookup =
+        is_join(statement.op) && !is_table(case, statement) && !is_join_of_streams(case, statement);
+    let parents = statement.parents().take(if is_lookup { 1 } else { 2 });
+    is_meant(statement)
+        || parents.filter_map(|parent| case.statement(parent)).any(|parent| passes(case, parent, is_meant))
+}
+
+/// Whether the table keeps rows and emits their changes at commits.
+pub(super) fn emits_at_commits(case: &Case, statement: &Statement) -> bool {
+    let keeps_rows = match statement.op {
+        Op::Table | Op::ToTable | Op::Count | Op::Reduce | Op::Aggregate => true,
+        // If somebody looks its rows up.
+        _ if is_join_by_foreign_key(statement) && !changes_below(case, statement).is_empty() => true,
+        _ => statement.store_name().is_some(),
+    };
+    keeps_rows && is_table(case, statement) && is_cached(statement) && !emits_closed_windows(case, statement)
+}
+
+/// Whether the statement aggregates windows and emits them when they close.
+pub(super) fn emits_closed_windows(case: &Case, statement: &Statement) -> bool {
+    let of = statement.of.as_deref().and_then(|of| case.statement(of));
+    is_aggregate(statement.op) && of.is_some_and(|of| of.emit.as_deref() == Some("on_window_close"))
+}
+
+/// Whether the rows of the table have windows.
+pub(super) fn is_windowed(case: &Case, table: &Statement) -> bool {
+    window_kind(case, table).is_some()
+        || case.above(&table.id).into_iter().any(|above| {
+            window_kind(case, above).is_some()
+                && changes_below(case, above).iter().any(|below| below.id == table.id)
+        })
+}
+
+/// Whether it is a table of sessions of which each change is emitted at once.
+pub(super) fn is_in_place(case: &Case, statement: &Statement) -> bool {
+    window_kind(case, statement) == Some(WindowKind::Session) && !is_cached(statement)
 }
 
 pub(super) fn input_times(case: &Case) -> impl Iterator<Item = i64> {
-    let time = |step: &Step| if let Step::Pipe(input) = step { Some(input.at) } else { None };
-    case.steps.iter().filter_map(time)
+    case.inputs().map(|input| input.at)
 }
 
 /// Whether what the statement is called on is a table.
@@ -123,7 +191,13 @@ pub(super) fn is_join_of_streams(case: &Case, statement: &Statement) -> bool {
     is_join(statement.op) && statement.of.iter().chain(&statement.with).all(is_stream)
 }
 
-pub(super) fn is_aggregate(op: Op) -> bool {
+/// Whether the statement aggregates the records of streams, not the rows of a table.
+pub(super) fn is_aggregate_of_a_stream(case: &Case, statement: &Statement) -> bool {
+    let of = statement.of.as_deref().and_then(|of| case.statement(of));
+    is_aggregate(statement.op) && of.is_some_and(|of| !is_of_table(case, of))
+}
+
+fn is_aggregate(op: Op) -> bool {
     matches!(op, Op::Count | Op::Reduce | Op::Aggregate)
 }
 

@@ -1,113 +1,213 @@
-//! What exceptions ask of the windows of a case, and of how its records lie in them.
+//! What differs in windows and sessions.
 
-use super::program::{changes_keys, input_times, is_cached, topics_of};
-use crate::oracle::case::{Case, Input, Op, Statement, Step, WindowKind, Windows};
-use crate::oracle::observation::Row;
+use super::Exception;
+use super::changelogs::{end_of_session, is_changelog, is_mark};
+use super::program::{
+    changes_below, emits_at_commits, emits_closed_windows, input_times, is_cached, is_in_place, is_join,
+    makes_nulls, shows_old_values,
+};
+use super::records::{is_changelog_of, is_written_below, write_at_commit};
+use super::time::{
+    is_met_exactly, is_windowed_cogroup, kept_in_store, leaps_over, reaches_back, rows_may_go, time_of_row,
+    window_kind, windows_of,
+};
+use crate::oracle::case::{Case, Op, Statement, WindowKind};
 
-/// The windows that the statement aggregates.
-pub(super) fn windows_of<'a>(case: &'a Case, statement: &Statement) -> Option<&'a Windows> {
-    case.statement(statement.of.as_deref()?)?.windows.as_ref()
+pub(super) const ALL: &[Exception] = &[
+    Exception {
+        id: "when closed windows are emitted",
+        row: "emission of closed windows",
+        applies: has_closing_windows,
+        forgive: Some(|case, outcome| {
+            let closes = |statement: &Statement| emits_closed_windows(case, statement);
+            let topics = outcome.topics.iter_mut().filter(|(topic, _)| is_written_below(case, topic, closes));
+            for record in topics.flat_map(|(_, records)| records) {
+                record.headers.clear();
+                write_at_commit(case, record);
+            }
+        }),
+    },
+    Exception {
+        id: "the mark of closed windows",
+        row: "up to where closed windows were emitted",
+        applies: has_closing_windows,
+        forgive: Some(|case, outcome| {
+            let closes = |statement: &Statement| emits_closed_windows(case, statement);
+            let changelogs =
+                outcome.topics.iter_mut().filter(|(name, _)| is_changelog_of(case, name, closes));
+            changelogs.for_each(|(_, records)| records.retain(|record| !is_mark(record)));
+        }),
+    },
+    Exception {
+        id: "closed windows that are too old for their store",
+        row: "windows that are closed and too old for their store at once, as stream time leaps",
+        applies: |case| {
+            let closes = |statement: &&Statement| statement.emit.as_deref() == Some("on_window_close");
+            case.program.iter().filter(closes).any(|windowed| leaps_over(case, windowed))
+        },
+        forgive: None,
+    },
+    Exception {
+        id: "sliding windows that records just miss",
+        row: "a sliding window of two records that lie just outside of one",
+        applies: |case| {
+            uncached(case).any(|statement| {
+                windows_of(case, statement).is_some_and(|windows| is_met_exactly(case, windows))
+            })
+        },
+        forgive: None,
+    },
+    Exception {
+        id: "sessions that are kept for longer",
+        row: KEPT_SESSIONS,
+        applies: |case| sessions(case).next().is_some(),
+        forgive: Some(|case, outcome| {
+            for (topic, records) in &mut outcome.topics {
+                let its_own = |table: &&Statement| is_changelog_of(case, topic, |other| other == *table);
+                let tables = sessions(case).filter(|table| !is_changelog(topic) || its_own(table));
+                let Some(kept) = tables.filter_map(|table| kept_in_store(case, table)).min() else {
+                    continue;
+                };
+                let mut newest = i64::MIN;
+                records.retain(|record| {
+                    let Some(end) = end_of_session(record) else { return true };
+                    newest = newest.max(end);
+                    record.value.is_some() || end > newest.saturating_sub(kept)
+                });
+            }
+        }),
+    },
+    Exception {
+        id: "sessions that are kept for longer, without a cache",
+        row: KEPT_SESSIONS,
+        applies: |case| {
+            uncached(case).any(|statement| {
+                let windowed = statement.of.as_deref().and_then(|of| case.statement(of));
+                windowed.is_some_and(|windowed| reaches_back(case, windowed))
+            })
+        },
+        forgive: None,
+    },
+    Exception {
+        id: "headers of sessions",
+        row: "headers of what a session emits",
+        applies: |case| sessions(case).any(|table| !emits_at_commits(case, table)),
+        forgive: Some(|case, outcome| {
+            let is_meant = |statement: &Statement| {
+                window_kind(case, statement) == Some(WindowKind::Session)
+                    && !emits_at_commits(case, statement)
+            };
+            let topics =
+                outcome.topics.iter_mut().filter(|(topic, _)| is_written_below(case, topic, is_meant));
+            topics.flat_map(|(_, records)| records).for_each(|record| record.headers.clear());
+        }),
+    },
+    Exception {
+        id: "the order of windows of all keys",
+        row: "rows of all keys of a window or session store",
+        applies: |case| case.program.iter().any(|statement| statement.op == Op::WindowedBy),
+        forgive: Some(|case, outcome| {
+            for (store, rows) in &mut outcome.stores {
+                if tables_in(case, store).next().is_some() {
+                    rows.sort_by_key(|row| row.key.clone());
+                }
+            }
+        }),
+    },
+    Exception {
+        id: "windows that are no longer kept",
+        row: KEPT_WINDOWS,
+        applies: |case| found_for_longer(case).next().is_some(),
+        forgive: Some(|case, outcome| {
+            // The deletion of a row that is not there moves the time of the store here, and not that of Kafka Streams' cache.
+            let deletes = |statement: &Statement| statement.by.as_deref() == Some("until_long");
+            let deleted_at = case.program.iter().any(deletes).then(|| input_times(case).max()).flatten();
+            for (store, rows) in &mut outcome.stores {
+                let tables =
+                    tables_in(case, store).filter(|table| found_for_longer(case).any(|it| it == *table));
+                let Some(kept) = tables.filter_map(|table| kept_in_store(case, table)).min() else {
+                    continue;
+                };
+                let newest = rows.iter().filter_map(|row| time_of_row(case, row)).max().max(deleted_at);
+                rows.retain(|row| {
+                    time_of_row(case, row).zip(newest).is_none_or(|(time, newest)| time > newest - kept)
+                });
+            }
+        }),
+    },
+    Exception {
+        id: "windows that are no longer kept, and looked up",
+        row: KEPT_WINDOWS,
+        applies: |case| {
+            let is_looked_up =
+                |table: &Statement| changes_below(case, table).iter().any(|below| is_join(below.op));
+            found_for_longer(case).any(|table| rows_may_go(case, table) && is_looked_up(table))
+        },
+        forgive: None,
+    },
+    Exception {
+        id: "nulls that are reduced",
+        row: "a null value in a windowed `reduce` or cogroup",
+        applies: |case| {
+            let would_give_nulls = |statement: &&Statement| {
+                let windows = window_kind(case, statement);
+                let is_meant = statement.op == Op::Reduce || is_windowed_cogroup(case, statement);
+                is_meant && windows.is_some_and(|kind| kind != WindowKind::Sliding)
+            };
+            let nulls_come_to = |statement: &Statement| {
+                let mut nulls = case.inputs().filter(|input| input.value.is_none());
+                nulls.any(|input| {
+                    case.above(&statement.id).iter().any(|above| above.is_stream_of(&input.topic))
+                })
+            };
+            let nulls_are_made = case
+                .program
+                .iter()
+                .filter(|statement| makes_nulls(statement))
+                .any(|maker| case.below(&maker.id).iter().any(would_give_nulls));
+            nulls_are_made
+                || case
+                    .program
+                    .iter()
+                    .any(|statement| would_give_nulls(&statement) && nulls_come_to(statement))
+        },
+        forgive: None,
+    },
+    Exception {
+        id: "the old value of a session",
+        row: "old value of a session that is changed in place",
+        applies: |case| {
+            let mut sessions = case.program.iter().filter(|statement| is_in_place(case, statement));
+            sessions.any(|table| shows_old_values(case, table, table.by.as_deref() == Some("until_long")))
+        },
+        forgive: None,
+    },
+];
+
+const KEPT_SESSIONS: &str = "how long a session store keeps sessions";
+const KEPT_WINDOWS: &str = "rows of windows that are no longer kept";
+
+fn has_closing_windows(case: &Case) -> bool {
+    case.program.iter().any(|statement| emits_closed_windows(case, statement))
 }
 
-pub(super) fn window_kind(case: &Case, statement: &Statement) -> Option<WindowKind> {
-    windows_of(case, statement).map(|windows| windows.kind)
+fn uncached(case: &Case) -> impl Iterator<Item = &Statement> {
+    case.program.iter().filter(|statement| !is_cached(statement) || emits_closed_windows(case, statement))
 }
 
-/// Whether the statement aggregates several streams in windows.
-pub(super) fn is_windowed_cogroup(case: &Case, statement: &Statement) -> bool {
-    let of = |statement: &Statement| statement.of.as_deref().and_then(|of| case.statement(of));
-    let windowed = of(statement).filter(|windowed| windowed.op == Op::WindowedBy);
-    windowed.and_then(of).is_some_and(|of| of.op == Op::Cogroup)
+/// The tables of windows and sessions whose rows Kafka Streams finds for longer than it keeps them: in the cache, or until their segment goes.
+fn found_for_longer(case: &Case) -> impl Iterator<Item = &Statement> {
+    let tables = case.program.iter().filter(|statement| windows_of(case, statement).is_some());
+    tables.filter(|table| is_cached(table) || window_kind(case, table) == Some(WindowKind::Session))
 }
 
-/// Whether the statement aggregates windows and emits them when they close.
-pub(super) fn emits_closed_windows(case: &Case, statement: &Statement) -> bool {
-    let of = statement.of.as_deref().and_then(|of| case.statement(of));
-    of.is_some_and(|of| of.emit.as_deref() == Some("on_window_close"))
+fn sessions(case: &Case) -> impl Iterator<Item = &Statement> {
+    case.program.iter().filter(|statement| window_kind(case, statement) == Some(WindowKind::Session))
 }
 
-/// How long rows of such windows are there for certain, in milliseconds.
-pub(super) fn kept_for(windows: &Windows) -> i64 {
-    let length = if windows.kind == WindowKind::Sliding { 2 * windows.size } else { windows.size };
-    i64::try_from(length + windows.grace).unwrap_or(i64::MAX)
-}
-
-/// Whether a row may be there no longer when the last record comes.
-pub(super) fn rows_may_go(case: &Case, windows: &Windows) -> bool {
-    let size = i64::try_from(windows.size).unwrap_or(i64::MAX);
-    let oldest = input_times(case).min().unwrap_or_default().saturating_sub(size);
-    input_times(case).max().is_some_and(|newest| newest.saturating_sub(oldest) >= kept_for(windows))
-}
-
-/// By which a row of windows or sessions is kept: the start of the window, or the end of the session. None of a row without a window.
-pub(super) fn time_of_row(case: &Case, row: &Row) -> Option<i64> {
-    let (start, end) = row.key.rsplit_once('@')?.1.split_once('/')?;
-    let mut windows = case.program.iter().filter_map(|statement| statement.windows.as_ref());
-    let has_sessions = windows.any(|windows| windows.kind == WindowKind::Session);
-    if has_sessions { end } else { start }.parse().ok()
-}
-
-/// Whether stream time leaps, between two records that windows see, over all that Kafka Streams' store keeps behind those that are
-/// open: that of sliding windows, or one without a cache.
-pub(super) fn leaps_over(case: &Case, windowed: &Statement) -> bool {
-    let is_uncached = |below: &Statement| below.of.as_ref() == Some(&windowed.id) && !is_cached(below);
-    let farthest = match &windowed.windows {
-        Some(Windows { kind: WindowKind::Sliding, size, .. }) => 2 * size,
-        Some(Windows { kind: WindowKind::Time, size, grace, .. }) if case.program.iter().any(is_uncached) => {
-            size + grace
-        }
-        _ => return false,
-    };
-    let farthest = i64::try_from(farthest).unwrap_or(i64::MAX);
-    let topics = topics_of(case, windowed);
-    let mut stream_time: Option<i64> = None;
-    case.steps.iter().any(|step| {
-        let Step::Pipe(Input { topic, key, value, at, .. }) = step else { return false };
-        let before = stream_time.unwrap_or(*at);
-        stream_time = match &topics {
-            Some(topics) if !topics.contains(&&**topic) || key.is_none() || value.is_none() => return false,
-            Some(_) => Some(before.max(*at)),
-            // What is above may leave any record out, and so all between two.
-            None => Some(before.min(*at)),
-        };
-        at - before >= farthest
-    })
-}
-
-/// Whether the window that ends with a record is the one that begins right after another.
-pub(super) fn is_met_exactly(case: &Case, windows: &Windows) -> bool {
-    let keys_stay = !case.program.iter().any(changes_keys);
-    let distance = windows.size + 1;
-    let inputs =
-        || case.steps.iter().filter_map(|step| if let Step::Pipe(input) = step { Some(input) } else { None });
-    windows.kind == WindowKind::Sliding
-        && inputs().any(|one| {
-            inputs()
-                .any(|other| one.at.abs_diff(other.at) == distance && (!keys_stay || one.key == other.key))
-        })
-}
-
-/// Whether a record that is not too late may continue a session that is too old for the store of Kafka Streams.
-pub(super) fn reaches_back(case: &Case, windowed: &Statement) -> bool {
-    let Some(windows @ Windows { kind: WindowKind::Session, .. }) = &windowed.windows else { return false };
-    let (gap, kept) = (i64::try_from(windows.size).unwrap_or(i64::MAX), kept_for(windows));
-    let keys_stay = !case.program.iter().any(changes_keys);
-    let topics = topics_of(case, windowed);
-    let (mut before, mut stream_time) = (Vec::new(), i64::MIN);
-    case.steps.iter().any(|step| {
-        let Step::Pipe(Input { topic, key, at, .. }) = step else { return false };
-        let is_elsewhere = topics.as_ref().is_some_and(|topics| !topics.contains(&&**topic));
-        if is_elsewhere || keys_stay && key.is_none() {
-            return false;
-        }
-        stream_time = stream_time.max(*at);
-        let closed = stream_time.saturating_sub(kept);
-        let of_its_key = before.iter().filter(|(other, _)| !keys_stay || *other == key);
-        let continued = of_its_key.map(|(_, end)| *end).filter(|end| (at - gap..=at + gap).contains(end));
-        let (open, too_old): (Vec<i64>, Vec<i64>) = continued.partition(|end| *end > closed);
-        before.push((key, *at));
-        // What is above may leave out the record that makes this one late.
-        let is_late = topics.is_some() && *at < closed && open.is_empty();
-        !is_late && !too_old.is_empty()
-    })
+/// The tables of windows or sessions that are kept in the store, or may be: that of a generated name is taken for any without one.
+fn tables_in<'a>(case: &'a Case, store: &'a str) -> impl Iterator<Item = &'a Statement> {
+    let changelog = format!("oracle-{store}-changelog");
+    let tables = case.program.iter().filter(|table| windows_of(case, table).is_some());
+    tables.filter(move |table| is_changelog_of(case, &changelog, |other| other == *table))
 }

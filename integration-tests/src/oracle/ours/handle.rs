@@ -17,6 +17,7 @@ pub(super) enum Handle {
     Stream(Box<dyn StreamHandle>),
     Table(Box<dyn TableHandle>),
     GlobalTable(GlobalKTable<String, String>),
+    GlobalStore,
     GroupedStream(Box<dyn GroupedStreamHandle>),
     GroupedTable(KGroupedTable<String, String>),
     Cogrouped(Box<dyn CogroupedHandle>),
@@ -32,6 +33,14 @@ pub(super) enum JoinKind {
     Inner,
     Left,
     Outer,
+}
+
+/// A join of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining {
+    pub(super) kind: JoinKind,
+    /// Whether the joiner gets the key.
+    pub(super) with_key: bool,
 }
 
 /// A `KStream` of any types.
@@ -62,15 +71,20 @@ pub(super) trait StreamHandle {
         other: &dyn StreamHandle,
         within: &JoinWindows,
         store: Option<&Store>,
-        kind: JoinKind,
+        joining: Joining,
     ) -> Result<Handle>;
     /// With a grace, it waits for the table.
-    fn join_table(&self, table: &dyn TableHandle, grace: Option<Duration>, kind: JoinKind) -> Result<Handle>;
+    fn join_table(
+        &self,
+        table: &dyn TableHandle,
+        grace: Option<Duration>,
+        joining: Joining,
+    ) -> Result<Handle>;
     fn join_global_table(
         &self,
         table: &GlobalKTable<String, String>,
         on: KeySelector,
-        kind: JoinKind,
+        joining: Joining,
     ) -> Result<Handle>;
 }
 
@@ -137,7 +151,10 @@ impl Handle {
             Handle::GroupedStream(grouped) => grouped.named(name),
             Handle::GroupedTable(grouped) => Handle::GroupedTable(grouped.named(name)),
             Handle::Split(split) => split.named(name),
-            handle @ (Handle::Cogrouped(_) | Handle::WindowedStream(_) | Handle::WindowedCogroup(_)) => {
+            handle @ (Handle::GlobalStore
+            | Handle::Cogrouped(_)
+            | Handle::WindowedStream(_)
+            | Handle::WindowedCogroup(_)) => {
                 bail!("{} has no name", handle.kind())
             }
             Handle::End(end) => Handle::End(end.named(name)),
@@ -158,6 +175,7 @@ impl Handle {
             Handle::Stream(_) => "a stream",
             Handle::Table(_) => "a table",
             Handle::GlobalTable(_) => "a global table",
+            Handle::GlobalStore => "a global store",
             Handle::GroupedStream(_) => "a grouped stream",
             Handle::GroupedTable(_) => "a grouped table",
             Handle::Split(_) => "a split",

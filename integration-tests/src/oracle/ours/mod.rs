@@ -27,7 +27,7 @@ use super::observation::{Failure, Observation, Outcome, Written};
 /// # Errors
 /// If the case is no program: a statement builds on something that has no such operator, or names a function that does not exist.
 pub fn observe(case: &Case) -> Result<Observation> {
-    let topology = match build(&case.program)? {
+    let topology = match build(&case.program, case.optimized)? {
         Ok(topology) => topology,
         Err(refused) => return Ok(Observation::Refused { refused: refused.to_string() }),
     };
@@ -36,18 +36,18 @@ pub fn observe(case: &Case) -> Result<Observation> {
         Ok(driver) => driver,
         Err(refused) => return Ok(Observation::Refused { refused: refused.to_string() }),
     };
+    let mut outcome =
+        Outcome { describe, failed: None, topics: BTreeMap::new(), stores: BTreeMap::new(), dropped: 0 };
     for (step, what) in case.steps.iter().map(Some).chain([None]).enumerate() {
-        if let Err(error) = take(&driver, what) {
-            let failed = Failure { step, error: format!("{error:?}") };
-            return Ok(Observation::Failed { describe, failed });
+        if let Err(error) = carry_out(&driver, what) {
+            outcome.failed = Some(Failure { step, error: format!("{error:?}") });
+            return Ok(Observation::Ran(outcome));
         }
+        take(&driver, step, &mut outcome.topics)?;
     }
-    Ok(Observation::Ran(Outcome {
-        describe,
-        topics: topics(&driver)?,
-        stores: stores::rows(&driver, &stores)?,
-        dropped: driver.dropped_records(),
-    }))
+    outcome.stores = stores::rows(&driver, &stores, case)?;
+    outcome.dropped = driver.dropped_records();
+    Ok(Observation::Ran(outcome))
 }
 
 /// Whether statements make a program.
@@ -62,7 +62,7 @@ pub(super) enum Fitness {
 }
 
 pub(super) fn fitness(program: &[Statement]) -> Fitness {
-    match build(program) {
+    match build(program, false) {
         Ok(Ok(_)) => Fitness::Program,
         Ok(Err(_)) => Fitness::Refused,
         Err(_) => Fitness::Nothing,
@@ -70,15 +70,13 @@ pub(super) fn fitness(program: &[Statement]) -> Fitness {
 }
 
 fn driver(topology: Topology, case: &Case) -> millstream::Result<TopologyTestDriver> {
-    let inputs =
-        case.steps.iter().filter_map(|step| if let Step::Pipe(input) = step { Some(input) } else { None });
     let builder = TopologyTestDriver::builder(topology).application_id("oracle");
-    let builder = builder.existing_topics(inputs.map(|input| &*input.topic));
+    let builder = builder.existing_topics(case.inputs().map(|input| &*input.topic));
     if case.commits_by_hand { builder.commit_by_hand().build() } else { builder.build() }
 }
 
 /// Carries out a step; none is the end, where everything is committed.
-fn take(driver: &TopologyTestDriver, step: Option<&Step>) -> millstream::Result<()> {
+fn carry_out(driver: &TopologyTestDriver, step: Option<&Step>) -> millstream::Result<()> {
     match step {
         Some(Step::Pipe(Input { topic, key, value, at, headers })) => {
             let header = |(name, value): &(String, String)| Header {
@@ -95,11 +93,16 @@ fn take(driver: &TopologyTestDriver, step: Option<&Step>) -> millstream::Result<
     }
 }
 
-/// All records of all topics, as bytes.
-fn topics(driver: &TopologyTestDriver) -> millstream::Result<BTreeMap<String, Vec<Written>>> {
-    let read = |name: String| {
+/// Adds what a step has written, as bytes, to what those before have.
+fn take(
+    driver: &TopologyTestDriver,
+    step: usize,
+    topics: &mut BTreeMap<String, Vec<Written>>,
+) -> millstream::Result<()> {
+    for name in driver.produced_topic_names() {
         let topic = driver.output_topic::<Option<Vec<u8>>, Option<Vec<u8>>>(&name);
         let records = topic.read_records_to_list()?.into_iter().map(|record| Written {
+            step: Some(step),
             key: record.key.as_deref().map(hex),
             value: record.value.as_deref().map(hex),
             at: Some(record.timestamp.as_millis()),
@@ -109,9 +112,9 @@ fn topics(driver: &TopologyTestDriver) -> millstream::Result<BTreeMap<String, Ve
                 .map(|header| (header.name.clone(), header.value.as_deref().map(hex)))
                 .collect(),
         });
-        Ok((name, records.collect()))
-    };
-    driver.produced_topic_names().into_iter().map(read).collect()
+        topics.entry(name).or_default().extend(records);
+    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use millstream::api::{
-    Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, Processor, ProcessorContext,
+    Child, Failure, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, Processor, ProcessorContext,
     Punctuation, PunctuationType, Record, Wiring,
 };
-use millstream::{KeyValueStore, RecordField, StoreName, Timestamp, ValueAndTimestamp};
+use millstream::{KeyValueStore, RecordField, StoreName, StreamsBuilder, Timestamp, ValueAndTimestamp};
 
 use super::super::case::Store;
-use super::super::functions::Readable;
+use super::super::functions::{Readable, is_long};
 use super::stores::interned;
 use super::streams::text;
 
@@ -19,12 +19,14 @@ use super::streams::text;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamedProcessor {
     RunningCount,
+    ByLength,
     Ticking(PunctuationType),
 }
 
 pub(super) fn processor(name: &str) -> Result<NamedProcessor> {
     Ok(match name {
         "running_count" => NamedProcessor::RunningCount,
+        "by_length" => NamedProcessor::ByLength,
         "tick_by_stream_time" => NamedProcessor::Ticking(PunctuationType::StreamTime),
         "tick_by_wall_clock" => NamedProcessor::Ticking(PunctuationType::WallClockTime),
         _ => bail!("no such processor: {name}"),
@@ -95,6 +97,63 @@ impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> Fixed
         let count = self.count(record.key(), record.timestamp)?;
         context.forward(record.map_value(|value| counted(&value, count)))
     }
+}
+
+/// Forwards what has a long value to the child of this name, and all else to another one.
+pub(super) struct ByLength<K, V> {
+    long: Child,
+    short: Child,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<K, V> ByLength<K, V> {
+    pub(super) fn open(wiring: &Wiring<'_>) -> millstream::Result<Self> {
+        Ok(ByLength { long: wiring.child("long")?, short: wiring.child("short")?, types: PhantomData })
+    }
+}
+
+impl<K: RecordField<NonNull: Readable>, V: RecordField<NonNull: Readable>> Processor for ByLength<K, V> {
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = Option<String>;
+    type ValueOut = Option<String>;
+
+    fn process(
+        &mut self,
+        record: Record<K, V>,
+        context: &mut ProcessorContext<'_, Option<String>, Option<String>>,
+    ) -> Result<(), Failure> {
+        let (key, value) = (text(&record.key), text(&record.value));
+        let child = if is_long(value.as_deref()) { self.long } else { self.short };
+        context.forward_to(child, record.with_key(key).with_value(value))
+    }
+}
+
+/// Keeps the newest key of each value.
+struct ByValue {
+    keys: KeyValueStore<String, String>,
+}
+
+impl Processor for ByValue {
+    type KeyIn = String;
+    type ValueIn = String;
+    type KeyOut = ();
+    type ValueOut = ();
+
+    fn process(
+        &mut self,
+        record: Record<String, String>,
+        _context: &mut ProcessorContext<'_, (), ()>,
+    ) -> Result<(), Failure> {
+        let Record { key, value, timestamp, .. } = record;
+        Ok(self.keys.put(&value, Some(ValueAndTimestamp::new(key, timestamp)))?)
+    }
+}
+
+/// A store of every instance, in which the keys of the topic are found by their values.
+pub(super) fn add_global_store(builder: &StreamsBuilder, topic: &str, store: &Store) {
+    let name: StoreName<String, String> = StoreName::new(interned(store.name.as_deref().unwrap_or("global")));
+    builder.add_global_store(name, topic, move |wiring| Ok(ByValue { keys: wiring.store(name)? }));
 }
 
 /// Forwards, every ten milliseconds, how many records there were since.

@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use millstream::topology::TopicPattern;
-use millstream::{EmitStrategy, StreamsBuilder, Topology};
+use millstream::{EmitStrategy, StreamsBuilder, Topology, TopologyOptimization};
 
 use super::super::case::{Op, Statement, Store};
 use super::super::functions::{
     aggregator, flat_mapper, flat_value_mapper, key_selector, mapper, predicate, reducer, value_mapper,
 };
 use super::grouped::{aggregate_table, count_table, reduce_table};
-use super::handle::{Handle, JoinKind};
-use super::processors::processor;
+use super::handle::{Handle, JoinKind, Joining};
+use super::processors::{add_global_store, processor};
 use super::stores::materialized;
 
 /// The program's topology, or why millstream refuses it.
 ///
 /// # Errors
 /// If the statements make no program, as [`super::observe`] says.
-pub(super) fn build(program: &[Statement]) -> Result<millstream::Result<Topology>> {
+pub(super) fn build(program: &[Statement], is_optimized: bool) -> Result<millstream::Result<Topology>> {
     let builder = StreamsBuilder::new();
+    let builder = if is_optimized { builder.optimized(TopologyOptimization::ALL) } else { builder };
     let mut handles = HashMap::new();
     for statement in program {
         let handle = declare(&builder, &mut handles, statement)
@@ -38,6 +39,12 @@ fn declare<'a>(
 ) -> Result<Handle> {
     let store = statement.store.as_ref();
     ensure!(store != Some(&Store::default()), "a store without a name or an option cannot be asked for");
+    let has_windows = || {
+        let of = statement.of.as_deref().and_then(|of| handles.get(of));
+        matches!(of, Some(Handle::WindowedStream(_) | Handle::WindowedCogroup(_)))
+    };
+    let is_retained = store.is_some_and(|store| store.retention.is_some());
+    ensure!(!is_retained || has_windows(), "only windows and sessions have a retention");
     let handle = match statement.op {
         Op::Stream => {
             let topics: Vec<String> = topic(statement)?.split(',').map(str::to_owned).collect();
@@ -49,6 +56,10 @@ fn declare<'a>(
         }
         Op::Table => Handle::Table(Box::new(builder.table::<String, String>(topic(statement)?))),
         Op::GlobalTable => Handle::GlobalTable(builder.global_table(topic(statement)?, materialized(store))),
+        Op::GlobalStore => {
+            add_global_store(builder, topic(statement)?, store.context("in which store?")?);
+            Handle::GlobalStore
+        }
         Op::DefaultBranch => match take(handles, statement.of.as_deref())? {
             Handle::Split(split) => split.default_branch(),
             of => bail!("the default branch of {}", of.kind()),
@@ -91,6 +102,7 @@ fn declare<'a>(
         // They take the store as an argument.
         (
             Op::GlobalTable
+            | Op::GlobalStore
             | Op::Count
             | Op::Reduce
             | Op::Aggregate
@@ -115,6 +127,12 @@ fn combine(statement: &Statement, of: &Handle, with: &Handle) -> Result<Handle> 
         Op::LeftJoin => JoinKind::Left,
         _ => JoinKind::Outer,
     };
+    let with_key = match statement.by.as_deref() {
+        None => false,
+        Some("with_key") => true,
+        Some(name) => bail!("no such joiner: {name}"),
+    };
+    let joining = Joining { kind, with_key };
     let on = || key_selector(statement.on.as_deref().context("on which key?")?);
     let store = statement.store.as_ref();
     match (statement.op, of, with) {
@@ -122,15 +140,16 @@ fn combine(statement: &Statement, of: &Handle, with: &Handle) -> Result<Handle> 
         (Op::Merge, of, with) => bail!("merge of {} with {}", of.kind(), with.kind()),
         (_, Handle::Stream(stream), Handle::Stream(other)) => {
             let within = statement.within.as_ref().context("within which windows?")?;
-            stream.join_stream(other.as_ref(), within, store, kind)
+            stream.join_stream(other.as_ref(), within, store, joining)
         }
         (_, Handle::Stream(_), _) if store.is_some() => bail!("a store for a join with {}", with.kind()),
         (_, Handle::Stream(stream), Handle::Table(table)) => {
-            stream.join_table(table.as_ref(), statement.grace.map(Duration::from_millis), kind)
+            stream.join_table(table.as_ref(), statement.grace.map(Duration::from_millis), joining)
         }
         (_, Handle::Stream(stream), Handle::GlobalTable(table)) => {
-            stream.join_global_table(table, on()?, kind)
+            stream.join_global_table(table, on()?, joining)
         }
+        (_, Handle::Table(_), _) if with_key => bail!("a joiner of tables gets no key"),
         (_, Handle::Table(table), Handle::Table(other)) if statement.on.is_some() => {
             table.join_foreign_table(other.as_ref(), on()?, kind)
         }

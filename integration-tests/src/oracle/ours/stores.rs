@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Result;
 use millstream::testing::TopologyTestDriver;
 use millstream::{
-    HasSerde, Materialized, SessionStoreName, StoreName, StoreOptions, StoreTypes, Topology,
-    ValueAndTimestamp, WindowStoreName, Windowed,
+    HasSerde, Materialized, SessionStoreName, StoreName, StoreOptions, StoreTypes, TimedKind, Timestamp,
+    Topology, ValueAndTimestamp, VersionedRecord, WindowStoreName, Windowed,
 };
 
-use super::super::case::Store;
+use super::super::case::{Case, Store};
 use super::super::functions::Readable;
 use super::super::observation::Row;
 
@@ -24,11 +24,14 @@ pub(super) fn stores_of(topology: &Topology) -> Vec<(String, StoreTypes)> {
 pub(super) fn rows(
     driver: &TopologyTestDriver,
     stores: &[(String, StoreTypes)],
+    case: &Case,
 ) -> Result<BTreeMap<String, Vec<Row>>> {
     let mut all = BTreeMap::new();
     for (name, types) in stores.iter().filter(|(name, _)| !is_of_a_join(name)) {
         let name = interned(name);
         let rows = match (types.kind, last_word(types.key), last_word(types.value)) {
+            ("versioned", "String", "String") => versions::<String>(driver, name, case)?,
+            ("versioned", "String", "u64") => versions::<u64>(driver, name, case)?,
             ("key-value", "String", "String") => key_value_rows::<String, String>(driver, name)?,
             ("key-value", "String", "u64") => key_value_rows::<String, u64>(driver, name)?,
             ("key-value", "String>", "String") => key_value_rows::<Windowed<String>, String>(driver, name)?,
@@ -80,22 +83,56 @@ where
     rows.map(|row| row.map(untimed).map_err(Into::into)).collect()
 }
 
+/// What a store that remembers says of the keys of the inputs, as of their times and as of now.
+fn versions<V>(driver: &TopologyTestDriver, name: &'static str, case: &Case) -> Result<Vec<Row>>
+where
+    V: Readable + Clone + 'static,
+{
+    let store = driver.versioned_store(StoreName::<String, V>::new(name))?;
+    let keys: BTreeSet<&String> = case.inputs().filter_map(|input| input.key.as_ref()).collect();
+    let times: BTreeSet<i64> = case.inputs().map(|input| input.at).collect();
+    let mut rows = Vec::new();
+    for key in keys {
+        for time in &times {
+            let version = store.get_as_of(key, Timestamp::from_millis(*time))?;
+            rows.extend(version.map(|version| version_row(format!("{key} as of {time}"), &version)));
+        }
+        rows.extend(store.get(key)?.map(|version| version_row(key.clone(), &version)));
+    }
+    Ok(rows)
+}
+
+fn version_row<V: Readable>(key: String, version: &VersionedRecord<V>) -> Row {
+    Row { key, value: version.value.text(), at: Some(version.valid_from.as_millis()) }
+}
+
 fn timed<K: Readable, V: Readable>(key: &K, row: &ValueAndTimestamp<V>) -> Row {
     Row { key: key.text(), value: row.value.text(), at: Some(row.timestamp.as_millis()) }
 }
 
 /// How a table is to be kept.
 pub(super) fn materialized<K: HasSerde, V: HasSerde>(store: Option<&Store>) -> Materialized<K, V> {
-    let kept: Materialized<K, V> = materialized_in(store);
+    let kept: Materialized<K, V> = kept(store);
     match store.and_then(|store| store.versioned) {
         Some(retention) => kept.versioned(Duration::from_millis(retention)),
         None => kept,
     }
 }
 
-/// How a table in a store of any kind is to be kept, but for its versions.
-pub(super) fn materialized_in<K: HasSerde, V: HasSerde, S>(store: Option<&Store>) -> Materialized<K, V, S> {
-    let Some(Store { name, cached, logged, in_memory, versioned: _ }) = store else { return ().into() };
+/// How a table of windows or sessions is to be kept.
+pub(super) fn materialized_in<K: HasSerde, V: HasSerde, S: TimedKind>(
+    store: Option<&Store>,
+) -> Materialized<K, V, S> {
+    let kept: Materialized<K, V, S> = kept(store);
+    match store.and_then(|store| store.retention) {
+        Some(retention) => kept.with_retention(Duration::from_millis(retention)),
+        None => kept,
+    }
+}
+
+/// What can be asked of a store of any kind.
+fn kept<K: HasSerde, V: HasSerde, S>(store: Option<&Store>) -> Materialized<K, V, S> {
+    let Some(Store { name, cached, logged, in_memory, .. }) = store else { return ().into() };
     let mut kept: Materialized<K, V, S> = match name {
         Some(name) => StoreName::new(interned(name)).into(),
         None => ().into(),

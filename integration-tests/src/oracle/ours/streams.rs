@@ -11,9 +11,10 @@ use millstream::{
 use super::super::case::{JoinWindows, Store};
 use super::super::functions::{
     FlatMapper, FlatValueMapper, KeySelector, Mapper, Predicate, Readable, Reducible, ValueMapper, join,
+    join_with_key,
 };
-use super::handle::{Handle, JoinKind, SplitHandle, StreamHandle, TableHandle, same};
-use super::processors::{NamedProcessor, RunningCount, Ticking, counts};
+use super::handle::{Handle, JoinKind, Joining, SplitHandle, StreamHandle, TableHandle, same};
+use super::processors::{ByLength, NamedProcessor, RunningCount, Ticking, counts};
 use super::stores::materialized;
 use super::stream_joins::join_streams;
 
@@ -127,6 +128,7 @@ where
                 let counts = counts(store)?;
                 self.process(stores, move |wiring| RunningCount::open(wiring, counts))
             }
+            NamedProcessor::ByLength => self.process(stores, |wiring| ByLength::open(wiring)),
             NamedProcessor::Ticking(kind) => self.process(stores, move |_| Ok(Ticking::by(kind))),
         })))
     }
@@ -145,7 +147,7 @@ where
         other: &dyn StreamHandle,
         within: &JoinWindows,
         store: Option<&Store>,
-        kind: JoinKind,
+        joining: Joining,
     ) -> Result<Handle> {
         // Each pair of types more is compiled once more: so values of both are text, of which there is most.
         let this: &dyn Any = self;
@@ -154,19 +156,24 @@ where
             bail!("keys and values of both streams are text")
         };
         let joined: KStream<K, Option<String>> =
-            join_streams::<K, Option<String>, Option<String>>(this, other, within, store, kind)?;
+            join_streams::<K, Option<String>, Option<String>>(this, other, within, store, joining)?;
         Ok(Handle::Stream(Box::new(joined)))
     }
 
-    fn join_table(&self, table: &dyn TableHandle, grace: Option<Duration>, kind: JoinKind) -> Result<Handle> {
+    fn join_table(
+        &self,
+        table: &dyn TableHandle,
+        grace: Option<Duration>,
+        joining: Joining,
+    ) -> Result<Handle> {
         let joined = if let Some(table) = table.as_any().downcast_ref::<KTable<K::NonNull, String>>() {
             match grace {
-                Some(grace) => join_table(self, table.with_grace(grace), kind)?,
-                None => join_table(self, table, kind)?,
+                Some(grace) => join_table(self, table.with_grace(grace), joining)?,
+                None => join_table(self, table, joining)?,
             }
         } else if let Some(table) = table.as_any().downcast_ref::<KTable<K::NonNull, u64>>() {
             ensure!(grace.is_none(), "counts are not versioned");
-            join_table(self, table, kind)?
+            join_table(self, table, joining)?
         } else {
             bail!("the stream's keys are not those of the table")
         };
@@ -177,10 +184,22 @@ where
         &self,
         table: &GlobalKTable<String, String>,
         on: KeySelector,
-        kind: JoinKind,
+        Joining { kind, with_key }: Joining,
     ) -> Result<Handle> {
         let on = move |key: &K, value: &V::NonNull| on(text(key).as_deref(), Some(value.text().as_str()));
         let stream = self.on(on);
+        if with_key {
+            let joiner = |key: &K, value: V::NonNull, row: Option<&String>| {
+                let row = row.map(String::as_str);
+                Some(join_with_key(text(key).as_deref(), Some(&value.text()), row))
+            };
+            let stream = stream.with_key();
+            return Ok(Handle::Stream(Box::new(match kind {
+                JoinKind::Inner => stream.join(table, move |key, value, row| joiner(key, value, Some(row))),
+                JoinKind::Left => stream.left_join(table, joiner),
+                JoinKind::Outer => bail!("there is no outer join with a global table"),
+            })));
+        }
         Ok(Handle::Stream(Box::new(match kind {
             JoinKind::Inner => stream.join(table, |value, row| Some(join(Some(&value.text()), Some(row)))),
             JoinKind::Left => {
@@ -191,12 +210,28 @@ where
     }
 }
 
-fn join_table<K, V, T>(stream: &KStream<K, V>, table: T, kind: JoinKind) -> Result<KStream<K, Option<String>>>
+fn join_table<K, V, T>(
+    stream: &KStream<K, V>,
+    table: T,
+    Joining { kind, with_key }: Joining,
+) -> Result<KStream<K, Option<String>>>
 where
     K: RecordField<NonNull: Readable>,
     V: RecordField<NonNull: Reducible>,
     T: JoinTarget<K, Value: Readable>,
 {
+    if with_key {
+        let joiner = |key: &K, value: V::NonNull, row: Option<&T::Value>| {
+            let row = row.map(Readable::text);
+            Some(join_with_key(text(key).as_deref(), Some(&value.text()), row.as_deref()))
+        };
+        let stream = stream.with_key();
+        return Ok(match kind {
+            JoinKind::Inner => stream.join(table, move |key, value, row| joiner(key, value, Some(row))),
+            JoinKind::Left => stream.left_join(table, joiner),
+            JoinKind::Outer => bail!("there is no outer join of a stream with a table"),
+        });
+    }
     Ok(match kind {
         JoinKind::Inner => {
             stream.join(table, |value, row| Some(join(Some(&value.text()), Some(&row.text()))))

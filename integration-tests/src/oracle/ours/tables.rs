@@ -73,16 +73,23 @@ impl<K: HasSerde + Readable, V: HasSerde + Reducible> TableHandle for KTable<K, 
 
     fn suppress(&self, suppressed: &Statement) -> Result<Handle> {
         let is_logged = suppressed.store.as_ref().is_none_or(|store| store.logged);
-        let max_records = suppressed.max_records.map(usize::try_from).transpose()?;
-        let max_records = max_records.map(|most| logged(BufferConfig::max_records(most), is_logged));
+        let [max_records, max_bytes] =
+            [suppressed.max_records, suppressed.max_bytes].map(|most| most.map(usize::try_from).transpose());
+        let bounded = match (max_records?, max_bytes?) {
+            (Some(records), Some(bytes)) => Some(BufferConfig::max_records(records).with_max_bytes(bytes)),
+            (Some(records), None) => Some(BufferConfig::max_records(records)),
+            (None, Some(bytes)) => Some(BufferConfig::max_bytes(bytes)),
+            (None, None) => None,
+        };
+        let bounded = bounded.map(|buffer| logged(buffer, is_logged));
         let unbounded = logged(BufferConfig::unbounded(), is_logged);
         let Some(limit) = suppressed.time_limit.map(Duration::from_millis) else {
             let windows = (self as &dyn Any).downcast_ref::<KTable<Windowed<String>, V>>();
             let windows = windows.context("a table without windows until they close")?;
-            let buffer = max_records.map_or(unbounded, BufferConfig::shut_down_when_full);
+            let buffer = bounded.map_or(unbounded, BufferConfig::shut_down_when_full);
             return Ok(Handle::Table(Box::new(windows.suppress(Suppressed::until_window_closes(buffer)))));
         };
-        let suppressed = match (max_records, suppressed.when_full.as_deref()) {
+        let suppressed = match (bounded, suppressed.when_full.as_deref()) {
             (None, _) => Suppressed::until_time_limit(limit, unbounded),
             (Some(buffer), None | Some("emit_early")) => Suppressed::until_time_limit(limit, buffer),
             (Some(buffer), Some("shut_down")) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millstream::{
     CogroupedKStream, EmitStrategy, KGroupedStream, RecordField, SessionWindowedCogroupedKStream,
     SessionWindowedKStream, SessionWindows, SlidingWindowedKStream, SlidingWindows,
-    TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows,
+    TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
 };
 
 use super::super::case::{Store, WindowKind, Windows};
@@ -19,6 +19,7 @@ enum Definition {
     Time(TimeWindows),
     Sliding(SlidingWindows),
     Session(SessionWindows),
+    Unlimited(UnlimitedWindows),
 }
 
 fn definition(windows: &Windows) -> Definition {
@@ -30,6 +31,7 @@ fn definition(windows: &Windows) -> Definition {
             Definition::Time(advance.map_or(time, |advance| time.advance_by(advance)))
         }
         WindowKind::Sliding => Definition::Sliding(SlidingWindows::of_time_difference_and_grace(size, grace)),
+        WindowKind::Unlimited => Definition::Unlimited(UnlimitedWindows::of()),
         WindowKind::Session => Definition::Session(SessionWindows::of_inactivity_gap_and_grace(size, grace)),
     }
 }
@@ -44,6 +46,7 @@ where
         Definition::Time(time) => Box::new(grouped.windowed_by(time).emit_strategy(emit)),
         Definition::Sliding(sliding) => Box::new(grouped.windowed_by(sliding).emit_strategy(emit)),
         Definition::Session(session) => Box::new(grouped.windowed_by(session).emit_strategy(emit)),
+        Definition::Unlimited(unlimited) => Box::new(grouped.windowed_by(unlimited).emit_strategy(emit)),
     })
 }
 
@@ -53,6 +56,7 @@ pub(super) fn windowed_cogroup(cogrouped: CogroupedKStream<String, String>, wind
         Definition::Time(time) => Box::new(cogrouped.windowed_by(time)),
         Definition::Sliding(sliding) => Box::new(cogrouped.windowed_by(sliding)),
         Definition::Session(session) => Box::new(cogrouped.windowed_by(session)),
+        Definition::Unlimited(unlimited) => Box::new(cogrouped.windowed_by(unlimited)),
     })
 }
 

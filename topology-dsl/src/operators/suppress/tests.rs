@@ -100,8 +100,8 @@ fn an_eager_buffer_that_is_full_lets_the_oldest_go() {
     pipe(&stock, &[("plums", Some(4), 103)]);
     assert_eq!(levels(&driver), [(text("pears"), Some(2), 100)]);
 
-    // Each takes some 70 bytes.
-    let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::max_bytes(150)));
+    // Each takes some 50 bytes.
+    let (driver, stock) = held_back(|| Suppressed::until_time_limit(TEN, BufferConfig::max_bytes(120)));
     pipe(&stock, &[("apples", Some(1), 101), ("apples", Some(2), 102), ("pears", Some(2), 102)]);
     assert_eq!(levels(&driver), []);
     pipe(&stock, &[("plums", Some(4), 103)]);

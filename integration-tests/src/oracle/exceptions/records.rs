@@ -1,0 +1,53 @@
+//! Which topics, and which records in them, an exception is about.
+
+use super::changelogs::is_changelog;
+use super::program::passes;
+use crate::oracle::case::{Case, Op, Statement, Step};
+use crate::oracle::observation::Written;
+
+/// Whether what such statements make is written to the topic, or may be: nobody knows of topics whose names are generated what is above them.
+pub(super) fn is_written_below(case: &Case, topic: &str, is_meant: impl Fn(&Statement) -> bool) -> bool {
+    let mut writers = case.program.iter().filter(|statement| writes_to(statement, topic)).peekable();
+    if writers.peek().is_none() {
+        return !is_changelog(topic) && case.program.iter().any(is_meant);
+    }
+    writers.any(|writer| passes(case, writer, &is_meant))
+}
+
+fn writes_to(statement: &Statement, topic: &str) -> bool {
+    match statement.op {
+        Op::To => statement.topic.as_deref() == Some(topic),
+        Op::ToChosenTopic => topic.starts_with("out-"),
+        _ => false,
+    }
+}
+
+/// Whether it is the changelog of the store of such a statement, or may be: that of a store whose name is generated is taken for any of
+/// those without a name.
+pub(super) fn is_changelog_of(case: &Case, topic: &str, is_meant: impl Fn(&Statement) -> bool) -> bool {
+    let Some(store) = topic.strip_prefix("oracle-").and_then(|topic| topic.strip_suffix("-changelog")) else {
+        return false;
+    };
+    let owner = case.program.iter().find(|statement| statement.store_name() == Some(store));
+    match owner {
+        Some(owner) => is_meant(owner),
+        None => case.program.iter().any(|statement| statement.store_name().is_none() && is_meant(statement)),
+    }
+}
+
+/// Whether the record was written by a commit that the case asks for.
+pub(super) fn is_of_commit(case: &Case, record: &Written) -> bool {
+    record.step.is_some_and(|step| is_commit(case, step))
+}
+
+fn is_commit(case: &Case, step: usize) -> bool {
+    case.commits_by_hand && case.steps.get(step).is_none_or(|step| *step == Step::Commit)
+}
+
+/// As if the record were written by the first commit after it.
+pub(super) fn write_at_commit(case: &Case, record: &mut Written) {
+    let Some(step) = &mut record.step else { return };
+    while case.commits_by_hand && !is_commit(case, *step) {
+        *step += 1;
+    }
+}
