@@ -153,7 +153,7 @@ fn what_a_processor_or_a_mapper_changes_goes_through_a_topic_of_its_own() {
     });
     assert_eq!(number_of_repartition_topics(&optimized), 3);
     let described = optimized.describe();
-    let of_processor = "KSTREAM-PROCESSOR-0000000008 (stores: [])\n      --> KSTREAM-AGGREGATE-STATE-STORE-0000000009-repartition-filter";
+    let of_processor = "KSTREAM-PROCESSOR-0000000008 (stores: [])\n      --> KSTREAM-FILTER-0000000012";
     assert!(described.contains(of_processor), "{described}");
 }
 
