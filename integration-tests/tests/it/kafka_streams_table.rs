@@ -78,6 +78,7 @@ fn in_a_case(name: &str) -> String {
         "of_inactivity_gap_and_grace" => r#""kind":"session""#,
         "advance_by" => r#""advance":"#,
         "max_records" => r#""max_records":"#,
+        "max_bytes" | "with_max_bytes" => r#""max_bytes":"#,
         operator => return format!(r#""op":"{operator}""#),
     };
     option.to_owned()
