@@ -2,6 +2,7 @@
 //! handle. They also end when the test process dies without running any destructor (`kill -9`, a static, a timeout).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -187,8 +188,17 @@ pub fn workspace_binary(name: &str) -> Result<Command> {
     let profile_folder = crate::cargo_profile_folder()?;
     let target_folder = profile_folder.parent().context("the cargo target folder has no parent")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    // What cargo says of the package whose test this is would make it compile ring anew, and all that is above, now and after the tests.
+    let is_of_test = |name: &OsStr| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_test(name)) {
+        build.env_remove(name);
+    }
     // With the features of the whole workspace, as the tests are built: else cargo compiles RocksDB a second time.
-    let build = Command::new(cargo)
+    let build = build
         .args(["build", "--quiet", "--release", "--workspace", "--bin", name, "--target-dir"])
         .arg(target_folder)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
