@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Result};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long brokers may take to hear of a topic that was just made: until then one may say that there is none.
-const PROPAGATION: Duration = Duration::from_secs(10);
+pub(crate) const PROPAGATION: Duration = Duration::from_secs(10);
 
 /// How often something that is tried again and again is logged.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);

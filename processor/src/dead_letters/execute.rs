@@ -9,13 +9,13 @@ use millstream_state_stores::{Offset, TopicId};
 use super::cluster::{LetterCluster, LetterTransactions};
 use super::letter::{FailedRecord, LetterId, TopicEntry};
 use super::plan::{Redrive, RedrivePlan};
-use super::reading::{LetterTopic, PATIENCE};
+use super::reading::LetterTopic;
 use super::request::Repair;
 use super::{headers, marker};
 use crate::api::Headers;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::patience::patiently;
+use crate::patience::{PROPAGATION, patiently};
 use crate::runtime::ensure_compacted_topic;
 use crate::topology::{redrive_transactional_id, redriven_topic};
 
@@ -74,7 +74,7 @@ pub(super) fn execute(
     }
     let markers = redriven_topic(name);
     let ensure = || ensure_compacted_topic(cluster.admin(), &markers, "redriven letters");
-    patiently(clock, PATIENCE, || false, ensure).map_err(explained)?;
+    patiently(clock, PROPAGATION, || false, ensure).map_err(explained)?;
     let transactions = cluster.transactions(&redrive_transactional_id(name)).map_err(explained)?;
     let redriven = topic.redriven_behind_fence(clock)?;
     let waiting = plan.redriven.iter().filter(|redrive| !redriven.contains_key(&redrive.letter));

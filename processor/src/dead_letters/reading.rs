@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use millstream_state_stores::{Offset, Timestamp, TopicId};
 
@@ -13,11 +12,9 @@ use super::plan::{RedriveFacts, RedrivePlan};
 use super::request::{LetterFilter, RedriveRequest, Selection};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::patience::patiently;
+use crate::kafka::ids_of_existing;
+use crate::patience::{PROPAGATION, patiently};
 use crate::topology::redriven_topic;
-
-/// How long brokers may take to hear of a topic that was made a moment ago.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The letters that were asked for, by partition and offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl<'a, C: LetterCluster> LetterTopic<'a, C> {
     /// # Errors
     /// `Invalid` if there is no such topic; `Retry` if the cluster does not answer, or not everything.
     pub(super) fn find(cluster: &'a C, clock: &dyn Clock, name: &'a str) -> Result<Self> {
-        patiently(clock, PATIENCE, || false, || LetterTopic::look_for(cluster, name))
+        patiently(clock, PROPAGATION, || false, || LetterTopic::look_for(cluster, name))
     }
 
     fn look_for(cluster: &'a C, name: &'a str) -> Result<Self> {
@@ -54,13 +51,7 @@ impl<'a, C: LetterCluster> LetterTopic<'a, C> {
                  an application starts whose handlers may dead-letter; if its settings name another topic, name that (--dead-letter-topic)"
             )));
         };
-        // A broker that has yet to hear of the topic is not one that gives topics no ids: the markers would be of no topic.
-        let id = cluster.admin().topic_ids(&[name.to_owned()])?.remove(name).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Retry,
-                format!("the brokers do not tell the id of topic {name} yet: try again in a moment"),
-            )
-        })?;
+        let id = ids_of_existing(cluster.admin(), &[name.to_owned()])?.remove(name).flatten();
         Ok(LetterTopic { cluster, name, id, topics, partitions })
     }
 
@@ -146,7 +137,7 @@ impl<'a, C: LetterCluster> LetterTopic<'a, C> {
             let counts = self.cluster.admin().partition_counts(std::slice::from_ref(&markers))?;
             partitions_of(&counts, &markers)?.ok_or_else(|| unknown_partitions(&markers))
         };
-        self.marked_in(patiently(clock, PATIENCE, || false, ask)?)
+        self.marked_in(patiently(clock, PROPAGATION, || false, ask)?)
     }
 
     /// What so many partitions of markers say.

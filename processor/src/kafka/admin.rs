@@ -62,12 +62,12 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     }
 
     /// The ids of those of the topics that exist, as far as the broker knows that is asked; `None` of one without: brokers give topics ids
-    /// since Kafka 2.8 (KIP-516). Empty unless implemented.
+    /// since Kafka 2.8 (KIP-516). None has one unless implemented.
     ///
     /// # Errors
     /// If the cluster cannot be asked, or does not say what it knows of a topic, as to a user who may not `Describe` it.
-    fn topic_ids(&self, _topics: &[String]) -> Result<BTreeMap<String, Option<TopicId>>> {
-        Ok(BTreeMap::new())
+    fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, Option<TopicId>>> {
+        Ok(topics.iter().map(|topic| (topic.clone(), None)).collect())
     }
 
     /// The members of a consumer group and what each reads; none if there is no such group, and unless implemented.
@@ -84,6 +84,25 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// If the cluster refuses.
     fn delete_records(&self, _before: &[(String, i32, i64)]) -> Result<()> {
         Ok(())
+    }
+}
+
+/// The ids of topics that were just made, or seen. A broker that has yet to hear of one is not one that gives topics no ids: what is
+/// noted of the topic, such as rows, would be of none.
+///
+/// # Errors
+/// `Retry` if the broker has yet to hear of one; else those of [`ClusterAdmin::topic_ids`].
+pub(crate) fn ids_of_existing(
+    admin: &dyn ClusterAdmin,
+    topics: &[String],
+) -> Result<BTreeMap<String, Option<TopicId>>> {
+    let ids = admin.topic_ids(topics)?;
+    match topics.iter().find(|topic| !ids.contains_key(*topic)) {
+        None => Ok(ids),
+        Some(unheard) => Err(Error::new(
+            ErrorKind::Retry,
+            format!("the brokers do not tell the id of topic {unheard} yet: try again in a moment"),
+        )),
     }
 }
 

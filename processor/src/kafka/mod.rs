@@ -26,6 +26,7 @@ mod topic_reader;
 mod topic_writer;
 mod transactions;
 
+pub(crate) use admin::ids_of_existing;
 pub use admin::{ClusterAdmin, KafkaAdmin, NewTopic};
 pub(crate) use clients::KafkaClients;
 pub(crate) use consumer::KafkaConsumer;

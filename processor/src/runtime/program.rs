@@ -11,9 +11,9 @@ use super::internal_topics::{ensure_internal_topics, tombstones_kept, warn_if_ro
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Result;
-use crate::kafka::{ClusterAdmin, NewTopic};
+use crate::kafka::{ClusterAdmin, NewTopic, ids_of_existing};
 use crate::membership::Inputs;
-use crate::patience::{has_all, once_propagated};
+use crate::patience::{PROPAGATION, has_all, once_propagated, patiently};
 use crate::task::TaskPlan;
 use crate::topology::{TopicName, Topology, changelog_topic, letter_topics};
 
@@ -118,7 +118,8 @@ impl ApplicationTopics {
                 keep_tombstones.insert(topic.clone(), kept);
             }
         }
-        let changelog_ids = admin.topic_ids(&changelogs)?;
+        let ask = || ids_of_existing(admin, &changelogs);
+        let changelog_ids = patiently(clock, PROPAGATION, is_given_up, ask)?;
         let changelog_ids = changelog_ids.into_iter().filter_map(|(topic, id)| Some((topic, id?))).collect();
         if settings.handlers.may_dead_letter() {
             let name = settings.dead_letter_topic_of(application_id);
@@ -127,5 +128,71 @@ impl ApplicationTopics {
             }
         }
         Ok(ApplicationTopics { partition_counts, changelog_ids, keep_tombstones })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_state_stores::{HasSerde, KeyValueStoreBuilder, Timestamp};
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::error::ErrorKind;
+    use crate::testing::pass_on::PassOn;
+    use crate::topology::Consumed;
+
+    /// A broker that hears of each topic only after it was asked about its id a few times.
+    struct SlowToHear {
+        questions_left: Mutex<u32>,
+    }
+
+    impl ClusterAdmin for SlowToHear {
+        fn partition_counts(&self, topics: &[String]) -> Result<BTreeMap<String, i32>> {
+            Ok(topics.iter().map(|topic| (topic.clone(), 3)).collect())
+        }
+
+        fn create_topic(&self, _topic: &NewTopic) -> Result<()> {
+            Ok(())
+        }
+
+        fn topic_ids(&self, topics: &[String]) -> Result<BTreeMap<String, Option<TopicId>>> {
+            let mut left = self.questions_left.lock();
+            if *left > 0 {
+                *left -= 1;
+                return Ok(BTreeMap::new());
+            }
+            Ok(topics.iter().map(|topic| (topic.clone(), Some(TopicId::from_bytes([7; 16])))).collect())
+        }
+    }
+
+    fn prepared(questions_left: u32) -> Result<ApplicationTopics> {
+        let mut topology = Topology::new();
+        topology.add_source("orders", ["orders"], Consumed::with(String::serde(), i64::serde()))?;
+        let stock = KeyValueStoreBuilder::new("stock", String::serde(), i64::serde());
+        topology.add_state_store(Arc::new(stock))?;
+        topology.add_processor("keep", &["orders"], &["stock"], |_| Ok(PassOn))?;
+        let admin = SlowToHear { questions_left: Mutex::new(questions_left) };
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        ApplicationTopics::prepare(
+            &topology,
+            "shop",
+            &Settings::new("localhost:9092"),
+            &admin,
+            &*clock,
+            &|| false,
+        )
+    }
+
+    /// Else its rows would be noted as of no topic, and dropped at the next start as those of another.
+    #[test]
+    fn a_changelog_that_a_broker_has_yet_to_hear_of_gets_its_id() -> Result<()> {
+        let changelog = changelog_topic("shop", "stock");
+        let ids = prepared(3)?.changelog_ids;
+        assert_eq!(ids, BTreeMap::from([(changelog.clone(), TopicId::from_bytes([7; 16]))]));
+        let refused = prepared(u32::MAX).err().expect("nobody tells its id");
+        assert_eq!(refused.kind(), ErrorKind::Retry);
+        assert!(refused.to_string().contains(&changelog), "{refused}");
+        Ok(())
     }
 }
