@@ -201,7 +201,7 @@ impl BufferConfig<EmitEarly> {
     ///
     /// let builder = StreamsBuilder::new();
     /// let stock = builder.table::<String, i64>("stock");
-    /// let buffer = BufferConfig::max_bytes(100);
+    /// let buffer = BufferConfig::max_bytes(50);
     /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
@@ -285,7 +285,7 @@ impl<F: WhenFull> BufferConfig<F> {
     ///
     /// let builder = StreamsBuilder::new();
     /// let stock = builder.table::<String, i64>("stock");
-    /// let buffer = BufferConfig::max_records(1_000).with_max_bytes(100);
+    /// let buffer = BufferConfig::max_records(1_000).with_max_bytes(50);
     /// stock.suppress(Suppressed::until_time_limit(minutes(1), buffer)).to_stream().to("stock-levels");
     ///
     /// let driver = TopologyTestDriver::new(builder.build()?)?;
