@@ -251,7 +251,8 @@ impl DormantStores {
         let flushed = &mut self.stores[store.get()];
         let Some(next) = flushed.restored_to() else { return Ok(()) };
         let position = LogPosition { next, as_of: flushed.as_of };
-        let is_renewed = flushed.stored.is_some_and(|stored| is_worth_writing(stored.as_of, position.as_of));
+        let is_renewed =
+            flushed.stored.is_some_and(|stored| LogPosition::is_worth_renewing(stored.as_of, position.as_of));
         if flushed.restoring.is_none() && !is_renewed {
             return Ok(());
         }
@@ -352,20 +353,6 @@ pub(crate) fn sizes_of(engines: &[Arc<dyn Engine>]) -> Result<EngineSizes, Store
         sizes += engine.sizes()?;
     }
     Ok(sizes)
-}
-
-/// Nobody restarts so often that it matters how recent rows were within the last hour; writing it down costs a small file.
-const RENEWED_AFTER_MILLIS: i64 = 60 * 60 * 1000;
-
-/// Whether it is worth a write of its own that rows which were as recent as the disk says are more recent now.
-fn is_worth_writing(on_disk: Option<Timestamp>, now: Option<Timestamp>) -> bool {
-    match (on_disk, now) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(on_disk), Some(now)) => {
-            now.as_millis().saturating_sub(on_disk.as_millis()) >= RENEWED_AFTER_MILLIS
-        }
-    }
 }
 
 fn check_names(task: TaskId, builders: &[Arc<dyn StoreBuilder>]) -> Result<(), StoreError> {

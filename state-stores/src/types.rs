@@ -98,6 +98,26 @@ pub struct LogPosition {
     pub as_of: Option<Timestamp>,
 }
 
+impl LogPosition {
+    /// Whether state that was as recent as `written` says is so much more recent `now` that it is worth a write of its own, which costs a
+    /// small file: by an hour, where tombstones are kept for a day.
+    ///
+    /// ```
+    /// # use millstream_state_stores::{LogPosition, Timestamp};
+    /// let at = |hours: i64| Some(Timestamp::from_millis(hours * 3_600_000));
+    /// assert!(LogPosition::is_worth_renewing(at(1), at(2)));
+    /// assert!(!LogPosition::is_worth_renewing(at(2), at(2)) && !LogPosition::is_worth_renewing(at(2), None));
+    /// ```
+    pub fn is_worth_renewing(written: Option<Timestamp>, now: Option<Timestamp>) -> bool {
+        const HOUR: i64 = 60 * 60 * 1000;
+        match (written, now) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(written), Some(now)) => now.as_millis().saturating_sub(written.as_millis()) >= HOUR,
+        }
+    }
+}
+
 impl From<Offset> for LogPosition {
     fn from(next: Offset) -> Self {
         Self { next, as_of: None }

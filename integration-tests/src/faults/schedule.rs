@@ -12,8 +12,9 @@ use rand::{RngExt, SeedableRng};
 use super::Guarantee;
 use super::power::PowerSupply;
 
-/// By how many milliseconds a clock jumps at most. After a day, state would be too old to be resumed, and rightly rebuilt.
-const MOST_JUMP: i64 = 12 * 3_600_000;
+/// How many milliseconds a clock is beside the right time at most. From end to end it must be less than the 23 hours after which state is
+/// too old to be resumed, and rightly rebuilt.
+const MOST_OFF: i64 = 11 * 3_600_000;
 
 /// What a fault does. Its name is what `--only` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
@@ -67,7 +68,7 @@ pub struct Fault {
     pub is_violent: bool,
     /// Of [`FaultKind::Delay`]: by how much.
     pub latency: Duration,
-    /// Of [`FaultKind::Clock`]: by how many milliseconds.
+    /// Of [`FaultKind::Clock`]: to how many milliseconds beside the right time.
     pub jump: i64,
 }
 
@@ -146,7 +147,7 @@ impl Fault {
             step: Step::ALL[chance.random_range(0..Step::ALL.len())],
             times: chance.random_range(1..=4),
             is_violent: chance.random_bool(0.5),
-            jump: chance.random_range(-MOST_JUMP..=MOST_JUMP),
+            jump: chance.random_range(-MOST_OFF..=MOST_OFF),
         }
     }
 }
@@ -183,7 +184,11 @@ impl fmt::Display for Fault {
             }
             FaultKind::Freeze => write!(formatter, "node {target} frozen for {lasting:?}"),
             FaultKind::Disk => write!(formatter, "disk full for {lasting:?}"),
-            FaultKind::Clock => write!(formatter, "clock of instance {target} jumps by {} ms", self.jump),
+            FaultKind::Clock => write!(
+                formatter,
+                "clock of instance {target} jumps to {} ms beside the right time",
+                self.jump
+            ),
         }
     }
 }

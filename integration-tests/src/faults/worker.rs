@@ -26,8 +26,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(400);
 /// What a write fails with on a full disk, and where files may not grow.
 const NO_ROOM: [&str; 2] = ["No space left on device", "File too large"];
 
-/// How an application says that it drops its state.
-const OF_ANOTHER_HISTORY: &str = "local state is of another history";
+/// How an application says that it drops its state, for whatever reason.
+const REBUILT: &str = "; it is rebuilt";
 
 /// Everything instances of one application have in common.
 #[derive(Debug, Clone)]
@@ -205,7 +205,7 @@ impl Worker {
     /// Whether it ever dropped state that was there and rebuilt it from the start of a changelog, which none of the faults is a
     /// reason for.
     pub(super) fn has_rebuilt(&self) -> bool {
-        self.has_rebuilt || self.has_said(OF_ANOTHER_HISTORY)
+        self.has_rebuilt || self.has_said(REBUILT)
     }
 
     /// Where it restored more than its directory should have left it to, over all lives that have ended.

@@ -485,9 +485,9 @@ impl OutputBuffer {
         self.records.len() == self.sent
     }
 
-    /// The outputs, in order.
+    /// The outputs that wait to be sent, in order.
     pub fn iter(&self) -> impl Iterator<Item = PendingOutput<'_>> {
-        self.records.iter().map(|pending| pending.in_arena(&self.arena))
+        self.records[self.sent..].iter().map(|pending| pending.in_arena(&self.arena))
     }
 
     /// Hands out the outputs in order, then forgets them and keeps the memory. Where `send` fails, that output and those after it are kept

@@ -367,7 +367,7 @@ mod tests {
             match entry.letter() {
                 Ok(letter) => {
                     prop_assert!(said.iter().any(names_an_error));
-                    prop_assert!(!letter.to_json().to_string().is_empty());
+                    prop_assert_eq!(&letter.to_json()["offset"], &json!(letter.id.offset.get()));
                 }
                 Err(why) => prop_assert!(why.contains("header"), "{}", why),
             }

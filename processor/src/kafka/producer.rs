@@ -197,8 +197,8 @@ impl KafkaProducer {
         self.clock.monotonic() < since + patience
     }
 
-    /// Waits for a moment until every record has its report, and serves the reports.
-    fn is_flushed(&self) -> bool {
+    /// Waits for a moment until every record has its report, and serves the reports. Whether all have theirs.
+    fn flush_for_a_moment(&self) -> bool {
         // SAFETY: the native client is valid.
         let code = unsafe { rdsys::rd_kafka_flush(self.client.client().native_ptr(), 1) };
         self.client.poll(Duration::ZERO);
@@ -308,7 +308,8 @@ impl Producer for KafkaProducer {
             self.client.poll(Duration::ZERO);
             // One record that was not delivered takes the transaction with it: the others are not waited for.
             let has_failed = || !self.client.context().failed.lock().is_empty();
-            let is_over = self.transaction == TransactionState::Open && has_failed() || self.is_flushed();
+            let is_over =
+                self.transaction == TransactionState::Open && has_failed() || self.flush_for_a_moment();
             // Only now: a client that cannot go on discards what waits in it, so that nothing is left to be acknowledged.
             self.check_not_fatal()?;
             if is_over {

@@ -24,7 +24,7 @@ use super::commit::CommitClock;
 use super::life::panic_message;
 use super::shared::{GIVE_UP_AFTER, Shared};
 use super::snapshot::TaskSnapshot;
-use super::state_updater::{LogFacts, RestoreDecision, RestoreProgress, decide};
+use super::state_updater::{LogFacts, RebuildReason, RestoreDecision, RestoreProgress, decide};
 use crate::clients::{Consumer, Fetched, PartitionOffset};
 use crate::error::{Error, Result};
 use crate::kafka::KafkaConsumer;
@@ -288,6 +288,10 @@ struct Begin {
     recency: Recency,
 }
 
+fn say_rebuilt(topic: &str, reason: RebuildReason) {
+    warn!(topic, "a global table is read again from the start of its topic: {reason}");
+}
+
 /// Where to begin in each partition of the tables' topics. A table whose rows are not of the topic as
 /// it is now is emptied, and begins at the start of all partitions.
 fn begin<C: Consumer>(
@@ -302,7 +306,7 @@ fn begin<C: Consumer>(
         if let Some(id) = program.topics.changelog_ids.get(&*topic)
             && stores.set_changelog(table, *id)?
         {
-            warn!(%topic, "the topic of a global table was made anew, and the table is read again from its start");
+            say_rebuilt(&topic, RebuildReason::OfAnotherTopic);
         }
         let mut found = Vec::new();
         for partition in 0..partitions {
@@ -315,28 +319,20 @@ fn begin<C: Consumer>(
             let stored = stores.source_position(table, PartitionId::new(partition))?;
             found.push((partition, stored, decide(stored, &log), log));
         }
-        let rebuild = found.iter().find_map(|(partition, _, decision, _)| match decision {
-            RestoreDecision::Rebuild { reason, .. } => Some((partition, reason)),
+        let rebuild = found.iter().find_map(|(_, _, decision, _)| match decision {
+            RestoreDecision::Rebuild { reason, .. } => Some(*reason),
             _ => None,
         });
-        if let Some((partition, reason)) = rebuild {
-            warn!(%topic, partition, "the rows of a global table cannot be completed ({reason}), and the table is read again from its start");
-        }
+        rebuild.iter().for_each(|reason| say_rebuilt(&topic, *reason));
         let begins_anew = rebuild.is_some() || found.iter().all(|(_, stored, ..)| stored.is_none());
         if begins_anew {
             // Rows without a position are of a start that did not come far, whenever that was.
             stores.wipe(table)?;
         }
         all.extend(found.into_iter().map(|(partition, stored, decision, log)| {
-            let from = match decision {
-                _ if begins_anew => log.start,
-                RestoreDecision::UpToDate => log.end,
-                RestoreDecision::Resume { from } | RestoreDecision::Rebuild { from, .. } => from,
-            };
-            let stored = stored.filter(|_| !begins_anew);
-            // What is read from now on is in the log now, and what deletes it stays for as long as tombstones are kept.
-            let mut recency = Recency::new(stored.map_or(Some(log.now), |stored| stored.as_of));
-            recency.saw_end(from, log.end, log.now);
+            let from = if begins_anew { log.start } else { decision.begins_at(&log) };
+            let before = stored.filter(|_| !begins_anew).map(|stored| Recency::new(stored.as_of));
+            let recency = log.recency_at(from, before);
             ((Arc::clone(&topic), partition), Begin { from, end: log.end, recency })
         }));
     }

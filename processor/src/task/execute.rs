@@ -257,12 +257,10 @@ impl<M: InputMessage> Task<M> {
         self.stores.begin_checkpoint(&positions).map_err(|error| Error::from(error).in_task(self.id))
     }
 
-    /// Whether the state has been as it is for so long that it is worth a checkpoint without any rows, which says how recent it is. Else a
-    /// crash soon after its next change would find it older than the tombstones of its changelog.
-    pub(crate) fn is_worth_dating(&mut self) -> bool {
-        let Some(now) = newest(&self.reflected_positions()) else { return false };
-        let written = *self.checkpointed_as_of.get_or_insert(now);
-        now.as_millis().saturating_sub(written.as_millis()) >= DATED_EACH_MILLIS
+    /// Whether rows have stayed as they are for so long, while commits went on, that it is worth a checkpoint without any, which says how
+    /// recent they are. Else a crash soon after their next change would find them older than the tombstones of their changelog.
+    pub(crate) fn is_worth_dating(&self) -> bool {
+        LogPosition::is_worth_renewing(self.checkpointed_as_of, newest(&self.reflected_positions()))
     }
 
     /// Waits for the checkpoint that is in flight, if there is one.
@@ -322,9 +320,6 @@ impl Changelog {
         Ok(sending)
     }
 }
-
-/// Rows that change are dated by their checkpoints; others so often.
-const DATED_EACH_MILLIS: i64 = 60 * 60 * 1000;
 
 fn newest(positions: &[(LogPartition, LogPosition)]) -> Option<Timestamp> {
     positions.iter().filter_map(|(_, position)| position.as_of).max()

@@ -201,6 +201,7 @@ impl<M: InputMessage> Task<M> {
 
     /// Notes that the store holds everything of its changelog before a position.
     pub(crate) fn restored_to(&mut self, store: StoreIndex, position: LogPosition) {
+        self.checkpointed_as_of = self.checkpointed_as_of.max(position.as_of);
         if let Some(Some(changelog)) = self.changelogs.get_mut(store.get()) {
             changelog.reflected = Some(position);
         }

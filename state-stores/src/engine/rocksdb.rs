@@ -112,12 +112,12 @@ impl RocksDbEngine {
     ) -> Result<Self, StoreError> {
         let path = directory.rocksdb_path();
         let found = existing_column_families(&path)?;
-        let found_stores = || found.iter().filter_map(|family| metadata::store_of_column_family(family));
+        let found_columns = || found.iter().filter_map(|family| metadata::column_of_family(family));
 
         let is_known =
             |found: &str| stores.iter().any(|store| store.name == metadata::store_of_column(found));
-        let unknown: Vec<String> =
-            found_stores().filter(|found| !is_known(found)).map(str::to_owned).collect();
+        let unknown = found_columns().filter(|found| !is_known(found)).map(metadata::store_of_column);
+        let unknown: Vec<String> = unknown.map(str::to_owned).collect();
         if !unknown.is_empty() {
             return Err(StoreError::IncompatibleTopology { task, path, unknown });
         }
@@ -126,12 +126,12 @@ impl RocksDbEngine {
         let mut column_families: Vec<String> =
             kept.iter().map(|store| metadata::column_family(&store.column())).collect();
         let dropped: Vec<&str> =
-            found_stores().filter(|found| kept.iter().all(|store| store.column() != *found)).collect();
+            found_columns().filter(|found| kept.iter().all(|store| store.column() != *found)).collect();
         column_families.extend(dropped.iter().map(|store| metadata::column_family(store)));
         column_families.push(rocksdb::DEFAULT_COLUMN_FAMILY_NAME.to_owned());
 
         let expiry_of = |family: &str| {
-            let name = metadata::store_of_column_family(family)?;
+            let name = metadata::column_of_family(family)?;
             kept.iter().find(|store| store.column() == name)?.expiry.clone()
         };
         let families = column_families.into_iter().map(|family| {
@@ -190,8 +190,9 @@ impl RocksDbEngine {
 
     /// The column families of all stores kept here, and the default one.
     fn families(&self) -> Vec<&ColumnFamily> {
-        let is_shared_by = |column: &&TableColumn| column.prefix != Some(companion::COMPANION_PREFIX);
-        let stores = self.tables.iter().flatten().filter(is_shared_by).map(|column| {
+        // A companion's is that of its store.
+        let is_counted = |column: &&TableColumn| column.prefix != Some(companion::COMPANION_PREFIX);
+        let stores = self.tables.iter().flatten().filter(is_counted).map(|column| {
             self.database.cf_handle(&column.column_family).expect("opened with every column family")
         });
         stores.chain([default_family(&self.database)]).collect()
@@ -389,8 +390,8 @@ fn delete_positions(batch: &mut WriteBatch, column: &str) {
 fn existing_column_families(path: &Path) -> Result<Vec<String>, StoreError> {
     // RocksDB creates this file last, and never removes it: without it there is nothing to open, or what there was has lost its root.
     let current = path.join("CURRENT");
-    let is_missing = |source| StoreError::Directory { action: "look at", path: current.clone(), source };
-    if !current.try_exists().map_err(is_missing)? {
+    let look_failed = |source| StoreError::Directory { action: "look at", path: current.clone(), source };
+    if !current.try_exists().map_err(look_failed)? {
         return match has_rows(path)? {
             false => Ok(Vec::new()),
             true => Err(StoreError::Corrupt {

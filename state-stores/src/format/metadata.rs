@@ -42,19 +42,19 @@ pub(crate) fn store_of_column(column: &str) -> &str {
     column.split_once('/').map_or(column, |(store, _)| store)
 }
 
-/// The column family of a store. The prefix keeps it apart from RocksDB's own family, `default`.
-pub(crate) fn column_family(store: &str) -> String {
-    format!("{STORE_PREFIX}{store}")
+/// The column family of what is called so. The prefix keeps it apart from RocksDB's own family, `default`.
+pub(crate) fn column_family(column: &str) -> String {
+    format!("{STORE_PREFIX}{column}")
 }
 
-/// The store whose rows a column family holds; `None` for RocksDB's own.
-pub(crate) fn store_of_column_family(column_family: &str) -> Option<&str> {
+/// What the store is called whose rows a column family holds; `None` for RocksDB's own.
+pub(crate) fn column_of_family(column_family: &str) -> Option<&str> {
     column_family.strip_prefix(STORE_PREFIX)
 }
 
 /// Key of the row that describes a store.
-pub(crate) fn description_key(store: &str) -> Vec<u8> {
-    format!("{STORE_PREFIX}{store}").into_bytes()
+pub(crate) fn description_key(column: &str) -> Vec<u8> {
+    format!("{STORE_PREFIX}{column}").into_bytes()
 }
 
 /// The description of a store.
@@ -64,17 +64,17 @@ pub(crate) fn description(types: StoreTypes) -> String {
 }
 
 /// Key of the row that holds the position in a store's changelog, or in one partition of a global table's topic.
-pub(crate) fn position_key(store: &str, partition: Option<PartitionId>) -> Vec<u8> {
+pub(crate) fn position_key(column: &str, partition: Option<PartitionId>) -> Vec<u8> {
     match partition {
-        None => format!("offset/{store}").into_bytes(),
-        Some(partition) => format!("offset/{store}/{partition}").into_bytes(),
+        None => format!("offset/{column}").into_bytes(),
+        Some(partition) => format!("offset/{column}/{partition}").into_bytes(),
     }
 }
 
 /// Where the positions in all partitions of a global table's topic begin, and before which key they end.
-pub(crate) fn partition_position_keys(store: &str) -> [Vec<u8>; 2] {
+pub(crate) fn partition_position_keys(column: &str) -> [Vec<u8>; 2] {
     // A zero is what follows the slash in ASCII.
-    ["/", "0"].map(|end| format!("offset/{store}{end}").into_bytes())
+    ["/", "0"].map(|end| format!("offset/{column}{end}").into_bytes())
 }
 
 /// The row of [`position_key`].
@@ -93,8 +93,8 @@ pub(crate) fn decode_position(row: &[u8]) -> Option<LogPosition> {
 }
 
 /// Key of the row that holds the id of a store's changelog.
-pub(crate) fn changelog_key(store: &str) -> Vec<u8> {
-    format!("changelog/{store}").into_bytes()
+pub(crate) fn changelog_key(column: &str) -> Vec<u8> {
+    format!("changelog/{column}").into_bytes()
 }
 
 /// The id in a row of [`changelog_key`], or `None` if it has another length.
@@ -110,8 +110,8 @@ mod tests {
     fn the_metadata_rows_are_as_documented() {
         assert_eq!(FORMAT_VERSION.to_be_bytes(), [0, 0, 0, 1]);
         assert_eq!(column_family("stock"), "store/stock");
-        assert_eq!(store_of_column_family("store/stock"), Some("stock"));
-        assert_eq!(store_of_column_family("default"), None);
+        assert_eq!(column_of_family("store/stock"), Some("stock"));
+        assert_eq!(column_of_family("default"), None);
         assert_eq!(column("stock", None), "stock");
         assert_eq!(column("stock", Some("with-expiry")), "stock/with-expiry");
         assert_eq!(store_of_column("stock/with-expiry"), "stock");

@@ -85,7 +85,7 @@ fn written_out(message: &Value, out: &mut String) {
 
 /// Checks that the compiler says of a mistake what the file beside it has. `UPDATE_MESSAGES=1` writes that file.
 #[track_caller]
-fn is_explained(case: &str) {
+fn assert_explained(case: &str) {
     let (program, expected) = files(case);
     let mut said = String::new();
     for line in complaint_about(&program).lines() {
@@ -101,71 +101,71 @@ fn is_explained(case: &str) {
 
 #[test]
 fn a_join_of_unequal_keys_names_both_key_types() {
-    is_explained("join_of_unequal_keys");
+    assert_explained("join_of_unequal_keys");
 }
 
 #[test]
 fn a_join_of_tables_of_unequal_keys_names_both_key_types_and_the_foreign_key_join() {
-    is_explained("join_of_tables_of_unequal_keys");
+    assert_explained("join_of_tables_of_unequal_keys");
 }
 
 #[test]
 fn a_join_with_a_global_table_without_a_key_is_told_how_to_choose_one() {
-    is_explained("join_of_global_table_without_key");
+    assert_explained("join_of_global_table_without_key");
 }
 
 #[test]
 fn a_stream_joined_with_a_stream_is_told_of_the_span_of_time() {
-    is_explained("join_of_streams_without_window");
+    assert_explained("join_of_streams_without_window");
 }
 
 #[test]
 fn a_merge_of_streams_of_other_types_is_told_to_make_them_equal() {
-    is_explained("merge_of_other_types");
+    assert_explained("merge_of_other_types");
 }
 
 #[test]
 fn a_type_without_serde_is_told_how_to_get_one() {
-    is_explained("type_without_serde");
-    is_explained("sink_of_type_without_serde");
+    assert_explained("type_without_serde");
+    assert_explained("sink_of_type_without_serde");
 }
 
 #[test]
 fn a_null_where_none_may_be_is_told_where_it_may() {
-    is_explained("null_where_none_may_be");
+    assert_explained("null_where_none_may_be");
 }
 
 #[test]
 fn a_span_of_time_that_is_no_window_is_told_what_is() {
-    is_explained("windows_without_kind");
+    assert_explained("windows_without_kind");
 }
 
 #[test]
 fn an_aggregation_that_returns_another_type_is_told_which_it_has_to() {
-    is_explained("aggregate_of_another_type");
+    assert_explained("aggregate_of_another_type");
 }
 
 #[test]
 fn a_closure_that_can_fail_is_told_of_the_operator_that_takes_it() {
-    is_explained("fallible_closure");
+    assert_explained("fallible_closure");
 }
 
 #[test]
 fn a_store_of_another_type_or_kind_is_told_what_the_table_has() {
-    is_explained("store_of_another_type");
-    is_explained("store_of_another_kind");
+    assert_explained("store_of_another_type");
+    assert_explained("store_of_another_kind");
 }
 
 #[test]
 fn a_buffer_that_emits_early_is_told_how_it_never_does() {
-    is_explained("buffer_that_emits_early");
+    assert_explained("buffer_that_emits_early");
 }
 
 /// Of these the compiler itself says which types are there and which are wanted.
 #[test]
 fn keys_and_records_of_another_type_are_told_which_it_has_to_be() {
-    is_explained("query_by_another_key");
-    is_explained("forward_of_another_type");
+    assert_explained("query_by_another_key");
+    assert_explained("forward_of_another_type");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn every_mistake_is_explained() {
     for file in std::fs::read_dir(folder).expect("the folder can be read") {
         let path = file.expect("the folder can be read").path();
         let case = path.file_stem().and_then(|name| name.to_str()).expect("names are text");
-        let checked = format!("is_explained(\"{case}\")");
+        let checked = format!("assert_explained(\"{case}\")");
         assert!(include_str!("messages.rs").contains(&checked), "{case} is not checked");
     }
 }

@@ -181,9 +181,19 @@ fn priced_by_sku(records: &[ReadRecord]) -> Result<BTreeMap<String, Vec<(u64, u6
 mod tests {
     use super::super::read_back;
     use super::*;
+    use crate::faults::check::Violation;
 
     fn violations(priced: &[&str], changelog: &[&str]) -> Vec<ViolationKind> {
         violations_of(Prices::Newest, priced, changelog)
+    }
+
+    fn findings(
+        topics: &Topics,
+        changelogs: &BTreeMap<String, Vec<ReadRecord>>,
+        kept: Prices,
+    ) -> Vec<Violation> {
+        let rules = Rules { guarantee: Guarantee::ExactlyOnce, has_one_writer: true };
+        check(topics, changelogs, rules, kept).expect("all of it can be decoded").violations
     }
 
     /// All orders and prices are of the same time.
@@ -197,9 +207,7 @@ mod tests {
             ("priced", read(priced)),
         ]);
         let changelogs = BTreeMap::from([(PRICES.name().to_owned(), read(changelog))]);
-        let rules = Rules { guarantee: Guarantee::ExactlyOnce, has_one_writer: true };
-        let findings = check(&topics, &changelogs, rules, kept).expect("all of it can be decoded");
-        findings.violations.iter().map(|violation| violation.kind).collect()
+        findings(&topics, &changelogs, kept).iter().map(|violation| violation.kind).collect()
     }
 
     #[test]
@@ -213,6 +221,7 @@ mod tests {
         assert_eq!(violations(&["1 0", "2 1", "3 2"], &["1"]), [ViolationKind::Lost]);
         assert_eq!(violations(&["1 0", "2 1", "3 2"], &["1", "1", "2"]), [ViolationKind::Duplicated]);
     }
+
     #[test]
     fn a_version_that_is_forgotten_or_of_the_future_is_seen() {
         let both = &["1", "2"];
@@ -230,17 +239,8 @@ mod tests {
             ("priced", vec![at(0, "1 2", 15)]),
         ]);
         let changelogs = BTreeMap::from([(PRICES.name().to_owned(), topics["price-changes"].clone())]);
-        let rules = Rules { guarantee: Guarantee::ExactlyOnce, has_one_writer: true };
-        let findings = check_all(&topics, &changelogs, rules);
-        assert_eq!(findings, ["diverged: order 1 has the price 2 of sku-1, which cost 1 at its time"]);
-    }
-
-    fn check_all(
-        topics: &Topics,
-        changelogs: &BTreeMap<String, Vec<ReadRecord>>,
-        rules: Rules,
-    ) -> Vec<String> {
-        let findings = check(topics, changelogs, rules, Prices::Versions).expect("all of it can be decoded");
-        findings.violations.iter().map(ToString::to_string).collect()
+        let found = findings(&topics, &changelogs, Prices::Versions);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["diverged: order 1 has the price 2 of sku-1, which cost 1 at its time"]);
     }
 }

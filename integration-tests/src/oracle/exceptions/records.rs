@@ -3,7 +3,7 @@
 use super::changelogs::is_changelog;
 use super::program::passes;
 use crate::oracle::case::{Case, Op, Statement, Step};
-use crate::oracle::observation::Written;
+use crate::oracle::observation::{Outcome, Written};
 
 /// Whether what such statements make is written to the topic, or may be: nobody knows of topics whose names are generated what is above them.
 pub(super) fn is_written_below(case: &Case, topic: &str, is_meant: impl Fn(&Statement) -> bool) -> bool {
@@ -12,6 +12,26 @@ pub(super) fn is_written_below(case: &Case, topic: &str, is_meant: impl Fn(&Stat
         return !is_changelog(topic) && case.program.iter().any(is_meant);
     }
     writers.any(|writer| passes(case, writer, &is_meant))
+}
+
+/// The records of the topics that are [written below](is_written_below) such statements.
+pub(super) fn written_below<'a>(
+    case: &'a Case,
+    outcome: &'a mut Outcome,
+    is_meant: impl Fn(&Statement) -> bool + 'a,
+) -> impl Iterator<Item = &'a mut Written> {
+    let topics = outcome.topics.iter_mut().filter(move |(topic, _)| is_written_below(case, topic, &is_meant));
+    topics.flat_map(|(_, records)| records)
+}
+
+/// What is in the [changelogs](is_changelog_of) of such statements.
+pub(super) fn changelogs_of<'a>(
+    case: &'a Case,
+    outcome: &'a mut Outcome,
+    is_meant: impl Fn(&Statement) -> bool + 'a,
+) -> impl Iterator<Item = &'a mut Vec<Written>> {
+    let topics = outcome.topics.iter_mut().filter(move |(topic, _)| is_changelog_of(case, topic, &is_meant));
+    topics.map(|(_, records)| records)
 }
 
 fn writes_to(statement: &Statement, topic: &str) -> bool {

@@ -8,7 +8,7 @@ use super::program::{
     emits_at_commits, emits_closed_windows, holds_back, is_aggregate_of_a_stream, is_cached,
     is_join_of_streams, is_table, shows_old_values, versioned,
 };
-use super::records::{is_changelog_of, is_of_commit, is_written_below};
+use super::records::{changelogs_of, is_of_commit, written_below};
 use super::time::window_kind;
 use crate::oracle::case::{Case, Op, Statement, WindowKind};
 
@@ -63,9 +63,8 @@ pub(super) const ALL: &[Exception] = &[
         },
         forgive: Some(|case, outcome| {
             let closes = |statement: &Statement| closes_from_cache(case, statement);
-            let changelogs =
-                outcome.topics.iter_mut().filter(|(name, _)| is_changelog_of(case, name, closes));
-            changelogs.for_each(|(_, changelog)| keep_newest_of_commits(case, changelog));
+            changelogs_of(case, outcome, closes)
+                .for_each(|changelog| keep_newest_of_commits(case, changelog));
         }),
     },
     Exception {
@@ -73,10 +72,7 @@ pub(super) const ALL: &[Exception] = &[
         row: "the tombstone of a row that is not there",
         applies: |case| case.program.iter().any(|statement| logs_at_once(case, statement)),
         forgive: Some(|case, outcome| {
-            let is_uncached = |statement: &Statement| logs_at_once(case, statement);
-            let changelogs =
-                outcome.topics.iter_mut().filter(|(name, _)| is_changelog_of(case, name, is_uncached));
-            for (_, records) in changelogs {
+            for records in changelogs_of(case, outcome, |statement| logs_at_once(case, statement)) {
                 let mut live = BTreeSet::new();
                 records.retain(|record| {
                     let is_row = record.value.is_some();
@@ -98,9 +94,7 @@ pub(super) const ALL: &[Exception] = &[
                 .program
                 .iter()
                 .any(|statement| holds_back(case, statement) || is_join_of_streams(case, statement));
-            let emits = |statement: &Statement| emits_at_commits(case, statement);
-            let topics = outcome.topics.iter_mut().filter(|(topic, _)| is_written_below(case, topic, emits));
-            for record in topics.flat_map(|(_, records)| records) {
+            for record in written_below(case, outcome, |statement| emits_at_commits(case, statement)) {
                 if may_wait || !case.commits_by_hand || is_of_commit(case, record) {
                     record.headers.clear();
                 }

@@ -6,7 +6,7 @@ use super::program::{
     changes_below, emits_at_commits, emits_closed_windows, input_times, is_cached, is_in_place, is_join,
     makes_nulls, shows_old_values,
 };
-use super::records::{is_changelog_of, is_written_below, write_at_commit};
+use super::records::{changelogs_of, is_changelog_of, write_at_commit, written_below};
 use super::time::{
     is_met_exactly, is_windowed_cogroup, kept_in_store, leaps_over, reaches_back, rows_may_go, time_of_row,
     window_kind, windows_of,
@@ -19,9 +19,7 @@ pub(super) const ALL: &[Exception] = &[
         row: "emission of closed windows",
         applies: has_closing_windows,
         forgive: Some(|case, outcome| {
-            let closes = |statement: &Statement| emits_closed_windows(case, statement);
-            let topics = outcome.topics.iter_mut().filter(|(topic, _)| is_written_below(case, topic, closes));
-            for record in topics.flat_map(|(_, records)| records) {
+            for record in written_below(case, outcome, |statement| emits_closed_windows(case, statement)) {
                 record.headers.clear();
                 write_at_commit(case, record);
             }
@@ -32,10 +30,8 @@ pub(super) const ALL: &[Exception] = &[
         row: "up to where closed windows were emitted",
         applies: has_closing_windows,
         forgive: Some(|case, outcome| {
-            let closes = |statement: &Statement| emits_closed_windows(case, statement);
-            let changelogs =
-                outcome.topics.iter_mut().filter(|(name, _)| is_changelog_of(case, name, closes));
-            changelogs.for_each(|(_, records)| records.retain(|record| !is_mark(record)));
+            changelogs_of(case, outcome, |statement| emits_closed_windows(case, statement))
+                .for_each(|records| records.retain(|record| !is_mark(record)));
         }),
     },
     Exception {
@@ -97,9 +93,7 @@ pub(super) const ALL: &[Exception] = &[
                 window_kind(case, statement) == Some(WindowKind::Session)
                     && !emits_at_commits(case, statement)
             };
-            let topics =
-                outcome.topics.iter_mut().filter(|(topic, _)| is_written_below(case, topic, is_meant));
-            topics.flat_map(|(_, records)| records).for_each(|record| record.headers.clear());
+            written_below(case, outcome, is_meant).for_each(|record| record.headers.clear());
         }),
     },
     Exception {

@@ -68,11 +68,7 @@ fn a_registry_that_refuses_later_costs_no_record_and_is_asked_once() -> Result<(
             "GET /schemas/ids/3" => (status, body.to_owned()),
             _ => (404, no_subject().1.to_string()),
         })?;
-        let topology =
-            copying("orders", "copies")?.with_schema_registry(SchemaRegistry::new(client_at(&stub.url)?));
-        let settings = Settings { handlers: Handlers::all(Reaction::Skip), ..Settings::new("none") };
-        let driver = TopologyTestDriver::builder(topology).settings(settings).build()?;
-        stub.asked.lock().clear();
+        let driver = copying_or_skipping(&stub)?;
         let orders = driver.input_topic::<String, OrderV2>("orders");
         let error = orders.pipe_raw(Some(b"1"), Some(b"\0\0\0\0\x03\x0capples"));
         let error = error.err().context("no handler is asked")?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millstream_state_stores::{LogPosition, Offset, Timestamp};
 
+use crate::task::Recency;
 #[cfg(test)]
 use crate::testing::simulation::mutation::{self, Mutation};
 
@@ -43,7 +44,7 @@ pub(in crate::runtime) enum RestoreDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum RebuildReason {
     /// The topic has another id than the one the rows are of: it was deleted and made again (ADR 0010). Or nobody noted of which they are.
-    TopicWasMadeAgain,
+    OfAnotherTopic,
     /// The changelog ends before what the store claims to hold. All that can be told where topics have no ids.
     ChangelogIsShorter,
     /// The changelog no longer has the records after those the store holds.
@@ -55,7 +56,7 @@ pub(in crate::runtime) enum RebuildReason {
 impl fmt::Display for RebuildReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            RebuildReason::TopicWasMadeAgain => {
+            RebuildReason::OfAnotherTopic => {
                 "local state is of another history: its topic was made again, or nobody noted which it was"
             }
             RebuildReason::ChangelogIsShorter => {
@@ -91,6 +92,26 @@ impl LogFacts {
         // Of state from the future, as after a clock was set back, nobody knows the age either.
         let age = u64::try_from(self.now.as_millis().saturating_sub(as_of.as_millis())).unwrap_or(0);
         Duration::from_millis(age) >= kept - MOST_MARGIN.min(kept / 4)
+    }
+}
+
+impl LogFacts {
+    /// How recent state is that reads on at `next`, and was as recent as `before` says; `None` if it begins anew.
+    pub(in crate::runtime) fn recency_at(&self, next: Offset, before: Option<Recency>) -> Recency {
+        // What is read from now on is in the log now, and what deletes it stays for as long as tombstones are kept.
+        let mut recency = before.unwrap_or_else(|| Recency::new(Some(self.now)));
+        recency.saw_end(next, self.newest_end, self.now);
+        recency
+    }
+}
+
+impl RestoreDecision {
+    /// The offset at which the log begins to be read.
+    pub(in crate::runtime) fn begins_at(self, log: &LogFacts) -> Offset {
+        match self {
+            RestoreDecision::UpToDate => log.end,
+            RestoreDecision::Resume { from } | RestoreDecision::Rebuild { from, .. } => from,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ mod standbys;
 mod task;
 mod worker;
 
-pub(in crate::runtime) use decide::{LogFacts, RestoreDecision, decide};
+pub(in crate::runtime) use decide::{LogFacts, RebuildReason, RestoreDecision, decide};
 pub(crate) use group_watch::{GroupView, group_view};
 #[cfg(test)]
 pub(crate) use placement::Placement;

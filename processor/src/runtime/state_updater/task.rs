@@ -25,9 +25,6 @@ use crate::topology::{EncodedRow, RawRecord};
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// How long at most; a standby always.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often it is asked where the changelogs of a standby end. It matters when the standby is opened again: it must be known to have had all
-/// there was, not longer ago than the changelogs keep tombstones.
-const ASKED_EACH_MILLIS: i64 = 60 * 60 * 1000;
 
 /// See the module's description.
 ///
@@ -345,16 +342,16 @@ impl TaskInCare {
     }
 
     /// Has it asked anew what the application has committed of what is input as well, because nothing else says that it has gone on; and now
-    /// and then where changelogs end.
+    /// and then where changelogs end: a standby that is opened again must be known to have had all there was, not longer ago than they keep
+    /// tombstones.
     fn look_at_ends(&mut self, now: Duration, wall_clock: Timestamp) {
-        let is_dated = |recency: &Recency| {
-            let as_of = recency.as_of().map_or(0, Timestamp::as_millis);
-            !recency.is_behind() && wall_clock.as_millis().saturating_sub(as_of) >= ASKED_EACH_MILLIS
+        let is_outdated = |recency: &Recency| {
+            !recency.is_behind() && LogPosition::is_worth_renewing(recency.as_of(), Some(wall_clock))
         };
-        let some_are_dated = self.recencies.values().any(is_dated);
+        let some_are_outdated = self.recencies.values().any(is_outdated);
         self.stage = match std::mem::take(&mut self.stage) {
             Stage::Following(stores, changelogs)
-                if some_are_dated || changelogs.iter().any(Followed::is_input) =>
+                if some_are_outdated || changelogs.iter().any(Followed::is_input) =>
             {
                 self.retry_at = now;
                 Stage::Planning(stores)
@@ -501,7 +498,7 @@ fn begin(
     if let Some(changelog) = shared.program().topics.changelog_ids.get(topic)
         && stores.set_changelog(store, *changelog)?
     {
-        say_rebuilt(stores, RebuildReason::TopicWasMadeAgain);
+        say_rebuilt(stores, RebuildReason::OfAnotherTopic);
     }
     let as_of = stores.as_of(store);
     let stored = stores.restored_to(store).map(|next| LogPosition { next, as_of });
@@ -509,20 +506,16 @@ fn begin(
     if let RestoreDecision::Rebuild { reason, .. } = decision {
         say_rebuilt(stores, reason);
     }
-    let next = match decision {
-        RestoreDecision::UpToDate => log.end,
-        RestoreDecision::Resume { from } | RestoreDecision::Rebuild { from, .. } => from,
-    };
     let begins_anew = stored.is_none() || matches!(decision, RestoreDecision::Rebuild { .. });
-    let mut recency = if begins_anew {
+    let before = if begins_anew {
         // Rows without a position are of a restore that did not come far, whenever that was.
         stores.wipe(store)?;
-        // What is read from now on is in the log now, and what deletes it stays for as long as tombstones are kept.
-        Recency::new(Some(log.now))
+        None
     } else {
-        before.unwrap_or_else(|| Recency::new(as_of))
+        Some(before.unwrap_or_else(|| Recency::new(as_of)))
     };
-    recency.saw_end(next, log.newest_end, log.now);
+    let next = decision.begins_at(log);
+    let recency = log.recency_at(next, before);
     recency.as_of().iter().for_each(|as_of| stores.set_as_of(store, *as_of));
     Ok((next, recency))
 }

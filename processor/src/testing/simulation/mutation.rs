@@ -36,7 +36,7 @@ pub(crate) enum Mutation {
 
 impl Mutation {
     /// Those that chance finds.
-    pub(super) const ALL: [Mutation; 12] = [
+    pub(super) const FOUND_BY_CHANCE: [Mutation; 12] = [
         Mutation::RecordsLeftBehind,
         Mutation::OffsetBeforeFlush,
         Mutation::CheckpointBeforeCommit,

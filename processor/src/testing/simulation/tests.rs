@@ -89,15 +89,16 @@ fn a_seed_is_a_schedule() {
 fn deleted_rows_do_not_come_back_with_state_that_is_older_than_the_tombstones() {
     for kind in [Kind::Join, Kind::JoinWithCopy] {
         for guarantee in [ProcessingGuarantee::AtLeastOnce, ProcessingGuarantee::ExactlyOnce] {
-            is_away_for_too_long(kind, guarantee, None).unwrap();
+            run_with_a_machine_away(kind, guarantee, None).unwrap();
             let mistake = Mutation::OldStateResumed;
-            let broken = is_away_for_too_long(kind, guarantee, Some(mistake)).map_err(|broken| broken.rule);
+            let broken =
+                run_with_a_machine_away(kind, guarantee, Some(mistake)).map_err(|broken| broken.rule);
             assert_eq!(broken, Err(mistake.breaks()), "{kind:?} {guarantee:?}");
         }
     }
 }
 
-fn is_away_for_too_long(
+fn run_with_a_machine_away(
     kind: Kind,
     guarantee: ProcessingGuarantee,
     mutation: Option<Mutation>,
@@ -149,7 +150,7 @@ fn every_mistake_breaks_the_rule_that_is_there_for_it() {
     let seeds = number("MILLSTREAM_SIMULATION_SEEDS")
         .map_or(SEEDS_FOR_A_MISTAKE, |seeds| seeds.min(SEEDS_FOR_A_MISTAKE));
     let mut missed = Vec::new();
-    for mutation in Mutation::ALL {
+    for mutation in Mutation::FOUND_BY_CHANCE {
         let rule = mutation.breaks();
         let mut others: BTreeMap<Rule, u64> = BTreeMap::new();
         let found = (0..seeds).find_map(|seed| {

@@ -84,6 +84,11 @@ impl<T: Serialize + DeserializeOwned + 'static> Serde<T> for MixedSerde<T> {
         self.reading.schema_match(bytes)
     }
 
+    /// The first byte is that of the wire format.
+    fn never_begins_with_ff(&self) -> bool {
+        true
+    }
+
     fn key_from_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         self.encode(&value_from_text(text)?, out).map(|_bytes| ())
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::*;
 use crate::avro_serde;
 use crate::schema::{MockSchemaRegistryClient, SchemaKind, SchemaRegistryClient, SubjectNameStrategy};
-use crate::serde::{ApplicationSerdes, AvroSerde, HasSerde, RecordPart, SerdeRef};
+use crate::serde::{ApplicationSerdes, AvroSerde, HasSerde, RecordPart, SerdeRef, Upcasters};
 
 /// What happens to an order. The amount is a type that the first branch says, and the second takes from there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,6 +99,19 @@ fn each_value_is_written_as_its_type_alone_and_read_as_the_union() {
         let one = registry.serde::<Placed>("events", RecordPart::Value).unwrap();
         assert_eq!(one.decode(&of_first).unwrap(), placed("a", 3));
         assert_eq!(reading.decode(&encoded(&one, &placed("b", 5))).unwrap(), Event::Placed(placed("b", 5)));
+    }
+}
+
+#[test]
+fn versions_after_it_may_be_numbered() {
+    for naming in [SubjectNameStrategy::TopicRecordName, SubjectNameStrategy::RecordName] {
+        let (_, registry) = registry(naming);
+        let serdes = ApplicationSerdes::default().with_schema_registry(registry);
+        let numbered =
+            Upcasters::oldest(Event::serde()).then(String::serde(), |event| format!("{event:?}")).numbered();
+        SerdePlace::new("events", RecordPart::Value, &serdes)
+            .bind(&numbered)
+            .expect("the union begins with 0");
     }
 }
 
