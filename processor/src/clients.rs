@@ -8,7 +8,7 @@ use millstream_state_stores::Offset;
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::membership::GroupMember;
 use crate::patience::MustEnd;
 use crate::task::{FailedOutput, InputMessage, RecordSender};
@@ -172,6 +172,16 @@ pub(crate) enum Fetched<M> {
     Message(M),
     /// The broker has nothing more for now: this is the offset of what comes next.
     EndOfPartition(Offset),
+    /// The partition does not have the record any more that comes next. It is read no further until it is assigned again.
+    OutOfRange,
+}
+
+/// Of one that nobody can read on behind a gap.
+pub(crate) fn out_of_range(topic: &str, partition: i32) -> Error {
+    Error::fatal(format!(
+        "partition {partition} of topic {topic} cannot be read on: the records that come next were deleted from it. Start again, where they \
+         are offsets of a group after a reset of these (`millstream reset`)"
+    ))
 }
 
 /// What went through a client.

@@ -90,6 +90,19 @@ impl ClusterClient {
         check_topic_results(deleted).context("cannot delete a topic")
     }
 
+    /// Deletes the records of a partition before an offset, as retention does.
+    ///
+    /// # Errors
+    /// If there is no such partition, or its topic keeps its records (`cleanup.policy=compact`).
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before))?;
+        let deleted = block_on(self.admin.delete_records(&list, &admin_options()))??;
+        let refused = deleted.elements().iter().find_map(|partition| partition.error().err());
+        refused
+            .map_or(Ok(()), |error| Err(error).with_context(|| format!("cannot delete records of {topic}")))
+    }
+
     /// The names of all topics, Kafka's internal ones included.
     ///
     /// # Errors

@@ -6,11 +6,12 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use millstream::prelude::*;
 use millstream_integration_tests::kafka::NewRecord;
 use millstream_integration_tests::process::RunningProgram;
 use millstream_integration_tests::wait::await_until;
 
-use crate::in_process::{DEADLINE, Scene, count_from};
+use crate::in_process::{DEADLINE, Scene, count_from, running};
 
 /// Counts by key and the start of the second, in the order in which they came.
 type Counts = Vec<((String, i64), u64)>;
@@ -126,5 +127,44 @@ fn at_least_once_no_closed_window_is_lost_whatever_is_killed() -> Result<()> {
     for (window, count) in &expected {
         ensure!(found[window] >= *count, "{window:?}: {} of {count} records", found[window]);
     }
+    Ok(())
+}
+
+#[test]
+fn a_restore_goes_on_where_the_changelog_begins_by_then() -> Result<()> {
+    const PER_HOUR: WindowStoreName<String, u64> = WindowStoreName::new("per-hour");
+    const RECORDS: i64 = 200;
+    const DELETED: i64 = 150;
+    let scene = Scene::new("retention", 1)?;
+    let time = first_time()?;
+    let sku = |number: i64| format!("sku-{number}");
+    let orders = (0..RECORDS).map(|number| NewRecord::new(sku(number), "order").at(time));
+    scene.kafka.produce(&scene.input, orders)?;
+    let topology = || {
+        let builder = StreamsBuilder::new();
+        let hours = TimeWindows::of_size_with_no_grace(hours(1));
+        let orders = builder.stream::<String, String>(scene.input.as_str()).group_by_key();
+        orders.windowed_by(hours).count(PER_HOUR.without_caching());
+        builder.build()
+    };
+    let app = running(scene.app(topology()?, scene.settings()))?;
+    scene.await_committed(&[&scene.input])?;
+    app.close()?;
+
+    let (kafka, changelog) = (scene.kafka, scene.internal("per-hour-changelog"));
+    let elsewhere = tempfile::tempdir()?;
+    let settings = Settings { state_dir: elsewhere.path().into(), ..scene.settings() };
+    let app = running(scene.app(topology()?, settings).on_restore(move |progress| {
+        if progress.next == progress.from {
+            kafka.delete_records(&changelog, 0, DELETED).expect("what is old may be deleted");
+        }
+    }))?;
+    let counts = app.window_store(PER_HOUR)?;
+    let start = Timestamp::from_millis(time - time % 3_600_000);
+    for number in 0..RECORDS {
+        let count = counts.fetch(&sku(number), start)?.map(|row| row.value);
+        assert_eq!(count, (number >= DELETED).then_some(1), "sku {number}");
+    }
+    app.close()?;
     Ok(())
 }

@@ -273,6 +273,8 @@ impl ClusterAdmin for KafkaAdmin {
             list.add_partition_offset(topic, *partition, rdkafka::Offset::Offset(*offset))
                 .map_err(|error| kafka_error(doing, error))?;
         }
-        self.answer(doing, self.client.delete_records(&list, &self.options())).map(drop)
+        let answer = self.answer(doing, self.client.delete_records(&list, &self.options()))?;
+        let refused = answer.elements().iter().find_map(|partition| partition.error().err());
+        refused.map_or(Ok(()), |error| Err(kafka_error(doing, error)))
     }
 }

@@ -248,6 +248,10 @@ impl KafkaConsumer {
                 self.positions[assigned] = Some(end);
                 sink(assigned, Fetched::EndOfPartition(end))
             }
+            // The client has stopped to read the partition.
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET => {
+                sink(assigned, Fetched::OutOfRange)
+            }
             code => {
                 let error = KafkaError::MessageConsumption(RDKafkaErrorCode::from(code));
                 let (topic, partition) = &self.assigned[assigned];

@@ -10,7 +10,7 @@ use super::admin::{ClusterAdmin, KafkaAdmin};
 use super::consumer::KafkaConsumer;
 use super::message::KafkaMessage;
 use crate::api::Headers;
-use crate::clients::{Consumer, Fetched, PartitionOffset};
+use crate::clients::{Consumer, Fetched, PartitionOffset, out_of_range};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, RecordLocation, Result};
@@ -121,6 +121,7 @@ impl TopicReader {
                 }
                 // Also reached over gaps that compaction or transactions have left.
                 Fetched::EndOfPartition(end) => partitions[index].next = partitions[index].next.max(end),
+                Fetched::OutOfRange => return Err(out_of_range(&names[index].0, names[index].1)),
             }
             Ok(())
         })?;

@@ -25,7 +25,7 @@ use super::life::panic_message;
 use super::shared::{GIVE_UP_AFTER, Shared};
 use super::snapshot::TaskSnapshot;
 use super::state_updater::{LogFacts, RebuildReason, RestoreDecision, RestoreProgress, decide};
-use crate::clients::{Consumer, Fetched, PartitionOffset};
+use crate::clients::{Consumer, Fetched, PartitionOffset, out_of_range};
 use crate::error::{Error, Result};
 use crate::kafka::KafkaConsumer;
 use crate::membership::TopicPartition;
@@ -219,6 +219,10 @@ where
                         task.queue_mut(*queue).push(message);
                     }
                     Fetched::EndOfPartition(end) => task.queue_mut(*queue).reached_end(end),
+                    Fetched::OutOfRange => {
+                        let queue = task.queue_mut(*queue);
+                        return Err(out_of_range(queue.topic(), queue.partition()));
+                    }
                 }
             }
             Ok(())

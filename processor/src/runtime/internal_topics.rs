@@ -16,13 +16,6 @@ pub(crate) struct InternalTopic {
     pub(crate) purpose: &'static str,
 }
 
-/// What is left to do about an internal topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Create,
-    CheckConfig,
-}
-
 impl Topology {
     /// By store: the topic in Kafka that it is restored from, where that is not a topic of its own.
     pub(crate) fn reused_topics(&self, application_id: &str) -> BTreeMap<&str, String> {
@@ -79,12 +72,15 @@ fn internal(name: String, partitions: i32, config: &[(&str, &str)], purpose: &'s
     InternalTopic { topic: NewTopic { name, partitions, config }, purpose }
 }
 
-/// What to do about a topic, given its partition count in Kafka if it exists.
-fn step_for(required: &InternalTopic, existing: Option<i32>) -> Result<Step> {
+/// Checks its partition count in Kafka, which nobody knows before brokers have heard of the topic.
+fn check_count(required: &InternalTopic, existing: Option<i32>) -> Result<()> {
     let NewTopic { name, partitions, .. } = &required.topic;
     match existing {
-        None => Ok(Step::Create),
-        Some(count) if count == *partitions => Ok(Step::CheckConfig),
+        None => Err(Error::new(
+            ErrorKind::Retry,
+            format!("the brokers do not tell of topic {name} yet: try again in a moment"),
+        )),
+        Some(count) if count == *partitions => Ok(()),
         Some(count) => Err(Error::invalid(format!(
             "{} topic {name} has {count} partitions but the topology needs {partitions}: \
              give the input topics their former partition counts, or stop all instances and reset the application",
@@ -182,18 +178,23 @@ pub(crate) fn tombstones_kept(
 /// Makes the topics that are missing and checks those that exist.
 ///
 /// # Errors
-/// `Invalid` if an existing topic is not as it must be; or the cluster's refusal.
+/// `Invalid` if an existing topic is not as it must be; `Retry` if brokers have yet to hear of a new one; or the cluster's refusal.
 pub(crate) fn ensure_internal_topics(admin: &dyn ClusterAdmin, required: &[InternalTopic]) -> Result<()> {
     let names: Vec<String> = required.iter().map(|required| required.topic.name.clone()).collect();
+    let check_all = |topics: &[&InternalTopic], counts: &BTreeMap<String, i32>| {
+        topics.iter().try_for_each(|required| {
+            let name = &required.topic.name;
+            check_count(required, counts.get(name).copied())?;
+            check_config(required, &admin.topic_config(name)?)
+        })
+    };
     let existing = admin.partition_counts(&names)?;
-    for required in required {
-        let name = &required.topic.name;
-        match step_for(required, existing.get(name).copied())? {
-            Step::Create => create(admin, required)?,
-            Step::CheckConfig => check_config(required, &admin.topic_config(name)?)?,
-        }
-    }
-    Ok(())
+    let (there, missing): (Vec<_>, Vec<_>) =
+        required.iter().partition(|required| existing.contains_key(&required.topic.name));
+    check_all(&there, &existing)?;
+    missing.iter().try_for_each(|required| create(admin, required))?;
+    // Whoever made them: between the look and the creation, it may have been somebody else.
+    if missing.is_empty() { Ok(()) } else { check_all(&missing, &admin.partition_counts(&names)?) }
 }
 
 fn create(admin: &dyn ClusterAdmin, InternalTopic { topic, purpose }: &InternalTopic) -> Result<()> {
@@ -223,6 +224,7 @@ mod tests {
     use std::sync::Arc;
 
     use millstream_state_stores::{HasSerde, WindowStoreBuilder};
+    use parking_lot::Mutex;
 
     use super::*;
     use crate::testing::pass_on::PassOn;
@@ -233,14 +235,43 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_topic_is_made_and_a_wrong_one_is_an_error() -> Result<()> {
-        assert_eq!(step_for(&changelog(), None)?, Step::Create);
-        assert_eq!(step_for(&changelog(), Some(4))?, Step::CheckConfig);
-        let message = step_for(&changelog(), Some(3)).expect_err("three is not four").to_string();
+    fn a_topic_with_another_partition_count_is_an_error() -> Result<()> {
+        check_count(&changelog(), Some(4))?;
+        let unheard = check_count(&changelog(), None).expect_err("no broker tells of it");
+        assert_eq!(unheard.kind(), ErrorKind::Retry);
+        let message = check_count(&changelog(), Some(3)).expect_err("three is not four").to_string();
         for part in ["shop-stock-changelog", "3 partitions", "needs 4", "reset"] {
             assert!(message.contains(part), "{message}");
         }
         Ok(())
+    }
+
+    /// A cluster in which somebody else has made each topic first, with so many partitions.
+    struct OvertakenBy {
+        partitions: i32,
+        made: Mutex<Vec<String>>,
+    }
+
+    impl ClusterAdmin for OvertakenBy {
+        fn partition_counts(&self, _topics: &[String]) -> Result<BTreeMap<String, i32>> {
+            Ok(self.made.lock().iter().map(|topic| (topic.clone(), self.partitions)).collect())
+        }
+
+        fn create_topic(&self, topic: &NewTopic) -> Result<()> {
+            self.made.lock().push(topic.name.clone());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_topic_that_somebody_else_made_meanwhile_is_checked() {
+        let ensure = |partitions| {
+            let admin = OvertakenBy { partitions, made: Mutex::default() };
+            ensure_internal_topics(&admin, &[changelog()])
+        };
+        assert!(ensure(4).is_ok());
+        let refused = ensure(3).expect_err("three is not four");
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
     }
 
     #[test]

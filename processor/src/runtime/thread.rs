@@ -19,7 +19,7 @@ use super::shared::{GIVE_UP_AFTER, Shared};
 use super::snapshot::{TaskSnapshot, ThreadSnapshot};
 use super::state::ThreadState;
 use super::state_updater::{RestoreDesk, RestoreProgress, Restored};
-use crate::clients::{Clients, Consumer, Fetched, PartitionOffset, Producer};
+use crate::clients::{Clients, Consumer, Fetched, PartitionOffset, Producer, out_of_range};
 use crate::error::{Error, ErrorKind, Result};
 use crate::membership::{GroupMember, Membership};
 use crate::patience::MustEnd;
@@ -317,9 +317,9 @@ impl<C: Clients> StreamThread<C> {
     /// A task with several inputs waits until the broker says that one of them has nothing more, which it does by an empty answer to another
     /// fetch. It has told with the last records where the partition ends: who has processed them need not wait for that answer.
     fn note_known_ends(&mut self) {
+        let is_waited_for = |queue: &&mut PartitionQueue<_>| queue.is_empty() && !queue.is_caught_up();
         for task in self.tasks.iter_mut().filter(|task| task.queues().len() > 1) {
-            for queue in
-                task.queues_mut().iter_mut().filter(|queue| queue.is_empty() && !queue.is_caught_up())
+            for queue in task.queues_mut().iter_mut().filter(is_waited_for).filter(|queue| queue.has_heard())
             {
                 let end = self.consumer.last_seen_end(queue.topic(), queue.partition());
                 if let Some(end) = end.filter(|end| queue.next_offset() >= Some(*end)) {
@@ -337,6 +337,7 @@ impl<C: Clients> StreamThread<C> {
                 match fetched {
                     Fetched::Message(message) => queue.push(message),
                     Fetched::EndOfPartition(end) => queue.reached_end(end),
+                    Fetched::OutOfRange => return Err(out_of_range(queue.topic(), queue.partition())),
                 }
             }
             Ok(())

@@ -222,7 +222,9 @@ impl<M: InputMessage> Task<M> {
         for (queue, source) in self.queues.iter().zip(&mut self.sources) {
             let Some((source, next)) = source.as_mut().zip(queue.resume_at()) else { continue };
             source.recency.reached(next);
-            if let Some(end) = end_of(queue.topic(), queue.partition()) {
+            if queue.has_heard()
+                && let Some(end) = end_of(queue.topic(), queue.partition())
+            {
                 source.recency.saw_end(next, end, now);
             }
         }

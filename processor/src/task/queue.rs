@@ -28,6 +28,8 @@ pub(crate) struct PartitionQueue<M> {
     start: Option<Offset>,
     /// Where the partition ended at the last fetch, if the broker had nothing more.
     end: Option<Offset>,
+    /// Whether anything was fetched, a record or the end, since it began to be read.
+    has_heard: bool,
     paused: bool,
 }
 
@@ -49,6 +51,7 @@ impl<M: InputMessage> PartitionQueue<M> {
             committed_to: None,
             start: None,
             end: None,
+            has_heard: false,
             paused: false,
         }
     }
@@ -63,11 +66,13 @@ impl<M: InputMessage> PartitionQueue<M> {
 
     pub(crate) fn push(&mut self, message: M) {
         self.end = None;
+        self.has_heard = true;
         self.messages.push_back(message);
     }
 
     pub(crate) fn reached_end(&mut self, end: Offset) {
         self.end = Some(end);
+        self.has_heard = true;
         self.pass_to_end();
     }
 
@@ -81,6 +86,11 @@ impl<M: InputMessage> PartitionQueue<M> {
     /// Whether it is known what comes first: a record that waits or was processed, or the end.
     pub(crate) fn has_begun(&self) -> bool {
         !self.messages.is_empty() || self.end.is_some() || self.processed_to.is_some()
+    }
+
+    /// Whether what the client knows of the partition's end is from this time that it is read: it keeps what it knew from the time before.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.has_heard
     }
 
     pub(crate) fn is_caught_up(&self) -> bool {
@@ -98,6 +108,7 @@ impl<M: InputMessage> PartitionQueue<M> {
         self.head_time = None;
         self.processed_to = self.committed_to;
         self.end = None;
+        self.has_heard = false;
         self.paused = false;
     }
 
@@ -300,6 +311,7 @@ mod tests {
         assert_eq!((queue.len(), queue.resume_at(), queue.to_commit()), (0, Some(Offset::new(8)), None));
         assert_eq!(queue.bytes(), 0);
         assert!(!queue.is_caught_up());
+        assert!(!queue.has_heard(), "the end may have moved while nobody read");
         assert_eq!(queue.pause_change(2), None, "nobody pauses what nobody reads");
     }
 

@@ -41,6 +41,7 @@ fn fetch_to(consumer: &mut KafkaConsumer, next: i64) -> Result<Vec<i64>> {
                     offsets.push(message.raw().offset.get());
                 }
                 Fetched::EndOfPartition(_) => at_end = true,
+                Fetched::OutOfRange => panic!("nothing was deleted"),
             }
             Ok(())
         })?;
@@ -195,6 +196,7 @@ impl Member {
                     self.read.entry(assigned[index]).or_default().push(message.raw().offset.get());
                 }
                 Fetched::EndOfPartition(_) => self.ends += 1,
+                Fetched::OutOfRange => panic!("nothing was deleted"),
             }
             Ok(())
         })?;

@@ -30,6 +30,8 @@ pub(super) struct Reading<M> {
     /// Where the consumer found nothing more, which is past what only the brokers see: aborted records, and the marks that end
     /// transactions.
     end: Option<Offset>,
+    /// Whether what comes next was deleted from the log meanwhile.
+    is_out_of_range: bool,
 }
 
 /// See the module's description. One consumer for all of them, made when something is to be asked or read.
@@ -97,8 +99,13 @@ impl<C: Clients> ChangelogReader<C> {
         };
         let positions: Vec<PartitionOffset> = wanted.iter().map(position).collect();
         self.consumer(clients, settings)?.assign(&positions)?;
-        let reading =
-            |Wanted { task, changelog, .. }| Reading { task, changelog, batch: Vec::new(), end: None };
+        let reading = |Wanted { task, changelog, .. }| Reading {
+            task,
+            changelog,
+            batch: Vec::new(),
+            end: None,
+            is_out_of_range: false,
+        };
         self.readings = wanted.into_iter().map(reading).collect();
         Ok(())
     }
@@ -115,10 +122,16 @@ impl<C: Clients> ChangelogReader<C> {
                 match fetched {
                     Fetched::Message(message) => reading.batch.push(message),
                     Fetched::EndOfPartition(end) => reading.end = Some(end),
+                    Fetched::OutOfRange => reading.is_out_of_range = true,
                 }
             }
             Ok(())
         })
+    }
+
+    /// The tasks that wait for what is no longer in a log.
+    pub(super) fn out_of_range(&self) -> impl Iterator<Item = TaskId> {
+        self.readings.iter().filter(|reading| reading.is_out_of_range).map(|reading| reading.task)
     }
 
     /// What the last fetch brought.

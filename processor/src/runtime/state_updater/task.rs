@@ -31,7 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// ```text
 ///  ─> Opening ─> Planning ─> Following ─> handed back, when an active task has reached the ends
 ///                   ^            │
-///                   └─ promoted ─┘        a standby goes on
+///                   └─ promoted, or ─┘     a standby goes on
+///               out of the log's range
 /// ```
 /// It may be cancelled, or fail, at any point.
 pub(super) struct TaskInCare {
@@ -137,6 +138,11 @@ impl TaskInCare {
         if mutation::is_set_in_runtime(Mutation::PromotedWithoutTail) {
             return self.take_for_complete();
         }
+        self.plan_again(now);
+    }
+
+    /// Asks anew where its changelogs begin and end. Also if what comes next of one was deleted, which retention does to those of windows.
+    pub(super) fn plan_again(&mut self, now: Duration) {
         let stage = match std::mem::take(&mut self.stage) {
             Stage::Following(stores, _) => Stage::Planning(stores),
             earlier => earlier,
@@ -450,7 +456,11 @@ fn plan<C: Clients>(
             // What comes behind is processed by the task itself.
             let processed = match role {
                 Role::Active(order) => order.start_in(&from.topic),
-                Role::Standby => reader.committed(clients, &shared.settings, &from.topic, id.partition)?,
+                Role::Standby => {
+                    // It may be told an older commit than it was told before, by a coordinator that has just taken over.
+                    let stored = stores.restored_to(StoreIndex::new(place));
+                    reader.committed(clients, &shared.settings, &from.topic, id.partition)?.max(stored)
+                }
             };
             processed.map_or(start, |processed| processed.clamp(start, newest_end.max(start)))
         } else {

@@ -273,6 +273,11 @@ impl<C: Clients> UpdaterLoop<C> {
             reading.clear();
         }
         failed.into_iter().for_each(|(id, error)| self.fail(id, error));
+        let now = self.shared.clock.monotonic();
+        for id in self.reader.out_of_range() {
+            self.is_astray = true;
+            self.tasks.entry(id).and_modify(|task| task.plan_again(now));
+        }
         fetched
     }
 

@@ -1,7 +1,7 @@
 //! A consumer on the simulated cluster. It fetches ahead, as a real one does, and hands out as much of it as chance will have.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(in super::super) struct SimulatedConsumer {
     place: Place,
     assigned: Vec<TopicPartition>,
     partitions: Vec<Reading>,
+    /// Where each partition ended at the last fetch of it, however long ago.
+    seen_ends: BTreeMap<TopicPartition, Offset>,
 }
 
 /// Where a consumer stands towards the group.
@@ -114,7 +116,8 @@ impl SimulatedConsumer {
 
     fn new(clients: &SimulatedClients, client_id: &str, place: Place) -> Self {
         let (clients, client_id) = (clients.clone(), client_id.to_string());
-        SimulatedConsumer { clients, client_id, place, assigned: Vec::new(), partitions: Vec::new() }
+        let (assigned, partitions, seen_ends) = (Vec::new(), Vec::new(), BTreeMap::new());
+        SimulatedConsumer { clients, client_id, place, assigned, partitions, seen_ends }
     }
 
     fn fate(&self) -> &Fate {
@@ -179,6 +182,7 @@ impl SimulatedConsumer {
                     Some(last) if reading.fetched.len() == AHEAD => last.offset.next(),
                     _ => log.stable_end().max(reading.next),
                 };
+                self.seen_ends.insert(self.assigned[index].clone(), log.stable_end());
             }
             log.stable_end()
         };
@@ -332,7 +336,7 @@ impl Consumer for SimulatedConsumer {
     }
 
     fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset> {
-        Some(self.clients.cluster.borrow().log(&(topic.into(), partition)).stable_end())
+        self.seen_ends.get(&(topic.into(), partition)).copied()
     }
 
     fn log_bounds(&self, topic: &str, partition: i32) -> Result<(Offset, Offset)> {
