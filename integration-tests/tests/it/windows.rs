@@ -162,7 +162,7 @@ fn a_restore_goes_on_where_the_changelog_begins_by_then() -> Result<()> {
     let counts = app.window_store(PER_HOUR)?;
     let start = Timestamp::from_millis(time - time % 3_600_000);
     for number in 0..RECORDS {
-        let count = counts.fetch(&sku(number), start)?.map(|row| row.value);
+        let count = counts.fetch(&sku(number), start)?;
         assert_eq!(count, (number >= DELETED).then_some(1), "sku {number}");
     }
     app.close()?;
