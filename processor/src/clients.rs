@@ -176,11 +176,11 @@ pub(crate) enum Fetched<M> {
     OutOfRange,
 }
 
-/// Of one that nobody can read on behind a gap.
+/// Why a partition that is [`Fetched::OutOfRange`] is read no further, for readers that may not pass over records.
 pub(crate) fn out_of_range(topic: &str, partition: i32) -> Error {
     Error::fatal(format!(
-        "partition {partition} of topic {topic} cannot be read on: the records that come next were deleted from it. Start again, where they \
-         are offsets of a group after a reset of these (`millstream reset`)"
+        "partition {partition} of topic {topic} cannot be read on: the records that come next were deleted from it. Start again; where a \
+         group's offsets lead there, reset them first (`millstream reset`)"
     ))
 }
 

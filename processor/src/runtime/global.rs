@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use millstream_state_stores::{DormantStores, Offset, PartitionId, StoreIndex};
+use millstream_state_stores::{DormantStores, LogPosition, Offset, PartitionId, StoreIndex, Timestamp};
 use tracing::{info, warn};
 
 use super::commit::CommitClock;
@@ -107,6 +107,8 @@ where
     restores: Vec<RestoreProgress>,
     commit_clock: CommitClock,
     last_report: Duration,
+    /// When it was asked last where the topics end.
+    ends_asked_at: Timestamp,
 }
 
 impl<'a, C: Consumer> GlobalTask<'a, C>
@@ -169,6 +171,7 @@ where
             fetched,
             commit_clock: CommitClock::starting_at(now, limits),
             last_report: now,
+            ends_asked_at: shared.clock.wall_clock(),
         })
     }
 
@@ -240,12 +243,27 @@ where
         }
         if now.saturating_sub(self.last_report) >= REPORT_INTERVAL {
             self.last_report = now;
-            let consumer = &self.consumer;
-            let end_of = |topic: &str, partition| consumer.last_seen_end(topic, partition);
-            self.task.look_at_ends(end_of, clock.wall_clock());
+            self.look_at_ends();
             self.report();
         }
         Ok(())
+    }
+
+    /// Takes note of how recent the tables are. Where their topics end is asked now and then: a client that is cut off goes on to say what it
+    /// knew last.
+    fn look_at_ends(&mut self) {
+        // Before the ends are asked for: what comes behind them is younger.
+        let now = self.shared.clock.wall_clock();
+        let is_time = LogPosition::is_worth_renewing(Some(self.ends_asked_at), Some(now));
+        if is_time {
+            self.ends_asked_at = now;
+        }
+        let consumer = &self.consumer;
+        let end_of = |topic: &str, partition| {
+            let bounds = is_time.then(|| consumer.log_bounds(topic, partition));
+            bounds.and_then(|bounds| bounds.ok()).map(|(_, end)| end)
+        };
+        self.task.look_at_ends(end_of, now);
     }
 
     /// Takes note of the progress; at its end lets queries and tasks see the tables.

@@ -317,10 +317,10 @@ impl<C: Clients> StreamThread<C> {
     /// A task with several inputs waits until the broker says that one of them has nothing more, which it does by an empty answer to another
     /// fetch. It has told with the last records where the partition ends: who has processed them need not wait for that answer.
     fn note_known_ends(&mut self) {
-        let is_waited_for = |queue: &&mut PartitionQueue<_>| queue.is_empty() && !queue.is_caught_up();
+        let may_be_at_end =
+            |queue: &&mut PartitionQueue<_>| queue.is_empty() && queue.has_heard() && !queue.is_caught_up();
         for task in self.tasks.iter_mut().filter(|task| task.queues().len() > 1) {
-            for queue in task.queues_mut().iter_mut().filter(is_waited_for).filter(|queue| queue.has_heard())
-            {
+            for queue in task.queues_mut().iter_mut().filter(may_be_at_end) {
                 let end = self.consumer.last_seen_end(queue.topic(), queue.partition());
                 if let Some(end) = end.filter(|end| queue.next_offset() >= Some(*end)) {
                     queue.reached_end(end);

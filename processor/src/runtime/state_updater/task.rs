@@ -31,8 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// ```text
 ///  ─> Opening ─> Planning ─> Following ─> handed back, when an active task has reached the ends
 ///                   ^            │
-///                   └─ promoted, or ─┘     a standby goes on
-///               out of the log's range
+///                   └────────────┘        promoted, or out of the log's range; a standby goes on
 /// ```
 /// It may be cancelled, or fail, at any point.
 pub(super) struct TaskInCare {
