@@ -83,7 +83,7 @@ pub(crate) trait Consumer {
     /// Reads these assigned partitions again from these offsets; what was fetched of them and not handed out is dropped.
     fn seek(&mut self, positions: &[PartitionOffset]) -> Result<()>;
 
-    /// The end of a partition as of the last fetch; asks nobody.
+    /// The end of a partition as of the last fetch of it, however long ago, be it when it was assigned before; asks nobody.
     fn last_seen_end(&self, topic: &str, partition: i32) -> Option<Offset>;
 
     /// The offsets that exist in a partition: of the oldest record, and after the newest one, even if its transaction is open.
