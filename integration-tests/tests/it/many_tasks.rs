@@ -10,9 +10,8 @@ use crate::in_process::Scene;
 use crate::recovery::Worker;
 
 const TASKS: i32 = 1_000;
-/// For the broker as well: it makes as many partitions for the changelog.
+/// For the broker as well, which opens as many partitions twice.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// With state. In the first start the broker makes the changelog's partitions, which takes as long as the broker is busy with other tests.
 const LONGEST_START: Duration = Duration::from_secs(30);
 const MOST_RESIDENT: u64 = 1 << 30;
 /// They are per instance, not per task.
@@ -62,6 +61,12 @@ fn scene() -> Result<Scene> {
     };
     scene.kafka.create_topic(&scene.input, usize::try_from(TASKS)?, &[])?;
     scene.kafka.create_topic(&scene.output, 4, &[])?;
+    // How long the broker takes to make it, beside all else that it has to do, says nothing of the start.
+    scene.kafka.create_topic(
+        &scene.internal("counts-changelog"),
+        usize::try_from(TASKS)?,
+        &[("cleanup.policy", "compact")],
+    )?;
     Ok(scene)
 }
 
@@ -133,6 +138,8 @@ fn a_thousand_tasks_start_are_shared_and_stay_within_memory() -> Result<()> {
         let per_task = usage.open_files / usize::try_from(TASKS)?;
         ensure!(per_task <= MOST_FILES, "{per_task} open files a task: {usage:?}");
     }
-    ensure!(restart < LONGEST_START, "a start with state took {restart:?}");
+    for (what, took) in [("the first start", first_start), ("a start with state", restart)] {
+        ensure!(took < LONGEST_START, "{what} took {took:?}");
+    }
     Ok(())
 }
