@@ -10,7 +10,7 @@ use crate::in_process::Scene;
 use crate::recovery::Worker;
 
 const TASKS: i32 = 1_000;
-/// For the broker as well, which opens as many partitions twice.
+/// For the broker as well: it makes as many partitions for the changelog.
 const DEADLINE: Duration = Duration::from_secs(180);
 const LONGEST_START: Duration = Duration::from_secs(30);
 const MOST_RESIDENT: u64 = 1 << 30;
@@ -61,12 +61,6 @@ fn scene() -> Result<Scene> {
     };
     scene.kafka.create_topic(&scene.input, usize::try_from(TASKS)?, &[])?;
     scene.kafka.create_topic(&scene.output, 4, &[])?;
-    // How long the broker takes to make it, beside all else that it has to do, says nothing of the start.
-    scene.kafka.create_topic(
-        &scene.internal("counts-changelog"),
-        usize::try_from(TASKS)?,
-        &[("cleanup.policy", "compact")],
-    )?;
     Ok(scene)
 }
 
