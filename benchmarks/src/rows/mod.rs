@@ -185,6 +185,7 @@ impl Workload {
             Workload::Count => count::limit(run),
             Workload::Join => join::limit(run),
             Workload::Repartition => repartition::limit(run),
+            Workload::NexmarkQ1 | Workload::NexmarkQ2 => nexmark::limit(run),
             Workload::Restore => restore::limit(run),
             Workload::Start => start::limit(run),
             Workload::Group => run_member(run),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use millstream::prelude::*;
 use millstream::{KStream, KTable, StreamsBuilder};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::auction_site::{Auction, Bid, Event, Person};
 use crate::child::OneRun;
 use crate::input::{Content, EventTime, Input, Keys};
 use crate::report::Goal;
+use crate::sides::Limit;
 
 const GOALS: &[Goal] = &[Goal::cpu(1.0 / 3.0), Goal::rss(0.25)];
 
@@ -35,7 +37,7 @@ pub(super) fn rows() -> Vec<Throughput> {
         emission,
         ours: if emission == Emission::EveryUpdate { &[] } else { &["commit.interval.ms=500"] },
         outputs_per_thousand: 920,
-        has_limit: false,
+        has_limit: matches!(workload, Workload::NexmarkQ1 | Workload::NexmarkQ2),
         is_in_quick_look: false,
         is_in_full_look: false,
         ..Throughput::new(
@@ -132,11 +134,10 @@ pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
     let output = run.output.as_str();
     match run.workload {
         Workload::NexmarkQ1 => {
-            let in_euros = |_: &_, bid: Bid| Bid { price: bid.price * 89 / 100, ..bid };
-            bids(&events).map_values(in_euros).to(output);
+            bids(&events).map_values(|_, bid| in_euros(bid)).to(output);
         }
         Workload::NexmarkQ2 => {
-            let some = bids(&events).filter(|_, bid| bid.auction % 123 == 0);
+            let some = bids(&events).filter(|_, bid| is_chosen(bid));
             some.map_values(|_, bid| Price { auction: bid.auction, price: bid.price }).to(output);
         }
         Workload::NexmarkQ3 => {
@@ -218,6 +219,31 @@ pub(super) fn topology(builder: &StreamsBuilder, run: &OneRun) {
             sellers.to(output);
         }
     }
+}
+
+/// The first two queries, which keep nothing, by hand.
+pub(super) fn limit(run: &OneRun) -> Result<()> {
+    let limit = Limit::new(run, &[&run.input], &[&run.output])?;
+    let mut result = Vec::new();
+    limit.run(|limit, record| {
+        let Ok(Event::Bid(bid)) = serde_json::from_slice(record.value) else { return };
+        result.clear();
+        let written = match run.workload {
+            Workload::NexmarkQ1 => serde_json::to_writer(&mut result, &in_euros(bid)),
+            _ if !is_chosen(&bid) => return,
+            _ => serde_json::to_writer(&mut result, &Price { auction: bid.auction, price: bid.price }),
+        };
+        written.expect("numbers and texts have a JSON");
+        limit.produce(0, record.key, &result, record.timestamp);
+    })
+}
+
+fn in_euros(bid: Bid) -> Bid {
+    Bid { price: bid.price * 89 / 100, ..bid }
+}
+
+fn is_chosen(bid: &Bid) -> bool {
+    bid.auction % 123 == 0
 }
 
 fn people(events: &KStream<Vec<u8>, Event>) -> KStream<Vec<u8>, Person> {

@@ -1,4 +1,4 @@
-//! Bare librdkafka: batches from an own queue, `produceva` into it. What no framework on this client can beat.
+//! Bare librdkafka: batches from an own queue, `produceva` into it, commits once a second. What no framework on this client can beat.
 
 use std::ffi::CString;
 use std::ptr;
@@ -57,8 +57,7 @@ impl<'run> Limit<'run> {
     pub(crate) fn new(run: &'run OneRun, inputs: &[&str], outputs: &[&str]) -> Result<Self> {
         let consumer: BaseConsumer = config(run, "consumer.")?
             .set("group.id", &run.id)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
+            .set("auto.commit.interval.ms", "1000")
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", "16384")

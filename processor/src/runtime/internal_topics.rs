@@ -9,6 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{ClusterAdmin, NewTopic};
 use crate::topology::{TopicName, Topology, changelog_topic};
 
+/// What is set for a topic, by name.
+type TopicConfig = BTreeMap<String, String>;
+
 /// An internal topic as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InternalTopic {
@@ -90,7 +93,7 @@ fn check_count(required: &InternalTopic, existing: Option<i32>) -> Result<()> {
 }
 
 /// Compares the configuration that decides whether data survives: the cleanup policy.
-fn check_config(required: &InternalTopic, existing: &BTreeMap<String, String>) -> Result<()> {
+fn check_config(required: &InternalTopic, existing: &TopicConfig) -> Result<()> {
     const POLICY: &str = "cleanup.policy";
     let (Some(required_policy), Some(policy)) = (required.topic.config.get(POLICY), existing.get(POLICY))
     else {
@@ -113,24 +116,17 @@ fn check_config(required: &InternalTopic, existing: &BTreeMap<String, String>) -
 }
 
 /// A topic of others is taken as it is. But where it forgets the newest record of a key, so does a store that is restored from it. Who may not
-/// see how the topic is configured is told only that.
-///
-/// # Errors
-/// `Retry` if the cluster did not answer.
-pub(crate) fn warn_if_rows_may_be_lost(
-    store: &str,
-    topic: &str,
-    config: Result<BTreeMap<String, String>>,
-) -> Result<()> {
+/// see how the topic is configured is told only that; of a cluster that did not answer, and will be asked again, nothing is said.
+pub(crate) fn warn_if_rows_may_be_lost(store: &str, topic: &str, config: &Result<TopicConfig>) {
     match config {
-        Ok(config) if may_lose_rows(&config) => warn!(
+        Ok(config) if may_lose_rows(config) => warn!(
             store,
             topic,
             "the store is restored from a topic that deletes what is old: make it compacted with kafka-configs --alter --topic {topic} \
              --add-config cleanup.policy=compact, or build the program without `reuse_ktable_source_topics`"
         ),
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
+        Err(error) if error.kind() == ErrorKind::Retry => {}
         Err(error) => warn!(
             store,
             topic,
@@ -139,10 +135,9 @@ pub(crate) fn warn_if_rows_may_be_lost(
              DescribeConfigs on {topic}, or see to it that the topic is compacted"
         ),
     }
-    Ok(())
 }
 
-fn may_lose_rows(config: &BTreeMap<String, String>) -> bool {
+fn may_lose_rows(config: &TopicConfig) -> bool {
     let is_set = |name: &str, value: &str| config.get(name).is_some_and(|set| set == value);
     let deletes = config.get("cleanup.policy").is_some_and(|policy| policy.contains("delete"));
     deletes && !(is_set("retention.ms", "-1") && is_set("retention.bytes", "-1"))
@@ -156,10 +151,7 @@ const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// # Errors
 /// `Retry` if the cluster did not answer.
-pub(crate) fn tombstones_kept(
-    topic: &str,
-    config: Result<BTreeMap<String, String>>,
-) -> Result<Option<Duration>> {
+pub(crate) fn tombstones_kept(topic: &str, config: Result<TopicConfig>) -> Result<Option<Duration>> {
     let config = match config {
         Ok(config) => config,
         Err(error) if error.kind() == ErrorKind::Retry => return Err(error),
@@ -175,18 +167,25 @@ pub(crate) fn tombstones_kept(
     Ok(Some(kept.map_or(TOMBSTONES_KEPT, Duration::from_millis)))
 }
 
-/// Makes the topics that are missing and checks those that exist.
+/// Makes the topics that are missing and checks those that exist. Returns how each is configured.
 ///
 /// # Errors
 /// `Invalid` if an existing topic is not as it must be; `Retry` if brokers have yet to hear of a new one; or the cluster's refusal.
-pub(crate) fn ensure_internal_topics(admin: &dyn ClusterAdmin, required: &[InternalTopic]) -> Result<()> {
+pub(crate) fn ensure_internal_topics(
+    admin: &dyn ClusterAdmin,
+    required: &[InternalTopic],
+) -> Result<BTreeMap<String, TopicConfig>> {
     let names: Vec<String> = required.iter().map(|required| required.topic.name.clone()).collect();
-    let check_all = |topics: &[&InternalTopic], counts: &BTreeMap<String, i32>| {
-        topics.iter().try_for_each(|required| {
+    let mut configs = BTreeMap::new();
+    let mut check_all = |topics: &[&InternalTopic], counts: &BTreeMap<String, i32>| -> Result<()> {
+        for required in topics {
             let name = &required.topic.name;
             check_count(required, counts.get(name).copied())?;
-            check_config(required, &admin.topic_config(name)?)
-        })
+            let config = admin.topic_config(name)?;
+            check_config(required, &config)?;
+            configs.insert(name.clone(), config);
+        }
+        Ok(())
     };
     let existing = admin.partition_counts(&names)?;
     let (there, missing): (Vec<_>, Vec<_>) =
@@ -194,7 +193,10 @@ pub(crate) fn ensure_internal_topics(admin: &dyn ClusterAdmin, required: &[Inter
     check_all(&there, &existing)?;
     missing.iter().try_for_each(|required| create(admin, required))?;
     // Whoever made them: between the look and the creation, it may have been somebody else.
-    if missing.is_empty() { Ok(()) } else { check_all(&missing, &admin.partition_counts(&names)?) }
+    if !missing.is_empty() {
+        check_all(&missing, &admin.partition_counts(&names)?)?;
+    }
+    Ok(configs)
 }
 
 fn create(admin: &dyn ClusterAdmin, InternalTopic { topic, purpose }: &InternalTopic) -> Result<()> {
@@ -296,13 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_whose_configuration_may_not_be_seen_does_not_end_the_start() {
-        let said =
-            |kind| warn_if_rows_may_be_lost("stock", "stock-levels", Err(Error::new(kind, "no answer")));
-        assert!(said(ErrorKind::Invalid).is_ok());
-        assert!(said(ErrorKind::Fatal).is_ok());
-        let retried = said(ErrorKind::Retry).expect_err("another try may tell");
-        assert_eq!(retried.kind(), ErrorKind::Retry);
+    fn a_topic_whose_configuration_may_not_be_seen_does_not_end_the_start() -> Result<()> {
+        let refused = |kind| tombstones_kept("stock-levels", Err(Error::new(kind, "no answer")));
+        assert_eq!(refused(ErrorKind::Invalid)?, Some(TOMBSTONES_KEPT));
+        assert_eq!(refused(ErrorKind::Fatal)?, Some(TOMBSTONES_KEPT));
+        assert_eq!(refused(ErrorKind::Retry).expect_err("another try may tell").kind(), ErrorKind::Retry);
+        Ok(())
     }
 
     #[test]
@@ -319,9 +320,6 @@ mod tests {
         assert_eq!(kept(&[("cleanup.policy", "compact,delete")])?, day);
         assert_eq!(kept(&[])?, day);
         assert_eq!(kept(&[("cleanup.policy", "delete"), ("delete.retention.ms", "5000")])?, None);
-        let refused = |kind| tombstones_kept("stock-levels", Err(Error::new(kind, "no answer")));
-        assert_eq!(refused(ErrorKind::Invalid)?, day);
-        assert_eq!(refused(ErrorKind::Retry).expect_err("another try may tell").kind(), ErrorKind::Retry);
         Ok(())
     }
 

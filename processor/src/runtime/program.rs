@@ -100,21 +100,22 @@ impl ApplicationTopics {
         let partition_counts = topology.partition_counts(&counts)?;
         let additional_retention = settings.window_changelog_additional_retention;
         let internal = topology.internal_topics(application_id, &partition_counts, additional_retention);
-        ensure_internal_topics(admin, &internal)?;
+        let own_configs = ensure_internal_topics(admin, &internal)?;
         let changelogs = topology.stores().filter(|store| store.is_logged());
         let changelogs = changelogs.map(|store| changelog_topic(application_id, store.name()));
         let reused = topology.reused_topics(application_id);
-        for (store, topic) in &reused {
-            warn_if_rows_may_be_lost(store, topic, admin.topic_config(topic))?;
-        }
-        let changelogs = changelogs.chain(reused.into_values());
+        let changelogs = changelogs.chain(reused.values().cloned());
         let parts = topology.subtopologies();
         let global = parts.iter().filter(|part| part.is_global).flat_map(|part| &part.source_topics);
         let global = global.map(|topic| topic.in_application(application_id));
         let changelogs: Vec<String> = changelogs.chain(global).collect();
         let mut keep_tombstones = BTreeMap::new();
         for topic in &changelogs {
-            if let Some(kept) = tombstones_kept(topic, admin.topic_config(topic))? {
+            let config =
+                own_configs.get(topic).map_or_else(|| admin.topic_config(topic), |own| Ok(own.clone()));
+            let of_stores = reused.iter().filter(|(_, reused)| *reused == topic);
+            of_stores.for_each(|(store, topic)| warn_if_rows_may_be_lost(store, topic, &config));
+            if let Some(kept) = tombstones_kept(topic, config)? {
                 keep_tombstones.insert(topic.clone(), kept);
             }
         }

@@ -46,14 +46,15 @@ pub(crate) trait Engine: Send + Sync {
     /// with older positions: what is restored from there ends at the same rows.
     fn set_positions(&self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError>;
 
-    /// Sets the topic that a store's rows and positions come from, and brings it to the disk.
+    /// Sets the topic that a store's rows and positions come from. It is on the disk when the next position is, not before: until then
+    /// there is nothing that could be another topic's.
     fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError>;
 
     /// The topic that a store's rows and positions come from; `None` if it was never set.
     fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError>;
 
-    /// Removes all rows of the tables of one store, as of [`Engine::write`], and the positions they reflect. The topic they come from is
-    /// kept: more of it may be on its way.
+    /// Removes all rows of the tables of one store, as of [`Engine::write`], and the positions they reflect, from the disk: the log may have
+    /// grown past these positions when it is looked at again. The topic they come from is kept: more of it may be on its way.
     fn clear(&self, tables: &[StoreIndex]) -> Result<(), StoreError>;
 
     /// The position that was last written for this partition of a store's log.

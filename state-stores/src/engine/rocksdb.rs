@@ -272,7 +272,8 @@ impl Engine for RocksDbEngine {
         let (column, _) = self.column(store);
         let mut batch = WriteBatch::default();
         batch.put(metadata::changelog_key(&column.name), topic.to_bytes());
-        self.write_to_disk(batch)
+        // Flushed with the next position, from the same write buffer: with a flush of its own for each new store a first start takes long.
+        self.database.write_without_wal(batch).map_err(|e| self.failure(e))
     }
 
     fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError> {
@@ -292,8 +293,11 @@ impl Engine for RocksDbEngine {
             batch.delete_cf(family, last);
         }
         rows.status().map_err(|e| self.failure(e))?;
+        if batch.is_empty() && !self.has_position(*table)? {
+            return Ok(());
+        }
         delete_positions(&mut batch, &column.name);
-        self.database.write_without_wal(batch).map_err(|e| self.failure(e))
+        self.write_to_disk(batch)
     }
 
     fn position(&self, log: LogPartition) -> Result<Option<LogPosition>, StoreError> {

@@ -1,7 +1,8 @@
 //! A disk in memory, for simulations: it fails when it is told to, and outlives the processes that use it.
 //!
 //! It has RocksDB's promises and no others: rows of one store are all there or not at all, those of its companion included, and survive a
-//! crash once they are written; positions in logs come after them. What a process had in its own memory is gone with it.
+//! crash once they are written; positions in logs come after them, and with the first of them the topics that stores come from. What a
+//! process had in its own memory is gone with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,10 +58,8 @@ struct TaskFiles {
 pub enum DiskRequest {
     /// To take rows of a store, and of its companion.
     PutRows,
-    /// To set the positions in logs that the rows reflect.
+    /// To set the positions in logs that the rows reflect, and the topics that stores come from.
     SetPositions,
-    /// To note which topic a store's rows come from.
-    SetChangelog,
     /// To drop a store's rows and their positions.
     Clear,
 }
@@ -156,6 +155,8 @@ pub(crate) struct SimulatedEngine {
     lock: SimulatedLock,
     /// By store: which rows are too old, as this process knows it.
     expiries: Vec<Option<Arc<Expiry>>>,
+    /// The topics that stores come from, where no position was set since that was said.
+    changelogs: Mutex<BTreeMap<StoreIndex, TopicId>>,
 }
 
 impl SimulatedEngine {
@@ -166,7 +167,7 @@ impl SimulatedEngine {
         let new = || Arc::new(MemoryEngine::new(vec![None; expiries.len()]));
         let written = Arc::clone(files.engine.get_or_insert_with(new));
         drop(tasks);
-        Self { written, lock, expiries }
+        Self { written, lock, expiries, changelogs: Mutex::default() }
     }
 
     /// Puts a request to the disk and carries it out.
@@ -214,15 +215,21 @@ impl Engine for SimulatedEngine {
     }
 
     fn set_positions(&self, positions: &[(LogPartition, LogPosition)]) -> Result<(), StoreError> {
-        self.request(DiskRequest::SetPositions, |written| written.set_positions(positions))
+        self.request(DiskRequest::SetPositions, |written| {
+            let mut changelogs = std::mem::take(&mut *self.changelogs.lock()).into_iter();
+            changelogs.try_for_each(|(store, topic)| written.set_changelog(store, topic))?;
+            written.set_positions(positions)
+        })
     }
 
     fn set_changelog(&self, store: StoreIndex, topic: TopicId) -> Result<(), StoreError> {
-        self.request(DiskRequest::SetChangelog, |written| written.set_changelog(store, topic))
+        self.changelogs.lock().insert(store, topic);
+        Ok(())
     }
 
     fn changelog(&self, store: StoreIndex) -> Result<Option<TopicId>, StoreError> {
-        self.written.changelog(store)
+        let said = self.changelogs.lock().get(&store).copied();
+        said.map_or_else(|| self.written.changelog(store), |topic| Ok(Some(topic)))
     }
 
     fn clear(&self, tables: &[StoreIndex]) -> Result<(), StoreError> {
@@ -304,11 +311,28 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_of_a_topic_once_it_has_a_position_in_it() {
+        let topic = TopicId::from_bytes([7; 16]);
+        let disk = SimulatedDisk::default();
+        let reopened = || open(&disk, |_| DiskAnswer::Done);
+        let engine = reopened();
+        engine.set_changelog(first(), topic).unwrap();
+        assert_eq!(engine.changelog(first()).unwrap(), Some(topic));
+        drop(engine);
+        let engine = reopened();
+        assert_eq!(engine.changelog(first()).unwrap(), None);
+        engine.set_changelog(first(), topic).unwrap();
+        checkpoint(&engine, b"apples", 1).unwrap();
+        drop(engine);
+        assert_eq!(reopened().changelog(first()).unwrap(), Some(topic));
+    }
+
+    #[test]
     fn rows_survive_a_failure_between_them_and_their_offset() {
         let disk = SimulatedDisk::default();
         let engine = open(&disk, |request| match request {
             DiskRequest::SetPositions => DiskAnswer::Failed,
-            DiskRequest::PutRows | DiskRequest::SetChangelog | DiskRequest::Clear => DiskAnswer::Done,
+            DiskRequest::PutRows | DiskRequest::Clear => DiskAnswer::Done,
         });
         assert!(matches!(checkpoint(&engine, b"apples", 5), Err(StoreError::Engine { .. })));
         assert_eq!(survivors(&disk), (vec![b"apples".to_vec()], None));

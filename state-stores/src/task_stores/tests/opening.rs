@@ -288,6 +288,59 @@ fn a_store_that_was_emptied_knows_its_changelog_still() {
     assert_eq!(stores.stored_offset(STOCK.index()), None);
 }
 
+/// What is found of the task if the process that has it open dies now.
+fn after_a_crash(directory: &StateDirectory) -> (tempfile::TempDir, StateDirectory) {
+    let (root, found) = self::directory();
+    let (from, to) = (directory.of(TASK).join("rocksdb"), found.of(TASK).join("rocksdb"));
+    fs::create_dir_all(&to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+    (root, found)
+}
+
+#[test]
+fn the_changelog_of_rows_is_known_after_a_crash_once_they_have_a_position() {
+    let (_root, directory) = directory();
+    let (former, present) = (TopicId::from_bytes([1; 16]), TopicId::from_bytes([2; 16]));
+    let reopened = |directory: &StateDirectory| open_dormant(directory, &builders(&["stock"])).unwrap();
+    let mut stores = reopened(&directory);
+    assert!(!stores.set_changelog(STOCK.index(), former).unwrap(), "there is nothing yet");
+    let (_found_root, found) = after_a_crash(&directory);
+    let mut before_any_row = reopened(&found);
+    assert_eq!(before_any_row.stored_offset(STOCK.index()), None);
+    assert!(!before_any_row.set_changelog(STOCK.index(), present).unwrap(), "there is nothing to remove");
+
+    let row = RestoreRow { key: b"apples", value: Some(&[0; 8]), timestamp: at(1) };
+    stores.restore(STOCK.index(), [row].into_iter(), Offset::new(1)).unwrap();
+    stores.flush(STOCK.index()).unwrap();
+    let (_found_root, found) = after_a_crash(&directory);
+    let mut with_a_row = reopened(&found);
+    assert!(!with_a_row.set_changelog(STOCK.index(), former).unwrap(), "as it was");
+    assert_eq!(with_a_row.stored_offset(STOCK.index()), Some(Offset::new(1)));
+    assert!(with_a_row.set_changelog(STOCK.index(), present).unwrap(), "its rows are of another topic");
+
+    let (_found_root, found) = after_a_crash(&found);
+    let mut emptied = reopened(&found);
+    assert_eq!(emptied.stored_offset(STOCK.index()), None);
+    emptied.set_changelog(STOCK.index(), present).unwrap();
+    let emptied = emptied.wake(TaskStoresOptions::default());
+    assert_eq!(contents(&emptied.key_value("stock").unwrap()), []);
+}
+
+#[test]
+fn what_was_removed_does_not_come_back_after_a_crash() {
+    let (_root, directory) = directory();
+    fill(&directory);
+    let mut stores = open_dormant(&directory, &builders(&["stock"])).unwrap();
+    stores.wipe(STOCK.index()).unwrap();
+    let (_found_root, found) = after_a_crash(&directory);
+    let stores = open_on_disk(&found, &builders(&["stock"])).unwrap();
+    assert_eq!(stores.stored_offset(STOCK.index()), None);
+    assert_eq!(contents(&stores.key_value("stock").unwrap()), []);
+}
+
 #[test]
 fn a_database_that_has_lost_its_root_is_not_taken_for_none() {
     let (_root, directory) = directory();
