@@ -127,7 +127,8 @@ final class Programs {
                 stream(s).to(choose, produced(s));
                 yield s;
             }
-            case "to_table" -> s.has("store") ? stream(s).toTable(named, storeOfSame(s)) : stream(s).toTable(named);
+            case "to_table" -> stream(s)
+                    .toTable(named, s.has("store") ? storeOfSame(s) : Materialized.with(keySerde(s), valueSerde(s)));
             case "to_stream" -> table(s).toStream(named);
             case "group_by_key" -> stream(s).groupByKey(grouped(s));
             case "group_by" -> groupBy(s);

@@ -3,7 +3,8 @@
 use super::Exception;
 use super::changelogs::{changelogs, keep_newest_rows, without_old_values, without_origin};
 use super::program::{
-    changes_below, emits_at_commits, holds_back, is_in_place, is_windowed, makes_many, shows_old_values,
+    changes_below, emits_at_commits, holds_back, is_in_place, is_join, is_windowed, makes_many,
+    shows_old_values,
 };
 use super::tables::begins_with_initial;
 use crate::oracle::case::{Case, Op, Statement};
@@ -55,8 +56,10 @@ pub(super) const ALL: &[Exception] = &[
             limited.any(|suppress| {
                 let above = case.above(&suppress.id);
                 // What a cached table emits has no origin here, whose bytes would count.
-                above.iter().any(|table| emits_at_commits(case, table))
-                    && (suppress.max_bytes.is_some() || above.iter().any(|above| makes_many(case, above)))
+                let counts_or_sees_order =
+                    suppress.max_bytes.is_some() || above.iter().any(|above| makes_many(case, above));
+                let mut tables = above.iter().filter(|table| emits_at_commits(case, table));
+                tables.any(|table| counts_or_sees_order || is_met_again(case, table, suppress))
             })
         },
         forgive: None,
@@ -87,6 +90,17 @@ pub(super) const ALL: &[Exception] = &[
         forgive: None,
     },
 ];
+
+/// Whether changes of the table that were held back are joined with those that were not.
+fn is_met_again(case: &Case, table: &Statement, suppress: &Statement) -> bool {
+    let comes_from = |id: &str, source: &Statement| {
+        id == source.id || case.above(id).iter().any(|above| above.id == source.id)
+    };
+    case.below(&suppress.id)
+        .iter()
+        .filter(|below| is_join(below.op))
+        .any(|join| join.parents().any(|parent| comes_from(parent, table) && !comes_from(parent, suppress)))
+}
 
 /// Parts of the names of the stores in which records and changes wait.
 fn names_of_buffers(case: &Case) -> Vec<String> {

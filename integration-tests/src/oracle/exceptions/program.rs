@@ -130,7 +130,8 @@ pub(super) fn emits_at_commits(case: &Case, statement: &Statement) -> bool {
         Op::Table | Op::ToTable | Op::Count | Op::Reduce | Op::Aggregate => true,
         // If somebody looks its rows up.
         _ if is_join_by_foreign_key(statement) && !changes_below(case, statement).is_empty() => true,
-        _ => statement.store_name().is_some(),
+        // Options without a name make a store for a join, not for a filter.
+        _ => statement.store_name().is_some() || is_join(statement.op) && statement.store.is_some(),
     };
     keeps_rows && is_table(case, statement) && is_cached(statement) && !emits_closed_windows(case, statement)
 }
