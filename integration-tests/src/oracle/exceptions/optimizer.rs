@@ -84,8 +84,7 @@ fn self_joins(case: &Case) -> impl Iterator<Item = &Statement> {
 
 /// What builds, as on a stream, on each change of keys below which something is repartitioned.
 fn merged(case: &Case) -> impl Iterator<Item = Vec<&Statement>> {
-    let changes =
-        |statement: &&Statement| matches!(statement.op, Op::SelectKey | Op::Map | Op::FlatMap | Op::Process);
+    let changes = |statement: &&Statement| matches!(statement.op, Op::SelectKey | Op::Map | Op::FlatMap);
     let changers = case.program.iter().filter(changes);
     changers.map(|changer| on_the_way(case, changer)).filter(|below| {
         let is_repartitioned = |below: &&Statement| {
