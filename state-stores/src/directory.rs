@@ -27,6 +27,8 @@ const PROCESS_FILE: &str = "process-";
 const LOCK_FILE: &str = ".lock";
 const ROCKSDB_DIRECTORY: &str = "rocksdb";
 const INGEST_FILE: &str = "ingest.sst";
+/// File systems bring what several threads wait for to the disk together.
+const OPENS_AT_ONCE: usize = 8;
 
 /// The state directory of one application on this machine.
 #[derive(Debug, Clone)]
@@ -49,6 +51,12 @@ impl StateDirectory {
     /// The directory of the application.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How many tasks are best opened at once: who opens one mostly waits for the disk. Of a simulated disk one, so that the order is always
+    /// the same.
+    pub fn opens_at_once(&self) -> usize {
+        if self.simulated.is_some() { 1 } else { OPENS_AT_ONCE }
     }
 
     /// The directory of a task or of global tables, whether it exists or not.

@@ -20,6 +20,19 @@ struct ExactlyOnce {
 }
 
 const OFTEN: &[Goal] = &[Goal::throughput(2.5, 3.2), Goal::cpu(0.4), Goal::throughput_of_limit(0.8)];
+const BESIDE_CLIENT: &[Goal] = &[Goal::throughput(2.5, 3.2), Goal::cpu_of_limit(1.25)];
+
+/// What the client itself makes of transactions: the pass again, beside bare librdkafka with transactions as long.
+fn raw() -> Throughput {
+    Throughput {
+        name: "exactly-once-100ms-pass-100b-raw",
+        title: "pass on 100-byte records, exactly-once, a commit every 100ms, beside bare librdkafka with transactions",
+        exactly_once: Some(Duration::from_millis(100)),
+        goals: BESIDE_CLIENT,
+        is_in_quick_look: false,
+        ..pass::small()
+    }
+}
 
 pub(super) fn rows() -> Vec<Box<dyn Row>> {
     let (often, seldom) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -31,6 +44,7 @@ pub(super) fn rows() -> Vec<Box<dyn Row>> {
             rows.push(Box::new(ExactlyOnce { name, interval, at_least_once, goals }));
         }
     }
+    rows.push(Box::new(raw()));
     rows
 }
 

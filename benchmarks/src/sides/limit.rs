@@ -1,4 +1,5 @@
-//! Bare librdkafka: batches from an own queue, `produceva` into it, commits once a second. What no framework on this client can beat.
+//! Bare librdkafka: batches from an own queue, `produceva` into it, commits once a second, or transactions as long as the run's interval of
+//! commits. What no framework on this client can beat.
 
 use std::ffi::CString;
 use std::ptr;
@@ -22,7 +23,9 @@ pub(crate) struct Limit<'run> {
     topics: Vec<Topic>,
     queue: Queue,
     producer: BaseProducer,
-    _consumer: BaseConsumer,
+    consumer: BaseConsumer,
+    /// How long a transaction is, if there are any.
+    transactions: Option<Duration>,
 }
 
 /// A consumed record, borrowed from the client's memory.
@@ -55,22 +58,33 @@ impl Drop for Topic {
 impl<'run> Limit<'run> {
     /// Reads `inputs` from their beginning and writes to `outputs`.
     pub(crate) fn new(run: &'run OneRun, inputs: &[&str], outputs: &[&str]) -> Result<Self> {
+        let transactions = transactions(run)?;
+        let commits = if transactions.is_some() { "false" } else { "true" };
         let consumer: BaseConsumer = config(run, "consumer.")?
             .set("group.id", &run.id)
+            .set("enable.auto.commit", commits)
             .set("auto.commit.interval.ms", "1000")
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", "16384")
             .create()?;
-        let producer: BaseProducer = config(run, "producer.")?
+        let mut config = config(run, "producer.")?;
+        if transactions.is_some() {
+            config.set("transactional.id", &run.id);
+        }
+        let producer: BaseProducer = config
             .set("enable.idempotence", "true")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "500000")
             .set("queue.buffering.max.kbytes", "16384")
             .create()?;
+        if transactions.is_some() {
+            producer.init_transactions(PATIENCE)?;
+            producer.begin_transaction()?;
+        }
         let queue = assign_to_queue(&consumer, inputs, run.partitions)?;
         let topics = outputs.iter().map(|topic| topic_handle(&producer, topic)).collect::<Result<_>>()?;
-        Ok(Limit { run, topics, queue, producer, _consumer: consumer })
+        Ok(Limit { run, topics, queue, producer, consumer, transactions })
     }
 
     /// Hands every record to `process`, together with this, until stdin ends.
@@ -78,6 +92,7 @@ impl<'run> Limit<'run> {
         let ended = super::end_of_stdin();
         let first = CString::new(self.run.input.as_str())?;
         let mut batch = vec![ptr::null_mut(); 1000];
+        let mut committed_at = clock().monotonic();
         while !ended.load(Ordering::Relaxed) {
             let count = self.fetch(&mut batch)?;
             for message in &batch[..count] {
@@ -100,8 +115,21 @@ impl<'run> Limit<'run> {
                 }
             }
             self.producer.poll(Duration::ZERO);
+            if self.transactions.is_some_and(|length| clock().monotonic() - committed_at >= length) {
+                self.commit()?;
+                self.producer.begin_transaction()?;
+                committed_at = clock().monotonic();
+            }
         }
-        Ok(self.producer.flush(Duration::from_secs(60))?)
+        if self.transactions.is_some() { self.commit() } else { Ok(self.producer.flush(PATIENCE)?) }
+    }
+
+    /// Commits what was produced together with the offsets of what was consumed.
+    fn commit(&self) -> Result<()> {
+        self.producer.flush(PATIENCE)?;
+        let group = self.consumer.group_metadata().context("the consumer has no group")?;
+        self.producer.send_offsets_to_transaction(&self.consumer.position()?, &group, PATIENCE)?;
+        Ok(self.producer.commit_transaction(PATIENCE)?)
     }
 
     /// Sends a record to the output with this number, by the hash of its key.
@@ -150,6 +178,18 @@ impl<'run> Limit<'run> {
         };
         Ok(usize::try_from(count)?)
     }
+}
+
+/// How long a broker may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The interval of commits of a run under exactly-once.
+fn transactions(run: &OneRun) -> Result<Option<Duration>> {
+    let of = |name: &str| {
+        run.properties.iter().find_map(|property| property.strip_prefix(name)?.strip_prefix('='))
+    };
+    let interval = of("processing.guarantee").and_then(|_| of("commit.interval.ms"));
+    interval.map(|millis| Ok(Duration::from_millis(millis.parse()?))).transpose()
 }
 
 /// The properties of the run that are for this client, as millstream would pass them on.

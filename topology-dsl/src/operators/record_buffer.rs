@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millstream_processor::api::{Failure, Header, Headers, Record, TaskContext, Wiring};
+use millstream_processor::api::{Failure, Header, Headers, ProcessorContext, Record, TaskContext, Wiring};
 use millstream_processor::{
     Buffered, BufferedContext, BufferedSerde, HasSerde, KeyValueStore, KeyValueStoreBuilder, Offset,
     RecordLocation, Result, SerdeRef, StoreBuilder, StoreError, Timestamp, ValueAndTimestamp,
@@ -46,10 +46,8 @@ pub(super) struct RecordBuffer<K, V> {
     key_serde: SerdeRef<K>,
     waiting: BTreeMap<(Timestamp, Vec<u8>), K>,
     time_of: TimeOf<K, V>,
-    /// The state of the store that `waiting` was made of; `None` at first.
+    /// The state of the store that `waiting` was made of; `None` if it is to be made anew.
     reverts: Option<u64>,
-    /// The place of what was taken last.
-    taken: Option<(Timestamp, Vec<u8>)>,
     /// The places of what failed on its way downstream.
     given_up: BTreeSet<(Timestamp, Vec<u8>)>,
     /// Set if the bytes of what waits are counted.
@@ -86,7 +84,6 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
             waiting: BTreeMap::new(),
             time_of,
             reverts: None,
-            taken: None,
             given_up: BTreeSet::new(),
             size: counts_bytes.then(size),
         })
@@ -162,30 +159,30 @@ impl<K: HasSerde, V: HasSerde> RecordBuffer<K, V> {
         self.waiting.first_key_value().map(|((time, _), _)| *time)
     }
 
-    /// Takes the record that is next, and removes it from the store. None if it failed before: then it is dropped, and counted.
-    pub(super) fn pop(&mut self, task: &mut TaskContext) -> Result<Option<(K, Buffered<V>)>, Failure> {
-        let Some((place, key)) = self.waiting.pop_first() else { return Ok(None) };
-        let mut taken = None;
-        let at = Timestamp::from_millis(0);
-        self.store.update(&key, at, false, |row| {
-            taken = row.map(|row| row.value);
-            Ok::<_, Failure>(None)
-        })?;
-        if let (Some(size), Some(taken)) = (&mut self.size, &taken) {
-            size.bytes = size.bytes.saturating_sub(size.of(&place.1, taken)?);
+    /// Gives the record that is next to `forward`, and then removes it: until it has gone, lookups find that it waits, as in Kafka Streams.
+    ///
+    /// If `forward` fails, what let it go is taken back, and it waits again; when its turn comes the next time it is dropped and counted, or
+    /// nothing would ever come past it.
+    pub(super) fn release<KOut: Clone + 'static, VOut: Clone + 'static>(
+        &mut self,
+        context: &mut ProcessorContext<'_, KOut, VOut>,
+        forward: impl FnOnce(K, Buffered<V>, &mut ProcessorContext<'_, KOut, VOut>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Some((place, key)) = self.waiting.pop_first() else { return Ok(()) };
+        let Some(ValueAndTimestamp { value, .. }) = self.store.get(&key)? else { return Ok(()) };
+        if let Some(size) = &mut self.size {
+            size.bytes = size.bytes.saturating_sub(size.of(&place.1, &value)?);
         }
         if self.given_up.contains(&place) {
-            task.drop_record();
-            return Ok(None);
+            context.task().drop_record();
+        } else if let Err(failure) = forward(key.clone(), value, context) {
+            self.given_up.insert(place);
+            self.reverts = None;
+            return Err(failure);
         }
-        self.taken = Some(place);
-        Ok(taken.map(|taken| (key, taken)))
-    }
-
-    /// Takes note that what was taken last failed on its way downstream. What let it go is taken back, and it waits again; when its turn comes
-    /// the next time it is dropped, or nothing would ever come past it.
-    pub(super) fn give_up(&mut self) {
-        self.given_up.extend(self.taken.take());
+        // The timestamp of a row matters to nobody.
+        self.store.update(&key, Timestamp::from_millis(0), false, |_| Ok::<_, Failure>(None))?;
+        Ok(())
     }
 
     /// How many records wait.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use millstream_processor::api::{Failure, Processor, ProcessorContext, Record};
-use millstream_processor::{Buffered, BufferedContext, RecordField, TimeFirstKey, Timestamp};
+use millstream_processor::{Buffered, RecordField, TimeFirstKey, Timestamp};
 
 use super::record_buffer::{RecordBuffer, context_of, released};
 use super::stream_table_join::StreamTableJoin;
@@ -168,28 +168,18 @@ where
         context: &mut ProcessorContext<'_, K, V2>,
     ) -> Result<(), Failure> {
         while self.buffer.first_time().is_some_and(|time| time <= horizon) {
-            let Some((TimeFirstKey { key, .. }, Buffered { new: Some(value), context: came_with, .. })) =
-                self.buffer.pop(context.task())?
-            else {
-                continue;
-            };
-            let key = K::from_non_null(key);
-            self.join_now(key, value, came_with, context).inspect_err(|_| self.buffer.give_up())?;
+            let GraceJoin { join, buffer, .. } = self;
+            buffer.release(
+                context,
+                |TimeFirstKey { key, .. }, Buffered { new, context: came_with, .. }, context| {
+                    let (key, Some(value)) = (K::from_non_null(key), new) else { return Ok(()) };
+                    let Some(value) = join.join(&key, value, came_with.timestamp)? else { return Ok(()) };
+                    let (record, location) = released(key, value, came_with);
+                    context.forward_held(record, location)
+                },
+            )?;
         }
         Ok(())
-    }
-
-    /// Joins a record that has waited with the row as of its time.
-    fn join_now(
-        &self,
-        key: K,
-        value: V::NonNull,
-        came_with: BufferedContext,
-        context: &mut ProcessorContext<'_, K, V2>,
-    ) -> Result<(), Failure> {
-        let Some(value) = self.join.join(&key, value, came_with.timestamp)? else { return Ok(()) };
-        let (record, location) = released(key, value, came_with);
-        context.forward_held(record, location)
     }
 }
 

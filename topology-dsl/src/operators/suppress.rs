@@ -20,7 +20,8 @@ impl<K: HasSerde, V: HasSerde> KTable<K, V> {
     /// value and the event time and headers of the newest change. A row waits from its first change on; later ones do not make it wait
     /// longer. What waits is kept in a store, and survives a restart.
     ///
-    /// A table without rows that wait looks as the one above it; a row that waits is looked up as it was before.
+    /// A table without rows that wait looks as the one above it; a row that waits is looked up as it was before, until
+    /// its change has gone through all that is below.
     ///
     /// ```
     /// use millstream::prelude::*;
@@ -131,16 +132,15 @@ impl<K: HasSerde, V: HasSerde> Suppress<K, V> {
     }
 
     fn emit_next(&mut self, context: &mut ProcessorContext<'_, K, Change<V>>) -> Result<(), Failure> {
-        let Some((key, Buffered { prior, new, context: came_with, .. })) = self.buffer.pop(context.task())?
-        else {
-            return Ok(());
-        };
-        if new.is_none() && self.is_final {
-            return Ok(());
-        }
-        let change = Change { old: prior.filter(|_| self.sends_old_values), new };
-        let (record, location) = released(key, change, came_with);
-        context.forward_held(record, location).inspect_err(|_| self.buffer.give_up())
+        let Suppress { buffer, is_final, sends_old_values, .. } = self;
+        buffer.release(context, |key, Buffered { prior, new, context: came_with, .. }, context| {
+            if new.is_none() && *is_final {
+                return Ok(());
+            }
+            let change = Change { old: prior.filter(|_| *sends_old_values), new };
+            let (record, location) = released(key, change, came_with);
+            context.forward_held(record, location)
+        })
     }
 }
 

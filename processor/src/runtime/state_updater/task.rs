@@ -1,8 +1,10 @@
 //! One task in the care of the state updater: its stores, and how far they are.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{iter, thread};
 
 use millstream_state_stores::{DormantStores, LogPosition, Offset, StoreIndex, TaskId, Timestamp};
 use tracing::{debug, info, warn};
@@ -163,7 +165,31 @@ impl TaskInCare {
         self.is_held_up = false;
     }
 
-    /// Opens the stores and finds out what they miss, as far as that is possible now. Returns whether they came to be followed.
+    /// Whether its stores are to be opened now.
+    pub(super) fn is_to_open(&self, now: Duration) -> bool {
+        matches!(self.stage, Stage::Opening) && self.retry_at <= now
+    }
+
+    /// Takes its stores, which were [opened](open_all).
+    ///
+    /// # Errors
+    /// As [`TaskInCare::prepare`].
+    pub(super) fn opened(
+        &mut self,
+        outcome: Result<DormantStores>,
+        shared: &Shared,
+        now: Duration,
+    ) -> Result<()> {
+        match outcome {
+            Ok(stores) => {
+                self.enter(Stage::Planning(stores), now);
+                Ok(())
+            }
+            Err(error) => self.try_again_after(error, shared, now),
+        }
+    }
+
+    /// Finds out what its open stores miss, as far as that is possible now. Returns whether they came to be followed.
     ///
     /// # Errors
     /// Whatever cannot pass, or did not within the time. Then the task is of no use any more.
@@ -174,38 +200,29 @@ impl TaskInCare {
         shared: &Shared,
         now: Duration,
     ) -> Result<bool> {
-        while self.retry_at <= now {
-            let (stage, outcome) = match std::mem::take(&mut self.stage) {
-                Stage::Following(stores, changelogs) => {
-                    self.stage = Stage::Following(stores, changelogs);
-                    return Ok(false);
-                }
-                Stage::Opening => match open(self.id, shared) {
-                    Ok(stores) => (Stage::Planning(stores), Ok(())),
-                    Err(error) => (Stage::Opening, Err(error)),
-                },
-                Stage::Planning(mut stores) => {
-                    let recencies = &mut self.recencies;
-                    match plan(&mut stores, recencies, &self.role, reader, clients, shared) {
-                        Ok(changelogs) => (Stage::Following(stores, changelogs), Ok(())),
-                        Err(error) => (Stage::Planning(stores), Err(error)),
-                    }
-                }
-            };
-            match outcome {
-                Ok(()) => self.enter(stage, now),
-                Err(error) => {
-                    self.stage = stage;
-                    self.try_again_after(error, shared, now)?;
-                }
+        if self.retry_at > now {
+            return Ok(false);
+        }
+        let mut stores = match std::mem::take(&mut self.stage) {
+            Stage::Planning(stores) => stores,
+            other => {
+                self.stage = other;
+                return Ok(false);
             }
-            if let Stage::Following(_, changelogs) = &self.stage {
-                self.tell_begun(changelogs, shared);
+        };
+        match plan(&mut stores, &mut self.recencies, &self.role, reader, clients, shared) {
+            Ok(changelogs) => {
+                self.tell_begun(&changelogs, shared);
                 self.is_told = true;
-                return Ok(true);
+                self.enter(Stage::Following(stores, changelogs), now);
+                Ok(true)
+            }
+            Err(error) => {
+                self.stage = Stage::Planning(stores);
+                self.try_again_after(error, shared, now)?;
+                Ok(false)
             }
         }
-        Ok(false)
     }
 
     /// A standby waits for as long as it takes; somebody who waits for his task is told in the end.
@@ -427,6 +444,18 @@ fn tell(progress: &RestoreProgress, shared: &Shared) {
 
 fn flush(stores: &mut DormantStores, changelogs: &[Followed]) -> Result<()> {
     changelogs.iter().try_for_each(|followed| Ok(stores.flush(followed.store)?))
+}
+
+/// Opens the stores of tasks, all at once.
+pub(super) fn open_all(ids: &[TaskId], shared: &Shared) -> Vec<Result<DormantStores>> {
+    let [first, others @ ..] = ids else { return Vec::new() };
+    thread::scope(|scope| {
+        let others: Vec<_> = others.iter().map(|id| scope.spawn(|| open(*id, shared))).collect();
+        let first = open(*first, shared);
+        let others =
+            others.into_iter().map(|opening| opening.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        iter::once(first).chain(others).collect()
+    })
 }
 
 fn open(id: TaskId, shared: &Shared) -> Result<DormantStores> {

@@ -14,7 +14,7 @@ use super::progress::UpdaterSnapshot;
 use super::reader::{ChangelogReader, Wanted};
 use super::requests::{Order, Reply, Request, Restored, Ticket};
 use super::standbys::Standbys;
-use super::task::{PAUSE, TaskInCare};
+use super::task::{PAUSE, TaskInCare, open_all};
 use crate::clients::Clients;
 use crate::error::{Error, Result};
 use crate::runtime::Shared;
@@ -215,19 +215,33 @@ impl<C: Clients> UpdaterLoop<C> {
         let (standbys, active): (Vec<TaskId>, Vec<TaskId>) =
             self.tasks.keys().copied().partition(|id| self.tasks[id].is_standby());
         let mut any = false;
-        for id in active.into_iter().chain(standbys) {
+        for ids in [active, standbys].concat().chunks(self.shared.directory.opens_at_once()) {
             let now = self.shared.clock.monotonic();
             if now.saturating_sub(start) > PREPARE_TIME {
                 break;
             }
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            match task.prepare(&mut self.reader, &self.clients, &self.shared, now) {
-                Ok(is_prepared) => any |= is_prepared,
-                Err(error) => self.fail(id, error),
+            self.open(ids, now);
+            for id in ids {
+                let Some(task) = self.tasks.get_mut(id) else { continue };
+                match task.prepare(&mut self.reader, &self.clients, &self.shared, now) {
+                    Ok(is_prepared) => any |= is_prepared,
+                    Err(error) => self.fail(*id, error),
+                }
             }
         }
         self.is_astray |= any;
         any
+    }
+
+    fn open(&mut self, ids: &[TaskId], now: Duration) {
+        let is_to_open = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.is_to_open(now));
+        let ids: Vec<TaskId> = ids.iter().copied().filter(is_to_open).collect();
+        for (id, outcome) in ids.iter().zip(open_all(&ids, &self.shared)) {
+            let Some(task) = self.tasks.get_mut(id) else { continue };
+            if let Err(error) = task.opened(outcome, &self.shared, now) {
+                self.fail(*id, error);
+            }
+        }
     }
 
     /// Gives complete stores to those who wait for them.

@@ -185,6 +185,25 @@ fn a_join_sees_a_row_that_waits_as_it_was_before() {
     assert_eq!(seen(), Some(5), "it waits again");
 }
 
+#[test]
+fn what_is_below_sees_a_row_that_goes_on_as_it_was_before() {
+    let driver = driver(|builder| {
+        let stock = builder.table::<String, i64>("stock").materialized(STOCK.without_caching());
+        let held = stock.suppress(Suppressed::until_time_limit(TEN, BufferConfig::unbounded()));
+        held.to_stream().left_join(&held, |level, row| format!("{level} in place of {row:?}")).to("levels");
+    });
+    let stock: Stock = driver.input_topic("stock");
+    pipe(&stock, &[("apples", Some(5), 100), ("apples", Some(6), 101), ("figs", Some(1), 110)]);
+    pipe(&stock, &[("apples", Some(7), 112), ("figs", Some(2), 122)]);
+    let expected = [
+        ("apples", "6 in place of None"),
+        ("figs", "1 in place of None"),
+        ("apples", "7 in place of Some(6)"),
+    ];
+    let levels = written::<String, String>(&driver.output_topic("levels"));
+    assert_eq!(levels, expected.map(|(sku, level)| (text(sku), text(level))));
+}
+
 /// Counts of orders per ten milliseconds and key, with a grace of five, as final results.
 fn final_counts(builder: &StreamsBuilder, buffer: BufferConfig<crate::Strict>) {
     let windows = TimeWindows::of_size_and_grace(TEN, Duration::from_millis(5));
