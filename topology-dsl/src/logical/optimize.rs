@@ -72,9 +72,12 @@ impl Planner<'_> {
         self.change_above(merge).is_some_and(|change| self.effect_of(change) == Some(Effect::ChangesKeys))
     }
 
+    /// To Kafka Streams, `process` and `process_values` change nothing: it looks above them.
     fn change_above(&self, node: usize) -> Option<usize> {
-        let is_change =
-            |node: usize| matches!(self.effect_of(node), Some(Effect::ChangesKeys | Effect::ChangesValues));
+        let is_change = |node: usize| {
+            !self.is_process(node)
+                && matches!(self.effect_of(node), Some(Effect::ChangesKeys | Effect::ChangesValues))
+        };
         let mut found = None;
         for parent in self.parents(node) {
             if is_change(*parent) {

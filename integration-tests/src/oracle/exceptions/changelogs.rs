@@ -61,6 +61,17 @@ pub(super) fn keep_newest_of_commits(case: &Case, changelog: &mut Vec<Written>) 
     changelog.extend(newest.into_values());
 }
 
+/// Leaves out the tombstones of rows that are written again right after them.
+pub(super) fn leave_out_what_comes_again(changelog: &mut Vec<Written>) {
+    let comes_again = |pair: &[Written]| {
+        let [deleted, written] = pair else { return false };
+        let is_same = (deleted.step, &deleted.key) == (written.step, &written.key);
+        is_same && deleted.value.is_none() && written.value.is_some()
+    };
+    let mut left_out = changelog.windows(2).map(comes_again).collect::<Vec<_>>().into_iter();
+    changelog.retain(|_| !left_out.next().unwrap_or_default());
+}
+
 /// What waits in a buffer, in hex, without event time and headers of the newest change, and where it came from.
 pub(super) fn without_origin(buffered: &str) -> Option<&str> {
     let event_time_and_offset = 32;

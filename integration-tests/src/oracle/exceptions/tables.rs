@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Exception;
-use super::changelogs::keep_newest_of_commits;
+use super::changelogs::{keep_newest_of_commits, leave_out_what_comes_again};
 use super::program::{
     emits_at_commits, emits_closed_windows, holds_back, is_aggregate_of_a_stream, is_cached,
     is_join_of_streams, is_table, shows_old_values, versioned,
@@ -58,13 +58,15 @@ pub(super) const ALL: &[Exception] = &[
     Exception {
         id: "the changelog of windows that are emitted as they close",
         row: "changelog of sliding windows and sessions that are emitted as they close",
-        applies: |case| {
-            case.commits_by_hand && case.program.iter().any(|table| closes_from_cache(case, table))
-        },
+        applies: |case| case.program.iter().any(|table| closes_from_cache(case, table)),
         forgive: Some(|case, outcome| {
             let closes = |statement: &Statement| closes_from_cache(case, statement);
-            changelogs_of(case, outcome, closes)
-                .for_each(|changelog| keep_newest_of_commits(case, changelog));
+            let keep_newest = match case.commits_by_hand {
+                true => keep_newest_of_commits,
+                // Several commits may be of one step.
+                false => |_: &Case, changelog: &mut Vec<_>| leave_out_what_comes_again(changelog),
+            };
+            changelogs_of(case, outcome, closes).for_each(|changelog| keep_newest(case, changelog));
         }),
     },
     Exception {
