@@ -38,7 +38,7 @@ pub fn differences(ours: &Observation, theirs: &Observation) -> Vec<Difference> 
     }
     match (ours, theirs) {
         (Observation::Refused { .. }, Observation::Refused { .. }) => {}
-        (Observation::Ran(ours), Observation::Ran(theirs)) if failed_in(ours) == failed_in(theirs) => {
+        (Observation::Ran(ours), Observation::Ran(theirs)) if ours.failed_step() == theirs.failed_step() => {
             for topic in names(ours.topics.keys(), theirs.topics.keys()) {
                 let of = |outcome: &Outcome| lines(outcome.topics.get(topic), record_line);
                 note(&format!("topic {topic}"), of(ours), of(theirs));
@@ -52,10 +52,6 @@ pub fn differences(ours: &Observation, theirs: &Observation) -> Vec<Difference> 
         _ => note(END, vec![end(ours)], vec![end(theirs)]),
     }
     all
-}
-
-fn failed_in(outcome: &Outcome) -> Option<usize> {
-    outcome.failed.as_ref().map(|failed| failed.step)
 }
 
 fn names<'a>(

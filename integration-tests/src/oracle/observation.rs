@@ -63,6 +63,13 @@ pub struct Row {
     pub at: Option<i64>,
 }
 
+impl Outcome {
+    /// The number of the step that failed.
+    pub(super) fn failed_step(&self) -> Option<usize> {
+        self.failed.as_ref().map(|failed| failed.step)
+    }
+}
+
 impl Observation {
     /// The topology's text, if there is a topology.
     pub fn describe(&self) -> Option<&str> {

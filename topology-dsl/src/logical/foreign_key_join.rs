@@ -120,11 +120,11 @@ impl Graph {
         let mut place = place(topology, name, parents, plan);
         match part {
             ForeignKeyJoinPart::Subscription(names) => {
-                place.reads_versions = plan.operation(*left).is_versioned;
+                place.reads_versions = plan.operation(*left).is_versioned();
                 nodes.write_subscription(&mut place, names)
             }
             ForeignKeyJoinPart::Response(names) => {
-                place.reads_versions = plan.operation(*right).is_versioned;
+                place.reads_versions = plan.operation(*right).is_versioned();
                 place.stores = self.stores_for_lookups(plan, *right);
                 nodes.write_response(&mut place, names)
             }

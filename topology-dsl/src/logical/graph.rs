@@ -128,7 +128,7 @@ pub(crate) enum OperationKind {
     StreamTableJoin {
         prefix: &'static str,
         accepts_null_keys: bool,
-        has_grace: bool,
+        grace: Option<Duration>,
         topic: Box<dyn RepartitionEdges>,
     },
     /// Joins two streams within a span of time.

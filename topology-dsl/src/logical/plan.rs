@@ -64,13 +64,20 @@ pub(crate) struct OperationPlan {
     pub(crate) store: Option<String>,
     pub(crate) is_materialized: bool,
     pub(crate) sends_old_values: bool,
-    /// Whether its changes may be of older versions of their rows (KIP-914).
-    pub(crate) is_versioned: bool,
+    /// For how long it knows older versions of its rows, if its changes may be of these (KIP-914).
+    pub(crate) history_retention: Option<Duration>,
     pub(super) needs_repartition: bool,
     /// The planned nodes through which its records come into the sub-topology.
     pub(super) sources: BTreeSet<usize>,
     /// The repartition topic made for a join of this stream; the next join uses it again.
     pub(super) join_repartition: Option<usize>,
+}
+
+impl OperationPlan {
+    /// Whether its changes may be of older versions of their rows.
+    pub(super) fn is_versioned(&self) -> bool {
+        self.history_retention.is_some()
+    }
 }
 
 /// All decisions.
@@ -220,7 +227,7 @@ impl Planner<'_> {
             }
             OperationKind::Suppress => {
                 let table = operation.parents[0];
-                if self.plan.operation(table).is_versioned {
+                if self.plan.operation(table).is_versioned() {
                     return Err(Error::invalid(
                         "`suppress` of a versioned table, or of one computed from it: an older version would overtake a newer one, so \
                          leave `versioned` out, or suppress a table that is aggregated from it",
@@ -250,12 +257,9 @@ impl Planner<'_> {
             OperationKind::TableAggregate { prefix, grouping, .. } => {
                 self.table_aggregate(id, operation, prefix, *grouping)
             }
-            OperationKind::StreamTableJoin { prefix, has_grace, .. } => {
-                if *has_grace && !self.plan.operation(operation.parents[1]).is_versioned {
-                    return Err(Error::invalid(
-                        "a table that is joined `with_grace` keeps no versions, so that there is nothing to wait for: give it a \
-                         versioned store (`.materialized(STORE.versioned(..))`)",
-                    ));
+            OperationKind::StreamTableJoin { prefix, grace, .. } => {
+                if let Some(grace) = *grace {
+                    self.check_history(operation.parents[1], grace)?;
                 }
                 self.stream_table_join(id, operation, prefix)
             }
@@ -530,9 +534,10 @@ impl Planner<'_> {
     pub(super) fn store_name(&mut self, operation: &Operation, prefix: &str) -> (String, bool) {
         match operation.store.as_ref().and_then(|store| store.name.clone()) {
             Some(given) => (given, true),
-            None => {
-                (self.names.store(prefix), operation.store.as_ref().is_some_and(|store| store.is_versioned))
-            }
+            None => (
+                self.names.store(prefix),
+                operation.store.as_ref().is_some_and(|store| store.history_retention.is_some()),
+            ),
         }
     }
 

@@ -68,7 +68,7 @@ impl Graph {
             sides.iter().zip(write_sides).zip([(*left, *right), (*right, *left)])
         {
             let mut place = place(topology, side, vec![plan.node_name(table)], plan);
-            place.reads_versions = plan.operation(table).is_versioned;
+            place.reads_versions = plan.operation(table).is_versioned();
             place.stores = self.stores_for_lookups(plan, other);
             place.sends_old_values = plan.operation(id).sends_old_values;
             write(&mut place)?;

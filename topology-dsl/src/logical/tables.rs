@@ -1,6 +1,8 @@
 //! Which tables keep a store, and which send the old value with each change: only those of which a table or join below needs
 //! it.
 
+use std::time::Duration;
+
 use millstream_processor::{Error, Result};
 
 use super::graph::{OperationId, OperationKind};
@@ -16,7 +18,7 @@ impl Planner<'_> {
         let Some(store) = &operation.store else { return Ok(()) };
         store.check()?;
         match (&operation.kind, store.name.as_deref()) {
-            (OperationKind::GlobalTable { .. }, name) if store.is_versioned => {
+            (OperationKind::GlobalTable { .. }, name) if store.history_retention.is_some() => {
                 let name = name.unwrap_or("without a name");
                 Err(Error::invalid(format!(
                     "the global table with store {name} is versioned, which no global table can be: leave `versioned` out, or read \
@@ -28,7 +30,7 @@ impl Planner<'_> {
                  table above it, or one below"
             ))),
             (OperationKind::TableView { .. } | OperationKind::TableTransform { .. }, None)
-                if store.is_versioned =>
+                if store.history_retention.is_some() =>
             {
                 Err(Error::invalid(
                     "the versioned store of a table that is computed row by row has no name: give it one with a `StoreName`",
@@ -42,15 +44,33 @@ impl Planner<'_> {
     /// the table that it is computed from row by row.
     pub(super) fn note_versions(&mut self, id: OperationId) {
         let operation = self.graph.operation(id);
-        let is_versioned = match operation.kind {
+        let history_retention = match operation.kind {
             OperationKind::TableView { .. } | OperationKind::TableTransform { .. }
                 if !self.plan.operation(id).is_materialized =>
             {
-                self.plan.operation(operation.parents[0]).is_versioned
+                self.plan.operation(operation.parents[0]).history_retention
             }
-            _ => operation.store.as_ref().is_some_and(|store| store.is_versioned),
+            _ => operation.store.as_ref().and_then(|store| store.history_retention),
         };
-        self.plan.operations[id.index()].is_versioned = is_versioned;
+        self.plan.operations[id.index()].history_retention = history_retention;
+    }
+
+    /// Refuses a table whose rows are not known for as long as a stream waits for it.
+    ///
+    /// # Errors
+    /// `Invalid`, with the remedy.
+    pub(super) fn check_history(&self, table: OperationId, grace: Duration) -> Result<()> {
+        match self.plan.operation(table).history_retention {
+            None => Err(Error::invalid(
+                "a table that is joined `with_grace` keeps no versions, so that there is nothing to wait for: give it a \
+                 versioned store (`.materialized(STORE.versioned(..))`)",
+            )),
+            Some(retention) if retention < grace => Err(Error::invalid(format!(
+                "a table that is joined `with_grace({grace:?})` keeps its versions for {retention:?}, so that rows would be gone \
+                 when they are looked up: give its store a history retention of {grace:?} at least, or shorten the grace"
+            ))),
+            Some(_) => Ok(()),
+        }
     }
 
     /// What an operator asks of the tables it reads.

@@ -138,7 +138,7 @@ impl Graph {
         }
         stores.extend(operation.kind.connected_stores().iter().map(String::as_str));
         let sends_old_values = plan.operation(id).sends_old_values;
-        let reads_versions = operation.parents.iter().any(|parent| plan.operation(*parent).is_versioned);
+        let reads_versions = operation.parents.iter().any(|parent| plan.operation(*parent).is_versioned());
         (operation.write)(&mut Place {
             stores,
             own_store,

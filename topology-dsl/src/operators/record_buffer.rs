@@ -21,7 +21,7 @@ pub(super) fn buffer_store<K: HasSerde, V: HasSerde>(
     StorePlan {
         name: None,
         is_given: false,
-        is_versioned: false,
+        history_retention: None,
         has_ttl: false,
         build: Box::new(move |name, _logged_to| -> Arc<dyn StoreBuilder> {
             let values = Arc::new(BufferedSerde::new(V::default_serde()));

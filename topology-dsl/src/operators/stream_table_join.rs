@@ -278,7 +278,7 @@ where
             kind: OperationKind::StreamTableJoin {
                 prefix,
                 accepts_null_keys,
-                has_grace: grace.is_some(),
+                grace,
                 topic: TypedTopic::<K, V>::of_types(),
             },
             parents: vec![stream.id, table.id],

@@ -225,6 +225,27 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_refused_that_forgets_before_the_stream_looks() {
+        for (retention, remedy) in [
+            (None, "give it a versioned store"),
+            (Some(9), "a history retention of 10ms at least"),
+            (Some(10), ""),
+        ] {
+            let builder = StreamsBuilder::new();
+            let prices = builder.table::<String, i64>("prices");
+            let prices = match retention.map(Duration::from_millis) {
+                Some(retention) => prices.materialized(PRICES.versioned(retention)),
+                None => prices,
+            };
+            let orders = builder.stream::<Option<String>, Option<i64>>("orders");
+            orders.join(prices.with_grace(TEN), |quantity, price| quantity * price).to("values");
+            let refused = builder.build().err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(refused.contains(remedy), "{retention:?}: {refused}");
+            assert_eq!(refused.is_empty(), remedy.is_empty(), "{retention:?}: {refused}");
+        }
+    }
+
+    #[test]
     fn without_a_grace_a_stream_sees_the_table_as_of_its_own_time() {
         let (driver, orders, prices) = joined(|builder| {
             let prices = builder

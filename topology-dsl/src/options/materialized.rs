@@ -126,7 +126,7 @@ impl<K: HasSerde, V: HasSerde> Materialized<K, V> {
 
     pub(crate) fn into_plan(self) -> StorePlan {
         let (name, is_given, key_serde) = (self.name.clone(), self.is_given, self.key_serde());
-        let (is_versioned, has_ttl) = (self.history_retention.is_some(), self.ttl.is_some());
+        let (history_retention, has_ttl) = (self.history_retention, self.ttl.is_some());
         let build = move |name: &str, logged_to: LoggedTo| -> Arc<dyn StoreBuilder> {
             let builder = KeyValueStoreBuilder::new(name, key_serde.clone(), self.value_serde.clone())
                 .with_caching(self.is_cached)
@@ -143,7 +143,7 @@ impl<K: HasSerde, V: HasSerde> Materialized<K, V> {
                 .fold(builder, |builder, (name, value)| builder.with_changelog_config(name, value));
             Arc::new(with_config)
         };
-        StorePlan { name, is_given, is_versioned, has_ttl, build: Box::new(build) }
+        StorePlan { name, is_given, history_retention, has_ttl, build: Box::new(build) }
     }
 }
 
@@ -186,7 +186,7 @@ impl<K: HasSerde, V: HasSerde, S: TimedKind> Materialized<K, V, S> {
                 .fold(builder, |builder, (name, value)| builder.with_changelog_config(name, value));
             Arc::new(with_config)
         };
-        StorePlan { name, is_given, is_versioned: false, has_ttl: false, build: Box::new(build) }
+        StorePlan { name, is_given, history_retention: None, has_ttl: false, build: Box::new(build) }
     }
 }
 
@@ -394,7 +394,8 @@ impl<K, V, S, T: Into<Materialized<K, V, S>>> StoreOptions<K, V, S> for T {}
 pub(crate) struct StorePlan {
     pub(crate) name: Option<String>,
     pub(crate) is_given: bool,
-    pub(crate) is_versioned: bool,
+    /// For how long a versioned store knows older versions.
+    pub(crate) history_retention: Option<Duration>,
     pub(crate) has_ttl: bool,
     pub(crate) build: BuildStore,
 }
@@ -402,7 +403,7 @@ pub(crate) struct StorePlan {
 impl StorePlan {
     /// Whether the rows of a table's store follow from each record by itself.
     pub(crate) fn has_rows_of_records(&self) -> bool {
-        !self.is_versioned && !self.has_ttl
+        self.history_retention.is_none() && !self.has_ttl
     }
 
     /// Refuses what no store can be.
@@ -410,7 +411,7 @@ impl StorePlan {
     /// # Errors
     /// `Invalid`, with the remedy.
     pub(crate) fn check(&self) -> Result<()> {
-        if !(self.is_versioned && self.has_ttl) {
+        if !(self.history_retention.is_some() && self.has_ttl) {
             return Ok(());
         }
         let name = self.name.as_deref().unwrap_or("without a name");

@@ -26,9 +26,11 @@ impl<K: HasSerde, V: HasSerde> From<StoreName<K, V>> for AddedStore {
 
 impl From<Arc<dyn StoreBuilder>> for AddedStore {
     fn from(builder: Arc<dyn StoreBuilder>) -> Self {
-        let (name, is_versioned) = (Some(builder.name().to_string()), builder.types().is_versioned());
+        let name = Some(builder.name().to_string());
         let build = Box::new(move |_name: &str, _logged_to| Arc::clone(&builder));
-        AddedStore { plan: StorePlan { name, is_given: true, is_versioned, has_ttl: false, build } }
+        AddedStore {
+            plan: StorePlan { name, is_given: true, history_retention: None, has_ttl: false, build },
+        }
     }
 }
 

@@ -30,8 +30,9 @@ pub(super) const ALL: &[Exception] = &[
         applies: |case| case.program.iter().any(|statement| holds_back(case, statement)),
         forgive: Some(|case, outcome| {
             let emits_at_commits = case.program.iter().any(|statement| emits_at_commits(case, statement));
+            let failed = outcome.failed_step();
             for changelog in changelogs(outcome, &names_of_buffers(case)) {
-                keep_newest_rows(case, changelog);
+                keep_newest_rows(case, failed, changelog);
                 for record in changelog {
                     record.at = None;
                     if emits_at_commits && let Some(value) = &record.value {
@@ -65,8 +66,14 @@ pub(super) const ALL: &[Exception] = &[
         forgive: None,
     },
     Exception {
+        id: "the old value of what goes on, in a buffer",
+        row: OLD_VALUE,
+        applies: |case| is_suppressed_below(case, |_, statement| statement.op == Op::Suppress),
+        forgive: Some(leave_old_values_out),
+    },
+    Exception {
         id: "the old value of what goes on",
-        row: "the old value of what `suppress` lets go",
+        row: OLD_VALUE,
         applies: |case| {
             let mut suppressed = case.program.iter().filter(|statement| statement.op == Op::Suppress);
             suppressed.any(|table| {
@@ -90,6 +97,8 @@ pub(super) const ALL: &[Exception] = &[
         forgive: None,
     },
 ];
+
+const OLD_VALUE: &str = "the old value of what `suppress` lets go";
 
 /// Whether changes of the table that were held back are joined with those that were not.
 fn is_met_again(case: &Case, table: &Statement, suppress: &Statement) -> bool {

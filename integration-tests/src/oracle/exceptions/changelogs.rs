@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::records::write_at_commit;
+use super::records::write_at_commits;
 use crate::oracle::case::Case;
 use crate::oracle::observation::{Outcome, Written};
 
@@ -46,16 +46,16 @@ pub(super) fn changelogs<'o>(
     outcome.topics.iter_mut().filter(move |(topic, _)| is_wanted(topic)).map(|(_, records)| records)
 }
 
-/// Leaves of a changelog what it is about: the newest record of each key, as if it were written at a commit.
-pub(super) fn keep_newest_rows(case: &Case, changelog: &mut Vec<Written>) {
+/// Leaves of a changelog what it is about: the newest record of each key, [as if it were written at a commit](write_at_commits).
+pub(super) fn keep_newest_rows(case: &Case, failed: Option<usize>, changelog: &mut Vec<Written>) {
+    write_at_commits(case, failed, changelog);
     let newest: BTreeMap<_, _> = changelog.drain(..).map(|record| (record.key.clone(), record)).collect();
     changelog.extend(newest.into_values().filter(|record| record.value.is_some()));
-    changelog.iter_mut().for_each(|record| write_at_commit(case, record));
 }
 
 /// Leaves of a changelog the newest record of each key in each commit.
-pub(super) fn keep_newest_of_commits(case: &Case, changelog: &mut Vec<Written>) {
-    changelog.iter_mut().for_each(|record| write_at_commit(case, record));
+pub(super) fn keep_newest_of_commits(case: &Case, failed: Option<usize>, changelog: &mut Vec<Written>) {
+    write_at_commits(case, failed, changelog);
     let newest: BTreeMap<_, _> =
         changelog.drain(..).map(|record| ((record.step, record.key.clone()), record)).collect();
     changelog.extend(newest.into_values());

@@ -3,7 +3,7 @@
 use super::Exception;
 use super::changelogs::{HEX_OF_NUMBER, KEPT_FOR_A_JOIN, WAITING_FOR_A_MATCH, changelogs, keep_newest_rows};
 use super::program::{is_in_memory, is_join_by_foreign_key, is_join_of_streams, makes_nulls};
-use super::records::write_at_commit;
+use super::records::write_at_commits;
 use super::time::{comes_late_by, window_kind};
 use crate::oracle::case::{Case, JoinWindows, Op, Statement, WindowKind};
 
@@ -30,9 +30,10 @@ pub(super) const ALL: &[Exception] = &[
                 }
             }
             let of_joins = [&KEPT_FOR_A_JOIN[..], &WAITING_FOR_A_MATCH[..]].concat();
-            for record in changelogs(outcome, &of_joins).flatten() {
-                record.headers.clear();
-                write_at_commit(case, record);
+            let failed = outcome.failed_step();
+            for changelog in changelogs(outcome, &of_joins) {
+                changelog.iter_mut().for_each(|record| record.headers.clear());
+                write_at_commits(case, failed, changelog);
             }
         }),
     },
@@ -41,7 +42,9 @@ pub(super) const ALL: &[Exception] = &[
         row: "store of records that wait for a match",
         applies: |case| joins_of_streams(case).any(|join| join.op != Op::Join),
         forgive: Some(|case, outcome| {
-            changelogs(outcome, &WAITING_FOR_A_MATCH).for_each(|changelog| keep_newest_rows(case, changelog));
+            let failed = outcome.failed_step();
+            changelogs(outcome, &WAITING_FOR_A_MATCH)
+                .for_each(|changelog| keep_newest_rows(case, failed, changelog));
         }),
     },
     Exception {
@@ -72,8 +75,9 @@ pub(super) const ALL: &[Exception] = &[
         row: "store of a foreign-key join's subscriptions",
         applies: |case| case.program.iter().any(is_join_by_foreign_key),
         forgive: Some(|case, outcome| {
+            let failed = outcome.failed_step();
             for changelog in changelogs(outcome, &["-SUBSCRIPTION-STATE-STORE", "-subscription-store"]) {
-                keep_newest_rows(case, changelog);
+                keep_newest_rows(case, failed, changelog);
                 changelog.iter_mut().for_each(|record| record.headers.clear());
             }
         }),

@@ -95,7 +95,8 @@ fn merged(case: &Case) -> impl Iterator<Item = Vec<&Statement>> {
     })
 }
 
-/// The statements to which records come as the stream has them: through whatever changes no key, and up to where they are repartitioned.
+/// The statements to which records come as the stream has them: through whatever changes no key to Kafka Streams, and up to where they are
+/// repartitioned.
 fn on_the_way<'a>(case: &'a Case, changer: &'a Statement) -> Vec<&'a Statement> {
     let mut streams = vec![&*changer.id];
     let mut below = Vec::new();
@@ -113,6 +114,7 @@ fn on_the_way<'a>(case: &'a Case, changer: &'a Statement) -> Vec<&'a Statement> 
                     | Op::Split
                     | Op::Branch
                     | Op::DefaultBranch
+                    | Op::Process
                     | Op::ProcessValues
             );
             if goes_on && !is_table(case, statement) || is_global_join(case, statement) {

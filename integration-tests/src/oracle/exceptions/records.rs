@@ -64,10 +64,12 @@ fn is_commit(case: &Case, step: usize) -> bool {
     case.commits_by_hand && case.steps.get(step).is_none_or(|step| *step == Step::Commit)
 }
 
-/// As if the record were written by the first commit after it.
-pub(super) fn write_at_commit(case: &Case, record: &mut Written) {
-    let Some(step) = &mut record.step else { return };
-    while case.commits_by_hand && !is_commit(case, *step) {
-        *step += 1;
+/// As if the records were written by the first commits after them. Without those of which the commit never came, because a step `failed`.
+pub(super) fn write_at_commits(case: &Case, failed: Option<usize>, records: &mut Vec<Written>) {
+    for step in records.iter_mut().filter_map(|record| record.step.as_mut()) {
+        while case.commits_by_hand && !is_commit(case, *step) {
+            *step += 1;
+        }
     }
+    records.retain(|record| record.step.zip(failed).is_none_or(|(step, failed)| step < failed));
 }

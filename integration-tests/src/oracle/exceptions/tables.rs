@@ -61,12 +61,14 @@ pub(super) const ALL: &[Exception] = &[
         applies: |case| case.program.iter().any(|table| closes_from_cache(case, table)),
         forgive: Some(|case, outcome| {
             let closes = |statement: &Statement| closes_from_cache(case, statement);
-            let keep_newest = match case.commits_by_hand {
-                true => keep_newest_of_commits,
-                // Several commits may be of one step.
-                false => |_: &Case, changelog: &mut Vec<_>| leave_out_what_comes_again(changelog),
-            };
-            changelogs_of(case, outcome, closes).for_each(|changelog| keep_newest(case, changelog));
+            let failed = outcome.failed_step();
+            for changelog in changelogs_of(case, outcome, closes) {
+                match case.commits_by_hand {
+                    true => keep_newest_of_commits(case, failed, changelog),
+                    // Several commits may be of one step.
+                    false => leave_out_what_comes_again(changelog),
+                }
+            }
         }),
     },
     Exception {

@@ -450,10 +450,17 @@ fn flush(stores: &mut DormantStores, changelogs: &[Followed]) -> Result<()> {
 pub(super) fn open_all(ids: &[TaskId], shared: &Shared) -> Vec<Result<DormantStores>> {
     let [first, others @ ..] = ids else { return Vec::new() };
     thread::scope(|scope| {
-        let others: Vec<_> = others.iter().map(|id| scope.spawn(|| open(*id, shared))).collect();
+        let open_beside = |id: TaskId| {
+            let thread = thread::Builder::new().name("millstream-open".to_owned());
+            (id, thread.spawn_scoped(scope, move || open(id, shared)))
+        };
+        let others: Vec<_> = others.iter().copied().map(open_beside).collect();
         let first = open(*first, shared);
-        let others =
-            others.into_iter().map(|opening| opening.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let others = others.into_iter().map(|(id, opening)| match opening {
+            Ok(opening) => opening.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // The system has no thread left.
+            Err(_) => open(id, shared),
+        });
         iter::once(first).chain(others).collect()
     })
 }

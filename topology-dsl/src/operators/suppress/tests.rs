@@ -197,7 +197,7 @@ fn what_is_below_sees_a_row_that_goes_on_as_it_was_before() {
     pipe(&stock, &[("apples", Some(7), 112), ("figs", Some(2), 122)]);
     let expected = [
         ("apples", "6 in place of None"),
-        ("figs", "1 in place of None"),
+        ("figs", "2 in place of None"),
         ("apples", "7 in place of Some(6)"),
     ];
     let levels = written::<String, String>(&driver.output_topic("levels"));
