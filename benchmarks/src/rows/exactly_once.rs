@@ -27,6 +27,7 @@ fn raw() -> Throughput {
     Throughput {
         name: "exactly-once-100ms-pass-100b-raw",
         title: "pass on 100-byte records, exactly-once, a commit every 100ms, beside bare librdkafka with transactions",
+        columns: &[Column::Matched],
         exactly_once: Some(Duration::from_millis(100)),
         goals: BESIDE_CLIENT,
         is_in_quick_look: false,
