@@ -28,6 +28,7 @@ impl From<Arc<dyn StoreBuilder>> for AddedStore {
     fn from(builder: Arc<dyn StoreBuilder>) -> Self {
         let name = Some(builder.name().to_string());
         let build = Box::new(move |_name: &str, _logged_to| Arc::clone(&builder));
+        // For how long it knows older versions matters to tables alone, which keep no rows in stores that were added.
         AddedStore {
             plan: StorePlan { name, is_given: true, history_retention: None, has_ttl: false, build },
         }

@@ -173,7 +173,7 @@ impl TaskInCare {
     /// Takes its stores, which were [opened](open_all).
     ///
     /// # Errors
-    /// As [`TaskInCare::prepare`].
+    /// As [`TaskInCare::plan`].
     pub(super) fn opened(
         &mut self,
         outcome: Result<DormantStores>,
@@ -193,7 +193,7 @@ impl TaskInCare {
     ///
     /// # Errors
     /// Whatever cannot pass, or did not within the time. Then the task is of no use any more.
-    pub(super) fn prepare<C: Clients>(
+    pub(super) fn plan<C: Clients>(
         &mut self,
         reader: &mut ChangelogReader<C>,
         clients: &C,

@@ -223,8 +223,8 @@ impl<C: Clients> UpdaterLoop<C> {
             self.open(ids, now);
             for id in ids {
                 let Some(task) = self.tasks.get_mut(id) else { continue };
-                match task.prepare(&mut self.reader, &self.clients, &self.shared, now) {
-                    Ok(is_prepared) => any |= is_prepared,
+                match task.plan(&mut self.reader, &self.clients, &self.shared, now) {
+                    Ok(is_followed) => any |= is_followed,
                     Err(error) => self.fail(*id, error),
                 }
             }
@@ -233,6 +233,7 @@ impl<C: Clients> UpdaterLoop<C> {
         any
     }
 
+    /// Opens those of these that are not yet, side by side.
     fn open(&mut self, ids: &[TaskId], now: Duration) {
         let is_to_open = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.is_to_open(now));
         let ids: Vec<TaskId> = ids.iter().copied().filter(is_to_open).collect();
