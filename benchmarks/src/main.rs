@@ -24,10 +24,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use tikv_jemallocator::Jemalloc;
 
 use crate::bench::Bench;
 use crate::child::OneRun;
 use crate::rows::{Fill, Row};
+
+/// Of ours and of the limit, as the guide advises (`docs/guide/state.md`).
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Benchmarks of millstream against Kafka Streams and the raw limit.
 #[derive(Parser)]

@@ -195,11 +195,6 @@ impl Goal {
         Goal { figure, must, stretch: None }
     }
 
-    /// Whether it is about a ratio to the limit, round by round.
-    pub(crate) fn is_of_limit(&self) -> bool {
-        matches!(self.figure, Figure::CpuOfLimit | Figure::ThroughputOfLimit)
-    }
-
     /// What was reached; `None` where it was not measured, or the rounds lie too far apart.
     pub(crate) fn reached(&self, outcome: &Outcome) -> Option<f64> {
         let ours = &outcome.ours;
@@ -350,6 +345,7 @@ pub(crate) fn fairness_sheet(has_peer: bool) -> String {
         "ours: millstream {millstream} on librdkafka {librdkafka}; peer: {peer}; limit: bare librdkafka, bare RocksDB\n\
          same broker process, topics, partitions (4), records, serdes (bytes, long) and stream threads (1); replication 1;\n\
          acks=all, idempotence and CRC checks on both sides; no compression; at-least-once; group protocol classic unless the row says streams\n\
+         ours and the limit allocate with jemalloc, as the guide advises; what Kafka Streams allocates beside its heap is the C library's\n\
          matched: commit 1 s, linger 100 ms, batches 256 KiB, fetches 1 MiB, 1,000 records a poll, JVM -Xms2g -Xmx2g with G1\n\
          defaults: each side as shipped, the JVM with the heap it takes\n\
          every update emitted: record cache 0 there, without_caching() here; newest at commit: 64 MiB there, ours sized by state_memory\n\

@@ -80,10 +80,8 @@ impl Row for Throughput {
         for column in self.columns {
             let sides = if self.is_compared { bench.sides(self.has_limit) } else { vec![Side::Ours] };
             let most = if self.goals.is_empty() { ROUNDS_WITHOUT_GOAL } else { usize::MAX };
-            let is_goal = self.goals.iter().any(Goal::is_of_limit);
-            let limit_rounds = if is_goal { ROUNDS_OF_LIMIT } else { ROUNDS_TO_SHOW };
             let rounds = bench.rounds(most, |round| {
-                let takes_part = |side: &&Side| **side != Side::Limit || round < limit_rounds;
+                let takes_part = |side: &&Side| **side != Side::Limit || round < ROUNDS_OF_LIMIT;
                 let one = |side: &Side| Ok((*side, self.run(bench, &topics, *side, *column, round)?));
                 sides.iter().filter(takes_part).map(one).collect::<Result<Round>>()
             })?;
@@ -309,9 +307,8 @@ impl Throughput {
     }
 }
 
-/// Rounds in which the limit runs: where a goal is about it, and where it is only shown.
+/// Rounds in which the limit runs, at most.
 const ROUNDS_OF_LIMIT: usize = 3;
-const ROUNDS_TO_SHOW: usize = 1;
 
 /// Rounds of a row with no goal for its ratios.
 pub(super) const ROUNDS_WITHOUT_GOAL: usize = 3;
