@@ -356,7 +356,7 @@ pub(crate) fn fairness_sheet(has_peer: bool) -> String {
          a death is detected after 3 s on all sides (session.timeout.ms; of the group under the streams protocol), heartbeats every 100 ms;\n\
          the streams protocol shares out anew once a second at most (its default); who is stopped leaves the group on all sides\n\
          count-10x-cache: 16 MiB for all state on both sides (rocksdb.config.setter there, state_memory here)\n\
-         measured over the second half of each run; Kafka Streams' runs of a row share a JVM, which has read the whole input once before:\n\
+         measured over the second half of each run, where there are topics in between over all of it; Kafka Streams' runs of a row share a JVM, which has read the whole input once before:\n\
          where its outputs, or the newest at commit, are counted, it is measured for 3 s past the first tenth of its input; CPU is user and system time of the whole process\n\
          a figure is a median of rounds, given where the middle half of the rounds lies within a quarter of it"
     )

@@ -25,6 +25,7 @@ pub(super) fn rows() -> Vec<Throughput> {
             ..Input::stream(RIGHT_ROWS, Keys::Unique)
         }),
         emission: Emission::InTheEnd,
+        has_topics_between: true,
         ours: &["commit.interval.ms=500"],
         has_limit: false,
         is_in_quick_look: false,

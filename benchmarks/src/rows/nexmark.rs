@@ -39,7 +39,8 @@ pub(super) fn rows() -> Vec<Throughput> {
         emission,
         ours: if emission == Emission::EveryUpdate { &[] } else { &["commit.interval.ms=500"] },
         outputs_per_thousand: 920,
-        has_limit: matches!(workload, Workload::NexmarkQ1 | Workload::NexmarkQ2),
+        has_topics_between: !keeps_nothing(workload),
+        has_limit: keeps_nothing(workload),
         is_in_quick_look: false,
         is_in_full_look: false,
         ..Throughput::new(
@@ -78,6 +79,11 @@ pub(super) fn rows() -> Vec<Throughput> {
             all,
         ),
     ]
+}
+
+/// Whether it is one of the first two, which only read and write.
+fn keeps_nothing(query: Workload) -> bool {
+    matches!(query, Workload::NexmarkQ1 | Workload::NexmarkQ2)
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -26,6 +26,9 @@ pub(crate) struct Throughput {
     pub(super) emission: Emission,
     /// Of each thousand input records, how many come out, where every update is emitted.
     pub(super) outputs_per_thousand: u64,
+    /// Whether it reads topics that it writes. How much of the input was committed does not say how much is done then, so all of the run is
+    /// measured, from its start.
+    pub(super) has_topics_between: bool,
     /// Whether the raw limit runs, too.
     pub(super) has_limit: bool,
     /// Whether anyone else runs at all.
@@ -120,6 +123,7 @@ impl Throughput {
             columns: &[Column::Matched],
             emission: Emission::EveryUpdate,
             outputs_per_thousand: 1000,
+            has_topics_between: false,
             has_limit: true,
             is_compared: true,
             threads: 1,
@@ -268,9 +272,10 @@ impl Throughput {
     ) -> Result<(Mark, Mark)> {
         let partitions = topics.input.partitions;
         let all = if self.counts_commits() { topics.records } else { topics.input.records };
-        let begin = all / part.skipped();
+        let begin = if self.has_topics_between { 0 } else { all / part.skipped() };
         // A quick look may be over with the first commit.
-        let start = scene.is_quick().then(|| child.usage()).transpose()?;
+        let is_start_counted = self.has_topics_between || scene.is_quick();
+        let start = is_start_counted.then(|| child.usage()).transpose()?;
         let mut marks: Vec<Mark> = start.into_iter().map(|usage| Mark { usage, records: 0 }).collect();
         let mut was_unsettled = false;
         scene.watch(child, || {
@@ -319,7 +324,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// How much of its input a run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// All of it; the second half is measured, so that a JVM that was cold at the start is warm.
+    /// All of it; the second half is measured, so that a JVM that was cold at the start is warm, or all, where there are topics in between.
     Whole,
     /// As much as a warm JVM reads in [`WINDOW`], after a tenth: it takes so much longer than the others that the rest of the
     /// input would only cost time. Stores are smaller then, which is to its favour.
