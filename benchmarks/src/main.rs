@@ -30,7 +30,7 @@ use crate::bench::Bench;
 use crate::child::OneRun;
 use crate::rows::{Fill, Row};
 
-/// Of ours and of the limit, as the guide advises (`docs/guide/state.md`).
+/// Of ours and of the limit, as the guide advises (`docs/guide/first-topology.md`).
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

@@ -19,7 +19,6 @@ use crate::report::Goal;
 use crate::sides::Limit;
 
 const GOALS: &[Goal] = &[Goal::cpu(1.0 / 3.0), Goal::rss(0.25)];
-/// Of the queries that the paper writes as a join: of auctions with people, or with their bids.
 const GOALS_OF_JOINS: &[Goal] = &[Goal::cpu(0.5), Goal::rss(0.25)];
 
 /// What the names of its rows begin with.
@@ -52,12 +51,7 @@ pub(super) fn rows() -> Vec<Throughput> {
                 time: EventTime::Unhurried,
                 ..Input::stream(records, Keys::Unique)
             },
-            match workload {
-                Workload::NexmarkQ3 | Workload::NexmarkQ4 | Workload::NexmarkQ6 | Workload::NexmarkQ8 => {
-                    GOALS_OF_JOINS
-                }
-                _ => GOALS,
-            },
+            if is_join(workload) { GOALS_OF_JOINS } else { GOALS },
         )
     };
     // So many that the last records' way through the topics in between is little of the time.
@@ -84,6 +78,11 @@ pub(super) fn rows() -> Vec<Throughput> {
 /// Whether it is one of the first two, which only read and write.
 fn keeps_nothing(query: Workload) -> bool {
     matches!(query, Workload::NexmarkQ1 | Workload::NexmarkQ2)
+}
+
+/// Whether the paper writes it as a join: of auctions with people, or with their bids.
+fn is_join(query: Workload) -> bool {
+    matches!(query, Workload::NexmarkQ3 | Workload::NexmarkQ4 | Workload::NexmarkQ6 | Workload::NexmarkQ8)
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
