@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use millstream_integration_tests::kafka::GroupMember;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message};
 
@@ -87,13 +87,13 @@ fn run(bench: &Bench, side: Side, topic: &str, partitions: i32) -> Result<Durati
 
 /// Joins a group and passes on one record: what nobody who joins a group can go below.
 pub(super) fn limit(run: &OneRun) -> Result<()> {
-    let consumer: BaseConsumer = ClientConfig::new()
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", &run.bootstrap_servers)
         .set("group.id", &run.id)
         .set("auto.offset.reset", "earliest")
-        .set("enable.auto.commit", "false")
-        .create()?;
-    consumer.subscribe(&[&run.input])?;
+        .set("enable.auto.commit", "false");
+    let consumer = GroupMember::join(&config, &run.input)?;
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &run.bootstrap_servers)
         .set("enable.idempotence", "true")

@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use millstream_integration_tests::kafka::GroupMember;
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
@@ -44,13 +45,12 @@ pub(crate) fn run_member(run: &OneRun) -> Result<()> {
             }
         }
     }
-    let member = Member { consumer: consumer.create()?, producer: producer.create()?, run, commit_interval };
-    member.consumer.subscribe(&[&run.input])?;
-    member.run()
+    let consumer = GroupMember::join(&consumer, &run.input)?;
+    Member { consumer, producer: producer.create()?, run, commit_interval }.run()
 }
 
 struct Member<'run> {
-    consumer: BaseConsumer,
+    consumer: GroupMember,
     producer: BaseProducer,
     run: &'run OneRun,
     commit_interval: Duration,

@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::group_member::GroupMember;
 use super::record::{NewRecord, ReadRecord};
 use super::writer::TopicWriter;
 
@@ -329,20 +330,21 @@ impl ClusterClient {
         Ok(known.collect())
     }
 
-    /// A member of the group under the consumer protocol (KIP-848), which stays until it is dropped.
+    /// A member of the group, under the protocol `classic` or `consumer` (KIP-848), which shares out ranges.
     ///
     /// # Errors
-    /// If it is given no partition of the topic in time.
-    pub fn join_with_consumer_protocol(&self, group: &str, topic: &str) -> Result<impl Sized + use<>> {
-        let settings = [("group.id", group), ("group.protocol", "consumer"), ("enable.auto.commit", "false")];
-        let member: BaseConsumer = self.config(&settings).create().context("cannot create a consumer")?;
-        member.subscribe(&[topic])?;
-        crate::wait::await_until(DEADLINE, "a partition for the member", || {
-            let assigned = member.poll(Duration::ZERO).is_some()
-                || member.assignment().is_ok_and(|partitions| partitions.count() > 0);
-            assigned.then_some(())
-        })?;
-        Ok(member)
+    /// If there is no such protocol.
+    pub fn join(&self, group: &str, protocol: &str, client_id: &str, topic: &str) -> Result<GroupMember> {
+        let assignor =
+            if protocol == "classic" { "partition.assignment.strategy" } else { "group.remote.assignor" };
+        let settings = [
+            ("group.id", group),
+            ("group.protocol", protocol),
+            (assignor, "range"),
+            ("client.id", client_id),
+            ("enable.auto.commit", "false"),
+        ];
+        GroupMember::join(&self.config(&settings), topic)
     }
 
     /// How many brokers take requests; none if none answers.

@@ -7,6 +7,7 @@
 mod client;
 mod cluster;
 mod docker;
+mod group_member;
 mod jvm;
 mod proxy;
 mod record;
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 pub use self::client::ClusterClient;
 pub use self::cluster::KafkaCluster;
+pub use self::group_member::GroupMember;
 pub use self::proxy::Proxy;
 pub use self::record::{NewRecord, ReadRecord, RecordHeader};
 pub use self::writer::TopicWriter;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use millstream::reset::{ApplicationReset, ResetRequest, ResetStep, ResetTarget};
 use millstream::{ClientState, Offset, Timestamp};
 use millstream_integration_tests::kafka::{NewRecord, unique_name};
+use millstream_integration_tests::wait::await_until;
 use serde_json::Value;
 
 use crate::command_line::{Ended, millstream};
@@ -145,7 +146,8 @@ fn an_instance_that_slept_through_a_reset_ends_when_it_wakes() -> Result<()> {
 #[test]
 fn members_of_the_consumer_protocol_cannot_be_removed() -> Result<()> {
     let (scene, _) = counted("protocol")?;
-    let _member = scene.kafka.join_with_consumer_protocol(&scene.application_id, &scene.input)?;
+    let member = scene.kafka.join(&scene.application_id, "consumer", "outsider", &scene.input)?;
+    await_until(DEADLINE, "the member to be given something", || (member.partitions() > 0).then_some(()))?;
     let refused = reset(&scene, &["--force", "--yes"])?;
     ensure!(refused.code == Some(1), "{refused:?}");
     for part in ["KIP-848", "stop its instances"] {

@@ -8,8 +8,6 @@ use millstream::handlers::{Handlers, Reaction};
 use millstream::{ClientState, GroupProtocol, ProcessingGuarantee};
 use millstream_integration_tests::kafka::{NewRecord, ReadRecord};
 use millstream_integration_tests::wait::await_until;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use tempfile::TempDir;
 
 use crate::in_process::{DEADLINE, Scene, await_rows, counts_of, recount, running};
@@ -93,27 +91,14 @@ fn all_instances_end_under_the_consumer_protocol() -> Result<()> {
     all_instances_end("consumer")
 }
 
-/// A member of the application's group that reads its input.
-fn member(scene: &Scene, protocol: &str, client_id: &str) -> Result<BaseConsumer> {
-    let assignor =
-        if protocol == "classic" { "partition.assignment.strategy" } else { "group.remote.assignor" };
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", scene.kafka.bootstrap_servers()).set("client.id", client_id);
-    config.set("group.id", &scene.application_id).set("group.protocol", protocol).set(assignor, "range");
-    let member: BaseConsumer = config.create()?;
-    member.subscribe(&[&scene.input])?;
-    Ok(member)
-}
-
 #[test]
 fn an_instance_that_is_started_meanwhile_ends_as_well() -> Result<()> {
     for protocol in ["classic", "consumer"] {
         let scene = Scene::new(&format!("shutdown-started-{protocol}"), 2)?;
         let client_id = format!("{}-shutdown-application-another", scene.application_id);
-        let request = member(&scene, protocol, &client_id)?;
+        let request = scene.kafka.join(&scene.application_id, protocol, &client_id, &scene.input)?;
         await_until(DEADLINE, "the request to be in the group", || {
-            request.poll(Duration::from_millis(50));
-            (request.assignment().ok()?.count() == 2).then_some(())
+            (request.partitions() == 2).then_some(())
         })?;
 
         let mut settings = scene.settings();
@@ -136,10 +121,9 @@ fn a_signal_ends_the_wait_for_those_who_do_not_end() -> Result<()> {
     let environment = [("SHUTS_DOWN_THE_APPLICATION", "")];
     let mut worker = Worker::start_as(&scene, scene.state_dir.path(), 1, "key", &environment)?.running()?;
     // The last one by name has the last partition.
-    let deaf = member(&scene, "classic", "zzz")?;
+    let deaf = scene.kafka.join(&scene.application_id, "classic", "zzz", &scene.input)?;
     await_until(DEADLINE, "both to have a partition", || {
-        deaf.poll(Duration::from_millis(50));
-        (deaf.assignment().ok()?.count() == 1 && worker.partitions().ok()? == 1).then_some(())
+        (deaf.partitions() == 1 && worker.partitions().ok()? == 1).then_some(())
     })?;
     scene.kafka.produce(&scene.input, [NewRecord::new(POISON, [0xff]).in_partition(0)])?;
     await_until(DEADLINE, "the worker to ask", || {

@@ -13,8 +13,6 @@ use millstream::{ClientState, Settings, TaskState};
 use millstream_integration_tests::kafka::{NewRecord, RealKafka, unique_name};
 use millstream_integration_tests::ports::free_port;
 use millstream_integration_tests::wait::await_until;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -183,20 +181,11 @@ fn who_reads_what_is_told_under_both_protocols() -> Result<()> {
     for protocol in ["classic", "consumer"] {
         let group = unique_name(protocol);
         assert_eq!(admin.group_assignment(&group)?, None, "nobody has joined");
-        let consumer = |name: &str| -> Result<BaseConsumer> {
-            let mut config = ClientConfig::new();
-            let assignor =
-                if protocol == "classic" { "partition.assignment.strategy" } else { "group.remote.assignor" };
-            config.set("bootstrap.servers", kafka.bootstrap_servers()).set("group.id", &group);
-            config.set("client.id", name).set("group.protocol", protocol).set(assignor, "range");
-            let consumer: BaseConsumer = config.create()?;
-            consumer.subscribe(&[&topic])?;
-            Ok(consumer)
-        };
-        let (first, second) = (consumer("first")?, consumer("second")?);
+        let join = |client_id: &str| kafka.join(&group, protocol, client_id, &topic);
+        let (first, second) = (join("first")?, join("second")?);
         let members = await_until(DEADLINE, "both to have their half", || {
-            for consumer in [&first, &second] {
-                consumer.poll(Duration::from_millis(50));
+            for member in [&first, &second] {
+                member.poll(Duration::from_millis(50));
             }
             let group = admin.group_assignment(&group).ok()?.filter(|group| group.is_settled)?;
             let mut members = group.members;

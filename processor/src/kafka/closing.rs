@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long a client may take to end its requests and leave its group.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A client that a thread of its own closes when it is dropped. With brokers away librdkafka may not come back from closing; the
 /// application goes on, or ends, all the same.

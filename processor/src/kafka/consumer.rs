@@ -48,8 +48,8 @@ pub(crate) struct KafkaConsumer {
     /// Messages on their way to the sink; kept for its memory.
     batch: Vec<KafkaMessage>,
     pub(super) timeout: Duration,
-    /// Whether it has an instance id, under which the group expects it back.
-    pub(super) is_static: bool,
+    /// Whether its group would expect it back, and it can say that it does not come.
+    pub(super) knows_a_farewell: bool,
     pub(super) leaves_for_good: bool,
     fetches: u32,
     traffic: Traffic,
@@ -120,7 +120,7 @@ impl KafkaConsumer {
             positions: Vec::new(),
             batch: Vec::new(),
             timeout: settings.request_timeout,
-            is_static: false,
+            knows_a_farewell: false,
             leaves_for_good: false,
             fetches: 0,
             traffic: Traffic::default(),

@@ -69,7 +69,8 @@ impl KafkaConsumer {
             fixed.push(("isolation.level", "read_committed"));
         }
         let mut member = KafkaConsumer::create(settings, client_id, &["consumer."], &defaults, &fixed)?;
-        member.is_static = instance_id.is_some();
+        // Under the consumer protocol librdkafka (2.12) knows a static member only as one that comes back.
+        member.knows_a_farewell = instance_id.is_some() && settings.group_protocol == GroupProtocol::Classic;
         Ok(member)
     }
 
@@ -101,8 +102,8 @@ impl KafkaConsumer {
         }
     }
 
-    /// When it is closed, the client says no farewell for a static member; when it unsubscribes, it does, as soon as it was told to give up
-    /// its partitions.
+    /// When it is closed, the client says no farewell for a static member of a classic group; when it unsubscribes, it does, as soon as it
+    /// was told to give up its partitions.
     pub(super) fn say_farewell(&self) {
         self.client.unsubscribe();
         for _ in 0..SLICES_TO_LEAVE {
@@ -193,7 +194,7 @@ impl GroupMember for KafkaConsumer {
     }
 
     fn leave_for_good(&mut self) {
-        self.leaves_for_good = self.is_static;
+        self.leaves_for_good = self.knows_a_farewell;
     }
 }
 
@@ -215,6 +216,18 @@ impl GroupContext {
     pub(super) fn begin_to_close(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
     }
+
+    /// Gives up all partitions, once. What the group had asked before and what the client asks because it closes are two questions, and to
+    /// librdkafka (2.12) the first answer is one to both. A second may come when nobody is left to take it, and would wait for ever:
+    /// <https://github.com/confluentinc/librdkafka/issues/4884>.
+    fn let_go(&self, consumer: &BaseConsumer<Self>) {
+        if self.has_let_go.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = consumer.unassign() {
+            tracing::debug!(%error, "giving up partitions while closing");
+        }
+    }
 }
 
 impl ClientContext for GroupContext {
@@ -235,10 +248,7 @@ impl ConsumerContext for GroupContext {
         partitions: &mut TopicPartitionList,
     ) {
         if self.is_closing.load(Ordering::Relaxed) {
-            if let Err(error) = consumer.unassign() {
-                tracing::debug!(%error, "giving up partitions while closing");
-            }
-            self.has_let_go.store(true, Ordering::Relaxed);
+            self.let_go(consumer);
             return;
         }
         let change = match code {

@@ -8,12 +8,16 @@ use crate::clients::{Consumer, Fetched, GroupChange, PartitionOffset};
 use crate::clock::SystemClock;
 use crate::config::{GroupProtocol, OffsetReset, Settings};
 use crate::error::{ErrorKind, Result};
+use crate::kafka::client::kafka_error;
+use crate::kafka::closing::PATIENCE;
 use crate::kafka::group::KafkaGroup;
 use crate::kafka::{EmbeddedKafka, TopicWriter};
 use crate::membership::GroupMember;
 use crate::reset::ResetCluster;
 use crate::task::InputMessage;
 use millstream_state_stores::Offset;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{Consumer as _, ConsumerContext as _};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 const NOT_YET: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
@@ -150,6 +154,52 @@ fn who_waits_for_records_is_woken_by_the_group() -> Result<()> {
     while consumer.poll_group()?.is_none() {
         assert!(clock.monotonic() < start + DEADLINE / 2, "it slept through what the group decided");
         consumer.fetch(DEADLINE, |_, _| Ok(()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_member_that_closes_answers_its_group_once() -> Result<()> {
+    let kafka = EmbeddedKafka::start(1)?;
+    kafka.create_topic(TOPIC, 1)?;
+    let consumer = KafkaConsumer::alone(&kafka.settings(), "closing")?;
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition(TOPIC, 0);
+    let mut ask = || -> Result<usize> {
+        consumer.client.assign(&partitions).map_err(|error| kafka_error("assigning", error))?;
+        let revoked = RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS;
+        consumer.client.context().rebalance(&consumer.client, revoked, &mut partitions);
+        let left = consumer.client.assignment().map_err(|error| kafka_error("what is left", error))?;
+        Ok(left.count())
+    };
+    consumer.client.context().begin_to_close();
+    assert_eq!(ask()?, 0, "it gave up what it had");
+    assert_eq!(ask()?, 1, "nobody may be left to take a second answer");
+    Ok(())
+}
+
+#[test]
+fn a_static_member_closes_at_once_whether_or_not_it_comes_back() -> Result<()> {
+    for (protocol, leaves) in [GroupProtocol::Classic, GroupProtocol::Consumer]
+        .into_iter()
+        .flat_map(|protocol| [(protocol, false), (protocol, true)])
+    {
+        let kafka = EmbeddedKafka::start(1)?;
+        kafka.create_topic(TOPIC, 1)?;
+        let settings = Settings { group_protocol: protocol, ..kafka.settings() };
+        let consumer = KafkaConsumer::in_group(&settings, "shop", "first", Some("shop-0"))?;
+        consumer.subscribe(&[TOPIC])?;
+        let mut members = [Member { consumer, read: BTreeMap::new(), ends: 0, changes: 0 }];
+        turns_until(&mut members, "its partition", |members| members[0].consumer.assigned().len() == 1)?;
+        let [mut member] = members;
+        if leaves {
+            member.consumer.leave_for_good();
+        }
+        let clock = SystemClock::shared();
+        let start = clock.monotonic();
+        drop(member);
+        let took = clock.monotonic() - start;
+        assert!(took < PATIENCE, "{protocol:?}, leaves {leaves}: it was left to itself");
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
+use super::super::closing::Closing;
 use super::{EmbeddedKafka, EmbeddedKafkaError};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -196,7 +197,9 @@ fn a_group_lines_up_its_topics_and_resumes_from_its_commits() {
         kafka.create_topic("stock", 4).expect("the topic is new");
         let member = || {
             let common = [("group.id", "shop"), ("enable.auto.commit", "false"), ("fetch.wait.max.ms", "10")];
-            let consumer: BaseConsumer = client(&kafka, &[&common[..], protocol].concat());
+            // A bare consumer may wait for ever, closed while the group waits for its answer.
+            let consumer: Closing<BaseConsumer> =
+                Closing::new(client(&kafka, &[&common[..], protocol].concat()));
             consumer.subscribe(&["orders", "stock"]).expect("the topics exist");
             consumer
         };
@@ -228,7 +231,7 @@ fn a_group_lines_up_its_topics_and_resumes_from_its_commits() {
 }
 
 /// The partitions of each of two members, once both have the half of eight. On a busy machine they may miss several rebalances.
-fn await_assignments(members: &[BaseConsumer; 2]) -> [BTreeSet<(String, i32)>; 2] {
+fn await_assignments(members: &[Closing<BaseConsumer>; 2]) -> [BTreeSet<(String, i32)>; 2] {
     const SETTLED: Duration = Duration::from_secs(90);
     let started = Instant::now();
     loop {
