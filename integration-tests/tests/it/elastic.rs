@@ -342,6 +342,37 @@ fn threads_are_added_and_removed_while_the_application_runs() -> Result<()> {
     Ok(())
 }
 
+/// The group expects a static member back. One of a classic group says that it does not come; of another, the session ends.
+#[test]
+fn the_tasks_of_a_static_member_that_was_removed_are_taken_over() -> Result<()> {
+    for protocol in PROTOCOLS {
+        let scene = Scene::new("elastic-static-threads", 4)?;
+        let settings = Settings {
+            group_protocol: protocol.parse()?,
+            group_instance_id: Some("shop".into()),
+            session_timeout: SESSION_OF_GROUP,
+            ..exactly_once(&scene)
+        };
+        let app = running(scene.app(scene.count_by_key()?, settings))?;
+        let thread =
+            |number: usize, tasks: usize| (format!("{}-StreamThread-{number}", scene.application_id), tasks);
+        app.add_stream_thread()?;
+        await_tasks(&app, &[thread(1, 2), thread(2, 2)])?;
+
+        let asked_at = Instant::now();
+        assert_eq!(app.remove_stream_thread(), Some(thread(2, 0).0));
+        await_tasks(&app, &[thread(1, 4)])?;
+        let taken_over = asked_at.elapsed();
+        println!("{protocol}: taken over after {taken_over:?}");
+        assert!(
+            protocol == "consumer" || taken_over < SESSION_OF_GROUP,
+            "{taken_over:?}: it bid no farewell"
+        );
+        app.close()?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_second_instance_with_the_same_id_ends_one_of_them_with_an_error_that_says_so() -> Result<()> {
     let scene = Scene::new("elastic-fenced", 2)?;
