@@ -4,7 +4,7 @@
 //! After every step the task's view, the readers' view and the changelog must agree with it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use proptest::prelude::*;
@@ -413,12 +413,37 @@ fn options(variant: Variant, background: Option<&HeldBackground>) -> TaskStoresO
     TaskStoresOptions { undo: variant.undo, background, ..TaskStoresOptions::default() }
 }
 
-/// Copies a directory that RocksDB may be tidying: if a file goes away meanwhile, the copy begins again.
+/// Copies a directory as it is at one moment, as a crash would leave it. RocksDB may be tidying it: if a file comes, grows or goes
+/// meanwhile, the copy begins again.
 pub(super) fn copy_directory(from: &Path, to: &Path) {
-    while let Err(error) = try_copy_directory(from, to) {
-        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+    let try_copy = || -> io::Result<bool> {
+        fs::create_dir_all(to)?;
+        let before = files_of(from)?;
+        try_copy_directory(from, to)?;
+        Ok(files_of(from)? == before)
+    };
+    loop {
+        match try_copy() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}"),
+        }
         fs::remove_dir_all(to).unwrap();
     }
+}
+
+/// The files below a directory, and how long they are.
+fn files_of(directory: &Path) -> io::Result<BTreeMap<PathBuf, u64>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files.extend(files_of(&entry.path())?);
+        } else {
+            files.insert(entry.path(), entry.metadata()?.len());
+        }
+    }
+    Ok(files)
 }
 
 fn try_copy_directory(from: &Path, to: &Path) -> io::Result<()> {
