@@ -39,8 +39,8 @@ pub(super) struct Table<V> {
 
 struct Entry<V> {
     hash: u64,
-    /// Inline where it is short: one place in memory less to wait for when a key is compared.
-    key: SmallVec<[u8; 16]>,
+    /// Inline where it is short, also with a window behind it: one place in memory less to wait for when a key is compared.
+    key: SmallVec<[u8; 24]>,
     row: TableRow<V>,
     /// One more than the place in `changes`, if the row changed since the last commit.
     change: Option<NonZeroU32>,
