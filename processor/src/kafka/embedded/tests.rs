@@ -15,8 +15,8 @@ use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::super::closing::Closing;
 use super::{EmbeddedKafka, EmbeddedKafkaError};
+use crate::kafka::closing::Closing;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

@@ -417,10 +417,13 @@ fn options(variant: Variant, background: Option<&HeldBackground>) -> TaskStoresO
 /// meanwhile, the copy begins again.
 pub(super) fn copy_directory(from: &Path, to: &Path) {
     let try_copy = || -> io::Result<bool> {
-        fs::create_dir_all(to)?;
-        let before = files_of(from)?;
-        try_copy_directory(from, to)?;
-        Ok(files_of(from)? == before)
+        let files = files_of(from)?;
+        for file in files.keys() {
+            let target = to.join(file.strip_prefix(from).expect("it is below"));
+            fs::create_dir_all(target.parent().expect("it is in a directory"))?;
+            fs::copy(file, target)?;
+        }
+        Ok(files_of(from)? == files)
     };
     loop {
         match try_copy() {
@@ -428,7 +431,7 @@ pub(super) fn copy_directory(from: &Path, to: &Path) {
             Ok(false) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}"),
         }
-        fs::remove_dir_all(to).unwrap();
+        fs::create_dir_all(to).and_then(|()| fs::remove_dir_all(to)).unwrap();
     }
 }
 
@@ -444,20 +447,6 @@ fn files_of(directory: &Path) -> io::Result<BTreeMap<PathBuf, u64>> {
         }
     }
     Ok(files)
-}
-
-fn try_copy_directory(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            try_copy_directory(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 fn variant(is_on_disk: bool) -> impl Strategy<Value = Variant> {
